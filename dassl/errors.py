@@ -1,0 +1,53 @@
+"""Errors that a user can cause, and how a command shows them.
+
+Every message is one line that names the file, key or number at fault and the way out. Commands print
+that line and leave with status 2; anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+
+class UserError(ValueError):
+    """Something the user asked for cannot be done; the message says what to change."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that the user named, or that a dataset needs, is not there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownNameError(UserError, KeyError):
+    """A name that no registry, config tree or backbone list knows."""
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return str(self.args[0]) if self.args else ""
+
+
+def cli_main(
+    main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
+) -> int:
+    """Run a command's ``main(argv)`` and turn user errors into one line and status 2.
+
+    Args:
+        main: takes the arguments (None: those of the process), returns an exit status or None for 0.
+        argv: arguments without the program's name.
+
+    Returns:
+        0 done, 1 as ``main`` says, 2 user's error, 130 Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return int(main(argv) or 0)
+    except UserError as error:
+        if "--debug" in words:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,49 @@
+"""Fixtures that every test may use: seed, registries put back, shared data, a private cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Without these a hub library tries the network and each failure takes many seconds.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded_and_isolated(tmp_path_factory, monkeypatch):
+    """Each test starts from one seed, with its own cache folder, and leaves the registries alone."""
+    import torch
+
+    from dassl.utils import set_random_seed
+    from dassl.utils.registry import Registry
+
+    set_random_seed(0)
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+    before = {id(r): (r, dict(r._obj_map)) for r in Registry.instances()}
+    yield
+    for registry in Registry.instances():
+        saved = before.get(id(registry))
+        if saved is not None:
+            registry._obj_map.clear()
+            registry._obj_map.update(saved[1])
+
+
+@pytest.fixture(scope="session")
+def repo_dir() -> Path:
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The developers' folder of real data; tests that need it skip where it is absent."""
+    path = REPO.parent / "shared"
+    if not (path / "data").is_dir():
+        pytest.skip(f"no real data at {path}")
+    return path
