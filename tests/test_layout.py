@@ -1,0 +1,67 @@
+"""The tree keeps its promises: imports point one way, nothing shadows another project's folders."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+#: Folder -> top-level modules of this project that it must not import.
+FORBIDDEN = {
+    "dassl": {"trainers", "datasets", "tools", "app", "train", "run_shell", "tests"},
+    "trainers": {"tools", "app", "train", "run_shell", "tests", "datasets"},
+    "datasets": {"tools", "app", "train", "run_shell", "tests", "trainers"},
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Top-level names of every absolute import in a file, those inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_point_one_way(folder):
+    files = sorted((REPO / folder).rglob("*.py"))
+    assert files, f"no files under {folder}: this test would prove nothing"
+    upwards = {
+        f"{path.relative_to(REPO)} imports {name}"
+        for path in files
+        for name in imported_modules(path) & FORBIDDEN[folder]
+    }
+    assert not upwards
+
+
+def test_the_check_sees_an_upward_import(tmp_path):
+    planted = tmp_path / "planted.py"
+    planted.write_text("def late():\n    from trainers.coop import CoOp\n")
+    assert imported_modules(planted) & FORBIDDEN["dassl"]
+
+
+def test_nothing_shadows_the_folders_of_repositories_that_run_on_dassl():
+    assert not (REPO / "trainers" / "__init__.py").exists()
+    assert not (REPO / "datasets" / "__init__.py").exists()
+    for name in ("utils", "clip"):
+        assert not (REPO / name).exists() and not (REPO / f"{name}.py").exists()
+
+
+def test_only_dassl_is_installed():
+    from setuptools import find_packages
+
+    settings = (REPO / "pyproject.toml").read_text()
+    assert 'include = ["dassl*"]' in settings
+    found = find_packages(str(REPO), include=["dassl*"])
+    assert "dassl" in found and {name.split(".")[0] for name in found} == {"dassl"}
+
+
+def test_every_package_folder_has_an_init_so_that_the_wheel_holds_it():
+    folders = {path.parent for path in (REPO / "dassl").rglob("*.py")}
+    missing = [str(f.relative_to(REPO)) for f in folders if not (f / "__init__.py").exists()]
+    assert not missing

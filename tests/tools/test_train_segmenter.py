@@ -1,0 +1,80 @@
+"""The segmenter's tool: folds by patient, a checkpoint that finds tissue, errors in one line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segment]")
+
+from tools import train_segmenter
+
+
+def _centre(root, name, patients, seed=0):
+    """Frames whose lower part is bright tissue, three to a patient."""
+    rng = np.random.default_rng(seed)
+    for p in range(patients):
+        for k in range(3):
+            surface = int(rng.integers(12, 40))
+            image = rng.integers(0, 30, (64, 64), dtype=np.uint8)
+            image[surface:] += 120
+            mask = np.zeros((64, 64), np.uint8)
+            mask[surface:] = 255
+            for folder, pixels in (("images", image), ("masks", mask)):
+                path = root / name / folder / "cyst" / f"M1_2021_P{p:07d}_f{k}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    return root / name
+
+
+def test_trains_by_patient_and_finds_the_surface(tmp_path, capsys):
+    data, other = _centre(tmp_path, "a", 6), _centre(tmp_path, "b", 2, seed=1)
+    out = tmp_path / "out"
+    status = train_segmenter.main(
+        f"--data {data} --held-out {other} --folds 2 --epochs 8 --batch-size 6 --size 32 "
+        f"--output {out}".split()
+    )
+    assert status == 0
+    (result,) = json.loads((out / "results.json").read_text())
+    assert len(result["folds"]) == 2
+    assert result["held_out"]["b"]["dice"] > 0.9
+    assert (out / "unet" / "segmenter.safetensors").is_file()
+    assert "unet" in capsys.readouterr().out
+
+
+def test_folds_never_part_a_patient(tmp_path, monkeypatch):
+    frames = train_segmenter.find_frames(_centre(tmp_path, "a", 6), r"_(P\d{7})_", 0)
+    seen = []
+    monkeypatch.setattr(train_segmenter, "fit", lambda spec, images, *rest: len(images))
+    monkeypatch.setattr(
+        train_segmenter, "evaluate", lambda model, test: seen.append(test) or {"dice": 0.0}
+    )
+    args = train_segmenter.parse(["--folds", "3"])
+    from dassl.modeling.segmentation import SegmenterSpec
+
+    train_segmenter.cross_validate(SegmenterSpec(size=32), frames, args)
+    held = [{frame.patient for frame in fold} for fold in seen]
+    assert len(held) == 3
+    assert set.union(*held) == {frame.patient for frame in frames}
+    assert sum(len(patients) for patients in held) == 6
+
+
+def test_user_errors_are_one_line_and_status_2(tmp_path, capsys):
+    from dassl.errors import cli_main
+
+    data = _centre(tmp_path, "a", 2)
+    Image.fromarray(np.zeros((64, 32), np.uint8)).save(
+        next((data / "masks" / "cyst").glob("*f0.png"))
+    )
+    for words, wanted in [
+        (["--data", str(tmp_path / "none")], "images"),
+        (["--data", str(data), "--folds", "9"], "--folds 9"),
+        (["--data", str(data), "--patient-pattern", "(Q[0-9]+)"], "patient pattern"),
+        (["--data", str(data), "--folds", "2", "--size", "32"], "32 x 64"),
+    ]:
+        assert cli_main(train_segmenter.main, words) == 2
+        error = capsys.readouterr().err
+        assert wanted in error and error.count("\n") == 1

@@ -1,0 +1,289 @@
+"""Train a tissue segmenter, judged by patient-grouped folds.
+
+Goal
+    A checkpoint that parts tissue from water and sheath in cervical OCT B-scans, for
+    TRAINER.SAVLT.ROI.SOURCE segmenter, and figures that say how far to trust it.
+
+Usage
+    python tools/train_segmenter.py --arch unet --encoder resnet18 --folds 5
+    python tools/train_segmenter.py --arch all --held-out data/phantom/huaxi data/phantom/xiangya
+    python tools/train_segmenter.py --data my/centre --patient-pattern '(P[0-9]{7})'
+
+    A data folder holds images/ and masks/, with the same relative file names; a mask is tissue where
+    it is not zero. Folds never part a patient's frames. The checkpoint is trained on all patients
+    with the folds' schedule, since the folds have said what that schedule gives.
+
+Example output
+    | arch | fold Dice | fold IoU | held-out Dice | surface error (% of height) |
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dassl.errors import MissingFileError, UserError, cli_main
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image with its mask and the patient it was taken from."""
+
+    image: Path
+    mask: Path
+    patient: str
+
+
+def find_frames(data: Path, pattern: str, limit: int) -> list[Frame]:
+    """Pair ``data/images/**`` with ``data/masks/**``; at most ``limit`` frames a patient (0: all)."""
+    images, masks = data / "images", data / "masks"
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise MissingFileError(f"no folder {folder}: --data needs images/ and masks/ in it")
+    frames: list[Frame] = []
+    taken: dict[str, int] = {}
+    for image in sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
+        match = re.search(pattern, image.name)
+        if match is None:
+            raise UserError(f"{image.name} does not match the patient pattern {pattern!r}")
+        patient = match.group(1) if match.groups() else match.group(0)
+        mask = (masks / image.relative_to(images)).with_suffix(".png")
+        if not mask.is_file():
+            raise MissingFileError(f"no mask {mask} for {image}")
+        taken[patient] = taken.get(patient, 0) + 1
+        if not limit or taken[patient] <= limit:
+            frames.append(Frame(image, mask, patient))
+    if not frames:
+        raise UserError(f"no images under {images}")
+    return frames
+
+
+def read_pair(frame: Frame):
+    """Read a frame's grey image and boolean mask at the image's size.
+
+    A mask of another size but the same aspect is scaled (nearest); any other is refused.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(frame.image) as picture:
+            image = np.asarray(picture.convert("L"))
+        with Image.open(frame.mask) as picture:
+            mask = np.asarray(picture)
+    except OSError as error:
+        raise UserError(f"cannot read {frame.image} or its mask: {error}") from None
+    mask = mask.max(-1) if mask.ndim == 3 else mask
+    if mask.shape != image.shape:
+        (h, w), (mh, mw) = image.shape, mask.shape
+        if abs(mh / mw - h / w) > 0.01 * h / w:
+            raise UserError(f"mask {frame.mask} is {mw} x {mh} px, its image {w} x {h} px")
+        mask = np.asarray(Image.fromarray((mask > 0).astype(np.uint8)).resize((w, h), 0))
+    return image, mask > 0
+
+
+def load_tensors(frames: Sequence[Frame], size: int):
+    """All frames as tensors (N, 1, size, size): images in 0-1, masks 0 or 1."""
+    import torch
+
+    from dassl.modeling.segmentation import to_input
+
+    images, masks = [], []
+    for frame in frames:
+        image, mask = read_pair(frame)
+        images.append(to_input(image, size))
+        masks.append((to_input(mask.astype("uint8") * 255, size) > 0.5).float())
+    return torch.stack(images), torch.stack(masks)
+
+
+def restyle(images, generator):
+    """Change gain, gamma and noise of a batch: another centre's scanner, same anatomy."""
+    import torch
+
+    n = len(images)
+    gamma = torch.exp(0.5 * torch.randn(n, 1, 1, 1, generator=generator))
+    gain = torch.exp(0.3 * torch.randn(n, 1, 1, 1, generator=generator))
+    noise = 0.05 * torch.rand(n, 1, 1, 1, generator=generator)
+    styled = gain * images.clamp(0, 1) ** gamma
+    return (styled + noise * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+
+
+def jitter(images, masks, generator):
+    """Mirror, shift in depth (zeros come in) and stretch in depth, images and masks alike."""
+    import torch
+
+    n = len(images)
+    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    shift = 0.4 * (torch.rand(n, generator=generator) - 0.5)
+    stretch = 1 + 0.4 * (torch.rand(n, generator=generator) - 0.5)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = flip, stretch, shift
+    grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
+    # Past the bottom the tissue goes on: the border's value, not zeros, for the masks too.
+    sample = torch.nn.functional.grid_sample
+    moved = sample(images, grid, padding_mode="border", align_corners=False)
+    moved_masks = sample(masks, grid, mode="nearest", padding_mode="border", align_corners=False)
+    return moved, moved_masks
+
+
+def fit(spec, images, masks, args, label: str):
+    """Train one segmenter on tensors (N, 1, S, S); returns it in eval mode."""
+    import torch
+    from rich.progress import track
+
+    from dassl.modeling.segmentation import Segmenter, dice_loss
+    from dassl.utils import set_random_seed
+
+    set_random_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    model = Segmenter(spec, args.encoder_weights or None)
+    steps = args.epochs * max(1, len(images) // args.batch_size)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.lr, total_steps=steps + 1)
+    model.train()
+    order = torch.randperm(len(images), generator=generator)
+    for step in track(range(steps), description=label, transient=True):
+        at = (step * args.batch_size) % len(images)
+        if at + args.batch_size > len(images):
+            order, at = torch.randperm(len(images), generator=generator), 0
+        rows = order[at : at + args.batch_size]
+        batch, target = jitter(images[rows], masks[rows], generator)
+        loss = dice_loss(model(restyle(batch, generator)), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+def evaluate(model, frames: Sequence[Frame]) -> dict[str, float]:
+    """Mean IoU and Dice over frames, and the median error of the surface in % of the height."""
+    import numpy as np
+
+    from dassl.modeling.segmentation import overlap_scores, surface_rows
+
+    pairs = [read_pair(frame) for frame in frames]
+    predicted = model.masks([image for image, _ in pairs])
+    scores = [overlap_scores(p, mask) for p, (_, mask) in zip(predicted, pairs, strict=True)]
+    errors = [
+        np.median(np.abs(surface_rows(p) - surface_rows(mask))) / len(mask) * 100
+        for p, (_, mask) in zip(predicted, pairs, strict=True)
+    ]
+    iou, dice = np.mean(scores, axis=0)
+    return {
+        "iou": float(iou),
+        "dice": float(dice),
+        "surface_error_percent": float(np.median(errors)),
+    }
+
+
+def cross_validate(spec, frames: Sequence[Frame], args) -> list[dict[str, float]]:
+    """Scores of each patient-grouped fold."""
+    from sklearn.model_selection import GroupKFold
+
+    patients = [frame.patient for frame in frames]
+    if args.folds > len(set(patients)):
+        raise UserError(f"--folds {args.folds}, but there are {len(set(patients))} patients")
+    images, masks = load_tensors(frames, spec.size)
+    rows = []
+    for k, (train, test) in enumerate(GroupKFold(args.folds).split(patients, groups=patients)):
+        model = fit(spec, images[train], masks[train], args, f"{spec.arch} fold {k + 1}")
+        rows.append(evaluate(model, [frames[i] for i in test]))
+        print(f"{spec.arch} fold {k + 1}/{args.folds}: Dice {rows[-1]['dice']:.4f}")
+    return rows
+
+
+def run_architecture(arch: str, frames: Sequence[Frame], held_out, args) -> dict:
+    """Cross-validate one architecture, train it on all patients, score the held-out centres."""
+    import numpy as np
+
+    from dassl.modeling.segmentation import SegmenterSpec
+
+    spec = SegmenterSpec(arch, args.encoder, args.size)
+    result: dict = {"arch": arch, "encoder": args.encoder, "size": args.size, "folds": []}
+    if args.folds > 1:
+        result["folds"] = cross_validate(spec, frames, args)
+        for key in ("dice", "iou"):
+            values = [fold[key] for fold in result["folds"]]
+            result[f"{key}_mean"], result[f"{key}_sd"] = np.mean(values), np.std(values, ddof=1)
+    images, masks = load_tensors(frames, spec.size)
+    model = fit(spec, images, masks, args, f"{arch} on all patients")
+    path = Path(args.output) / arch / "segmenter.safetensors"
+    model.save(path)
+    result["checkpoint"] = str(path)
+    result["held_out"] = {name: evaluate(model, found) for name, found in held_out.items()}
+    return result
+
+
+def table(results: Sequence[dict]) -> str:
+    """The results as a Markdown table, one row an architecture."""
+    from tabulate import tabulate
+
+    rows = []
+    for result in results:
+        row = {"arch": result["arch"]}
+        if result["folds"]:
+            row["fold Dice"] = f"{result['dice_mean']:.4f} ± {result['dice_sd']:.4f}"
+            row["fold IoU"] = f"{result['iou_mean']:.4f} ± {result['iou_sd']:.4f}"
+        for name, scores in result["held_out"].items():
+            row[f"{name} Dice"] = f"{scores['dice']:.4f}"
+            row[f"{name} surface error"] = f"{scores['surface_error_percent']:.2f} %"
+        rows.append(row)
+    return tabulate(rows, headers="keys", tablefmt="github")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    from dassl.modeling.segmentation import ARCHITECTURES
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arch", default="unet", choices=[*ARCHITECTURES, "all"])
+    parser.add_argument("--encoder", default="resnet18", help="an encoder of the library")
+    parser.add_argument("--encoder-weights", default="", help="imagenet, where it can be had")
+    parser.add_argument("--data", type=Path, default=Path("data/phantom/mixed"))
+    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="centres never seen")
+    parser.add_argument("--patient-pattern", default=r"_(P\d{7})_")
+    parser.add_argument("--frames-per-patient", type=int, default=0, help="0: all")
+    parser.add_argument("--folds", type=int, default=5, help="0 or 1: no cross-validation")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--size", type=int, default=128, help="network input, px, multiple of 32")
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", default="output/segmenter")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    from dassl.modeling.segmentation import ARCHITECTURES
+
+    frames = find_frames(args.data, args.patient_pattern, args.frames_per_patient)
+    held_out = {
+        folder.name: find_frames(folder, args.patient_pattern, args.frames_per_patient)
+        for folder in args.held_out
+    }
+    names = list(ARCHITECTURES) if args.arch == "all" else [args.arch]
+    results = [run_architecture(name, frames, held_out, args) for name in names]
+    output = Path(args.output)
+    scratch = output / ".results.json.tmp"
+    scratch.write_text(json.dumps(results, indent=2, default=float) + "\n")
+    scratch.replace(output / "results.json")
+    print(table(results))
+    print(f"Written to {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))
