@@ -1,0 +1,92 @@
+"""Content hashes of images, remembered by (path, size, mtime) across processes.
+
+A second sweep over the same folder asks the file system for 800 sizes and dates instead of reading 800
+images. Each process appends to a file of its own; a line cut off by a kill is not taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import uuid
+from pathlib import Path
+
+# A file changed again within the clock's grain keeps its size and date; so young ones are not remembered.
+SETTLED_SECONDS = 2.0
+_MERGE_ABOVE = 32
+
+
+class HashCache:
+    """SHA-256 of files, kept in ``folder``; ``None`` keeps them in this process only."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.files_read = 0
+        self._known: dict[tuple[str, int, int], str] = {}
+        self._file = None
+        self._pid = os.getpid()
+        if folder is not None and folder.is_dir():
+            self._load(folder)
+
+    def sha256(self, path: str | os.PathLike[str]) -> str:
+        """Hex SHA-256 of the file's bytes, read only when its size or date is new."""
+        name = os.path.abspath(path)
+        stat = os.stat(name)
+        key = (name, stat.st_size, stat.st_mtime_ns)
+        known = self._known.get(key)
+        if known is None:
+            with open(name, "rb") as file:
+                known = hashlib.sha256(file.read()).hexdigest()
+            self.files_read += 1
+            if abs(time.time() - stat.st_mtime) > SETTLED_SECONDS:
+                self._remember(key, known)
+        return known
+
+    def flush(self) -> None:
+        """Make what this process has learnt visible to others."""
+        if self._file is not None:
+            self._file.flush()
+
+    def _remember(self, key: tuple[str, int, int], digest: str) -> None:
+        self._known[key] = digest
+        name, size, mtime = key
+        if self.folder is None or "\n" in name or "\t" in name:
+            return
+        try:
+            if self._file is None or self._pid != os.getpid():  # a forked child needs its own file
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._pid = os.getpid()
+                target = self.folder / f"{self._pid:x}-{uuid.uuid4().hex[:12]}.tsv"
+                self._file = open(target, "a", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+            self._file.write(f"{digest}\t{size}\t{mtime}\t{name}\n")
+        except OSError:  # a full or read-only disk: the run goes on, it only hashes again next time
+            self.folder = None
+
+    def _load(self, folder: Path) -> None:
+        files = sorted(folder.glob("*.tsv"))
+        for path in files:
+            try:
+                text = path.read_text(encoding="utf-8", errors="surrogateescape")
+            except OSError:
+                continue
+            for line in text.split("\n")[:-1]:  # what follows the last newline is a line cut off
+                parts = line.split("\t", 3)
+                if len(parts) == 4 and len(parts[0]) == 64:
+                    self._known[(parts[3], int(parts[1]), int(parts[2]))] = parts[0]
+        if len(files) > _MERGE_ABOVE:
+            self._merge(folder, files)
+
+    def _merge(self, folder: Path, files: list[Path]) -> None:
+        """Many small files into one. A file that a live process still appends to may go: at worst the
+        images it names are hashed once more."""
+        temporary = folder / f".tmp-{uuid.uuid4().hex}"
+        try:
+            with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as out:
+                for (name, size, mtime), digest in self._known.items():
+                    out.write(f"{digest}\t{size}\t{mtime}\t{name}\n")
+            os.replace(temporary, folder / f"merged-{uuid.uuid4().hex[:12]}.tsv")
+            for path in files:
+                path.unlink(missing_ok=True)
+        except OSError:
+            temporary.unlink(missing_ok=True)
