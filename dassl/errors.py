@@ -1,7 +1,7 @@
 """Errors that a user can cause, and how a command shows them.
 
-Every message is one line that names the file, key or number at fault and the way out. Commands print
-that line and leave with status 2; anything else that escapes is a bug and keeps its traceback.
+Every message is one line that names the file, key or number at fault and the way out. Commands
+print that line and leave with status 2; anything else that escapes is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -28,13 +28,20 @@ class UnknownNameError(UserError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class DuplicateNameError(UserError, KeyError):
+    """Two modules register the same name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 def cli_main(
     main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
 ) -> int:
     """Run a command's ``main(argv)`` and turn user errors into one line and status 2.
 
     Args:
-        main: takes the arguments (None: those of the process), returns an exit status or None for 0.
+        main: takes the arguments (None: the process's own), returns a status or None for 0.
         argv: arguments without the program's name.
 
     Returns:

@@ -1,0 +1,106 @@
+"""Name -> class tables, with errors that say what was asked, what is near and what is missing."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from dassl.errors import DuplicateNameError, UnknownNameError
+from dassl.utils.text import nearest
+
+
+class Registry:
+    """A table of classes or functions under their own names.
+
+    Used as upstream's: ``@REGISTRY.register()`` on a class, ``REGISTRY.register(cls)`` as a call,
+    ``REGISTRY.get("Name")``.
+
+    Args:
+        name: shown in error messages, such as "TRAINER".
+        base: if given, only subclasses of it may be registered.
+    """
+
+    _instances: weakref.WeakSet[Registry] = weakref.WeakSet()
+
+    def __init__(self, name: str, base: type | None = None) -> None:
+        self._name = name
+        self._base = base
+        self._obj_map: dict[str, Any] = {}
+        # Module -> error of plug-ins that could not be imported; the loader of plug-ins fills it.
+        self.failed_imports: dict[str, str] = {}
+        Registry._instances.add(self)
+
+    @classmethod
+    def instances(cls) -> list[Registry]:
+        """All registries alive, so that a test can put them back."""
+        return list(cls._instances)
+
+    def register(self, obj: Any = None, force: bool = False) -> Any:
+        """Register under ``obj.__name__``; as a decorator when called without ``obj``.
+
+        Args:
+            obj: class or function.
+            force: replace an entry of the same name instead of raising.
+
+        Raises:
+            KeyError: the name is taken and ``force`` is False.
+            TypeError: ``obj`` is no subclass of the registry's base class.
+        """
+        if obj is None:
+
+            def decorator(decorated: Any) -> Any:
+                self._do_register(decorated.__name__, decorated, force=force)
+                return decorated
+
+            return decorator
+        self._do_register(obj.__name__, obj, force=force)
+        return obj
+
+    def get(self, name: str) -> Any:
+        """The class registered as ``name``; KeyError with the nearest name where there is none."""
+        if name not in self._obj_map:
+            raise UnknownNameError(self._unknown(name))
+        return self._obj_map[name]
+
+    def registered_names(self) -> list[str]:
+        return list(self._obj_map)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._obj_map
+
+    def __repr__(self) -> str:
+        return f"Registry({self._name!r}: {', '.join(sorted(self._obj_map)) or 'empty'})"
+
+    def _do_register(self, name: str, obj: Any, force: bool = False) -> None:
+        if self._base is not None and not (isinstance(obj, type) and issubclass(obj, self._base)):
+            raise TypeError(
+                f"{self._name} registry: {name} ({_origin(obj)}) must be a subclass of "
+                f"{self._base.__module__}.{self._base.__name__}"
+            )
+        if name in self._obj_map and not force:
+            raise DuplicateNameError(
+                f"{self._name} registry: {name} in {_origin(obj)} is already registered by "
+                f"{_origin(self._obj_map[name])}; rename one, or register with force=True"
+            )
+        self._obj_map[name] = obj
+
+    def _unknown(self, name: str) -> str:
+        names = sorted(self._obj_map)
+        message = f"{self._name} registry has no {name!r}"
+        if near := nearest(name, names):
+            message += f"; did you mean {near}?"
+        message += f" Registered: {', '.join(names) or 'nothing'}."
+        if self.failed_imports:
+            failed = "; ".join(f"{m} ({e})" for m, e in sorted(self.failed_imports.items()))
+            message += f" These plug-ins failed to import: {failed}"
+        else:
+            message += " Import the module that registers it first (or name it with --plugin)."
+        return message
+
+
+def _origin(obj: Callable[..., Any]) -> str:
+    module = getattr(obj, "__module__", "?")
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return f"{module} ({path})" if path else str(module)
