@@ -1,0 +1,439 @@
+"""``ImagingDataset``: what every data set of class folders shares.
+
+A subclass says where the images are, which classes there are and how a file name tells the patient;
+scanning, splitting by patient, drawing shots and the record of it all are done here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dassl.data.prompts import load_descriptions
+from dassl.data.split_files import Entry, read_split_file
+from dassl.data.splits import (
+    SIDES,
+    Item,
+    Split,
+    check_ratio,
+    draw_shots,
+    hash_of,
+    patients_on_two_sides,
+    split_by_ratio,
+    split_hash,
+)
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.utils.images import check_images
+
+from .base_dataset import DatasetBase, Datum
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
+
+
+class ImagingDataset(DatasetBase):
+    """Images in class folders, split by patient.
+
+    Class attributes to set in a subclass:
+
+    * ``dataset_dir``, ``other_dirs``: image folder under ``DATASET.ROOT``, and where else to look.
+    * ``classes``: folder names in label order; () takes the sorted names of the folders found.
+    * ``patient_pattern``: regex with one group, searched in the file name; "" where each file is a
+      patient of its own.
+    * ``positive``: class names that count as disease.
+    * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
+    * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
+      never trained on; ``version``: of generated data, part of the split's hash; ``domain``.
+
+    Attributes set on the instance, besides upstream's: ``root``, ``image_dir``, ``positive_classes``,
+    ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``, ``split_record``.
+    """
+
+    dataset_dir = ""
+    other_dirs: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    patient_pattern = ""
+    positive: Sequence[str] = ()
+    prompts = ""
+    templates: Sequence[str] = ("a photo of a {}.",)
+    split_ratio: Sequence[float] | None = None
+    test_only = False
+    version = ""
+    domain = 0
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.name = type(self).__name__
+        options = cfg.DATASET
+        self.prepare(cfg)
+        self.image_dir = self.find_folder(cfg)
+        self.root = self._root_of(cfg)
+
+        items = self.read_items(cfg)
+        names = self.class_list(cfg, items)
+        labels = {name: label for label, name in enumerate(names)}
+        items = [
+            Item(i.path, labels[i.classname], i.classname, i.patient)
+            for i in sorted(items, key=lambda i: i.path)
+        ]
+        if not self.test_only:
+            self._check_classes(items, names)
+        split = self.make_split(cfg, items)
+        self.split_hash = split_hash(self.name, self.version, split)
+        drawn = self._draw(cfg, split)
+        self.draw_hash = hash_of(
+            [
+                self.split_hash,
+                *([[i.path, i.classname] for i in drawn[s]] for s in ("train", "val")),
+            ]
+        )
+        self.split_record = self._record(cfg, drawn, names)
+
+        super().__init__(**self.make_lists(cfg, split, drawn))
+        self._num_classes = len(names)
+        self._classnames = list(names)
+        self._lab2cname = dict(enumerate(names))
+
+        self.templates = _templates(options.TEMPLATES or type(self).templates)
+        self.positive_classes = self._positive(options.POSITIVE, names)
+        self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
+        if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:
+            known = ", ".join(sorted(self.descriptions))
+            raise UnknownNameError(
+                f'DATASET.PROMPT_SET "{options.PROMPT_SET}" is unknown for {self.name}; '
+                f"its prompt sets: {known}"
+            )
+
+    # -- hooks -----------------------------------------------------------------------------------
+
+    def prepare(self, cfg: CfgNode) -> None:
+        """Make the data if they are made rather than found (phantoms do)."""
+
+    def find_folder(self, cfg: CfgNode) -> Path:
+        """The folder that holds the class folders."""
+        root = Path(cfg.DATASET.ROOT or ".").expanduser()
+        wanted = (
+            [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else [self.dataset_dir, *self.other_dirs]
+        )
+        for name in wanted:
+            folder = root / Path(name).expanduser()
+            if folder.is_dir():
+                return Path(os.path.abspath(folder))
+        looked = ", ".join(str(root / name) for name in wanted)
+        raise MissingFileError(
+            f"no images of {self.name}: looked for {looked}; give the data's place with --root "
+            "(DATASET.ROOT) or the folder's name with DATASET.FOLDER"
+        )
+
+    def read_items(self, cfg: CfgNode) -> list[Item]:
+        """All images with class and patient; labels are set later.
+
+        Raises:
+            UserError: no images, a folder that is no class, or file names without a patient.
+        """
+        found = list(self.scan(cfg))
+        if not found:
+            raise UserError(
+                f"{self.image_dir} holds no images in class folders "
+                f"({', '.join(IMAGE_SUFFIXES)}); check DATASET.ROOT and DATASET.FOLDER"
+            )
+        kept = self._name_classes(cfg, found)
+        patients = self.patients_of([path for path, _ in kept], cfg.DATASET.PATIENT_PATTERN)
+        return [
+            Item(path, -1, classname, patient)
+            for (path, classname), patient in zip(kept, patients, strict=True)
+        ]
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        """(path relative to the image folder, folder's class name) of every image."""
+        for folder in class_folders(self.image_dir):
+            for path in image_files(self.image_dir / folder):
+                yield f"{folder}/{path}", folder
+
+    def class_list(self, cfg: CfgNode, items: Sequence[Item]) -> list[str]:
+        """Class names in label order."""
+        declared = list(cfg.DATASET.CLASSES or self.classes)
+        if len(set(declared)) < len(declared):
+            raise UserError(f"DATASET.CLASSES names a class twice: {declared}")
+        return declared or sorted({item.classname for item in items})
+
+    def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
+        """Put every image into train, val or test."""
+        options = cfg.DATASET
+        if options.SPLIT_BY not in ("patient", "image"):
+            raise UserError(f'DATASET.SPLIT_BY is "{options.SPLIT_BY}"; it takes patient or image')
+        if self.test_only:
+            return {"train": [], "val": [], "test": items}
+        if options.SPLIT_BY == "image":
+            warnings.warn(
+                f"{self.name} is split by image (DATASET.SPLIT_BY): images of one patient may fall "
+                "on both sides, and the results are too good",
+                stacklevel=2,
+            )
+        if options.SPLIT_FILE:
+            return self._split_from_file(cfg, items)
+        return split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
+
+    def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
+        """The four lists that ``DatasetBase`` takes, from the split and the few-shot draw."""
+        lists: dict[str, Any] = {
+            {"train": "train_x"}.get(side, side): self.to_data(drawn[side]) for side in SIDES
+        }
+        check_images(datum.impath for part in lists.values() for datum in part)
+        return lists
+
+    # -- parts of the work -----------------------------------------------------------------------
+
+    def to_data(self, items: Sequence[Item]) -> list[Datum]:
+        """Items as ``Datum`` with absolute paths."""
+        return [
+            Datum(str(self.image_dir / i.path), i.label, self.domain, i.classname, i.patient)
+            for i in items
+        ]
+
+    def patients_of(self, paths: Sequence[str], pattern: str = "") -> list[str]:
+        """The patient of each path by the config's pattern or the data set's own."""
+        pattern = pattern or self.patient_pattern or STEM
+        if pattern == STEM:
+            return [path.rpartition(".")[0] for path in paths]
+        try:
+            regex = re.compile(pattern)
+        except re.error as error:
+            raise UserError(
+                f'DATASET.PATIENT_PATTERN "{pattern}" is no valid regex ({error})'
+            ) from error
+        if regex.groups != 1:
+            raise UserError(
+                f'DATASET.PATIENT_PATTERN "{pattern}" must have exactly one group in brackets '
+                f"(it has {regex.groups}), such as P(\\d{{7}})"
+            )
+        found = [_patient(regex, path) for path in paths]
+        if not all(found):
+            wrong = [path for path, patient in zip(paths, found, strict=True) if not patient]
+            raise UserError(
+                f"{len(wrong)} of {len(paths)} file names of {self.name} hold no patient by the "
+                f'pattern "{pattern}" (such as {wrong[0]}); set DATASET.PATIENT_PATTERN to a regex '
+                f"with one group, or to {STEM} if each file is a patient of its own"
+            )
+        return found
+
+    def _root_of(self, cfg: CfgNode) -> str:
+        """What the record's paths are relative to: DATASET.ROOT, or the folder if it lies outside."""
+        root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
+        return str(root if self.image_dir.is_relative_to(root) else self.image_dir)
+
+    def _name_classes(self, cfg: CfgNode, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Turn folder names into class names; drop folders of classes that are not asked for."""
+        declared = set(cfg.DATASET.CLASSES or self.classes)
+        class_map = dict(cfg.DATASET.CLASS_MAP)
+        kept = []
+        for path, folder in found:
+            name = folder if folder in declared else class_map.get(folder, folder)
+            if not name or (name in self.classes and name not in declared):
+                continue
+            if declared and name not in declared:
+                raise UserError(
+                    f'{self.image_dir / folder} is no class folder of {self.name}: "{name}" is not '
+                    f"among {', '.join(sorted(declared))}; rename or move it, or map it with "
+                    f'DATASET.CLASS_MAP ("" leaves it out)'
+                )
+            kept.append((path, name))
+        return kept
+
+    def _check_classes(self, items: Sequence[Item], names: Sequence[str]) -> None:
+        empty = sorted(set(names) - {item.classname for item in items})
+        if empty:
+            raise UserError(
+                f"{self.image_dir} has no images of {', '.join(empty)}; "
+                "add them, or name fewer classes in DATASET.CLASSES"
+            )
+
+    def _ratio(self, cfg: CfgNode) -> Sequence[float]:
+        from dassl.config.defaults import DATASET as DEFAULTS
+
+        own = self.split_ratio
+        given = tuple(cfg.DATASET.SPLIT_RATIO)
+        return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
+
+    def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
+        path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
+        in_root = Path(self.root) / path
+        path = path if path.is_file() or not in_root.is_file() else in_root
+        entries = read_split_file(path)
+        return self.place_entries(entries, items, str(path), cfg.DATASET.SPLIT_BY)
+
+    def place_entries(
+        self, entries: Sequence[Entry], items: Sequence[Item], source: str, by: str
+    ) -> Split:
+        """The split that a file's entries describe.
+
+        Raises:
+            UserError: an entry points outside the root, is listed twice, contradicts its folder's
+                class, or puts a patient on two sides.
+            MissingFileError: entries whose files are not there.
+        """
+        known = {item.path: item for item in items}
+        split: Split = {side: [] for side in SIDES}
+        seen: dict[str, str] = {}
+        absent = []
+        for entry in entries:
+            path = self._relative(entry.path, source, known)
+            item = known.get(path)
+            if item is None:
+                absent.append(entry.path)
+                continue
+            if path in seen:
+                raise UserError(
+                    f"{source} lists {entry.path} twice (in {seen[path]} and {entry.side}); "
+                    "keep one of them"
+                )
+            if entry.classname and entry.classname != item.classname:
+                raise UserError(
+                    f"{source} calls {entry.path} {entry.classname}, its folder says "
+                    f"{item.classname}; correct one of them"
+                )
+            seen[path] = entry.side
+            patient = entry.patient or item.patient
+            split[entry.side].append(Item(path, item.label, item.classname, patient))
+        if absent:
+            raise MissingFileError(
+                f"{len(absent)} of {len(entries)} images in {source} are not among the images under "
+                f"{self.image_dir} (first: {absent[0]}); check DATASET.ROOT and the file"
+            )
+        if "test" not in {entry.side for entry in entries}:
+            split["test"] = self._rest(items, split)
+        if by == "patient":
+            self._check_sides(split, source)
+        return split
+
+    def _relative(self, path: str, source: str, known: dict[str, Item]) -> str:
+        """A file's path relative to the image folder; it may be relative to the root as well."""
+        if path in known:
+            return path
+        root, folder = self.root, str(self.image_dir)
+        if os.path.isabs(path):
+            # Pickles hold absolute paths, of another machine as a rule: the tail is what counts.
+            tail = "/".join(path.split("/")[-2:])
+            if tail in known:
+                return tail
+        for base in (root, folder):
+            full = os.path.normpath(os.path.join(base, path))
+            inside = os.path.relpath(full, folder).replace(os.sep, "/")
+            if inside in known:
+                return inside
+        if not Path(os.path.normpath(os.path.join(root, path))).is_relative_to(root):
+            raise UserError(
+                f"{source} points outside the data's root {root}: {path}; "
+                "its paths must lie under DATASET.ROOT"
+            )
+        return path
+
+    def _rest(self, items: Sequence[Item], split: Split) -> list[Item]:
+        """Images of the patients that a file without a test part does not name."""
+        used = {item.patient for side in split.values() for item in side}
+        return [item for item in items if item.patient not in used]
+
+    def _check_sides(self, split: Split, source: str) -> None:
+        crossing = patients_on_two_sides(split)
+        if crossing:
+            patient, sides = next(iter(crossing.items()))
+            raise UserError(
+                f"{source} puts {len(crossing)} patients on two sides (patient {patient} is in "
+                f"{' and '.join(sides)}); mend the split, or accept the leak with "
+                "DATASET.SPLIT_BY image"
+            )
+
+    def _draw(self, cfg: CfgNode, split: Split) -> Split:
+        """The few-shot draw: ``NUM_SHOTS`` of train and at most ``NUM_SHOTS_VAL`` of val a class."""
+        shots = cfg.DATASET.NUM_SHOTS
+        if self.test_only or shots < 0:
+            return {side: draw_shots(split[side], -1, "", "", 0)[0] for side in SIDES}
+        train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED)
+        if short:
+            counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
+            warnings.warn(
+                f"{self.name}: {shots} shots asked, but of the training images {counts}; "
+                "all of them are taken",
+                stacklevel=2,
+            )
+        cap = cfg.DATASET.NUM_SHOTS_VAL
+        val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED)
+        test, _ = draw_shots(split["test"], -1, "", "", 0)
+        return {"train": train, "val": val, "test": test}
+
+    def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
+        """What ``split.json`` holds: enough to repeat the split and the draw, with no absolute path."""
+        options = cfg.DATASET
+        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+
+        def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
+            return [
+                {"path": prefix + i.path, "label": i.label, "patient": i.patient} for i in items
+            ]
+
+        by_file = options.SPLIT_FILE and not self.test_only
+        return {
+            "dataset": self.name,
+            "by": "file" if by_file else options.SPLIT_BY,
+            "ratio": None if by_file or self.test_only else list(self._ratio(cfg)),
+            "seed": options.SPLIT_SEED,
+            "version": self.version,
+            "shots": options.NUM_SHOTS,
+            "draw_seed": cfg.SEED,
+            "hash": self.split_hash,
+            "draw_hash": self.draw_hash,
+            "classes": list(names),
+            **{side: rows(drawn[side]) for side in SIDES},
+        }
+
+    def _positive(self, given: Sequence[str], names: Sequence[str]) -> list[str]:
+        for name in given:
+            if name not in names:
+                raise UnknownNameError(
+                    f'DATASET.POSITIVE names "{name}", which is no class of {self.name}; '
+                    f"its classes: {', '.join(names)}"
+                )
+        return [name for name in names if name in (given or self.positive)]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Sorted names of the folders in a folder, hidden ones left out."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def image_files(folder: Path) -> list[str]:
+    """Sorted paths, relative to ``folder``, of all image files below it."""
+    found = []
+    waiting = [""]
+    while waiting:
+        inner = waiting.pop()
+        with os.scandir(folder / inner) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    found.append(f"{inner}{entry.name}")
+                elif entry.is_dir():
+                    waiting.append(f"{inner}{entry.name}/")
+    return sorted(found)
+
+
+def _patient(regex: re.Pattern[str], path: str) -> str:
+    """The group's text in the file name, else in the folders between class and file."""
+    match = regex.search(path.rpartition("/")[2]) or regex.search(path.partition("/")[2])
+    return (match.group(1) or "") if match else ""
+
+
+def _templates(templates: Sequence[str]) -> list[str]:
+    for template in templates:
+        if "{}" not in template:
+            raise UserError(f'DATASET.TEMPLATES: "{template}" has no {{}} for the class name')
+    return list(templates)

@@ -1,0 +1,174 @@
+"""Patient-grouped splits and few-shot draws, as pure functions.
+
+Nothing here touches a global random generator or depends on the order of its input: every order is
+that of sha256 hashes of names, so a split is the same on every machine and for every listing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dassl.errors import UserError
+
+SIDES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a data set.
+
+    Attributes:
+        path: relative to the image folder, with forward slashes.
+        label: class label from 0.
+        classname: name of the class.
+        patient: whom the image is of.
+    """
+
+    path: str
+    label: int
+    classname: str
+    patient: str
+
+
+Split = dict[str, list[Item]]
+
+
+def hash_of(value: Any) -> str:
+    """sha256 in hex of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_order(names: Iterable[str], *key: Any) -> list[str]:
+    """Names in an order that looks random and depends on the names and ``key`` alone."""
+    prefix = "\x1f".join(str(part) for part in key)
+    return sorted(names, key=lambda name: (_sha(f"{prefix}\x1f{name}"), name))
+
+
+def _sha(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def check_ratio(ratio: Sequence[float]) -> tuple[float, float, float]:
+    """The shares of train, val and test, made to add up to one."""
+    if len(ratio) != 3 or any(share < 0 for share in ratio) or sum(ratio) <= 0:
+        raise UserError(
+            f"DATASET.SPLIT_RATIO {tuple(ratio)} must be three shares (train, val, test) of 0 or "
+            "more, such as (0.45, 0.15, 0.40)"
+        )
+    total = sum(ratio)
+    train, val, test = (share / total for share in ratio)
+    return train, val, test
+
+
+def split_by_ratio(
+    items: Sequence[Item], ratio: Sequence[float], seed: int, by: str = "patient"
+) -> Split:
+    """Split items into train, val and test, class by class, keeping each patient on one side.
+
+    A patient with images of several classes is counted with the class of most of them. Within a
+    class every side with a share above zero gets a patient as long as there are enough (train first,
+    then test, then val), and the others go where most images are wanting.
+
+    Args:
+        items: all images.
+        ratio: shares of train, val and test.
+        seed: another seed gives another split.
+        by: "patient", or "image" to let each image go its own way.
+    """
+    wanted = dict(zip(SIDES, check_ratio(ratio), strict=True))
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.patient if by == "patient" else item.path].append(item)
+
+    strata: dict[str, list[str]] = defaultdict(list)
+    for key, members in groups.items():
+        strata[_main_class(members)].append(key)
+
+    split: Split = {side: [] for side in SIDES}
+    for classname in sorted(strata):
+        order = hash_order(strata[classname], "split", seed, classname)
+        sizes = {key: len(groups[key]) for key in order}
+        for key, side in _assign(order, sizes, wanted).items():
+            split[side] += groups[key]
+    return {side: sorted(members, key=lambda i: i.path) for side, members in split.items()}
+
+
+def _main_class(members: Sequence[Item]) -> str:
+    counts = Counter(item.classname for item in members)
+    return min(counts, key=lambda name: (-counts[name], name))
+
+
+def _assign(
+    order: Sequence[str], sizes: Mapping[str, int], wanted: Mapping[str, float]
+) -> dict[str, str]:
+    """Give each group of one class a side."""
+    total = sum(sizes.values())
+    missing = {side: share * total for side, share in wanted.items() if share > 0}
+    first = [side for side in ("train", "test", "val") if side in missing]
+    sides = {}
+    for position, key in enumerate(order):
+        if position < len(first):
+            side = first[position]
+        else:
+            side = max(missing, key=lambda s: (missing[s], -SIDES.index(s)))
+        sides[key] = side
+        missing[side] -= sizes[key]
+    return sides
+
+
+def patients_on_two_sides(split: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
+    """Patients that are in more than one part of a split, with the parts."""
+    sides: dict[str, list[str]] = defaultdict(list)
+    for side in SIDES:
+        for patient in sorted({item.patient for item in split.get(side, ())}):
+            sides[patient].append(side)
+    return {patient: where for patient, where in sides.items() if len(where) > 1}
+
+
+def split_hash(dataset: str, version: str, split: Mapping[str, Sequence[Item]]) -> str:
+    """Hash of who is where: equal for equal content, whichever way the split was made."""
+    content = {
+        side: sorted([item.path, item.classname, item.patient] for item in split.get(side, ()))
+        for side in SIDES
+    }
+    return hash_of({"dataset": dataset, "version": version, **content})
+
+
+def draw_shots(
+    items: Sequence[Item], shots: int, dataset: str, split: str, seed: int
+) -> tuple[list[Item], dict[str, int]]:
+    """Draw ``shots`` images of each class.
+
+    The draw for a class is the head of one order of its images, so that 2 shots are among the 4.
+
+    Args:
+        items: one part of a split.
+        shots: images per class; below 0 all, in order of their paths.
+        dataset: name of the data set.
+        split: the split's hash.
+        seed: another seed gives another draw.
+
+    Returns:
+        The images class by class, and the classes that have fewer with their numbers of images.
+    """
+    if shots < 0:
+        return sorted(items, key=lambda item: item.path), {}
+    drawn: list[Item] = []
+    short: dict[str, int] = {}
+    by_label: dict[int, dict[str, Item]] = defaultdict(dict)
+    for item in items:
+        by_label[item.label][item.path] = item
+    for label in sorted(by_label):
+        members = by_label[label]
+        classname = next(iter(members.values())).classname
+        order = hash_order(members, "shots", dataset, split, seed, classname)
+        drawn += [members[path] for path in order[:shots]]
+        if len(members) < shots:
+            short[classname] = len(members)
+    return drawn, short

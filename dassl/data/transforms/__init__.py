@@ -1,0 +1,5 @@
+"""Image transforms that a config names."""
+
+from .transforms import INTERPOLATION_MODES, build_transform
+
+__all__ = ["INTERPOLATION_MODES", "build_transform"]

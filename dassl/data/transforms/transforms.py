@@ -1,0 +1,287 @@
+"""``build_transform``: from ``cfg.INPUT`` to a torchvision pipeline.
+
+Order of the steps and sources of randomness (torch's global generator, ``random``, NumPy) are
+upstream's, so that a seed gives upstream's augmented images.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torchvision.transforms.functional as F
+from PIL import Image
+from torchvision.transforms import (
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    GaussianBlur,
+    Normalize,
+    RandomApply,
+    RandomCrop,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    ToTensor,
+)
+from torchvision.transforms.functional import InterpolationMode
+
+from dassl.errors import UnknownNameError
+
+from .autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
+from .randaugment import RandAugment, RandAugment2, RandAugmentFixMatch
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+AVAI_CHOICES = [
+    "random_flip",
+    "random_resized_crop",
+    "normalize",
+    "instance_norm",
+    "random_crop",
+    "random_translation",
+    "center_crop",  # accepted for old yamls; the test transform always crops
+    "cutout",
+    "imagenet_policy",
+    "cifar10_policy",
+    "svhn_policy",
+    "randaugment",
+    "randaugment_fixmatch",
+    "randaugment2",
+    "gaussian_noise",
+    "colorjitter",
+    "randomgrayscale",
+    "gaussian_blur",
+]
+
+INTERPOLATION_MODES = {
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+    "nearest": InterpolationMode.NEAREST,
+}
+
+
+class Random2DTranslation:
+    """Shift an image: enlarge it to 1.125 times the target size, then crop at random.
+
+    Args:
+        height: target height in px.
+        width: target width in px.
+        p: probability of the shift; otherwise the image is only resized.
+        interpolation: how to resize.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        p: float = 0.5,
+        interpolation: InterpolationMode = InterpolationMode.BILINEAR,
+    ) -> None:
+        self.height = height
+        self.width = width
+        self.p = p
+        self.interpolation = interpolation
+
+    def __call__(self, img: Image.Image) -> Image.Image:
+        if random.uniform(0, 1) > self.p:
+            return F.resize(img, [self.height, self.width], self.interpolation)
+        large_w = int(round(self.width * 1.125))
+        large_h = int(round(self.height * 1.125))
+        large = F.resize(img, [large_h, large_w], self.interpolation)
+        left = int(round(random.uniform(0, large_w - self.width)))
+        top = int(round(random.uniform(0, large_h - self.height)))
+        return F.crop(large, top, left, self.height, self.width)
+
+
+class InstanceNormalization:
+    """Give each channel of one image mean 0 and standard deviation 1."""
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        self.eps = eps
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        mean = img.mean(dim=(1, 2), keepdim=True)
+        std = img.std(dim=(1, 2), keepdim=True)
+        return (img - mean) / (std + self.eps)
+
+
+class Cutout:
+    """Zero ``n_holes`` squares of ``length`` px, centred anywhere (DeVries & Taylor 2017)."""
+
+    def __init__(self, n_holes: int = 1, length: int = 16) -> None:
+        self.n_holes = n_holes
+        self.length = length
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        height, width = img.shape[1:]
+        mask = torch.ones(height, width)
+        half = self.length // 2
+        for _ in range(self.n_holes):
+            y = np.random.randint(height)
+            x = np.random.randint(width)
+            mask[max(y - half, 0) : y + half, max(x - half, 0) : x + half] = 0.0
+        return img * mask.expand_as(img)
+
+
+class GaussianNoise:
+    """Add Gaussian noise with probability ``p``."""
+
+    def __init__(self, mean: float = 0, std: float = 0.15, p: float = 0.5) -> None:
+        self.mean = mean
+        self.std = std
+        self.p = p
+
+    def __call__(self, img: torch.Tensor) -> torch.Tensor:
+        if random.uniform(0, 1) > self.p:
+            return img
+        return img + torch.randn(img.size()) * self.std + self.mean
+
+
+def build_transform(
+    cfg: CfgNode,
+    is_train: bool = True,
+    choices: Sequence[str] | None = None,
+    preprocess: Any = None,
+) -> Compose | None:
+    """Build the transform that ``cfg.INPUT`` describes.
+
+    Args:
+        cfg: the config.
+        is_train: with the random steps, or the deterministic test transform (resize the shorter
+            side, crop the centre).
+        choices: names of steps, instead of ``cfg.INPUT.TRANSFORMS``.
+        preprocess: a backbone's own ``size mean std interpolation``, instead of the config's; the
+            image is then normalised whether or not ``normalize`` is among the choices.
+    """
+    if cfg.INPUT.NO_TRANSFORM:
+        print("Note: no transform is applied!")
+        return None
+
+    chosen = list(cfg.INPUT.TRANSFORMS if choices is None else choices)
+    for choice in chosen:
+        if choice not in AVAI_CHOICES:
+            known = ", ".join(sorted(AVAI_CHOICES))
+            raise UnknownNameError(
+                f'unknown transform "{choice}" (INPUT.TRANSFORMS); known: {known}'
+            )
+
+    if preprocess is None:
+        size, mode = tuple(cfg.INPUT.SIZE), cfg.INPUT.INTERPOLATION
+        mean, std = cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD
+    else:
+        size, mode = tuple(preprocess.size), preprocess.interpolation
+        mean, std = list(preprocess.mean), list(preprocess.std)
+        if "normalize" not in chosen:
+            chosen.append("normalize")
+    if mode not in INTERPOLATION_MODES:
+        known = ", ".join(INTERPOLATION_MODES)
+        raise UnknownNameError(
+            f'unknown interpolation "{mode}" (INPUT.INTERPOLATION); known: {known}'
+        )
+
+    normalize = (
+        f"normalization (mean={mean}, std={std})",
+        Normalize(mean=mean, std=std),
+    )
+    build = _train_steps if is_train else _test_steps
+    steps = build(cfg, chosen, size, INTERPOLATION_MODES[mode], normalize)
+    print(f"Building transform_{'train' if is_train else 'test'}")
+    for text, _ in steps:
+        print(f"+ {text}")
+    return Compose([step for _, step in steps])
+
+
+_Step = tuple[str, Callable]
+
+
+def _train_steps(
+    cfg: CfgNode,
+    choices: Sequence[str],
+    size: tuple[int, int],
+    mode: InterpolationMode,
+    normalize: _Step,
+) -> list[_Step]:
+    """Steps of the training transform, each with the words that the log shows for it."""
+    inp = cfg.INPUT
+    steps: list[_Step] = []
+    if "random_crop" not in choices and "random_resized_crop" not in choices:
+        steps.append((f"resize to {size[0]}x{size[1]}", Resize(size, interpolation=mode)))
+
+    # Order matters: it is the order of the steps, whatever the order of the choices.
+    available: dict[str, Callable[[], _Step]] = {
+        "random_translation": lambda: ("random translation", Random2DTranslation(*size)),
+        "random_crop": lambda: (
+            f"random crop (padding = {inp.CROP_PADDING})",
+            RandomCrop(size, padding=inp.CROP_PADDING),
+        ),
+        "random_resized_crop": lambda: (
+            f"random resized crop (size={size}, scale={inp.RRCROP_SCALE})",
+            RandomResizedCrop(size, scale=inp.RRCROP_SCALE, interpolation=mode),
+        ),
+        "random_flip": lambda: ("random flip", RandomHorizontalFlip()),
+        "imagenet_policy": lambda: ("imagenet policy", ImageNetPolicy()),
+        "cifar10_policy": lambda: ("cifar10 policy", CIFAR10Policy()),
+        "svhn_policy": lambda: ("svhn policy", SVHNPolicy()),
+        "randaugment": lambda: (
+            f"randaugment (n={inp.RANDAUGMENT_N}, m={inp.RANDAUGMENT_M})",
+            RandAugment(inp.RANDAUGMENT_N, inp.RANDAUGMENT_M),
+        ),
+        "randaugment_fixmatch": lambda: (
+            f"randaugment_fixmatch (n={inp.RANDAUGMENT_N})",
+            RandAugmentFixMatch(inp.RANDAUGMENT_N),
+        ),
+        "randaugment2": lambda: (
+            f"randaugment2 (n={inp.RANDAUGMENT_N})",
+            RandAugment2(inp.RANDAUGMENT_N),
+        ),
+        "colorjitter": lambda: (
+            f"color jitter (brightness={inp.COLORJITTER_B}, contrast={inp.COLORJITTER_C}, "
+            f"saturation={inp.COLORJITTER_S}, hue={inp.COLORJITTER_H})",
+            ColorJitter(inp.COLORJITTER_B, inp.COLORJITTER_C, inp.COLORJITTER_S, inp.COLORJITTER_H),
+        ),
+        "randomgrayscale": lambda: ("random gray scale", RandomGrayscale(p=inp.RGS_P)),
+        "gaussian_blur": lambda: (
+            f"gaussian blur (kernel={inp.GB_K})",
+            RandomApply([GaussianBlur(inp.GB_K)], p=inp.GB_P),
+        ),
+        "to_tensor": lambda: ("to torch tensor of range [0, 1]", ToTensor()),
+        "cutout": lambda: (
+            f"cutout (n_holes={inp.CUTOUT_N}, length={inp.CUTOUT_LEN})",
+            Cutout(inp.CUTOUT_N, inp.CUTOUT_LEN),
+        ),
+        "normalize": lambda: normalize,
+        "gaussian_noise": lambda: (
+            f"gaussian noise (mean={inp.GN_MEAN}, std={inp.GN_STD})",
+            GaussianNoise(inp.GN_MEAN, inp.GN_STD),
+        ),
+        "instance_norm": lambda: ("instance normalization", InstanceNormalization()),
+    }
+    wanted = {*choices, "to_tensor"}
+    return steps + [make() for name, make in available.items() if name in wanted]
+
+
+def _test_steps(
+    cfg: CfgNode,
+    choices: Sequence[str],
+    size: tuple[int, int],
+    mode: InterpolationMode,
+    normalize: _Step,
+) -> list[_Step]:
+    """Steps of the test transform: nothing random, whatever the choices."""
+    edge = max(size)
+    steps: list[_Step] = [
+        (f"resize the smaller edge to {edge}", Resize(edge, interpolation=mode)),
+        (f"{size[0]}x{size[1]} center crop", CenterCrop(size)),
+        ("to torch tensor of range [0, 1]", ToTensor()),
+    ]
+    if "normalize" in choices:
+        steps.append(normalize)
+    if "instance_norm" in choices:
+        steps.append(("instance normalization", InstanceNormalization()))
+    return steps
