@@ -23,7 +23,9 @@ def tiny_clip_state_dict(
     vocab_size: int = 49408,
 ) -> dict[str, torch.Tensor]:
     """Random weights of a small ViT CLIP, under OpenAI's names (heads are width // 64)."""
-    from clip.model import CLIP
+    from dassl.modeling.vlm.clip_package import import_clip
+
+    CLIP = import_clip().model.CLIP
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)

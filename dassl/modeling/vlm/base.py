@@ -1,0 +1,269 @@
+"""The one interface in front of every backbone: ``Backbone``, ``VisionTower``, ``TextTower``.
+
+Shapes: B images, C classes or prompts, D joint feature dim, L text length, N patches, T tokens
+(patches and, where there is one, the class token), W width of a tower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # what CLIP starts its training from
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What an image must go through before the backbone sees it.
+
+    Args:
+        size: (height, width) in px of the network's input.
+        mean, std: per channel, on pixels in 0-1.
+        interpolation: of the resize.
+        resize: ``shortest`` (then centre crop), ``squash`` (both sides, aspect ratio lost) or
+            ``longest`` (then padding).
+        version: raised when the meaning of these fields changes, so that stored features expire.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    interpolation: str = "bicubic"
+    resize: str = "shortest"
+    version: int = 1
+
+    def params(self) -> dict[str, Any]:
+        """Plain values, for keys and records."""
+        return asdict(self)
+
+
+class Tower(nn.Module):
+    """What vision and text towers share: a list of blocks, precision, and a frozen base.
+
+    Attributes:
+        blocks: the residual blocks (for a CLIP ResNet: its attention pool), first to last.
+        lora_names: for each LoRA target the paths of its ``nn.Linear`` layers within a block.
+        half_dtype: float16 or bfloat16 where the matrices are kept in it, else None.
+    """
+
+    lora_names: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: nn.ModuleList = nn.ModuleList()
+        self.width: int = 0
+        self.half_dtype: torch.dtype | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def autocast(self):
+        """Context in which half-precision matrices meet float32 activations; no-op for float32."""
+        kind = self.device.type
+        if self.half_dtype is None or torch.is_autocast_enabled(kind):
+            return nullcontext()
+        return torch.autocast(kind, self.half_dtype)
+
+    def run_blocks(self, h: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Tokens (B, T, W) through blocks ``start`` to ``stop`` (exclusive; None: to the end)."""
+        with self.autocast():
+            for block in self.blocks[start:stop]:
+                h = block(h)
+        return h
+
+    def train(self, mode: bool = True):
+        """Train mode reaches only what learns: over frozen weights dropout and batch statistics of
+        the pre-trained network stay as in evaluation, so that a shared backbone cannot drift."""
+        super().train(mode)
+        if mode and not any(
+            p.requires_grad for name, p in self.named_parameters() if "lora_" not in name
+        ):
+            for child in self.children():
+                child.eval()
+            for module in self.modules():
+                if hasattr(module, "lora_A"):
+                    module.train()
+        return self
+
+
+class VisionTower(Tower):
+    """Image encoder as three stages, so that frozen lower blocks can be run once and stored."""
+
+    grid: tuple[int, int] = (0, 0)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) to the tokens that enter the first block (B, T, W)."""
+        raise NotImplementedError
+
+    def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens behind the last block to pooled (B, D) and projected patches (B, N, D)."""
+        raise NotImplementedError
+
+    def finish(self, h: Tensor, start: int = 0) -> Tensor:
+        """Tokens that enter block ``start`` to pooled features (B, D).
+
+        Towers that pool one token override it: their last block needs that token's query only.
+        """
+        return self.head(self.run_blocks(h, start))[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(self.stem(x))
+
+
+class TextTower(Tower):
+    """Text encoder over token embeddings, so that prompts can be learned in embedding space."""
+
+    context_length: int = 77
+    causal: bool = True  # columns behind a prompt's last token cannot change its features
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Token tensors are constants of a run: their longest prompt is read once, since reading it
+        # from a GPU at each step would hold up the device.
+        self._lengths = WeakIdKeyDictionary()
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Token ids (C, L) to embeddings without positions (C, L, W)."""
+        raise NotImplementedError
+
+    def lengths(self, tokens: Tensor) -> Tensor:
+        """Number of real tokens of each prompt, end token included: (C,)."""
+        raise NotImplementedError
+
+    def longest(self, tokens: Tensor) -> int:
+        """Columns up to the end of the longest prompt."""
+        known = self._lengths.get(tokens)
+        if known is None or known[0] != tokens._version:
+            known = (tokens._version, int(self.lengths(tokens).max()))
+            self._lengths[tokens] = known
+        return known[1]
+
+    def encode(self, embeddings: Tensor, tokens: Tensor, shared: int = 0) -> Tensor:
+        """Embeddings (C, L, W) of prompts with ids ``tokens`` (C, L) to features (C, D).
+
+        Args:
+            shared: number of leading columns known to be equal in all rows (a learned context that
+                all classes share); a causal tower computes them once.
+        """
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token ids (C, L) to features (C, D), not normalised."""
+        tokens = tokens[:, : self.longest(tokens)].to(self.device)
+        return self.encode(self.embed(tokens), tokens)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state["_lengths"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lengths = WeakIdKeyDictionary()
+
+
+class Backbone(nn.Module):
+    """A pre-trained network: images, and texts where it has them, to one feature space.
+
+    Frozen and in evaluation mode as it is loaded. Trainers of one process share it, so they adapt
+    copies (``apply_lora``, ``copy.deepcopy``) and never this object.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        arch: str,
+        visual: VisionTower,
+        preprocess: Preprocess,
+        embed_dim: int,
+        text: TextTower | None = None,
+        tokenizer: Callable[[Sequence[str]], Tensor] | None = None,
+        logit_scale: Tensor | float = INITIAL_LOGIT_SCALE,
+        weights_sha256: str = "",
+        weights_file: str = "",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.arch = arch
+        self.visual = visual
+        self.text = text
+        self.preprocess = preprocess
+        self.embed_dim = embed_dim
+        self.weights_sha256 = weights_sha256
+        self.weights_file = weights_file
+        self._tokenizer = tokenizer
+        scale = torch.as_tensor(logit_scale, dtype=torch.float32).detach().clone().reshape(())
+        self.logit_scale = nn.Parameter(scale, requires_grad=False)
+
+    @property
+    def has_text(self) -> bool:
+        return self.text is not None
+
+    @property
+    def scale(self) -> Tensor:
+        """exp(logit_scale), the factor on cosine similarities; always float32."""
+        return self.logit_scale.float().exp()
+
+    @property
+    def device(self) -> torch.device:
+        return self.logit_scale.device
+
+    def encode_image(self, x: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) to features (B, D), float32, not normalised."""
+        return self.visual(x).float()
+
+    def encode_tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (B, 3, H, W) to pooled (B, D) and patch features (B, N, D) of the same space."""
+        pooled, patches = self.visual.head(self.visual.run_blocks(self.visual.stem(x)))
+        return pooled.float(), patches.float()
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Texts to token ids (C, L), on the CPU."""
+        if self._tokenizer is None:
+            raise _no_text(self.name)
+        return self._tokenizer(list(texts))
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Token ids (C, L) to features (C, D), float32, not normalised."""
+        if self.text is None:
+            raise _no_text(self.name)
+        return self.text(tokens).float()
+
+    def fingerprint(self) -> str:
+        """Hash over the tensors as they are in memory: unchanged if nothing altered the weights."""
+        digest = hashlib.sha256()
+        for key, value in self.state_dict().items():
+            flat = value.detach().reshape(-1)
+            bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+            words = flat.contiguous().view(bits[flat.element_size()])
+            # Wrapped sums of the bit patterns: any single change shows, at memory speed.
+            sums = (words.sum(dtype=torch.int64), words[::2].sum(dtype=torch.int64))
+            digest.update(f"{key} {tuple(value.shape)} {[int(s) for s in sums]}".encode())
+        return digest.hexdigest()
+
+
+def _no_text(name: str) -> Exception:
+    from dassl.errors import UserError
+
+    return UserError(
+        f"backbone {name} has no text encoder; this trainer needs a vision-language backbone "
+        "such as ViT-B/16 or PhantomCLIP (MODEL.BACKBONE.NAME, --backbone)"
+    )

@@ -1,0 +1,229 @@
+"""CNNs as image-only backbones: ``torchvision:<arch>`` and ``timm:<arch>``.
+
+Pooled features are the mean and the maximum over the last feature map, side by side; the map itself
+gives the patch features. Input is normalised with ImageNet's mean and std.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+
+from .base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Preprocess, VisionTower
+from .formats import read_state_dict, state_sha256, weights_identity
+
+SIZE = 224
+
+
+class CNNTower(VisionTower):
+    """A network's last feature map as tokens (B, N, W); no blocks, so nothing for LoRA."""
+
+    def __init__(self, features: nn.Module, size: int = SIZE) -> None:
+        super().__init__()
+        self.features = features
+        with torch.no_grad():
+            shape = features.eval()(torch.zeros(1, 3, size, size)).shape
+        if len(shape) != 4:
+            raise UserError(
+                f"the network's features have shape {tuple(shape)}, not (B, channels, height, "
+                "width); choose a convolutional network, or its CLIP form by open_clip:<arch>"
+            )
+        self.width = shape[1]
+        self.grid = (shape[2], shape[3])
+
+    def stem(self, x: Tensor) -> Tensor:
+        with self.autocast():
+            return self.features(x).flatten(2).transpose(1, 2)
+
+    def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        pooled = torch.cat([h.mean(dim=1), h.amax(dim=1)], dim=-1)
+        return pooled, torch.cat([h, h], dim=-1)  # so that patches share the pooled space
+
+
+def build_cnn(name: str, weights: str | None) -> Backbone:
+    """A backbone from a torchvision or timm network.
+
+    Args:
+        name: ``torchvision:<arch>`` or ``timm:<arch>``.
+        weights: file with that library's tensor names (.safetensors, .pth), ``random`` for none, or
+            None for the library's own ImageNet weights (a download).
+    """
+    library, _, arch = name.partition(":")
+    build = {"torchvision": torchvision_model, "timm": timm_model}[library]
+    model, sha256 = build(arch, weights)
+    tower = CNNTower(feature_map(model))
+    return Backbone(
+        name=name,
+        arch=arch,
+        visual=tower,
+        preprocess=Preprocess((SIZE, SIZE), IMAGENET_MEAN, IMAGENET_STD, "bilinear"),
+        embed_dim=2 * tower.width,
+        weights_sha256=sha256,
+        weights_file=str(weights or ""),
+    )
+
+
+def torchvision_model(
+    arch: str, weights: str | None = None, num_classes: int | None = None
+) -> tuple[nn.Module, str]:
+    """A torchvision classifier and the sha256 of its weights.
+
+    Args:
+        weights: a file, ``random``, or None for torchvision's ImageNet weights.
+        num_classes: size of a new last layer; None keeps ImageNet's 1000.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if arch not in known:
+        near = difflib.get_close_matches(arch, known, n=1)
+        raise UnknownNameError(
+            f"torchvision has no model {arch!r}"
+            + (f"; did you mean {near[0]}?" if near else "")
+            + " (python -c 'import torchvision; print(torchvision.models.list_models())')"
+        )
+    if weights is None:
+        model, sha256 = _downloaded(lambda: models.get_model(arch, weights="DEFAULT"), arch)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = models.get_model(arch, weights=None)
+        sha256 = _fill(model, arch, weights)
+    if num_classes is not None:
+        replace_classifier(model, num_classes)
+    return model, sha256
+
+
+def timm_model(
+    arch: str, weights: str | None = None, num_classes: int | None = None
+) -> tuple[nn.Module, str]:
+    """As ``torchvision_model``, for timm (an optional extra)."""
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(
+            "timm:<arch> needs the timm package: pip install 'cerviclip[timm]'"
+        ) from error
+    if not timm.is_model(arch):
+        near = difflib.get_close_matches(arch, timm.list_models(), n=1)
+        raise UnknownNameError(
+            f"timm has no model {arch!r}" + (f"; did you mean {near[0]}?" if near else "")
+        )
+    if weights is None:
+        model, sha256 = _downloaded(lambda: timm.create_model(arch, pretrained=True), arch)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = timm.create_model(arch)
+        sha256 = _fill(model, arch, weights)
+    if num_classes is not None:
+        model.reset_classifier(num_classes)
+    return model, sha256
+
+
+def _downloaded(make, arch: str) -> tuple[nn.Module, str]:
+    try:
+        model = make()
+    except Exception as error:  # urllib, hub and checksum errors have no common type
+        reason = str(error).strip().splitlines()[0][:80] if str(error) else type(error).__name__
+        raise MissingFileError(
+            f"no ImageNet weights for {arch}: they cannot be downloaded ({reason}); give a file by "
+            "--weights FILE (MODEL.INIT_WEIGHTS)"
+        ) from error
+    return model, state_sha256(model.state_dict())
+
+
+def _fill(model: nn.Module, arch: str, weights: str) -> str:
+    """Loads ``weights`` into ``model``; the file's sha256 (of the values where they are random)."""
+    if weights == "random":
+        return state_sha256(model.state_dict())
+    state = {
+        k: v.float() if v.is_floating_point() else v for k, v in read_state_dict(weights).items()
+    }
+    own = model.state_dict()
+    heads = {k for k in own if k in state and own[k].shape != state[k].shape and _is_head(k)}
+    missing = sorted(k for k in own if k not in state and not k.endswith("num_batches_tracked"))
+    unknown = sorted(k for k in state if k not in own)
+    if missing or unknown:
+        first = missing[0] if missing else unknown[0]
+        raise UserError(
+            f"{weights} does not belong to {arch}: {len(missing)} tensors missing, {len(unknown)} "
+            f"unknown (first: {first}); give weights with that network's own names"
+        )
+    for key, value in state.items():
+        if key not in heads and own[key].shape != value.shape:
+            raise UserError(
+                f"{weights}: {key} has shape {tuple(value.shape)}, {arch} needs "
+                f"{tuple(own[key].shape)}"
+            )
+    # A classifier of another class count is of no use here: features end below it.
+    model.load_state_dict({k: v for k, v in state.items() if k not in heads}, strict=False)
+    return weights_identity(Path(weights))
+
+
+def _is_head(key: str) -> bool:
+    """Whether a tensor belongs to a classifier."""
+    return key.split(".")[0] in ("fc", "classifier", "head", "heads", "last_linear")
+
+
+def feature_map(model: nn.Module) -> nn.Module:
+    """The part of a classifier that ends in its last feature map (B, channels, height, width)."""
+    if hasattr(model, "forward_features"):  # timm
+        return _TimmFeatures(model)
+    if hasattr(model, "features"):  # VGG, SqueezeNet, DenseNet, MobileNet, EfficientNet, ConvNeXt
+        return model.features
+    children = []
+    for name, child in model.named_children():  # ResNet and its kin
+        if name in ("avgpool", "fc", "dropout", "aux_logits", "AuxLogits", "aux1", "aux2"):
+            continue
+        children.append((name, child))
+    return _Chain(children)
+
+
+class _Chain(nn.Module):
+    def __init__(self, children: list[tuple[str, nn.Module]]) -> None:
+        super().__init__()
+        for name, child in children:
+            self.add_module(name, child)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for child in self.children():
+            x = child(x)
+        return x
+
+
+class _TimmFeatures(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.model.forward_features(x)
+        channels = getattr(self.model, "num_features", None)
+        if x.dim() == 4 and x.shape[-1] == channels and x.shape[1] != channels:
+            x = x.permute(0, 3, 1, 2)  # Swin and its kin keep channels last
+        return x
+
+
+def replace_classifier(model: nn.Module, num_classes: int) -> None:
+    """A new last layer of ``num_classes`` in place of ImageNet's, in place."""
+    last = None
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) or (
+            isinstance(module, nn.Conv2d) and module.out_channels == 1000
+        ):
+            last = name, module
+    if last is None:
+        raise UserError(f"{type(model).__name__} has no last layer that could be replaced")
+    name, old = last
+    parent = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(old, nn.Linear):
+        new: nn.Module = nn.Linear(old.in_features, num_classes, bias=old.bias is not None)
+    else:
+        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=old.kernel_size)
+    setattr(parent, name.rpartition(".")[2], new)
