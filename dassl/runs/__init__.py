@@ -1,0 +1,1 @@
+"""Runs and sweeps: from flags to results.json, tables and figures."""

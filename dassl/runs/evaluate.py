@@ -1,0 +1,60 @@
+"""``--eval-only --model-dir RUN``: score a saved model without touching the run's files."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+
+from dassl.config import CfgNode
+from dassl.runs.logs import log_to
+from dassl.runs.results import read_results
+from dassl.runs.runner import Run
+
+
+def evaluate_run(
+    cfg: CfgNode, model_dir: str, output_dir: str = "", epoch: int | None = None
+) -> Path:
+    """Score the model saved in ``model_dir``.
+
+    Args:
+        cfg: the run's own configuration, external centres changed if so wished.
+        model_dir: the run's folder.
+        output_dir: where to write; "" for ``model_dir/eval/<UTC time>``.
+        epoch: that epoch's checkpoint; None for the run's final model.
+
+    Returns:
+        The folder that now holds results.json and predictions.csv.
+    """
+    old = read_results(model_dir) or {}
+    folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
+    folder.mkdir(parents=True, exist_ok=True)
+    at_work = cfg.clone()
+    at_work.defrost()
+    at_work.OUTPUT_DIR = str(folder)
+    at_work.freeze()
+    try:
+        with log_to(folder):
+            run = Run(at_work, old.get("variant", "default"), str(folder))
+            run.build()
+            trainer = run.trainer
+            trainer.dm.training_ended = True
+            if getattr(trainer, "needs_training", True):
+                trainer.load_model(model_dir, epoch=epoch)
+            predictions, centers = run.score()
+            run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
+    except BaseException:
+        if not output_dir:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _new_folder(parent: Path) -> Path:
+    """``<parent>/<UTC time>``, with a number behind it when two come in one second."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    folder, n = parent / stamp, 1
+    while folder.exists():
+        n += 1
+        folder = parent / f"{stamp}-{n}"
+    return folder

@@ -1,0 +1,99 @@
+"""The flags of train.py and run_shell.py: CoOp's, and a few more. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from dassl.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line, as all of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help lists the flags)")
+
+
+TRAIN_EPILOG = """\
+examples:
+  python train.py --trainer CoOp --dataset PhantomOCT --shots 16 --seed 1
+  python train.py --trainer SAVLT --dataset MixedCenterOCT --root /data/oct --backbone ViT-B/16 \\
+      --weights ViT-B-16.pt --shots 16 TEST.EXTERNAL "['HuaxiOCT', 'XiangyaOCT']"
+  python train.py --eval-only --model-dir output/PhantomOCT/CoOp/PhantomCLIP/default/shots_16/seed_1
+
+The run's folder holds results.json (all numbers, with intervals), predictions.csv (one line per
+test image), figures, history.csv, log.txt, split.json (who was drawn) and config.yaml.
+Exit status: 0 done, 1 the run failed, 2 something to correct in the command, 130 Ctrl-C."""
+
+
+def train_parser() -> Parser:
+    """Flags of one run."""
+    parser = Parser(
+        prog="train.py",
+        allow_abbrev=False,
+        description="Train one method on one dataset, score its test set and the external centres.",
+        epilog=TRAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to run (names: --list)")
+    what.add_argument("--trainer", default="", metavar="NAME", help="the method, such as CoOp")
+    what.add_argument("--dataset", default="", metavar="NAME", help="such as PhantomOCT")
+    what.add_argument("--backbone", default="", metavar="NAME", help="such as ViT-B/16, PhantomCLIP")
+    what.add_argument("--head", default="", metavar="NAME", help="head of a plain CNN (Dassl's)")
+    what.add_argument("--shots", default="", metavar="K", help="images per class, or 'full'")
+    what.add_argument("--seed", type=int, default=-1, metavar="S", help="draw and training; default 1")
+    what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
+    what.add_argument("--source-domains", nargs="+", metavar="D", help="domains to train on")
+    what.add_argument("--target-domains", nargs="+", metavar="D", help="domains to adapt to")
+    what.add_argument("--transforms", nargs="+", metavar="T", help="training transforms, in order")
+    where = parser.add_argument_group("where things are")
+    where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
+    where.add_argument(
+        "--output-dir", default="", metavar="DIR", help="this run's folder; default: under ./output"
+    )
+    where.add_argument("--config-file", default="", metavar="YAML", help="the trainer's settings")
+    where.add_argument("--dataset-config-file", default="", metavar="YAML", help="the dataset's")
+    where.add_argument("--variant", default="", metavar="NAME", help="names other settings' folder")
+    add_plugin_flag(where)
+    how = parser.add_argument_group("how")
+    how.add_argument("--resume", default="", metavar="DIR", help="go on from that run's checkpoint")
+    how.add_argument("--eval-only", action="store_true", help="score the model in --model-dir")
+    how.add_argument("--model-dir", default="", metavar="RUN", help="a finished run's folder")
+    how.add_argument("--load-epoch", type=int, metavar="N", help="that epoch's checkpoint, not the last")
+    how.add_argument("--no-train", action="store_true", help="build everything, train nothing")
+    how.add_argument("--fresh", action="store_true", help="run again; replaces the old run when done")
+    how.add_argument("--list", action="store_true", help="list trainers, datasets and backbones")
+    how.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys, last: OPTIM.LR 0.01"
+    )
+    return parser
+
+
+def add_plugin_flag(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    group.add_argument(
+        "--plugin", action="append", default=[], metavar="MODULE|FILE.py",
+        help="also use the trainers and datasets registered there (may be repeated)",
+    )  # fmt: skip
+
+
+def parse_shots(text: str | int) -> int:
+    """DATASET.NUM_SHOTS of what a user wrote: a whole number from 0, or -1 for ``full``."""
+    word = str(text).strip()
+    if word.lower() == "full":
+        return -1
+    if not word.isascii() or not word.isdigit():
+        raise UserError(f"shots are a whole number from 1, or 'full', not {word!r}")
+    return int(word)
+
+
+def parse_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse, and refuse a flag that argparse took for a trailing override."""
+    args = parser.parse_args(argv)
+    opts = getattr(args, "opts", [])
+    for word in opts[::2]:
+        if word.startswith("--"):
+            raise UserError(f"flag {word} stands after KEY VALUE overrides; put it before them")
+    return args

@@ -1,0 +1,60 @@
+"""Where a run's files go, and what is called what there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+DEFAULT_ROOT = "output"
+RESULTS = "results.json"
+
+
+def safe_part(text: object) -> str:
+    """One part of a path: characters outside ``[A-Za-z0-9._-]`` become ``-``."""
+    part = re.sub(r"[^A-Za-z0-9._-]", "-", str(text))
+    return part if part.strip(".") else part.replace(".", "-") or "-"
+
+
+def backbone_label(name: str, weights_sha256: str = "") -> str:
+    """A backbone's name in tables and paths; local weights add the start of their hash.
+
+    Args:
+        name: MODEL.BACKBONE.NAME; of ``library:arch:/a/file`` the file is left out.
+        weights_sha256: of the local weights file, "" where there is none.
+    """
+    return f"{name}-{weights_sha256[:8]}" if weights_sha256 else name
+
+
+def shots_part(num_shots: int) -> str:
+    """``shots_16``, or ``shots_full`` for DATASET.NUM_SHOTS -1."""
+    return f"shots_{'full' if num_shots < 0 else num_shots}"
+
+
+def run_folder(
+    root: str | Path,
+    dataset: str,
+    trainer: str,
+    backbone: str,
+    num_shots: int,
+    seed: int,
+    variant: str = "default",
+) -> Path:
+    """``<root>/<dataset>/<trainer>/<backbone>/<variant>/shots_<k|full>/seed_<s>``."""
+    parts = [dataset, trainer, backbone or "none", variant]
+    return Path(
+        root, *(safe_part(part) for part in parts), shots_part(num_shots), f"seed_{seed}"
+    )
+
+
+def find_results(root: str | Path) -> Iterator[Path]:
+    """Every run's results.json below ``root``, sorted; evaluations and leftovers are not runs."""
+    root = Path(root)
+    if root.is_file():
+        yield root
+        return
+    for path in sorted(root.rglob(RESULTS)):
+        inner = path.relative_to(root).parts[:-1]
+        if "eval" in inner[-2:-1] or any(part.startswith(".") for part in inner):
+            continue
+        yield path

@@ -1,0 +1,54 @@
+"""log.txt of one run: a tee of stdout that gives the console back afterwards."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class _Silence:
+    """A console that swallows everything: a sweep shows its bar instead of the runs' prints."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextmanager
+def log_to(folder: str | Path, echo: bool = True) -> Iterator[None]:
+    """Copy stdout and warnings to ``folder/log.txt`` while the block runs.
+
+    Args:
+        folder: the run's folder.
+        echo: also print to the console.
+    """
+    from dassl.utils.logger import setup_logger
+
+    console, show = sys.stdout, warnings.showwarning
+
+    def show_on_stdout(message: Any, category: type, filename: str, lineno: int, *rest: Any) -> None:
+        print(f"Warning: {message}")
+
+    if not echo:
+        sys.stdout = _Silence()  # type: ignore[assignment]
+    logger = setup_logger(str(folder))
+    try:
+        with warnings.catch_warnings():  # also lets a warning of an earlier run show again
+            warnings.showwarning = show_on_stdout
+            yield
+    finally:
+        warnings.showwarning = show
+        if logger is not None:
+            logger.close()
+        sys.stdout = console

@@ -1,0 +1,316 @@
+"""One run: configuration in, a folder with results.json out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dassl.config import CfgNode
+from dassl.errors import UserError
+from dassl.runs import records
+from dassl.runs.folders import RESULTS
+from dassl.runs.logs import log_to
+from dassl.runs.predict import IN_DOMAIN, Predictions, predict_items, write_predictions
+from dassl.runs.results import (
+    config_hash,
+    differing_keys,
+    is_finished,
+    read_results,
+    write_results,
+)
+
+
+def run_one(
+    cfg: CfgNode,
+    *,
+    variant: str = "default",
+    fresh: bool = False,
+    echo: bool = True,
+    train: bool = True,
+    keep_user_errors: bool = False,
+) -> dict[str, Any]:
+    """Train, score and write one run; a finished run of the same configuration is only read.
+
+    Args:
+        cfg: frozen, its OUTPUT_DIR the run's folder.
+        variant: name of the sweep entry.
+        fresh: run again; the old folder is replaced when the new one is done.
+        echo: print to the console as well as to log.txt.
+        train: False builds everything and scores the untrained model.
+        keep_user_errors: write results.json for errors of the user's too (sweeps do).
+
+    Returns:
+        The content of results.json.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    old = state_of(folder, cfg)
+    if old == "done" and not fresh:
+        if echo:
+            print(f"finished before: {folder} (--fresh runs it again)")
+        return read_results(folder)
+    if old == "failed" or (fresh and old != "done"):
+        shutil.rmtree(folder, ignore_errors=True)
+    existed = folder.exists()
+    if not (fresh and existed):
+        return _run_in(folder, cfg, variant, echo, train, keep_user_errors)
+    beside = folder.with_name(f".{folder.name}.fresh-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        results = _run_in(beside, cfg, variant, echo, train, keep_user_errors)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    swap(beside, folder)
+    return results
+
+
+def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
+    """What a run's folder holds: "new", "done" (this configuration), "failed" or "unfinished".
+
+    Raises:
+        UserError: it holds a run of another configuration (unless ``fresh``).
+    """
+    if not folder.is_dir():
+        return "new"
+    results, wanted = read_results(folder), config_hash(cfg)
+    if is_finished(results, wanted):
+        return "done"
+    if results is not None and results["status"] != "done":
+        return "failed"
+    saved = folder / "config.yaml"
+    if results is None and not saved.is_file():
+        return "new"
+    keys: list[str] = []
+    if saved.is_file():
+        keys = differing_keys(yaml.safe_load(saved.read_text(encoding="utf-8")) or {}, cfg)
+    if results is None and not keys:
+        return "unfinished"
+    if fresh:
+        return "other"
+    what = "; ".join(keys) or "its config.yaml is missing"
+    raise UserError(
+        f"{folder} holds a run of another configuration: {what}. Give --fresh to replace it, or "
+        "--output-dir (or another variant name) to keep both"
+    )
+
+
+def swap(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder``; the old content is gone only when that is done."""
+    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        os.replace(folder, aside)
+    os.replace(new, folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _run_in(
+    folder: Path, cfg: CfgNode, variant: str, echo: bool, train: bool, keep_user_errors: bool
+) -> dict[str, Any]:
+    existed = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    final_dir, at_work = cfg.OUTPUT_DIR, cfg.clone()
+    at_work.defrost()
+    at_work.OUTPUT_DIR = str(folder)
+    at_work.freeze()
+    with log_to(folder, echo):
+        try:
+            with _atomic_text(folder / "config.yaml") as handle:
+                handle.write(cfg.dump())
+            results = Run(at_work, variant, final_dir).execute(train)
+        except Exception as error:
+            print(traceback.format_exc() if not isinstance(error, UserError) else f"error: {error}")
+            if isinstance(error, UserError) and not keep_user_errors:
+                if not existed:
+                    shutil.rmtree(folder, ignore_errors=True)
+            else:
+                write_results(folder, failed_results(cfg, variant, error, started))
+            raise
+        finally:
+            gc.collect()
+    return results
+
+
+def _atomic_text(path: Path) -> Any:
+    from dassl.utils.files import atomic_write
+
+    return atomic_write(path)
+
+
+def failed_results(
+    cfg: CfgNode, variant: str, error: BaseException | str, started: float | None = None
+) -> dict[str, Any]:
+    """results.json of a run that did not end well."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    seconds = {} if started is None else {"total": time.perf_counter() - started}
+    return records.results_record(
+        cfg, variant, status="failed", error=text, runtime={"seconds": seconds}
+    )
+
+
+class Run:
+    """The steps of one run, and what they leave for results.json."""
+
+    def __init__(self, cfg: CfgNode, variant: str, final_dir: str) -> None:
+        self.cfg, self.variant, self.final_dir = cfg, variant, final_dir
+        self.folder = Path(cfg.OUTPUT_DIR)
+        self.seconds: dict[str, float] = {}
+        self.started_at = datetime.now(timezone.utc)
+        self.trainer: Any = None
+
+    def execute(self, train: bool = True) -> dict[str, Any]:
+        """Build, train, score, write; returns the content of results.json."""
+        start = time.perf_counter()
+        self.build()
+        records.write_split(self.folder, self.trainer.dm.dataset, self.cfg)
+        clock = time.perf_counter()
+        if train and not self.cfg.TEST.NO_TEST:
+            self.train()
+        elif train:
+            self.train()
+        self.seconds["train"] = time.perf_counter() - clock
+        read_early = bool(getattr(self.trainer.dm, "test_read_early", False))
+        self.trainer.dm.training_ended = True
+        records.write_history(self.folder, getattr(self.trainer, "history", []))
+        predictions, centers = self.score()
+        self.seconds["total"] = time.perf_counter() - start
+        results = self.write(self.folder, predictions, centers, read_early)
+        self.check_backbone()
+        return results
+
+    def build(self) -> None:
+        """Seed everything and build the trainer: data, model, optimisers."""
+        from dassl.engine import build_trainer
+        from dassl.utils import set_random_seed
+
+        clock = time.perf_counter()
+        print_config(self.cfg)
+        set_random_seed(self.cfg.SEED)
+        self.trainer = build_trainer(self.cfg)
+        self.trainer.test_after_train = False  # scored here, centre by centre
+        self.fingerprint = records.backbone_fingerprint(self.trainer)
+        self.seconds["build"] = time.perf_counter() - clock
+
+    def train(self) -> None:
+        if getattr(self.trainer, "needs_training", True):
+            self.trainer.train()
+
+    def score(self) -> tuple[list[Predictions], dict[str, Any]]:
+        """Predict and score the test set, then every external centre."""
+        clock = time.perf_counter()
+        predictions = collect_predictions(self.trainer)
+        self.seconds["predict"] = time.perf_counter() - clock
+        clock = time.perf_counter()
+        centers = score_centers(self.trainer, predictions)
+        self.seconds["score"] = time.perf_counter() - clock
+        return predictions, centers
+
+    def write(
+        self,
+        folder: Path,
+        predictions: Sequence[Predictions],
+        centers: Mapping[str, Any],
+        read_early: bool,
+    ) -> dict[str, Any]:
+        """predictions.csv and figures, then results.json: what has that is finished."""
+        from dassl.runs.figures import run_figures
+
+        clock = time.perf_counter()
+        print_centers(centers)
+        dataset = self.trainer.dm.dataset
+        write_predictions(folder, predictions, dataset.classnames)
+        run_figures(folder, centers, getattr(self.trainer, "history", []), self.title())
+        self.seconds["files"] = time.perf_counter() - clock
+        results = records.results_record(
+            self.cfg,
+            self.variant,
+            status="done",
+            trainer=self.trainer,
+            centers=centers,
+            test_read_early=read_early,
+            runtime=records.runtime(self),
+        )
+        write_results(folder, results)
+        return results
+
+    def title(self) -> str:
+        cfg = self.cfg
+        shots = "full" if cfg.DATASET.NUM_SHOTS < 0 else cfg.DATASET.NUM_SHOTS
+        return f"{cfg.TRAINER.NAME}, {cfg.DATASET.NAME}, shots {shots}, seed {cfg.SEED}"
+
+    def check_backbone(self) -> None:
+        """The backbone is shared by all runs of a sweep: a run that alters it has failed."""
+        if records.backbone_fingerprint(self.trainer) != self.fingerprint:
+            records.forget_backbones()
+            (self.folder / RESULTS).unlink(missing_ok=True)
+            raise RuntimeError(
+                f"{self.cfg.TRAINER.NAME} altered the shared backbone's weights; it must adapt a copy"
+            )
+
+
+def collect_predictions(trainer: Any) -> list[Predictions]:
+    """Predictions for the in-domain test set and every external centre of TEST.EXTERNAL."""
+    from dassl.data.external import build_external_datasets
+
+    dataset, cfg = trainer.dm.dataset, trainer.cfg
+    root = getattr(dataset, "root", "") or cfg.DATASET.ROOT
+    out = [predict_items(trainer, dataset.test or [], IN_DOMAIN, root)]
+    for center, items in build_external_datasets(cfg, dataset).items():
+        out.append(predict_items(trainer, items, center, root))
+    return out
+
+
+def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
+    """The ``centers`` of results.json."""
+    from dassl.evaluation.report import score
+
+    dataset = trainer.dm.dataset
+    positive = list(getattr(dataset, "positive_classes", []))
+    return {
+        p.center: score(p.labels, p.probs, p.patient_ids, dataset.classnames, positive)
+        for p in predictions
+    }
+
+
+def print_config(cfg: CfgNode) -> None:
+    """The configuration between rows of asterisks, as upstream's train.py prints it."""
+    print("***************\n** Config **\n***************")
+    print(cfg)
+
+
+def print_centers(centers: Mapping[str, Any]) -> None:
+    """Upstream's result block for the test set, then one line per external centre.
+
+    Scripts take the last ``* accuracy`` of a log, so only the test set is printed that way.
+    """
+    for name, entry in centers.items():
+        if name == IN_DOMAIN:
+            correct = sum(row[i] for i, row in enumerate(entry["confusion_matrix"]))
+            accuracy, f1 = entry["accuracy"]["value"], entry["macro_f1"]["value"]
+            if accuracy is None:
+                continue
+            print(
+                f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}\n"
+                f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%\n* macro_f1: {f1:.1f}%"
+            )
+    for name, entry in centers.items():
+        cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
+        cells += [
+            f"{title} {entry[key]['value']:.{digits}f}{unit}"
+            for key, title, digits, unit in (
+                ("accuracy", "accuracy", 1, " %"),
+                ("macro_f1", "macro F1", 1, " %"),
+                ("macro_auc", "AUC", 3, ""),
+            )
+            if entry[key]["value"] is not None
+        ]
+        print(f"{name}: {', '.join(cells)}")

@@ -1,0 +1,262 @@
+"""From flags and yaml files to the frozen configuration of one run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dassl import plugins
+from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.runs.flags import parse_shots
+from dassl.runs.folders import DEFAULT_ROOT, backbone_label, run_folder, safe_part
+
+CONFIGS = plugins.PROJECT_ROOT / "configs"
+# What a flag of the command sets; flags come after the yaml files and before KEY VALUE overrides.
+FLAG_KEYS = {
+    "root": "DATASET.ROOT",
+    "resume": "RESUME",
+    "source_domains": "DATASET.SOURCE_DOMAINS",
+    "target_domains": "DATASET.TARGET_DOMAINS",
+    "transforms": "INPUT.TRANSFORMS",
+    "trainer": "TRAINER.NAME",
+    "dataset": "DATASET.NAME",
+    "backbone": "MODEL.BACKBONE.NAME",
+    "head": "MODEL.HEAD.NAME",
+    "weights": "MODEL.INIT_WEIGHTS",
+}
+
+
+def setup_cfg(args: argparse.Namespace) -> CfgNode:
+    """Build a run's configuration: defaults, extend_cfg, dataset yaml, trainer yaml, flags, overrides.
+
+    Args:
+        args: as `flags.train_parser` makes them; absent attributes count as not given.
+
+    Returns:
+        The frozen cfg, whose OUTPUT_DIR is the run's folder.
+
+    Raises:
+        UserError: a name, key, value or file is not there or not usable.
+    """
+    get = vars(args).get
+    plugins.add_plugins(get("plugin") or ())
+    opts = list(get("opts") or ())
+    saved = _saved_config(args)
+    trainer, dataset = _asked_names(args, opts, saved)
+    cfg = get_cfg_default()
+    kept = _extend(cfg, trainer, dataset)
+    for path in _yaml_files(args, trainer, dataset, saved):
+        kept |= _touched_sections(path)
+        merge_file(cfg, path)
+    _merge_flags(cfg, args)
+    merge_opts(cfg, opts)
+    kept |= {key.split(".")[1] for key in opts[::2] if key.startswith("TRAINER.") and "." in key}
+    if (cfg.TRAINER.NAME, cfg.DATASET.NAME) != (trainer, dataset):
+        cfg.TRAINER.NAME, cfg.DATASET.NAME = trainer, dataset
+    _settle(cfg, args)
+    for key in list(cfg.TRAINER):
+        if key != "NAME" and key not in kept | {trainer.upper()}:
+            cfg.TRAINER.pop(key)
+    cfg.OUTPUT_DIR = str(get("output_dir") or contract_folder(cfg, DEFAULT_ROOT, variant_of(args)))
+    cfg.freeze()
+    return cfg
+
+
+def variant_of(args: argparse.Namespace) -> str:
+    return vars(args).get("variant") or "default"
+
+
+def contract_folder(cfg: CfgNode, root: str | Path, variant: str = "default") -> Path:
+    """The folder that a run of this configuration writes to, below ``root``."""
+    return run_folder(
+        root, cfg.DATASET.NAME, cfg.TRAINER.NAME, label_of(cfg), cfg.DATASET.NUM_SHOTS, cfg.SEED,
+        variant,
+    )  # fmt: skip
+
+
+def label_of(cfg: CfgNode) -> str:
+    """The backbone's name in tables and folders."""
+    from dassl.utils.files import file_sha256
+
+    weights = cfg.MODEL.INIT_WEIGHTS
+    return backbone_label(cfg.MODEL.BACKBONE.NAME, file_sha256(weights) if weights else "")
+
+
+def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
+    """``configs/trainers/<Trainer>/<backbone>.yaml``, else ``default.yaml``, else None.
+
+    A second name of a trainer (a subclass of one line) finds its base's files.
+    """
+    entries, name, seen = plugins.discover()["trainer"], trainer, set()
+    while name and name not in seen:
+        seen.add(name)
+        for stem in (safe_part(backbone) if backbone else "default", "default"):
+            path = CONFIGS / "trainers" / safe_part(name) / f"{stem}.yaml"
+            if path.is_file():
+                return path
+        name = entries[name].base if name in entries else ""
+    return None
+
+
+def dataset_yaml(dataset: str) -> Path | None:
+    """``configs/datasets/<name>.yaml`` if there is one."""
+    path = CONFIGS / "datasets" / f"{safe_part(dataset)}.yaml"
+    return path if path.is_file() else None
+
+
+def find_config(path: str, what: str) -> Path:
+    """A yaml file that a flag names, relative to here or to the project."""
+    for candidate in (Path(path).expanduser(), plugins.PROJECT_ROOT / path):
+        if candidate.is_file():
+            return candidate
+    raise MissingFileError(f"{what} {path} does not exist; check the path")
+
+
+# -- steps --------------------------------------------------------------------------------------
+
+
+def _saved_config(args: argparse.Namespace) -> Path | None:
+    """The config.yaml of the run that ``--eval-only --model-dir`` names."""
+    if not vars(args).get("eval_only"):
+        return None
+    if not args.model_dir:
+        raise UserError("--eval-only needs --model-dir RUN, the folder of a finished run")
+    folder = Path(args.model_dir)
+    if not folder.is_dir():
+        raise MissingFileError(f"--model-dir {folder} is not a folder; name a finished run's folder")
+    path = folder / "config.yaml"
+    if path.is_file():
+        return path
+    if not args.trainer:
+        raise MissingFileError(
+            f"--model-dir {folder} holds no config.yaml; name a finished run's folder, or give "
+            "--trainer, --dataset and the yaml files as well"
+        )
+    return None
+
+
+def _asked_names(
+    args: argparse.Namespace, opts: Sequence[str], saved: Path | None
+) -> tuple[str, str]:
+    """Trainer and dataset, which must be known before the tree they extend can be merged into."""
+    get = vars(args).get
+    files = [get("config_file"), get("dataset_config_file"), saved]
+    trees = [_peek(find_config(str(path), "config file")) for path in files if path]
+    names = []
+    for flag, section in (("trainer", "TRAINER"), ("dataset", "DATASET")):
+        given = [opts[i + 1] for i in range(0, len(opts) - 1, 2) if opts[i] == f"{section}.NAME"]
+        given += [get(flag) or ""]
+        given += [str((tree.get(section) or {}).get("NAME") or "") for tree in trees]
+        name = next((g for g in given if g), "")
+        if not name:
+            raise UserError(f"no {flag} given: add --{flag} NAME (python train.py --list shows them)")
+        names.append(name)
+    return names[0], names[1]
+
+
+def _peek(path: Path) -> dict[str, Any]:
+    """A yaml file's tree, or nothing: what is wrong with it is said when it is merged."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    if not isinstance(tree, dict):
+        return {}
+    return {key: value for key, value in tree.items() if isinstance(value, dict)}
+
+
+def _extend(cfg: CfgNode, trainer: str, dataset: str) -> set[str]:
+    """Add the sections of the trainer, the dataset and the plug-ins; returns the trainer's own."""
+    trainer_class = plugins.ensure_loaded("trainer", trainer)
+    dataset_class = plugins.ensure_loaded("dataset", dataset)
+    done: set[str] = set()
+    before = set(cfg.TRAINER)
+    _extend_by(cfg, _modules_of(trainer_class), done)
+    own = set(cfg.TRAINER) - before
+    _extend_by(cfg, _modules_of(dataset_class), done)
+    _extend_by(cfg, [module.__name__ for module in plugins.load_plugins()], done)
+    return own
+
+
+def _modules_of(registered: Any) -> list[str]:
+    """Modules that define a class and its bases, bases first."""
+    classes = reversed(getattr(registered, "__mro__", (registered,)))
+    return [getattr(cls, "__module__", "") for cls in classes]
+
+
+def _extend_by(cfg: CfgNode, modules: Sequence[str], done: set[str]) -> None:
+    for module in modules:
+        extend = None if module in done else plugins.extend_cfg_of(module)
+        done.add(module)
+        if extend is not None:
+            extend(cfg)
+
+
+def _yaml_files(
+    args: argparse.Namespace, trainer: str, dataset: str, saved: Path | None
+) -> list[Path]:
+    """Dataset yaml and trainer yaml: those that flags name, else those found by name."""
+    get = vars(args).get
+    if saved is not None:
+        return [saved]
+    files: list[Path | None] = [
+        find_config(get("dataset_config_file"), "dataset config file")
+        if get("dataset_config_file")
+        else dataset_yaml(dataset),
+        find_config(get("config_file"), "config file")
+        if get("config_file")
+        else trainer_yaml(trainer, get("backbone") or ""),
+    ]
+    return [path for path in files if path is not None]
+
+
+def _touched_sections(path: Path) -> set[str]:
+    return set(_peek(path).get("TRAINER", {})) - {"NAME"}
+
+
+def _merge_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
+    pairs: list[Any] = []
+    for flag, key in FLAG_KEYS.items():
+        value = vars(args).get(flag)
+        if value:
+            pairs += [key, tuple(value) if isinstance(value, list) else value]
+    merge_opts(cfg, pairs)
+    if (vars(args).get("seed") if vars(args).get("seed") is not None else -1) >= 0:
+        cfg.SEED = args.seed
+    if vars(args).get("shots") not in (None, ""):
+        cfg.DATASET.NUM_SHOTS = parse_shots(args.shots)
+
+
+def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Fill what nobody said, and refuse what cannot be."""
+    trainer_class = plugins.ensure_loaded("trainer", cfg.TRAINER.NAME)
+    if not getattr(trainer_class, "needs_training", True):
+        cfg.DATASET.NUM_SHOTS, cfg.SEED = 0, 0  # one run stands for all shots and seeds
+    elif cfg.DATASET.NUM_SHOTS == 0:
+        raise UserError(
+            f"{cfg.TRAINER.NAME} learns from images, so 0 shots make no sense; give --shots from 1, "
+            "or 'full'"
+        )
+    elif cfg.DATASET.NUM_SHOTS < -1:
+        raise UserError(
+            f"DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS}; shots are a whole number from 1, or -1 "
+            "for full"
+        )
+    if cfg.SEED < 0:
+        cfg.SEED = 1  # every run here can be repeated
+    cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
+    if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
+        raise MissingFileError(
+            f"weights file {cfg.MODEL.INIT_WEIGHTS} does not exist; check --weights (or "
+            "MODEL.INIT_WEIGHTS)"
+        )
+    for name in cfg.TEST.EXTERNAL:
+        try:
+            plugins.ensure_loaded("dataset", name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"TEST.EXTERNAL: {error}") from error
