@@ -1,0 +1,273 @@
+"""Tissue regions of interest: where they come from, and how they follow an image to its patches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision.transforms as T
+from PIL import Image
+from torch import Tensor
+
+from dassl.data.data_manager import DatasetWrapper
+from dassl.data.tissue_surface import tissue_mask
+from dassl.errors import MissingFileError, UserError
+from dassl.utils import read_image
+
+SOURCES = ("surface", "masks", "segmenter", "full")
+KINDS = ("box", "mask")
+_TOP = 0.10  # part of the height, from the top, in which a box never starts
+
+# What one image's tissue is, by source: (path, grey image) -> boolean mask (H, W), or None.
+Source = Callable[[str, np.ndarray], "np.ndarray | None"]
+
+
+def box_top(mask: np.ndarray) -> int | None:
+    """First row, from 10 % of the height down, that is all tissue; None where there is none."""
+    start = int(_TOP * mask.shape[0])
+    full_rows = np.flatnonzero(mask[start:].all(axis=1))
+    return start + int(full_rows[0]) if len(full_rows) else None
+
+
+def _from_surface(path: str, image: np.ndarray) -> np.ndarray | None:
+    return tissue_mask(image)
+
+
+def _from_full(path: str, image: np.ndarray) -> np.ndarray:
+    return np.ones(image.shape, dtype=bool)
+
+
+def mask_path(impath: str, folder: str = "masks") -> Path:
+    """The mask beside an image: ``.../images/<class>/x.png`` has ``.../masks/<class>/x.png``.
+
+    An image outside a folder named ``images`` has its mask in ``masks/`` next to it.
+    """
+    path = Path(impath)
+    for depth, parent in enumerate(path.parents):
+        if parent.name == "images":
+            inner = path.relative_to(parent)
+            return path.parents[depth + 1] / folder / inner.with_suffix(".png")
+    return path.parent / folder / (path.stem + ".png")
+
+
+class MaskFiles:
+    """Masks stored beside the images; anything above 0 is tissue.
+
+    A mask of another size but the same shape is stretched to the image; a missing file, or a mask of
+    another aspect ratio, is an error, since it would put the ROI in the wrong place.
+    """
+
+    def __init__(self, folder: str = "masks") -> None:
+        self.folder = folder
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
+        file = mask_path(path, self.folder)
+        if not file.is_file():
+            raise MissingFileError(
+                f"no mask {file} for image {path}: put it there, or set "
+                "TRAINER.SAVLT.ROI.SOURCE to surface"
+            )
+        mask = np.asarray(read_image(str(file)).convert("L")) > 0
+        height, width = image.shape
+        if mask.shape != image.shape:
+            if abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width):
+                raise UserError(
+                    f"mask {file} is {mask.shape[1]}x{mask.shape[0]} px but its image is "
+                    f"{width}x{height} px; give both the same shape"
+                )
+            scaled = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
+            mask = np.asarray(scaled)
+        return mask if mask.any() else None
+
+
+class SegmenterMasks:
+    """Masks from a network that ``tools/train_segmenter.py`` trained."""
+
+    def __init__(self, checkpoint: str) -> None:
+        from dassl.modeling.segmentation import load_segmenter
+
+        if not checkpoint:
+            raise UserError(
+                "TRAINER.SAVLT.ROI.SOURCE segmenter needs TRAINER.SAVLT.ROI.CHECKPOINT, a file "
+                "that tools/train_segmenter.py wrote"
+            )
+        self.segmenter = load_segmenter(checkpoint)
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
+        mask = self.segmenter.masks([image])[0]
+        return mask if mask.any() else None
+
+
+class RoiFinder:
+    """ROI of an image by its path, found once per image and process.
+
+    Where no tissue is found the whole image is the ROI, and the path is kept in ``not_found``.
+
+    Args:
+        source: ``surface``, ``masks``, ``segmenter`` or ``full``.
+        kind: ``box`` (full width, from the first row that is all tissue to the bottom) or ``mask``.
+        checkpoint: of the segmenter.
+        folder: of the mask files.
+    """
+
+    _known: dict[tuple, tuple[tuple[int, int], int | bytes | None]] = {}
+
+    def __init__(
+        self, source: str = "surface", kind: str = "box", checkpoint: str = "", folder: str = "masks"
+    ) -> None:
+        if source not in SOURCES or kind not in KINDS:
+            raise UserError(
+                f"TRAINER.SAVLT.ROI: SOURCE {source!r}, KIND {kind!r}; they take one of "
+                f"{', '.join(SOURCES)} and one of {', '.join(KINDS)}"
+            )
+        sources: dict[str, Callable[[], Source]] = {
+            "surface": lambda: _from_surface,
+            "masks": lambda: MaskFiles(folder),
+            "segmenter": lambda: SegmenterMasks(checkpoint),
+            "full": lambda: _from_full,
+        }
+        self.kind = kind
+        self.source = sources[source]()
+        self.identity = (source, kind, checkpoint, folder)
+        self.not_found: set[str] = set()
+        self.asked: set[str] = set()
+
+    def mask(self, impath: str, image: Image.Image | None = None) -> Image.Image:
+        """The ROI as an image of mode L, 255 inside, of the size of the image at ``impath``.
+
+        Args:
+            impath: the image file.
+            image: the decoded image, where it is at hand.
+        """
+        status = os.stat(impath)
+        key = (self.identity, impath, status.st_size, status.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = self._find(impath, image)
+        (height, width), found = self._known[key]
+        self.asked.add(impath)
+        if found is None:
+            self.not_found.add(impath)
+            return Image.new("L", (width, height), 255)
+        if isinstance(found, bytes):
+            bits = np.unpackbits(np.frombuffer(found, np.uint8), count=height * width)
+            return Image.fromarray(bits.reshape(height, width) * np.uint8(255))
+        roi = Image.new("L", (width, height), 0)
+        roi.paste(255, (0, found, width, height))
+        return roi
+
+    def _find(
+        self, impath: str, image: Image.Image | None
+    ) -> tuple[tuple[int, int], int | bytes | None]:
+        grey = np.asarray((image or read_image(impath)).convert("L"))
+        mask = self.source(impath, grey)
+        if mask is None:
+            return grey.shape, None
+        if self.kind == "box":
+            return grey.shape, box_top(mask)
+        return grey.shape, np.packbits(mask).tobytes()
+
+    def report(self) -> dict:
+        """What results.json says about the ROIs of a run."""
+        return {
+            "source": self.identity[0],
+            "kind": self.kind,
+            "images": len(self.asked),
+            "not_found": len(self.not_found),
+            "not_found_images": sorted(os.path.basename(path) for path in self.not_found),
+        }
+
+
+# Transforms that move pixels; all others (colour, noise, normalisation) leave an ROI where it is.
+_GEOMETRIC = (
+    T.Resize,
+    T.CenterCrop,
+    T.RandomCrop,
+    T.RandomResizedCrop,
+    T.RandomHorizontalFlip,
+    T.RandomVerticalFlip,
+    T.RandomRotation,
+    T.RandomAffine,
+    T.Pad,
+)
+
+
+def steps_of(transform: Callable) -> list[Callable]:
+    """The single steps of a (possibly nested) ``Compose``."""
+    if isinstance(transform, T.Compose):
+        return [step for part in transform.transforms for step in steps_of(part)]
+    return [transform]
+
+
+def transform_together(
+    steps: Iterable[Callable], image: Image.Image, roi: Image.Image
+) -> tuple[Tensor, Image.Image]:
+    """Put an image through its transforms and its ROI through the geometric ones among them.
+
+    Random steps are replayed for the ROI with the very draws that the image had, so the image comes
+    out as it would alone and the generator stands where it would stand.
+    """
+    for step in steps:
+        if isinstance(step, _GEOMETRIC):
+            before = torch.get_rng_state()
+            roi_out = step(roi)
+            torch.set_rng_state(before)
+            image, roi = step(image), roi_out
+        else:
+            image = step(image)
+    return image, roi
+
+
+def patch_mask(roi: Image.Image, grid: tuple[int, int], coverage: float = 0.5) -> Tensor:
+    """Which patches (N,) lie in an ROI: those covered by at least ``coverage`` of their area.
+
+    Where none reaches it, the most covered ones are in; where nothing is covered (a crop that missed
+    the ROI), all are: a pool over nothing has no value.
+    """
+    share = np.asarray(roi.resize((grid[1], grid[0]), Image.Resampling.BOX)).reshape(-1)
+    inside = share >= coverage * 255
+    if not inside.any():
+        inside = share == share.max()
+    return torch.from_numpy(inside)
+
+
+class RoiDataset(DatasetWrapper):
+    """``DatasetWrapper`` whose samples also hold ``roi``: the patches (N,) in the tissue."""
+
+    finder: RoiFinder
+    grid: tuple[int, int]
+
+    def __getitem__(self, idx: int) -> dict:
+        item = self.data_source[idx]
+        image = read_image(item.impath)
+        steps = steps_of(self.transform)
+        pixels, roi = transform_together(steps, image, self.finder.mask(item.impath, image))
+        return {
+            "label": item.label,
+            "domain": item.domain,
+            "impath": item.impath,
+            "index": idx,
+            "img": pixels,
+            "roi": patch_mask(roi, self.grid),
+        }
+
+
+def roi_dataset(finder: RoiFinder, grid: tuple[int, int]) -> type[RoiDataset]:
+    """The dataset wrapper of one finder and patch grid, as ``DataManager`` takes it."""
+    return type("RoiDataset", (RoiDataset,), {"finder": finder, "grid": grid})
+
+
+def patches_in_roi(
+    finder: RoiFinder, paths: Sequence[str], transform: Callable, grid: tuple[int, int]
+) -> Tensor:
+    """Patches (B, N) in the tissue of images under a transform without random steps."""
+    steps = [step for step in steps_of(transform) if isinstance(step, _GEOMETRIC)]
+    masks = []
+    for path in paths:
+        roi = finder.mask(path)
+        for step in steps:
+            roi = step(roi)
+        masks.append(patch_mask(roi, grid))
+    return torch.stack(masks)
