@@ -59,7 +59,9 @@ class VolumeFields:
         basis = spline_basis(length, max(1, round(length / scale)))
         return basis @ self._coefficients(key, (basis.shape[1],))
 
-    def plane(self, key: int, height: int, width: int, scale_y: float, scale_x: float) -> np.ndarray:
+    def plane(
+        self, key: int, height: int, width: int, scale_y: float, scale_x: float
+    ) -> np.ndarray:
         """Unit-variance field ``(height, width)``, features about ``scale_y x scale_x`` px."""
         rows = spline_basis(height, max(1, round(height / scale_y)))
         cols = spline_basis(width, max(1, round(width / scale_x)))

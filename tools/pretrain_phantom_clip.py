@@ -1,0 +1,244 @@
+"""Goal: pre-train PhantomCLIP, the small CLIP that the embedded default uses.
+
+Usage:
+    python tools/pretrain_phantom_clip.py                      # the shipped weights, about 10 minutes
+    python tools/pretrain_phantom_clip.py --output my.safetensors --steps 200
+
+Trains OpenAI's architecture on phantom patients that no data set holds, with noisy captions of what
+the frames show. The model card with its figures is docs/phantom_clip.md.
+
+Example output:
+    step  900/900  loss 4.121  12.4 img/s ...
+    wrote dassl/modeling/vlm/weights/phantom_clip.safetensors (2.9 MB)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from dassl.data.phantoms import (  # noqa: E402
+    CLASSES,
+    VERSION,
+    Frame,
+    pretraining_centre,
+    render_patient,
+)
+from dassl.data.phantoms.captions import caption  # noqa: E402
+from dassl.errors import cli_main  # noqa: E402
+
+WEIGHTS = ROOT / "dassl" / "modeling" / "vlm" / "weights" / "phantom_clip.safetensors"
+IMAGE_SIZE, PATCH = 96, 16
+STORED_SIZE = 112  # px; crops of it are scaled to IMAGE_SIZE
+VISION = {"width": 128, "layers": 6}
+TEXT = {"width": 64, "heads": 1, "layers": 3}
+EMBED_DIM = 128
+CONTEXT, VOCABULARY = 77, 49408
+TRAINED_CONTEXT = 56  # captions are padded to this length, in tokens
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI's, as the loaded model will be fed
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def render_corpus(patients: int, frames: int, seed: int) -> tuple[np.ndarray, list[Frame]]:
+    """Frames of the pre-training patients: ``(N, 112, 112)`` uint8, and the frames' records."""
+    centre = pretraining_centre()
+    images, records = [], []
+    for number in range(1, patients + 1):
+        for frame in render_patient(centre, seed * 100_000 + number, number % len(CLASSES), frames):
+            small = Image.fromarray(frame.image).resize((STORED_SIZE, STORED_SIZE), Image.BICUBIC)
+            images.append(np.asarray(small))
+            records.append(frame)
+    return np.stack(images), records
+
+
+class Captions:
+    """Captions of a corpus, as token ids of a vocabulary that holds only the words they use."""
+
+    def __init__(self, records: list[Frame], per_frame: int, rng: np.random.Generator) -> None:
+        from dassl.modeling.vlm.clip_package import import_clip
+
+        made = [[caption(frame, rng) for _ in range(per_frame)] for frame in records]
+        texts = [text for captions in made for text, _ in captions]
+        full = import_clip().tokenize(texts, context_length=CONTEXT, truncate=True)
+        if int((full != 0).sum(1).max()) > TRAINED_CONTEXT:
+            raise RuntimeError("a caption is longer than TRAINED_CONTEXT")
+        # The compact vocabulary keeps the order of the ids, so the end token stays the largest.
+        self.used, compact = torch.unique(full, return_inverse=True)
+        self.tokens = compact.view(len(records), per_frame, CONTEXT)[..., :TRAINED_CONTEXT]
+        keys = [[hash_of(stated) for _, stated in captions] for captions in made]
+        self.keys = torch.tensor(keys)  # equal keys: the captions state the same signs
+
+
+def hash_of(stated: tuple[str, ...]) -> int:
+    """A small number for a set of stated signs."""
+    return sum(1 << CLASSES.index(name) for name in set(stated))
+
+
+def build_model(vocabulary: int) -> torch.nn.Module:
+    """OpenAI's CLIP at PhantomCLIP's size."""
+    from dassl.modeling.vlm.clip_package import import_clip
+
+    return (
+        import_clip()
+        .model.CLIP(
+            EMBED_DIM,
+            IMAGE_SIZE,
+            VISION["layers"],
+            VISION["width"],
+            PATCH,
+            TRAINED_CONTEXT,
+            vocabulary,
+            TEXT["width"],
+            TEXT["heads"],
+            TEXT["layers"],
+        )
+        .float()
+    )
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Crop, scale and flip a batch (B, 112, 112) uint8 -> (B, 3, 96, 96) normalised."""
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=generator))
+
+    size = draw(int(0.85 * STORED_SIZE), STORED_SIZE)
+    top, left = draw(0, STORED_SIZE - size), draw(0, STORED_SIZE - size)
+    x = images[:, None, top : top + size, left : left + size].float() / 255
+    x = F.interpolate(x, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", antialias=True)
+    flip = torch.rand(len(x), generator=generator) < 0.5
+    x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    return (x - mean[:, None, None]) / std[:, None, None]
+
+
+def contrastive_loss(
+    image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, keys: torch.Tensor
+) -> torch.Tensor:
+    """Symmetric InfoNCE in which pairs that state the same signs count as positives too.
+
+    The frame's own caption carries half of the weight, the other positives share the rest.
+    """
+    logits = scale * F.normalize(image, dim=1) @ F.normalize(text, dim=1).t()
+    same = (keys[:, None] == keys[None, :]).float()
+    target = 0.5 * same / same.sum(1, keepdim=True) + 0.5 * torch.eye(len(keys))
+    rows = -(target * F.log_softmax(logits, 1)).sum(1).mean()
+    columns = -(target.t() * F.log_softmax(logits.t(), 1)).sum(1).mean()
+    return (rows + columns) / 2
+
+
+def train(args: argparse.Namespace) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Pre-train; returns a state dict of the full vocabulary and context, and the tokens in use."""
+    from dassl.modeling.vlm.compact import untouched_rows
+
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    rng = np.random.default_rng([args.seed, 77])
+    start = time.perf_counter()
+    pixels, records = render_corpus(args.patients, args.frames, args.seed)
+    images = torch.from_numpy(pixels)
+    captions = Captions(records, 4, rng)
+    print(
+        f"{len(images)} frames of {args.patients} patients, {len(captions.used)} tokens in use "
+        f"({time.perf_counter() - start:.0f} s)"
+    )
+    model = build_model(len(captions.used))
+    with torch.no_grad():
+        start_rows = untouched_rows(VOCABULARY, TEXT["width"])
+        model.token_embedding.weight.copy_(start_rows[captions.used])
+    # As in CLIP, weight matrices decay and gains, biases and the scale do not.
+    decay = [p for p in model.parameters() if p.ndim >= 2]
+    rest = [p for p in model.parameters() if p.ndim < 2]
+    optimiser = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+    )
+    warm = max(args.steps // 15, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda s: min((s + 1) / warm, 0.5 + 0.5 * np.cos(np.pi * min(s / args.steps, 1.0))),
+    )
+    started, total = time.perf_counter(), 0.0
+    for step in range(1, args.steps + 1):
+        pick = torch.randint(len(images), (args.batch,), generator=generator)
+        which = torch.randint(captions.tokens.shape[1], (args.batch,), generator=generator)
+        image = model.encode_image(augment(images[pick], generator))
+        text = model.encode_text(captions.tokens[pick, which])
+        loss = contrastive_loss(image, text, model.logit_scale.exp(), captions.keys[pick, which])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=float(np.log(100)))
+        total += float(loss.detach())
+        if step % 50 == 0 or step == args.steps:
+            rate = step * args.batch / (time.perf_counter() - started)
+            print(
+                f"step {step:5d}/{args.steps}  loss {total / 50:.3f}  {rate:.0f} img/s", flush=True
+            )
+            total = 0.0
+    return widen(model, captions.used), captions.used
+
+
+def widen(model: torch.nn.Module, used: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Back to CLIP's vocabulary and context; tokens that no caption used stay as they started."""
+    from dassl.modeling.vlm.compact import untouched_rows
+
+    state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    table = untouched_rows(VOCABULARY, TEXT["width"])
+    table[used] = state["token_embedding.weight"]
+    state["token_embedding.weight"] = table
+    places = torch.zeros(CONTEXT, TEXT["width"])
+    places[:TRAINED_CONTEXT] = state["positional_embedding"]
+    # Longer prompts than any caption reuse the last trained place.
+    places[TRAINED_CONTEXT:] = state["positional_embedding"][-1]
+    state["positional_embedding"] = places
+    return state
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Pre-train PhantomCLIP on phantom patients.")
+    parser.add_argument("--output", type=Path, default=WEIGHTS, help="safetensors file to write")
+    parser.add_argument("--patients", type=int, default=300)
+    parser.add_argument("--frames", type=int, default=6, help="frames per patient")
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(argv)
+
+    from dassl.modeling.vlm import save_compact_clip
+
+    state, used = train(args)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    save_compact_clip(
+        args.output,
+        state,
+        used.tolist(),
+        {
+            "name": "PhantomCLIP",
+            "generator": VERSION,
+            "data": "phantoms only",
+            "seed": str(args.seed),
+        },
+    )
+    print(f"wrote {args.output} ({args.output.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))
