@@ -109,11 +109,16 @@ class FeatureStore:
         self.folder = self.root / "features" / _VERSION
         self.writable = True
         self.hashes = HashCache(self.root / "hashes")
-        self.hits = 0
-        self.misses = 0
         self._indices: dict[str, _Index] = {}
 
     # -- reading and writing rows ------------------------------------------------------------
+
+    def contains(self, space: Space, keys: Sequence[bytes]) -> np.ndarray:
+        """Which of the keys are stored: booleans (len(keys),)."""
+        index = self._index(space)
+        if any(key not in index.where for key in keys):
+            index.refresh()  # another process may have written them meanwhile
+        return np.array([key in index.where for key in keys], dtype=bool)
 
     def get(self, space: Space, keys: Sequence[bytes]) -> tuple[np.ndarray | None, np.ndarray]:
         """Look rows up.
@@ -126,13 +131,9 @@ class FeatureStore:
             Rows (len(keys), ...) with zeros where a key is absent (None when all are), and a boolean
             array saying which are present.
         """
+        present = self.contains(space, keys)
         index = self._index(space)
-        if any(key not in index.where for key in keys):
-            index.refresh()  # another process may have written them meanwhile
         places = [index.where.get(key) for key in keys]
-        present = np.array([place is not None for place in places], dtype=bool)
-        self.hits += int(present.sum())
-        self.misses += int((~present).sum())
         out: np.ndarray | None = None
         by_shard: dict[str, list[tuple[int, int]]] = {}
         for position, place in enumerate(places):

@@ -1,0 +1,239 @@
+"""Rows for lists of images: from this process's tables, from the store, or freshly encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dassl.data.feature_store import FeatureStore, Space, get_store, make_key
+from dassl.data.features.encode import (
+    FrozenEncoder,
+    describe_transform,
+    make_view,
+    to_numpy,
+    to_tensor,
+)
+from dassl.errors import UserError
+from dassl.utils import read_image
+
+TABLE_BYTES = 2 * 2**30  # of all tables of this process
+_FLUSH_BYTES = 64 * 2**20  # a kill loses at most this much encoding, or this many seconds of it
+_FLUSH_SECONDS = 20.0
+
+
+class Table:
+    """The rows of a list of images, in memory.
+
+    Args:
+        rows: (N, V, ...) in the store's number format.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self.views = rows.shape[1]
+        self.nbytes = rows.numel() * rows.element_size()
+
+    def gather(self, index: Tensor, view: Tensor | int = 0) -> Tensor:
+        """Rows (B, ...) of the images ``index`` (B,), in float32."""
+        return self.rows[index, view].float()
+
+
+class StoredTable:
+    """The same over memory-mapped shards, for lists that are larger than memory should hold."""
+
+    def __init__(self, store: FeatureStore, space: Space, keys: list[list[bytes]]) -> None:
+        self.store, self.space, self.keys = store, space, keys
+        self.views = len(keys[0])
+        self.nbytes = 0
+
+    def gather(self, index: Tensor, view: Tensor | int = 0) -> Tensor:
+        views = view.tolist() if isinstance(view, Tensor) else [view] * len(index)
+        keys = [self.keys[i][v] for i, v in zip(index.tolist(), views, strict=True)]
+        return to_tensor(_all_rows(self.store, self.space, keys)).float()
+
+
+class _Tables:
+    """Tables by content, the longest unused dropped first."""
+
+    def __init__(self) -> None:
+        self.items: OrderedDict[tuple, Table] = OrderedDict()
+
+    def get(self, key: tuple) -> Table | None:
+        table = self.items.get(key)
+        if table is not None:
+            self.items.move_to_end(key)
+        return table
+
+    def add(self, key: tuple, table: Table) -> None:
+        self.items[key] = table
+        total = sum(t.nbytes for t in self.items.values())
+        while total > TABLE_BYTES and len(self.items) > 1:
+            total -= self.items.popitem(last=False)[1].nbytes
+
+
+_tables = _Tables()
+
+
+def clear_tables() -> None:
+    """Forget every table of this process."""
+    _tables.items.clear()
+
+
+class FeatureSource:
+    """One kind of feature of one backbone behind one transform.
+
+    Args:
+        encoder: makes the rows.
+        transform: image to pixels; random where ``views`` > 1.
+        views: rows per image. 1 means that ``transform`` is deterministic.
+        store: None takes this process's.
+        counts: ``hits`` (rows found), ``misses`` (rows encoded) are added here.
+    """
+
+    def __init__(
+        self,
+        encoder: FrozenEncoder,
+        transform: Callable,
+        views: int = 1,
+        store: FeatureStore | None = None,
+        counts: Counter | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.transform = transform
+        self.views = views
+        self.store = get_store() if store is None else store
+        self.counts = Counter() if counts is None else counts
+        self.text = describe_transform(transform)
+        self.space = encoder.space(f"{'view' if views > 1 else 'plain'} {self.text}")
+
+    def table(self, paths: Sequence[str]) -> Table | StoredTable:
+        """The rows of these images, encoding those that nobody has encoded yet."""
+        hashes = [self.store.hashes.sha256(path) for path in paths]
+        number = len(hashes) * self.views
+        content = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        memo = (str(self.store.root), self.space.id, self.views, content)
+        table = _tables.get(memo)
+        if table is not None:
+            self.counts["hits"] += number
+            return table
+        keys = [[make_key(h, v) for v in range(self.views)] for h in hashes]
+        places = {key: (n, v) for n, row in enumerate(keys) for v, key in enumerate(row)}
+        unique = list(places)  # the same image twice is encoded once
+        present = self.store.contains(self.space, unique)
+        missing = [key for key, there in zip(unique, present, strict=True) if not there]
+        self.counts["hits"] += number - len(missing)
+        self.counts["misses"] += len(missing)
+        images = [(key, paths[places[key][0]], hashes[places[key][0]]) for key in missing]
+        fresh = self._encode_missing(images, [places[key][1] for key in missing])
+        kept = self._in_memory(unique, present, fresh)
+        if kept is None:
+            return StoredTable(self.store, self.space, keys)
+        position = {key: i for i, key in enumerate(unique)}
+        order = torch.tensor([[position[key] for key in row] for row in keys])
+        table = Table(to_tensor(kept)[order])
+        _tables.add(memo, table)
+        return table
+
+    def _in_memory(
+        self, unique: list[bytes], present: np.ndarray, fresh: np.ndarray | None
+    ) -> np.ndarray | None:
+        """Stored and fresh rows in the order of ``unique``; None where they lie on disk and are too
+        many for memory."""
+        if present.all() or fresh is not None:
+            old = [key for key, there in zip(unique, present, strict=True) if there]
+            sample = self.store.get(self.space, old[:1])[0] if old else fresh
+            assert sample is not None
+            if sample[:1].nbytes * len(unique) <= TABLE_BYTES or not self.store.writable:
+                out = np.empty((len(unique), *sample.shape[1:]), sample.dtype)
+                if old:
+                    out[present] = _all_rows(self.store, self.space, old)
+                if fresh is not None:
+                    out[~present] = fresh
+                return out
+        return None
+
+    def _encode_missing(
+        self, images: list[tuple[bytes, str, str]], views: list[int]
+    ) -> np.ndarray | None:
+        """Encode and store; the rows too, unless they are stored and too many for memory."""
+        kept: list[np.ndarray] = []
+        waiting: list[np.ndarray] = []
+        done, kept_bytes, since = 0, 0, time.monotonic()
+        for pixels in self._pixel_batches(images, views):
+            rows = to_numpy(self.encoder(pixels))
+            waiting.append(rows)
+            kept.append(rows)
+            kept_bytes += rows.nbytes
+            full = sum(r.nbytes for r in waiting) > _FLUSH_BYTES
+            if full or time.monotonic() - since > _FLUSH_SECONDS:
+                done += self._store(images[done:], waiting)
+                since = time.monotonic()
+                if kept_bytes > TABLE_BYTES and self.store.writable:
+                    kept = []
+        self._store(images[done:], waiting)
+        whole = sum(len(r) for r in kept) == len(images)
+        return np.concatenate(kept) if kept and whole else None
+
+    def _store(self, images: list[tuple[bytes, str, str]], waiting: list[np.ndarray]) -> int:
+        if not waiting:
+            return 0
+        rows = np.concatenate(waiting)
+        waiting.clear()
+        self.store.put(self.space, [key for key, _, _ in images[: len(rows)]], rows)
+        return len(rows)
+
+    def _pixel_batches(
+        self, images: list[tuple[bytes, str, str]], views: list[int]
+    ) -> Iterator[Tensor]:
+        """Pixels (B, 3, H, W) of the encoder's batch size, decoded while the encoder works."""
+
+        def load(number: int) -> Tensor:
+            _, path, digest = images[number]
+            image = read_image(path)
+            if self.views == 1:
+                return self.transform(image)
+            return make_view(image, self.transform, self.text, digest, views[number])
+
+        size = self.encoder.batch_size
+        starts = range(0, len(images), size)
+        if self.views > 1:  # seeded through the global generators, so one after the other
+            for start in starts:
+                stop = min(start + size, len(images))
+                yield torch.stack([load(i) for i in range(start, stop)])
+            return
+        with ThreadPoolExecutor(_decode_threads(self.encoder.device)) as pool:
+            ahead = [pool.submit(load, i) for i in range(min(2 * size, len(images)))]
+            for start in starts:
+                stop = min(start + size, len(images))
+                batch = torch.stack([future.result() for future in ahead[: stop - start]])
+                del ahead[: stop - start]
+                following = range(stop + len(ahead), min(stop + 2 * size, len(images)))
+                ahead += [pool.submit(load, i) for i in following]
+                yield batch
+
+
+def _all_rows(store: FeatureStore, space: Space, keys: list[bytes]) -> np.ndarray:
+    rows, present = store.get(space, keys)
+    if rows is None or not present.all():
+        raise _too_small(store)
+    return rows
+
+
+def _too_small(store: FeatureStore) -> UserError:
+    return UserError(
+        f"features in {store.root} were dropped while in use: its limit of "
+        f"{store.max_bytes / 2**30:.1f} GiB is too small for this run; raise CERVICLIP_CACHE_BYTES"
+    )
+
+
+def _decode_threads(device: torch.device) -> int:
+    cores = os.cpu_count() or 1
+    return min(8, cores) if device.type == "cuda" else max(1, min(4, cores // 2))
