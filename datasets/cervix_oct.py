@@ -1,12 +1,13 @@
 """Cervical OCT from three centres (the data of SAVLT): mixed-centre, Huaxi and Xiangya.
 
-Folders under DATASET.ROOT: ``mixed|huaxi|xiangya/images/<class>/*.png``. The mixed-centre frames give
-train, val and test; the other two centres are tested on only.
+Folders under DATASET.ROOT: ``mixed|huaxi|xiangya/images/<class>/*.png``. The mixed-centre frames
+give train, val and test; the other two centres are tested on only.
 """
 
 from __future__ import annotations
 
 from dassl.data.datasets import DATASET_REGISTRY
+from dassl.data.datasets.domains import CentresAsDomains
 from dassl.data.datasets.imaging import ImagingDataset
 
 CLASSES = (
@@ -51,3 +52,10 @@ class XiangyaOCT(MixedCenterOCT):
     other_dirs = ("tiff_xiangya_frame_update/images", "tiff_xiangya_frame_update", "xiangya")
     test_only = True
     domain = 2
+
+
+@DATASET_REGISTRY.register()
+class CervixOCTDomains(CentresAsDomains):
+    """Cervical OCT with centres as domains (mixed, huaxi, xiangya), for DG, DA and SSL methods."""
+
+    centres = {"mixed": MixedCenterOCT, "huaxi": HuaxiOCT, "xiangya": XiangyaOCT}

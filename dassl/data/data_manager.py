@@ -194,9 +194,9 @@ class DataManager:
 class DatasetWrapper(TorchDataset):
     """Items as tensors: decode, then each transform in turn.
 
-    A sample is a dict of ``label``, ``domain``, ``impath``, ``index`` and ``img``; several transforms
-    give ``img``, ``img2`` ...; with ``K_TRANSFORMS`` > 1 each of these is a list (training only);
-    with ``RETURN_IMG0`` there is ``img0``, the image without augmentation.
+    A sample is a dict of ``label``, ``domain``, ``impath``, ``index`` and ``img``. Several
+    transforms give ``img``, ``img2`` ...; with ``K_TRANSFORMS`` > 1 each of these is a list
+    (training only); with ``RETURN_IMG0`` there is ``img0``, the image without augmentation.
 
     Args:
         cfg: the config.

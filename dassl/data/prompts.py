@@ -12,6 +12,8 @@ from dassl.errors import MissingFileError, UserError
 
 PROMPTS_DIR = Path(__file__).resolve().parents[2] / "configs" / "prompts"
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
+
 Descriptions = dict[str, dict[str, list[str]]]
 
 
@@ -29,7 +31,7 @@ def load_descriptions(source: str | Path, classnames: Sequence[str]) -> Descript
         return {}
     path = _find(source)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # JSON is YAML
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         detail = " ".join(str(error).split())
         raise UserError(f"descriptions {path} are not valid YAML or JSON: {detail}") from error

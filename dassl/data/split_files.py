@@ -1,20 +1,21 @@
 """Reading split files: our own record, the CoOp family's JSON, few-shot pickles, plain lists.
 
-Only what the file says is read here; whether its images exist is checked by the data set.
+``read_split_file`` says what the file says; ``place_entries`` finds its images in a data set.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dassl.errors import MissingFileError, UserError
 
-from .splits import SIDES
+from .splits import SIDES, Item, Split, patients_on_two_sides
 
 _SIDE_NAMES = {"valid": "val", "validation": "val", "dev": "val", "training": "train"}
 _PATH_KEYS = ("path", "impath", "image", "file", "filename")
@@ -165,24 +166,107 @@ def _clean(path: str) -> str:
 
 def _read_pickle(path: Path) -> list[Entry]:
     """Upstream's few-shot file: ``{"train": [Datum], "val": [Datum]}``, read by an allow-list."""
-    from dassl.utils.safe_pickle import load_pickle
+    from dassl.utils.safe_pickle import load_fewshot_pickle
 
-    content = load_pickle(path)
-    if not isinstance(content, dict):
-        raise UserError(f'{path} must hold {{"train": [...], "val": [...]}}')
-    entries = []
-    for key, items in content.items():
-        side = side_name(str(key))
-        if side not in SIDES:
+    return [
+        Entry(_clean(item.impath), item.classname, item.patient_id, side_name(part))
+        for part, items in load_fewshot_pickle(path).items()
+        for item in items
+    ]
+
+
+def place_entries(
+    entries: Sequence[Entry],
+    items: Sequence[Item],
+    source: str,
+    root: str | Path,
+    folder: str | Path,
+    by: str = "patient",
+) -> Split:
+    """The split that a file's entries describe.
+
+    Args:
+        entries: what the file says.
+        items: all images of the data set.
+        source: the file's name, for errors.
+        root: paths in the file are relative to this folder, or to ``folder``.
+        folder: the image folder, which the items' paths are relative to.
+        by: "patient" refuses a patient on two sides.
+
+    Raises:
+        UserError: an entry points outside the root, is listed twice, contradicts its folder's
+            class, or puts a patient on two sides.
+        MissingFileError: entries whose files are not there.
+    """
+    known = {item.path: item for item in items}
+    split: Split = {side: [] for side in SIDES}
+    seen: dict[str, str] = {}
+    absent = []
+    for entry in entries:
+        path = relative_to_folder(entry.path, source, known, str(root), str(folder))
+        item = known.get(path)
+        if item is None:
+            absent.append(entry.path)
             continue
-        for item in items or ():
-            fields = vars(item)
-            entries.append(
-                Entry(
-                    _clean(fields.get("_impath", "")),
-                    fields.get("_classname", ""),
-                    fields.get("_patient_id", ""),
-                    side,
-                )
+        if path in seen:
+            raise UserError(
+                f"{source} lists {entry.path} twice (in {seen[path]} and {entry.side}); "
+                "keep one of them"
             )
-    return entries
+        if entry.classname and entry.classname != item.classname:
+            raise UserError(
+                f"{source} calls {entry.path} {entry.classname}, its folder says "
+                f"{item.classname}; correct one of them"
+            )
+        seen[path] = entry.side
+        split[entry.side].append(replace(item, patient=entry.patient or item.patient))
+    if absent:
+        raise MissingFileError(
+            f"{len(absent)} of {len(entries)} images in {source} are not among the images under "
+            f"{folder} (first: {absent[0]}); check DATASET.ROOT and the file"
+        )
+    if all(entry.side != "test" for entry in entries):
+        # Few-shot files name no test images: those of patients that they do not name are left.
+        used = {item.patient for side in split.values() for item in side}
+        split["test"] = [item for item in items if item.patient not in used]
+    if by == "patient":
+        check_sides(split, source)
+    return split
+
+
+def check_sides(split: Split, source: str) -> None:
+    """Refuse a split with a patient on two sides."""
+    crossing = patients_on_two_sides(split)
+    if crossing:
+        patient, sides = next(iter(crossing.items()))
+        raise UserError(
+            f"{source} puts {len(crossing)} patients on two sides (patient {patient} is in "
+            f"{' and '.join(sides)}); mend the split, or accept the leak with "
+            "DATASET.SPLIT_BY image"
+        )
+
+
+def relative_to_folder(
+    path: str, source: str, known: Container[str], root: str, folder: str
+) -> str:
+    """A listed path as it is relative to the image folder.
+
+    Absolute paths (few-shot pickles hold those of another machine) are known by their last two
+    parts, class folder and file name.
+    """
+    if path in known:
+        return path
+    for base in (root, folder):
+        inside = os.path.relpath(os.path.normpath(os.path.join(base, path)), folder)
+        if inside.replace(os.sep, "/") in known:
+            return inside.replace(os.sep, "/")
+    if os.path.isabs(path):
+        tail = "/".join(path.split("/")[-2:])
+        if tail in known:
+            return tail
+    if not Path(os.path.normpath(os.path.join(root, path))).is_relative_to(root):
+        raise UserError(
+            f"{source} points outside the data's root {root}: {path}; "
+            "its paths must lie under DATASET.ROOT"
+        )
+    return path

@@ -72,8 +72,8 @@ def split_by_ratio(
     """Split items into train, val and test, class by class, keeping each patient on one side.
 
     A patient with images of several classes is counted with the class of most of them. Within a
-    class every side with a share above zero gets a patient as long as there are enough (train first,
-    then test, then val), and the others go where most images are wanting.
+    class every side with a share above zero gets a patient as long as there are enough (train
+    first, then test, then val), and the others go where most images are wanting.
 
     Args:
         items: all images.
@@ -81,7 +81,7 @@ def split_by_ratio(
         seed: another seed gives another split.
         by: "patient", or "image" to let each image go its own way.
     """
-    wanted = dict(zip(SIDES, check_ratio(ratio), strict=True))
+    shares = dict(zip(SIDES, check_ratio(ratio), strict=True))
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.patient if by == "patient" else item.path].append(item)
@@ -90,12 +90,22 @@ def split_by_ratio(
     for key, members in groups.items():
         strata[_main_class(members)].append(key)
 
+    totals = Counter(item.classname for item in items)
+    missing = {
+        side: {name: share * total for name, total in totals.items()}
+        for side, share in shares.items()
+        if share > 0
+    }
+    first = [side for side in ("train", "test", "val") if side in missing]
     split: Split = {side: [] for side in SIDES}
     for classname in sorted(strata):
         order = hash_order(strata[classname], "split", seed, classname)
-        sizes = {key: len(groups[key]) for key in order}
-        for key, side in _assign(order, sizes, wanted).items():
+        for position, key in enumerate(order):
+            counts = Counter(item.classname for item in groups[key])
+            side = first[position] if position < len(first) else _neediest(missing, counts)
             split[side] += groups[key]
+            for name, count in counts.items():
+                missing[side][name] -= count
     return {side: sorted(members, key=lambda i: i.path) for side, members in split.items()}
 
 
@@ -104,22 +114,15 @@ def _main_class(members: Sequence[Item]) -> str:
     return min(counts, key=lambda name: (-counts[name], name))
 
 
-def _assign(
-    order: Sequence[str], sizes: Mapping[str, int], wanted: Mapping[str, float]
-) -> dict[str, str]:
-    """Give each group of one class a side."""
-    total = sum(sizes.values())
-    missing = {side: share * total for side, share in wanted.items() if share > 0}
-    first = [side for side in ("train", "test", "val") if side in missing]
-    sides = {}
-    for position, key in enumerate(order):
-        if position < len(first):
-            side = first[position]
-        else:
-            side = max(missing, key=lambda s: (missing[s], -SIDES.index(s)))
-        sides[key] = side
-        missing[side] -= sizes[key]
-    return sides
+def _neediest(missing: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]) -> str:
+    """The side that wants images of a patient's classes most; on equal terms the earlier one."""
+    return max(
+        missing,
+        key=lambda side: (
+            sum(count * missing[side][name] for name, count in counts.items()),
+            -SIDES.index(side),
+        ),
+    )
 
 
 def patients_on_two_sides(split: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:

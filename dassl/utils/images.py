@@ -20,8 +20,9 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 def read_image(path: str) -> Image.Image:
     """Read an image as RGB.
 
-    Ordinary 8-bit images come out as from ``Image.open(path).convert("RGB")``. Images of 16 bits are
-    scaled from 0-65535 to 0-255, the same for every image; 32-bit and float images by their range.
+    Ordinary 8-bit images come out as from ``Image.open(path).convert("RGB")``. Images of 16 bits
+    are scaled from 0-65535 to 0-255, the same for every image; 32-bit and float images by their
+    range.
 
     Raises:
         MissingFileError: there is no such file.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dassl.data.prompts import load_descriptions
-from dassl.data.split_files import Entry, read_split_file
+from dassl.data.split_files import place_entries, read_split_file
 from dassl.data.splits import (
     SIDES,
     Item,
@@ -22,7 +22,6 @@ from dassl.data.splits import (
     check_ratio,
     draw_shots,
     hash_of,
-    patients_on_two_sides,
     split_by_ratio,
     split_hash,
 )
@@ -38,6 +37,10 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".g
 STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
 
 
+class PatientPatternError(UserError):
+    """File names do not tell the patient by the pattern in use."""
+
+
 class ImagingDataset(DatasetBase):
     """Images in class folders, split by patient.
 
@@ -50,10 +53,12 @@ class ImagingDataset(DatasetBase):
     * ``positive``: class names that count as disease.
     * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
     * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
-      never trained on; ``version``: of generated data, part of the split's hash; ``domain``.
+      never trained on; ``may_lack_classes``: fewer classes than declared are no error;
+      ``version``: of generated data, part of the split's hash; ``domain``.
 
-    Attributes set on the instance, besides upstream's: ``root``, ``image_dir``, ``positive_classes``,
-    ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``, ``split_record``.
+    Attributes set on the instance, besides upstream's: ``root``, ``image_dir``,
+    ``positive_classes``, ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``,
+    ``split_record``.
     """
 
     dataset_dir = ""
@@ -65,6 +70,8 @@ class ImagingDataset(DatasetBase):
     templates: Sequence[str] = ("a photo of a {}.",)
     split_ratio: Sequence[float] | None = None
     test_only = False
+    may_lack_classes = False
+    keep_full_train = False  # for CentresAsDomains: also list the train part that was not drawn
     version = ""
     domain = 0
 
@@ -82,7 +89,7 @@ class ImagingDataset(DatasetBase):
             Item(i.path, labels[i.classname], i.classname, i.patient)
             for i in sorted(items, key=lambda i: i.path)
         ]
-        if not self.test_only:
+        if not (self.test_only or self.may_lack_classes):
             self._check_classes(items, names)
         split = self.make_split(cfg, items)
         self.split_hash = split_hash(self.name, self.version, split)
@@ -96,6 +103,7 @@ class ImagingDataset(DatasetBase):
         self.split_record = self._record(cfg, drawn, names)
 
         super().__init__(**self.make_lists(cfg, split, drawn))
+        self._full_train = self.to_data(split["train"]) if self.keep_full_train else []
         self._num_classes = len(names)
         self._classnames = list(names)
         self._lab2cname = dict(enumerate(names))
@@ -216,7 +224,7 @@ class ImagingDataset(DatasetBase):
         found = [_patient(regex, path) for path in paths]
         if not all(found):
             wrong = [path for path, patient in zip(paths, found, strict=True) if not patient]
-            raise UserError(
+            raise PatientPatternError(
                 f"{len(wrong)} of {len(paths)} file names of {self.name} hold no patient by the "
                 f'pattern "{pattern}" (such as {wrong[0]}); set DATASET.PATIENT_PATTERN to a regex '
                 f"with one group, or to {STEM} if each file is a patient of its own"
@@ -224,7 +232,7 @@ class ImagingDataset(DatasetBase):
         return found
 
     def _root_of(self, cfg: CfgNode) -> str:
-        """What the record's paths are relative to: DATASET.ROOT, or the folder if it lies outside."""
+        """What the record's paths are relative to: DATASET.ROOT, else the image folder itself."""
         root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
         return str(root if self.image_dir.is_relative_to(root) else self.image_dir)
 
@@ -266,91 +274,11 @@ class ImagingDataset(DatasetBase):
         in_root = Path(self.root) / path
         path = path if path.is_file() or not in_root.is_file() else in_root
         entries = read_split_file(path)
-        return self.place_entries(entries, items, str(path), cfg.DATASET.SPLIT_BY)
-
-    def place_entries(
-        self, entries: Sequence[Entry], items: Sequence[Item], source: str, by: str
-    ) -> Split:
-        """The split that a file's entries describe.
-
-        Raises:
-            UserError: an entry points outside the root, is listed twice, contradicts its folder's
-                class, or puts a patient on two sides.
-            MissingFileError: entries whose files are not there.
-        """
-        known = {item.path: item for item in items}
-        split: Split = {side: [] for side in SIDES}
-        seen: dict[str, str] = {}
-        absent = []
-        for entry in entries:
-            path = self._relative(entry.path, source, known)
-            item = known.get(path)
-            if item is None:
-                absent.append(entry.path)
-                continue
-            if path in seen:
-                raise UserError(
-                    f"{source} lists {entry.path} twice (in {seen[path]} and {entry.side}); "
-                    "keep one of them"
-                )
-            if entry.classname and entry.classname != item.classname:
-                raise UserError(
-                    f"{source} calls {entry.path} {entry.classname}, its folder says "
-                    f"{item.classname}; correct one of them"
-                )
-            seen[path] = entry.side
-            patient = entry.patient or item.patient
-            split[entry.side].append(Item(path, item.label, item.classname, patient))
-        if absent:
-            raise MissingFileError(
-                f"{len(absent)} of {len(entries)} images in {source} are not among the images under "
-                f"{self.image_dir} (first: {absent[0]}); check DATASET.ROOT and the file"
-            )
-        if "test" not in {entry.side for entry in entries}:
-            split["test"] = self._rest(items, split)
-        if by == "patient":
-            self._check_sides(split, source)
-        return split
-
-    def _relative(self, path: str, source: str, known: dict[str, Item]) -> str:
-        """A file's path relative to the image folder; it may be relative to the root as well."""
-        if path in known:
-            return path
-        root, folder = self.root, str(self.image_dir)
-        if os.path.isabs(path):
-            # Pickles hold absolute paths, of another machine as a rule: the tail is what counts.
-            tail = "/".join(path.split("/")[-2:])
-            if tail in known:
-                return tail
-        for base in (root, folder):
-            full = os.path.normpath(os.path.join(base, path))
-            inside = os.path.relpath(full, folder).replace(os.sep, "/")
-            if inside in known:
-                return inside
-        if not Path(os.path.normpath(os.path.join(root, path))).is_relative_to(root):
-            raise UserError(
-                f"{source} points outside the data's root {root}: {path}; "
-                "its paths must lie under DATASET.ROOT"
-            )
-        return path
-
-    def _rest(self, items: Sequence[Item], split: Split) -> list[Item]:
-        """Images of the patients that a file without a test part does not name."""
-        used = {item.patient for side in split.values() for item in side}
-        return [item for item in items if item.patient not in used]
-
-    def _check_sides(self, split: Split, source: str) -> None:
-        crossing = patients_on_two_sides(split)
-        if crossing:
-            patient, sides = next(iter(crossing.items()))
-            raise UserError(
-                f"{source} puts {len(crossing)} patients on two sides (patient {patient} is in "
-                f"{' and '.join(sides)}); mend the split, or accept the leak with "
-                "DATASET.SPLIT_BY image"
-            )
+        by = cfg.DATASET.SPLIT_BY
+        return place_entries(entries, items, str(path), self.root, self.image_dir, by)
 
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
-        """The few-shot draw: ``NUM_SHOTS`` of train and at most ``NUM_SHOTS_VAL`` of val a class."""
+        """The few-shot draw: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
         shots = cfg.DATASET.NUM_SHOTS
         if self.test_only or shots < 0:
             return {side: draw_shots(split[side], -1, "", "", 0)[0] for side in SIDES}
@@ -368,7 +296,7 @@ class ImagingDataset(DatasetBase):
         return {"train": train, "val": val, "test": test}
 
     def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
-        """What ``split.json`` holds: enough to repeat the split and the draw, with no absolute path."""
+        """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""
         options = cfg.DATASET
         prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"

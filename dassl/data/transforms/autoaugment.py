@@ -1,7 +1,7 @@
 """AutoAugment's learned policies (Cubuk et al. 2019, arXiv:1805.09501, tables 7 to 9).
 
-A policy is a list of pairs of operations, each with a probability and a magnitude level 0-9; one pair
-is chosen per image. Draws come from ``random`` in upstream's order.
+A policy is a list of pairs of operations, each with a probability and a magnitude level 0-9; one
+pair is chosen per image. Draws come from ``random`` in upstream's order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """RandAugment (Cubuk et al. 2019, arXiv:1909.13719) and two variants, upstream's three choices.
 
-Each operation is a function of an image and a magnitude. The order of the draws from ``random`` (and
-``numpy.random`` for the cut-out) is upstream's.
+Each operation is a function of an image and a magnitude. The order of the draws from ``random``
+(and ``numpy.random`` for the cut-out) is upstream's.
 """
 
 from __future__ import annotations

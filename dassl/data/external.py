@@ -1,0 +1,147 @@
+"""External centres: other data sets that a trained model is scored on, in the training's labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dassl import plugins
+from dassl.errors import UserError
+
+from .datasets.base_dataset import DatasetBase, Datum
+from .datasets.imaging import STEM, ImagingDataset, PatientPatternError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+# Keys that describe the training data and mean nothing at another centre.
+_OF_TRAINING = {
+    "SPLIT_FILE": "",
+    "FOLDER": "",
+    "FILE": "",
+    "POSITIVE": (),
+    "DESCRIPTIONS": "",
+    "PROMPT_SET": "",
+    "TEMPLATES": (),
+    "SOURCE_DOMAINS": (),
+    "TARGET_DOMAINS": (),
+    "NUM_SHOTS": -1,
+}
+
+
+def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, list[Datum]]:
+    """The images of each external centre, labelled with the training's classes.
+
+    Of a registered data set it is the test part (a centre that is only tested on: all images), of
+    a folder all images.
+
+    Args:
+        cfg: ``TEST.EXTERNAL`` names registered data sets, ``DATASET.EXTERNAL_FOLDERS`` maps names
+            to folders (of a registered name: where that data set lies); ``DATASET.CLASS_MAP`` maps
+            their class names to ours, "" leaving a class out.
+        dataset: the data set of the training.
+
+    Returns:
+        Items by centre's name. A class without images there is fine.
+
+    Raises:
+        UserError: a centre has a class that the training does not know, or is the training's own.
+    """
+    folders = dict(cfg.DATASET.EXTERNAL_FOLDERS)
+    centres: dict[str, list[Datum]] = {}
+    for name in cfg.TEST.EXTERNAL:
+        if name == cfg.DATASET.NAME:
+            raise UserError(
+                f"TEST.EXTERNAL names {name}, the data set of the training itself; take it out"
+            )
+        centres[name] = _registered(cfg, name, folders.pop(name, ""), dataset)
+    for name, folder in folders.items():
+        if name in centres or name == "test":
+            raise UserError(
+                f'DATASET.EXTERNAL_FOLDERS: the name "{name}" is taken; choose another one'
+            )
+        centres[name] = _folder(cfg, name, str(folder), dataset)
+    return centres
+
+
+def relabel(
+    items: Sequence[Datum], centre: str, dataset: DatasetBase, class_map: dict[str, str]
+) -> list[Datum]:
+    """Items with the labels of ``dataset``'s classes; classes mapped to "" are left out."""
+    labels = {name: label for label, name in dataset.lab2cname.items()}
+    kept = []
+    for item in items:
+        name = class_map.get(item.classname, item.classname)
+        if not name:
+            continue
+        if name not in labels:
+            known = ", ".join(labels)
+            raise UserError(
+                f'{centre} has the class "{name}", which the training on '
+                f"{type(dataset).__name__} does not know (its classes: {known}); map it with "
+                f'DATASET.CLASS_MAP ("{name}": one of them, or "" to leave it out)'
+            )
+        kept.append(Datum(item.impath, labels[name], item.domain, name, item.patient_id))
+    if not kept:
+        raise UserError(f"{centre} has no image of any class of the training; check its folder")
+    return kept
+
+
+def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
+    kind = plugins.ensure_loaded("dataset", name)
+    other = _options(cfg, name, folder)
+    own_classes = set(getattr(kind, "classes", ()))
+    if not set(other.DATASET.CLASSES) <= own_classes:
+        other.DATASET.CLASSES = ()
+    try:
+        built = kind(other)
+    except PatientPatternError:
+        if not other.DATASET.PATIENT_PATTERN:
+            raise
+        # The pattern in the config is for the training's file names.
+        other.DATASET.PATIENT_PATTERN = ""
+        built = kind(other)
+    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP))
+
+
+class _Centre(ImagingDataset):
+    """A folder of class folders that is only tested on."""
+
+    test_only = True
+
+
+def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
+    other = _options(cfg, name, folder)
+    other.DATASET.CLASSES = ()
+    patterns = [cfg.DATASET.PATIENT_PATTERN, getattr(dataset, "patient_pattern", "")]
+    for pattern in (*filter(None, patterns), STEM):
+        other.DATASET.PATIENT_PATTERN = pattern
+        try:
+            built = _Centre(other)
+        except PatientPatternError:
+            continue
+        if pattern == STEM and any(patterns):
+            warnings.warn(
+                f"{name}: the file names hold no patient by the training's pattern; each image "
+                "counts as a patient of its own, so intervals are too narrow",
+                stacklevel=3,
+            )
+        break
+    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP))
+
+
+def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
+    """The config with another data set in place of the training's."""
+    other = cfg.clone()
+    other.defrost()
+    other.VERBOSE = False
+    other.DATASET.NAME = name
+    for key, value in _OF_TRAINING.items():
+        other.DATASET[key] = value
+    if folder:
+        in_root = Path(cfg.DATASET.ROOT or ".").expanduser() / folder
+        path = in_root if in_root.is_dir() else Path(folder).expanduser()
+        other.DATASET.FOLDER = str(path.absolute())
+    return other

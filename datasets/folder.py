@@ -1,0 +1,139 @@
+"""Anybody's own images by config alone: class folders, train/val/test folders, or a list.
+
+Class folders:        python train.py --dataset FolderDataset --root /data DATASET.FOLDER mine
+Ready-made split:     the same, where ``mine`` holds train, val and test folders of class folders.
+A list (CSV, JSON):   ... DATASET.FILE mine.csv   with the columns path,label[,split][,patient].
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.data.datasets.imaging import ImagingDataset, class_folders, image_files
+from dassl.data.split_files import Entry, check_sides, read_list_file, side_name
+from dassl.data.splits import SIDES, Item, Split
+from dassl.errors import MissingFileError, UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+@DATASET_REGISTRY.register()
+class FolderDataset(ImagingDataset):
+    """Your own images by config alone: class folders, train/val/test folders, CSV or JSON list."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self._sides: dict[str, str] = {}  # by path, where folders or a list say it
+        self._patients: dict[str, str] = {}  # by path, where a list says it
+        super().__init__(cfg)
+
+    def find_folder(self, cfg: CfgNode) -> Path:
+        """``DATASET.FOLDER`` under the root, or the root itself."""
+        root = Path(cfg.DATASET.ROOT or ".").expanduser()
+        folder = Path(os.path.abspath(root / Path(cfg.DATASET.FOLDER).expanduser()))
+        if not folder.is_dir():
+            raise MissingFileError(
+                f"there is no folder {folder}; set --root (DATASET.ROOT) and DATASET.FOLDER"
+            )
+        return folder
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        if cfg.DATASET.FILE:
+            yield from self._scan_list(cfg)
+            return
+        top = class_folders(self.image_dir)
+        sides = [name for name in top if side_name(name) in SIDES]
+        if {side_name(name) for name in sides} >= {"train", "test"}:
+            for side in sides:
+                for folder in class_folders(self.image_dir / side):
+                    for path in image_files(self.image_dir / side / folder):
+                        relative = f"{side}/{folder}/{path}"
+                        self._sides[relative] = side_name(side)
+                        yield relative, folder
+        else:
+            yield from super().scan(cfg)
+
+    def _scan_list(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        file = self._list_file(cfg)
+        entries = read_list_file(file)
+        absent = []
+        for entry in entries:
+            path = self._path_of(entry, file)
+            if not path:
+                absent.append(entry.path)
+                continue
+            if path in self._patients:
+                raise UserError(f"{file} lists {entry.path} twice; keep one of them")
+            if not entry.classname:
+                raise UserError(f"{file} gives no label for {entry.path}; add a column label")
+            if entry.side and entry.side not in SIDES:
+                raise UserError(
+                    f'{file} puts {entry.path} into "{entry.side}"; '
+                    f"the parts are {', '.join(SIDES)}"
+                )
+            self._patients[path] = entry.patient
+            if entry.side:
+                self._sides[path] = entry.side
+            yield path, entry.classname
+        if absent:
+            raise MissingFileError(
+                f"{len(absent)} of {len(entries)} images in {file} do not exist (first: "
+                f"{absent[0]}); its paths are relative to {self.image_dir} (DATASET.FOLDER) or to "
+                "the list itself"
+            )
+
+    def _list_file(self, cfg: CfgNode) -> Path:
+        file = Path(cfg.DATASET.FILE).expanduser()
+        for base in (self.image_dir, Path(cfg.DATASET.ROOT or ".").expanduser()):
+            if (base / file).is_file():
+                return base / file
+        return file
+
+    def _path_of(self, entry: Entry, file: Path) -> str:
+        """Path relative to the image folder; "" if there is no such file."""
+        for base in (self.image_dir, file.parent.absolute()):
+            full = Path(os.path.normpath(base / entry.path))
+            if not full.is_file():
+                continue
+            if not full.is_relative_to(self.image_dir):
+                raise UserError(
+                    f"{file} points outside the data's root {self.image_dir}: {entry.path}; set "
+                    "DATASET.ROOT to a folder that holds all images"
+                )
+            return full.relative_to(self.image_dir).as_posix()
+        return ""
+
+    def patients_of(self, paths: list[str], pattern: str = "") -> list[str]:
+        """The list's patient column; else the pattern; else each file for itself."""
+        listed = [self._patients.get(path, "") for path in paths]
+        if all(listed) and paths:
+            return listed
+        return super().patients_of(paths, pattern)
+
+    def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
+        options = cfg.DATASET
+        if not self._sides or options.SPLIT_FILE:
+            if not options.PATIENT_PATTERN and not any(self._patients.values()):
+                warnings.warn(
+                    f"{self.image_dir}: nothing tells whose images these are, so each counts as a "
+                    "patient of its own; if patients have several, set DATASET.PATIENT_PATTERN",
+                    stacklevel=2,
+                )
+            return super().make_split(cfg, items)
+        split: Split = {side: [] for side in SIDES}
+        for item in items:
+            side = self._sides.get(item.path)
+            if side is None:
+                raise UserError(f"{options.FILE} gives no split for {item.path}; fill the column")
+            split[side].append(item)
+        for side in ("train", "test"):
+            if not split[side]:
+                raise UserError(f"{options.FILE or self.image_dir} has no images in {side}")
+        if options.SPLIT_BY == "patient":
+            check_sides(split, options.FILE or str(self.image_dir))
+        return split
