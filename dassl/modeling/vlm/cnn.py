@@ -7,6 +7,8 @@ gives the patch features. Input is normalised with ImageNet's mean and std.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -74,7 +76,8 @@ def torchvision_model(
     """A torchvision classifier and the sha256 of its weights.
 
     Args:
-        weights: a file, ``random``, or None for torchvision's ImageNet weights.
+        weights: a file, None for torchvision's ImageNet weights, ``random`` (the same values each
+            time) or ``scratch`` (drawn from the global generator, for training from nothing).
         num_classes: size of a new last layer; None keeps ImageNet's 1000.
     """
     from torchvision import models
@@ -90,8 +93,7 @@ def torchvision_model(
     if weights is None:
         model, sha256 = _downloaded(lambda: models.get_model(arch, weights="DEFAULT"), arch)
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with _drawn_weights(weights):
             model = models.get_model(arch, weights=None)
         sha256 = _fill(model, arch, weights)
     if num_classes is not None:
@@ -117,13 +119,22 @@ def timm_model(
     if weights is None:
         model, sha256 = _downloaded(lambda: timm.create_model(arch, pretrained=True), arch)
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with _drawn_weights(weights):
             model = timm.create_model(arch)
         sha256 = _fill(model, arch, weights)
     if num_classes is not None:
         model.reset_classifier(num_classes)
     return model, sha256
+
+
+@contextmanager
+def _drawn_weights(weights: str) -> Iterator[None]:
+    if weights == "scratch":
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 def _downloaded(make, arch: str) -> tuple[nn.Module, str]:
@@ -140,7 +151,7 @@ def _downloaded(make, arch: str) -> tuple[nn.Module, str]:
 
 def _fill(model: nn.Module, arch: str, weights: str) -> str:
     """Loads ``weights`` into ``model``; the file's sha256 (of the values where they are random)."""
-    if weights == "random":
+    if weights in ("random", "scratch"):
         return state_sha256(model.state_dict())
     state = {
         k: v.float() if v.is_floating_point() else v for k, v in read_state_dict(weights).items()
