@@ -1,7 +1,7 @@
 """Errors that a user can cause, and how a command shows them.
 
 Every message is one line that names the file, key or number at fault and the way out. Commands
-print that line and leave with status 2; anything else that escapes is a bug and keeps its traceback.
+print that line and leave with status 2; anything else that escapes is a bug with its traceback.
 """
 
 from __future__ import annotations

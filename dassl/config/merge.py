@@ -24,14 +24,8 @@ def all_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
 
 def unknown_key_message(cfg: CfgNode, key: str, source: str) -> str:
     """One line: which key, where it stands, and the nearest known key."""
-    known = list(all_keys(cfg))
-    by_upper = {k.upper(): k for k in known}
-    near = difflib.get_close_matches(key.upper(), list(by_upper), n=1, cutoff=0.6)
-    if not near:  # the right name in the wrong section
-        leaf = key.rsplit(".", 1)[-1].upper()
-        leaves = {k.rsplit(".", 1)[-1].upper(): k for k in known}
-        near = [leaves[m].upper() for m in difflib.get_close_matches(leaf, list(leaves), n=1)]
-    hint = f"did you mean {by_upper[near[0]]}?" if near else _section_hint(cfg, key)
+    near = _near_key(cfg, key)
+    hint = f"did you mean {near}?" if near else _section_hint(cfg, key)
     return f"unknown config key {key} in {source}; {hint}"
 
 
@@ -142,6 +136,25 @@ def _coerce(value: Any, raw: Any, default: Any, full_key: str, source: str) -> A
         f"config key {full_key} in {source} is {raw!r} ({type(value).__name__}); "
         f"it takes a {wanted}"
     )
+
+
+def _near_key(cfg: CfgNode, key: str) -> str:
+    """The known key most like ``key``: in its own section, then anywhere; "" if none is near."""
+    known = list(all_keys(cfg))
+    section, _, leaf = key.upper().rpartition(".")
+    same = {k.rpartition(".")[2].upper(): k for k in known if k.rpartition(".")[0] == section}
+    if section and same:
+        near = difflib.get_close_matches(leaf, list(same), n=1, cutoff=0.5)
+        if near:
+            return same[near[0]]
+    leaves = {k.rpartition(".")[2].upper(): k for k in reversed(known)}
+    if leaf in leaves:  # the right name in the wrong section
+        return leaves[leaf]
+    if section and same:
+        return ""
+    whole = {k.upper(): k for k in known}
+    near = difflib.get_close_matches(key.upper(), list(whole), n=1, cutoff=0.75)
+    return whole[near[0]] if near else ""
 
 
 def _section_hint(cfg: CfgNode, key: str) -> str:

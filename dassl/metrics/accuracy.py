@@ -20,8 +20,7 @@ def compute_accuracy(
     Returns:
         One tensor of shape (1,) per k.
     """
-    if isinstance(output, (list, tuple)):
-        output = output[0]
-    ranked = output.topk(max(topk), dim=1).indices  # (B, max k)
+    scores = output if isinstance(output, torch.Tensor) else output[0]
+    ranked = scores.topk(max(topk), dim=1).indices  # (B, max k)
     hits = ranked.eq(target.view(-1, 1))
     return [hits[:, :k].any(dim=1).float().sum(0, keepdim=True) * 100.0 / len(target) for k in topk]

@@ -42,7 +42,7 @@ class _BaseWarmupScheduler(LRScheduler):
         self.warmup_epoch = warmup_epoch
         super().__init__(optimizer, last_epoch)  # torch dropped ``verbose``
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Any]:
         raise NotImplementedError
 
     def step(self, epoch: int | None = None) -> None:
@@ -88,7 +88,7 @@ class ConstantWarmupScheduler(_BaseWarmupScheduler):
         self.cons_lr = cons_lr
         super().__init__(optimizer, successor, warmup_epoch, last_epoch, verbose)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Any]:
         if self.last_epoch >= self.warmup_epoch:
             return self.successor.get_last_lr()
         return [self.cons_lr for _ in self.base_lrs]
@@ -109,7 +109,7 @@ class LinearWarmupScheduler(_BaseWarmupScheduler):
         self.min_lr = min_lr
         super().__init__(optimizer, successor, warmup_epoch, last_epoch, verbose)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Any]:
         if self.last_epoch >= self.warmup_epoch:
             return self.successor.get_last_lr()
         if self.last_epoch == 0:

@@ -66,8 +66,12 @@ def _plain(value: Any, where: str) -> tuple[Any, bool]:
         return made, True
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-        kind = {tuple: tuple, set: set}.get(type(value), list)
-        return kind(plain for plain, kept in items if kept), True
+        plain_items = [plain for plain, kept in items if kept]
+        if isinstance(value, list):
+            return plain_items, True
+        return (
+            set(plain_items) if isinstance(value, (set, frozenset)) else tuple(plain_items)
+        ), True
     if hasattr(value, "state_dict"):
         return _plain(value.state_dict(), where)
     warnings.warn(

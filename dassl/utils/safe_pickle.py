@@ -54,6 +54,7 @@ class _Call:
     """An allowed function. Wrapped anew for each file, so that a file cannot alter the original."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)
@@ -151,11 +152,10 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "int"): int,
     ("builtins", "float"): float,
     ("builtins", "complex"): complex,
-    ("builtins", "bytearray"): bytearray,
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _reconstructor,
     ("numpy", "dtype"): _Dtype,
-    ("numpy", "ndarray"): _Array,
+    ("numpy", "ndarray"): lambda *args: _refuse("numpy.ndarray"),
     ("numpy.core.multiarray", "scalar"): _numpy_scalar,
     ("numpy.core.multiarray", "_reconstruct"): _numpy_reconstruct,
     ("torch", "Size"): torch.Size,
