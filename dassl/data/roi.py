@@ -56,8 +56,8 @@ def mask_path(impath: str, folder: str = "masks") -> Path:
 class MaskFiles:
     """Masks stored beside the images; anything above 0 is tissue.
 
-    A mask of another size but the same shape is stretched to the image; a missing file, or a mask of
-    another aspect ratio, is an error, since it would put the ROI in the wrong place.
+    A mask of another size but the same shape is stretched to the image; a missing file, or a mask
+    of another aspect ratio, is an error, since it would put the ROI in the wrong place.
     """
 
     def __init__(self, folder: str = "masks") -> None:
@@ -116,7 +116,11 @@ class RoiFinder:
     _known: dict[tuple, tuple[tuple[int, int], int | bytes | None]] = {}
 
     def __init__(
-        self, source: str = "surface", kind: str = "box", checkpoint: str = "", folder: str = "masks"
+        self,
+        source: str = "surface",
+        kind: str = "box",
+        checkpoint: str = "",
+        folder: str = "masks",
     ) -> None:
         if source not in SOURCES or kind not in KINDS:
             raise UserError(
@@ -223,8 +227,8 @@ def transform_together(
 def patch_mask(roi: Image.Image, grid: tuple[int, int], coverage: float = 0.5) -> Tensor:
     """Which patches (N,) lie in an ROI: those covered by at least ``coverage`` of their area.
 
-    Where none reaches it, the most covered ones are in; where nothing is covered (a crop that missed
-    the ROI), all are: a pool over nothing has no value.
+    Where none reaches it, the most covered ones are in; where nothing is covered (a crop that
+    missed the ROI), all are: a pool over nothing has no value.
     """
     share = np.asarray(roi.resize((grid[1], grid[0]), Image.Resampling.BOX)).reshape(-1)
     inside = share >= coverage * 255
@@ -259,15 +263,29 @@ def roi_dataset(finder: RoiFinder, grid: tuple[int, int]) -> type[RoiDataset]:
     return type("RoiDataset", (RoiDataset,), {"finder": finder, "grid": grid})
 
 
-def patches_in_roi(
-    finder: RoiFinder, paths: Sequence[str], transform: Callable, grid: tuple[int, int]
-) -> Tensor:
-    """Patches (B, N) in the tissue of images under a transform without random steps."""
-    steps = [step for step in steps_of(transform) if isinstance(step, _GEOMETRIC)]
-    masks = []
-    for path in paths:
-        roi = finder.mask(path)
-        for step in steps:
-            roi = step(roi)
-        masks.append(patch_mask(roi, grid))
-    return torch.stack(masks)
+class PatchRois:
+    """Patches in the ROI of images under a transform without random steps, each worked out once.
+
+    Args:
+        finder: of the ROIs.
+        transform: of the test images.
+        grid: (rows, columns) of patches.
+    """
+
+    def __init__(self, finder: RoiFinder, transform: Callable, grid: tuple[int, int]) -> None:
+        self.finder = finder
+        self.steps = [step for step in steps_of(transform) if isinstance(step, _GEOMETRIC)]
+        self.grid = grid
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, paths: Sequence[str]) -> Tensor:
+        """Boolean (B, N)."""
+        return torch.stack([self._of(path) for path in paths])
+
+    def _of(self, path: str) -> Tensor:
+        if path not in self._known:
+            roi = self.finder.mask(path)
+            for step in self.steps:
+                roi = step(roi)
+            self._known[path] = patch_mask(roi, self.grid)
+        return self._known[path]

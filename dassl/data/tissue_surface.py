@@ -1,9 +1,9 @@
 """Where tissue begins in an OCT B-scan: a classical detector that needs no training.
 
 A catheter's B-scan shows, from the top: dark water, the probe's sheath (two bright lines with dim,
-speckled plastic between them), perhaps a dark gap, then tissue. The sheath is as bright as tissue, so a
-threshold alone takes it for tissue. The detector traces three rows through all columns at once: where
-the water ends, the sheath's lower line, and the first echo of tissue below that.
+speckled plastic between them), perhaps a dark gap, then tissue. The sheath is as bright as tissue,
+so a threshold alone takes it for tissue. The detector traces three rows through all columns at
+once: where the water ends, the sheath's lower line, and the first echo of tissue below that.
 """
 
 from __future__ import annotations

@@ -94,7 +94,12 @@ class VLMTrainer(TrainerX):
         preprocess = self.backbone.preprocess
         self.tfm_train = build_transform(cfg, is_train=True, preprocess=preprocess)
         self.tfm_test = build_transform(cfg, is_train=False, preprocess=preprocess)
-        dm = DataManager(cfg, custom_tfm_train=self.tfm_train, custom_tfm_test=self.tfm_test)
+        dm = DataManager(
+            cfg,
+            custom_tfm_train=self.tfm_train,
+            custom_tfm_test=self.tfm_test,
+            dataset_wrapper=self.dataset_wrapper(),
+        )
         self.dm = dm
         self.num_classes = dm.num_classes
         self.num_source_domains = dm.num_source_domains
@@ -109,6 +114,11 @@ class VLMTrainer(TrainerX):
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
         self.val_loader = dm.val_loader
+
+    def dataset_wrapper(self) -> Any:
+        """Hook: the class of the training images' data set, None for the usual one. The backbone and
+        the transforms are there already."""
+        return None
 
     @property
     def stored_kind(self) -> str:
@@ -210,8 +220,12 @@ class VLMTrainer(TrainerX):
 
     # -- texts ---------------------------------------------------------------------------------
 
-    def class_texts(self) -> list[list[str]]:
-        """The prompts of each class: ``DATASET.PROMPT_SET``, ``DATASET.TEMPLATES`` or the data set's.
+    def class_texts(self, prompt_set: str = "") -> list[list[str]]:
+        """The prompts of each class: ``DATASET.PROMPT_SET``, ``DATASET.TEMPLATES`` or the data
+        set's own templates.
+
+        Args:
+            prompt_set: taken where ``DATASET.PROMPT_SET`` is empty.
 
         Raises:
             UserError: a prompt set that the data set does not have.
@@ -221,15 +235,16 @@ class VLMTrainer(TrainerX):
             getattr(dataset, "templates", None) or ["a photo of a {}."]
         )
         sets = getattr(dataset, "descriptions", None) or {}
-        if not cfg.PROMPT_SET:
+        prompt_set = cfg.PROMPT_SET or prompt_set
+        if not prompt_set:
             return class_texts(dataset.classnames, templates)
-        if cfg.PROMPT_SET not in sets:
+        if prompt_set not in sets:
             known = ", ".join(sorted(sets)) or "none; give a file by DATASET.DESCRIPTIONS"
             raise UserError(
-                f"no prompt set {cfg.PROMPT_SET!r} for {cfg.NAME} (DATASET.PROMPT_SET); "
+                f"no prompt set {prompt_set!r} for {cfg.NAME} (DATASET.PROMPT_SET); "
                 f"there are: {known}"
             )
-        return class_texts(dataset.classnames, templates, sets[cfg.PROMPT_SET])
+        return class_texts(dataset.classnames, templates, sets[prompt_set])
 
     @torch.no_grad()
     def text_features(self, texts: Sequence[Sequence[str]] | None = None) -> Tensor:
@@ -288,6 +303,9 @@ def load_strictly(model: torch.nn.Module, state: dict[str, Tensor], path: Path) 
     Raises:
         UserError: a tensor is missing, unknown or of another shape.
     """
+    if type(model).load_state_dict is not torch.nn.Module.load_state_dict:
+        model.load_state_dict(state)  # it makes checks of its own, such as the base weights' hash
+        return
     own = model.state_dict()
     wrong = [
         f"{key} has shape {tuple(state[key].shape)}, {tuple(own[key].shape)} expected"

@@ -1,0 +1,74 @@
+"""Training for a number of batches instead of a number of epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from dassl.optim import build_lr_scheduler
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+def build_iteration_scheduler(optim: Any, optim_cfg: CfgNode, max_iters: int) -> Any:
+    """The config's schedule with iterations in the place of epochs."""
+    optim_cfg = optim_cfg.clone()
+    optim_cfg.defrost()
+    optim_cfg.MAX_EPOCH = max_iters
+    return build_lr_scheduler(optim, optim_cfg)
+
+
+# The most shots that a full training set counts as: the papers' largest few-shot setting.
+_FULL_AS_SHOTS = 32
+
+
+def iterations_per_shot(cfg: CfgNode, dataset: Any, per_shot: int) -> int:
+    """``TRAIN.MAX_ITERS`` where it is set, else ``per_shot`` times the shots.
+
+    A full training set counts as its mean number of images per class, at most 32.
+    """
+    if cfg.TRAIN.MAX_ITERS > 0:
+        return cfg.TRAIN.MAX_ITERS
+    shots = cfg.DATASET.NUM_SHOTS
+    if shots < 1:
+        mean = math.ceil(len(dataset.train_x) / max(1, dataset.num_classes))
+        shots = min(mean, _FULL_AS_SHOTS)
+    return per_shot * shots
+
+
+class ByIterations:
+    """Mixin before ``TrainerX``: training ends after exactly ``self.max_iters`` batches.
+
+    ``build_model`` sets ``max_iters`` (0: by epochs as usual). An epoch is one pass over the loader,
+    the last one cut short, and the schedulers step after each batch; what the trainer's
+    ``forward_backward`` does at the end of an epoch (``self.update_lr()``) is then without effect.
+    """
+
+    max_iters = 0
+
+    def train(self) -> None:
+        if self.max_iters > 0:
+            self.max_epoch = max(1, math.ceil(self.max_iters / super().count_batches()))
+        super().train()
+
+    def count_batches(self) -> int:
+        whole = super().count_batches()
+        if self.max_iters <= 0:
+            return whole
+        return min(whole, self.max_iters - self.epoch * whole)
+
+    def train_batches(self) -> Iterable[Any]:
+        loader = super().train_batches()
+        return islice(loader, self.num_batches) if self.max_iters > 0 else loader
+
+    def after_batch(self) -> None:
+        super().after_batch()
+        if self.max_iters > 0:
+            super().update_lr()
+
+    def update_lr(self, names: str | Sequence[str] | None = None) -> None:
+        if self.max_iters <= 0:
+            super().update_lr(names)

@@ -1,0 +1,83 @@
+"""CLIP-LoRA (Zanella and Ben Ayed, CVPR Workshops 2024), arXiv:2405.18541.
+
+Reference code: MaxZanella/CLIP-LoRA. Differs from it: the low-rank parts are merged into a copy of
+the weights for inference, and the class features are computed once for a whole test.
+Run: python train.py --trainer CLIPLoRA --dataset-config-file configs/datasets/phantom_oct.yaml
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+from yacs.config import CfgNode as CN
+
+from dassl.engine import TRAINER_REGISTRY
+from dassl.engine.iterations import ByIterations, iterations_per_shot
+from dassl.engine.supervised import SupervisedStep
+from dassl.engine.vlm_trainer import VLMTrainer
+from dassl.errors import UserError
+from dassl.modeling.vlm.adapted import AdaptedTower
+from dassl.modeling.vlm.class_features import ClassPrompts, KeptWhileUnchanged
+from dassl.modeling.vlm.lora import apply_lora, lora_parameters
+
+
+def extend_cfg(cfg: CN) -> None:
+    """Add the defaults of this method, those of the paper (section 4) but for PREC."""
+    cfg.TRAINER.CLIPLORA = CN()
+    cfg.TRAINER.CLIPLORA.PREC = "fp32"  # the paper's: fp16 autocast, here "amp"
+    cfg.TRAINER.CLIPLORA.ENCODER = "both"  # or vision, text
+    cfg.TRAINER.CLIPLORA.TARGETS = ("q", "k", "v")  # any of q, k, v, o, mlp
+    cfg.TRAINER.CLIPLORA.BLOCKS = 0  # last blocks adapted in each tower; 0 is all
+    cfg.TRAINER.CLIPLORA.R = 2
+    cfg.TRAINER.CLIPLORA.ALPHA = 1.0
+    cfg.TRAINER.CLIPLORA.DROPOUT = 0.25
+    cfg.TRAINER.CLIPLORA.ITERS_PER_SHOT = 500  # iterations are this times the shots
+
+
+_TOWERS = {"both": ("vision", "text"), "vision": ("vision",), "text": ("text",)}
+
+
+@TRAINER_REGISTRY.register()
+class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
+    """CLIP-LoRA: low-rank adapters on q, k, v of both towers, trained with cross-entropy."""
+
+    image_input = "hidden"
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        encoder = cfg.TRAINER.CLIPLORA.ENCODER
+        if encoder not in _TOWERS:
+            raise UserError(
+                f"TRAINER.CLIPLORA.ENCODER is {encoder!r}; take one of {', '.join(_TOWERS)}"
+            )
+
+    @property
+    def first_block(self) -> int:
+        """Lowest vision block that learns: what is below is frozen."""
+        cfg = self.cfg.TRAINER.CLIPLORA
+        if "vision" not in _TOWERS[cfg.ENCODER]:
+            return self.backbone.visual.num_blocks
+        return max(0, self.backbone.visual.num_blocks - cfg.BLOCKS) if cfg.BLOCKS else 0
+
+    def build_model(self) -> None:
+        cfg = self.cfg.TRAINER.CLIPLORA
+        towers = {"vision": self.backbone.visual, "text": self.backbone.text}
+        self.max_iters = iterations_per_shot(self.cfg, self.dm.dataset, cfg.ITERS_PER_SHOT)
+        for name in _TOWERS[cfg.ENCODER]:
+            towers[name] = apply_lora(
+                towers[name], cfg.TARGETS, cfg.BLOCKS or None, cfg.R, cfg.ALPHA, cfg.DROPOUT
+            )
+            model = AdaptedTower(towers[name], self.backbone.weights_sha256).to(self.device)
+            self.register_learner(f"{name}_lora", model)
+        self.visual, text = towers["vision"], towers["text"]
+        prompts = ClassPrompts(self.backbone, self.class_texts())
+        self.class_features = KeptWhileUnchanged(
+            lambda: prompts.features(text), lora_parameters(text)
+        )
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        hidden = self.hidden_states(input)
+        with self.precision.autocast():
+            features = self.visual.finish(hidden, self.first_block)
+            classes = self.class_features()
+        return self.backbone.scale * F.normalize(features.float(), dim=-1) @ classes.t()

@@ -1,0 +1,74 @@
+"""CNN baseline: a torchvision or timm classifier, fine-tuned as a whole with cross-entropy.
+
+The recipe of the histology and cytology repositories that this project replaces (ResNet-50 on
+BreakHis, EfficientNet-B0 on SIPaKMeD): ImageNet weights, a new last layer, label smoothing, Adam or
+SGD with a step or cosine schedule. MODEL.BACKBONE.NAME is the network, MODEL.INIT_WEIGHTS a file
+with its weights; without one MODEL.BACKBONE.PRETRAINED says whether ImageNet's are downloaded.
+Run: python train.py --trainer CNNBaseline --backbone torchvision:resnet50 \\
+    --dataset-config-file configs/datasets/herlev.yaml
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from yacs.config import CfgNode as CN
+
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.engine.supervised import SupervisedStep
+from dassl.errors import UserError
+from dassl.modeling.vlm.cnn import timm_model, torchvision_model
+from dassl.utils.precision import Precision
+
+
+def extend_cfg(cfg: CN) -> None:
+    """Add the defaults of this method."""
+    cfg.TRAINER.CNNBASELINE = CN()
+    cfg.TRAINER.CNNBASELINE.PREC = "fp32"
+    cfg.TRAINER.CNNBASELINE.LABEL_SMOOTHING = 0.1
+
+
+def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool) -> nn.Module:
+    """A network with a new last layer.
+
+    Args:
+        name: ``torchvision:<arch>``, ``timm:<arch>``, or a torchvision name alone.
+        num_classes: of the last layer.
+        weights: a file with the library's own names; empty for none.
+        pretrained: without a file, take the library's ImageNet weights instead of random ones.
+    """
+    library, _, arch = name.rpartition(":")
+    build = timm_model if library == "timm" else torchvision_model
+    return build(arch, weights or (None if pretrained else "scratch"), num_classes)[0]
+
+
+@TRAINER_REGISTRY.register()
+class CNNBaseline(SupervisedStep, TrainerX):
+    """CNN baseline: a torchvision or timm network fine-tuned as a whole, no text."""
+
+    def check_cfg(self, cfg: CN) -> None:
+        library, colon, _ = cfg.MODEL.BACKBONE.NAME.rpartition(":")
+        if colon and library not in ("torchvision", "timm"):
+            raise UserError(
+                f"CNNBaseline takes torchvision:<arch> or timm:<arch>, not backbone "
+                f"{cfg.MODEL.BACKBONE.NAME!r} (--backbone)"
+            )
+
+    def build_model(self) -> None:
+        cfg, model = self.cfg, self.cfg.MODEL
+        self.precision = Precision(cfg.TRAINER.CNNBASELINE.PREC, self.device)
+        self.model = build_classifier(
+            model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
+        ).to(self.device)
+        self.register_learner("model", self.model)
+
+    def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.model_inference(input)
+        smoothing = self.cfg.TRAINER.CNNBASELINE.LABEL_SMOOTHING
+        return F.cross_entropy(logits, label, label_smoothing=smoothing), logits
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        with self.precision.autocast():
+            output = self.model(input)
+        # Inception and GoogLeNet also return an auxiliary classifier while training.
+        return getattr(output, "logits", output).float()
