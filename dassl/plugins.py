@@ -220,6 +220,8 @@ def _try_plugin(spec: str) -> bool:
         return True
     if spec in _failed:
         return False
+    for package in ("trainers", "datasets"):  # a plug-in may build on ours
+        _own_package(package)
     try:
         _loaded_plugins[spec] = _import_file(spec) if _looks_like_file(spec) else _import_name(spec)
     except Exception as error:  # anything at all may go wrong in somebody else's file

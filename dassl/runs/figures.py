@@ -39,14 +39,14 @@ def confusion_figure(path: Path, centers: Mapping[str, Any], title: str) -> None
     figure = new_figure(3.3 * len(shown) + 1.2, 4.0)
     for i, (name, entry) in enumerate(shown.items()):
         axes = figure.add_subplot(1, len(shown), i + 1)
-        _draw_confusion(axes, np.array(entry["confusion_matrix"]), list(entry["per_class"]), i == 0)
+        draw_confusion(axes, np.array(entry["confusion_matrix"]), list(entry["per_class"]), i == 0)
         axes.set_title(f"{name}: {entry['accuracy']['value']:.1f} %", fontsize=9, color=INK)
     figure.suptitle(title, fontsize=10, color=INK)
     figure.subplots_adjust(left=0.16, right=0.99, top=0.84, bottom=0.22, wspace=0.08)
     figure.savefig(path, pil_kwargs=PNG)
 
 
-def _draw_confusion(axes: Any, counts: np.ndarray, classnames: list[str], labelled: bool) -> None:
+def draw_confusion(axes: Any, counts: np.ndarray, classnames: list[str], labelled: bool) -> None:
     support = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)

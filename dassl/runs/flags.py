@@ -97,3 +97,48 @@ def parse_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace
         if word.startswith("--"):
             raise UserError(f"flag {word} stands after KEY VALUE overrides; put it before them")
     return args
+
+
+SWEEP_EPILOG = """\
+examples:
+  python run_shell.py                                   the demo sweep (configs/sweeps/demo.yaml)
+  python run_shell.py --trainers CoOp SAVLT --shots 1 4 16 --seeds 1 2 3 --datasets PhantomOCT
+  python run_shell.py --sweep my_sweep.yaml --output-dir results --jobs 2
+
+Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
+Beside the runs it leaves summary.csv, summary.json, results.md and figures.
+Exit status: 0 done, 1 some run failed, 2 something to correct (found before any run), 130 Ctrl-C."""
+
+
+def sweep_parser() -> Parser:
+    """Flags of a sweep; those given override the sweep's yaml."""
+    parser = Parser(
+        prog="run_shell.py",
+        allow_abbrev=False,
+        description="Run datasets x trainers x shots x seeds, then print one table of all centres.",
+        epilog=SWEEP_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to run (names: python train.py --list)")
+    what.add_argument(
+        "--sweep", default="demo", metavar="NAME|YAML", help="in configs/sweeps, or a path"
+    )
+    what.add_argument("--trainers", nargs="+", metavar="NAME", help="trainers or entries by name")
+    what.add_argument("--datasets", nargs="+", metavar="NAME")
+    what.add_argument("--shots", nargs="+", metavar="K", help="whole numbers from 1, or 'full'")
+    what.add_argument("--seeds", nargs="+", metavar="S")
+    what.add_argument("--external", nargs="*", metavar="NAME", help="external centres to score")
+    what.add_argument("--backbone", default="", metavar="NAME")
+    what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
+    what.add_argument(
+        "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every run"
+    )
+    add_plugin_flag(what)
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
+    where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
+    where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
+    where.add_argument("--dry-run", action="store_true", help="show what would be run")
+    where.add_argument("--fresh", action="store_true", help="run finished runs again too")
+    where.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    return parser

@@ -117,11 +117,9 @@ def backbone_fingerprint(trainer: Any) -> str:
 
 def forget_backbones() -> None:
     """Empty the pool of loaded backbones: the next run loads its weights anew."""
-    from dassl.modeling import vlm
+    from dassl.modeling.vlm import clear_pool
 
-    clear = getattr(vlm, "clear_backbones", None)
-    if clear is not None:
-        clear()
+    clear_pool()
 
 
 def runtime(run: Any) -> dict[str, Any]:
@@ -149,10 +147,11 @@ def runtime(run: Any) -> dict[str, Any]:
     }
     if device.type == "cuda":
         out["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    store = getattr(run.trainer, "store", None)
-    stats = getattr(store, "stats", None)
-    if stats is not None:
-        out["feature_store"] = stats() if callable(stats) else dict(stats)
+    counts = getattr(run.trainer, "store_counts", None)
+    if counts is not None:
+        out["feature_store"] = dict(counts)
+    if extra := getattr(run.trainer, "extra_results", None):
+        out["trainer"] = dict(extra)
     return out
 
 

@@ -95,9 +95,10 @@ def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
     entries, name, seen = plugins.discover()["trainer"], trainer, set()
     while name and name not in seen:
         seen.add(name)
-        for stem in (safe_part(backbone) if backbone else "default", "default"):
-            path = CONFIGS / "trainers" / safe_part(name) / f"{stem}.yaml"
-            if path.is_file():
+        folder = _by_name(CONFIGS / "trainers", name)
+        for stem in (backbone, "default"):
+            path = _by_name(folder, stem, ".yaml") if folder and stem else None
+            if path is not None:
                 return path
         name = entries[name].base if name in entries else ""
     return None
@@ -105,8 +106,25 @@ def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
 
 def dataset_yaml(dataset: str) -> Path | None:
     """``configs/datasets/<name>.yaml`` if there is one."""
-    path = CONFIGS / "datasets" / f"{safe_part(dataset)}.yaml"
-    return path if path.is_file() else None
+    return _by_name(CONFIGS / "datasets", dataset, ".yaml")
+
+
+def _by_name(folder: Path, name: str, suffix: str = "") -> Path | None:
+    """The entry of a folder called ``name``; PhantomOCT also finds phantom_oct, ViT-B/16 vit_b16."""
+    exact = folder / f"{safe_part(name)}{suffix}"
+    if exact.exists():
+        return exact
+    wanted = _letters(name)
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in entries:
+        stem = path.name.removesuffix(suffix)
+        if path.name.endswith(suffix) and _letters(stem) == wanted:
+            return path
+    return None
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def find_config(path: str, what: str) -> Path:

@@ -1,0 +1,82 @@
+"""Knowing without torch that a sweep's runs are all finished, so that its table comes in seconds.
+
+A run's configuration hash takes the trainers' modules, hence torch, to compute. After a sweep its
+folders and hashes are noted, with size and time of every file the configurations came from; while
+none of those has changed, the hashes still hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dassl.plugins import PROJECT_ROOT
+from dassl.runs.plan import Plan
+from dassl.runs.results import is_finished, read_results
+
+SOURCES = (("trainers", "*.py"), ("datasets", "*.py"), ("dassl", "*.py"), ("configs", "*.yaml"))
+
+
+def remember(plan: Plan, folders: Sequence[Path], hashes: Sequence[str], files: Iterable[str]) -> None:
+    """Note where a plan's runs are and which configuration each must have.
+
+    Args:
+        plan: the sweep.
+        folders: of its runs, in the plan's order.
+        hashes: their configurations' hashes.
+        files: what the configurations name besides the project's own sources (weights, splits).
+    """
+    from dassl.utils.files import atomic_write
+
+    runs = [[str(folder), wanted] for folder, wanted in zip(folders, hashes, strict=True)]
+    content = {"files": _stamps([*files, *_plugin_files(plan)]), "runs": runs}
+    with atomic_write(_path(plan)) as handle:
+        json.dump(content | {"sources": _source_stamp()}, handle)
+
+
+def finished_folders(plan: Plan) -> list[Path] | None:
+    """The folders of a plan whose runs are known to be finished; None if that must be worked out."""
+    try:
+        noted = json.loads(_path(plan).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    if noted["sources"] != _source_stamp() or noted["files"] != _stamps(noted["files"]):
+        return None
+    for folder, wanted in noted["runs"]:
+        if not is_finished(read_results(folder), wanted):
+            return None
+    return [Path(folder) for folder, _ in noted["runs"]]
+
+
+def _path(plan: Plan) -> Path:
+    key = hashlib.sha256(repr([*plan.runs]).encode()).hexdigest()[:16]
+    return plan.output_root / ".sweeps" / f"{key}.json"
+
+
+def _stamps(files: Iterable[str]) -> dict[str, Any]:
+    return {str(path): _stamp(Path(path)) for path in sorted(set(files))}
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _source_stamp() -> str:
+    digest = hashlib.sha256()
+    for folder, pattern in SOURCES:
+        for path in sorted((PROJECT_ROOT / folder).rglob(pattern)):
+            digest.update(f"{path} {_stamp(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _plugin_files(plan: Plan) -> list[str]:
+    specs = {spec for run in plan.runs for spec in run.plugins}
+    configs = {run.config for run in plan.runs if run.config}
+    return [spec for spec in specs if spec.endswith(".py")] + sorted(configs)

@@ -1,0 +1,209 @@
+"""A sweep: check everything, make the runs that are not there yet, print and write the tables."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dassl.errors import UserError
+from dassl.runs import manifest
+from dassl.runs.plan import Plan, RunSpec, make_plan
+from dassl.runs.progress import SweepProgress, format_seconds
+from dassl.runs.results import FILE_KEYS, read_results
+from dassl.runs.workers import Job, run_jobs
+
+
+@dataclass
+class Task:
+    """A run of the plan, its configuration and what its folder holds."""
+
+    spec: RunSpec
+    cfg: Any
+    folder: Path
+    state: str
+    wanted: str  # config hash
+
+
+def sweep_command(args: argparse.Namespace) -> int:
+    """What run_shell.py does once its flags are read; returns the exit status."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False)
+    plan = make_plan(args)
+    folders = None if args.fresh or args.dry_run else manifest.finished_folders(plan)
+    if folders is not None:
+        console.print(f"all {len(folders)} runs of sweep {plan.name} are finished")
+        report(plan, folders, console)
+        return 0
+    tasks = prepare(plan, args.fresh)
+    if args.dry_run:
+        show_plan(tasks, console)
+        return 0
+    pending = [task for task in tasks if task.state != "done" or args.fresh]
+    check_inputs(pending, args.jobs)
+    failed = execute(tasks, pending, args, console)
+    files = [str(task.cfg) for task in ()]
+    for task in tasks:
+        files += [path for path in _files_of(task.cfg) if Path(path).is_file()]
+    manifest.remember(plan, [t.folder for t in tasks], [t.wanted for t in tasks], files)
+    report(plan, [task.folder for task in tasks], console)
+    if failed:
+        console.print(f"[red]{failed} of {len(tasks)} runs failed[/red]; the same command tries them again")
+    return 1 if failed else 0
+
+
+def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
+    """Every run's configuration and state.
+
+    Raises:
+        UserError: a key or value that cannot be, or a folder with a run of other settings.
+    """
+    from dassl.runs.results import config_hash
+    from dassl.runs.runner import state_of
+    from dassl.runs.setup import contract_folder, setup_cfg
+
+    tasks = []
+    for spec in plan.runs:
+        cfg = setup_cfg(spec.namespace())
+        folder = contract_folder(cfg, plan.output_root, spec.variant)
+        tasks.append(Task(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
+    return tasks
+
+
+def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
+    """Load each dataset, external centre and backbone once, so that what is missing shows now."""
+    from dassl.data.datasets import build_dataset
+    from dassl.data.external import build_external_datasets
+    from dassl.engine.vlm_trainer import VLMTrainer
+    from dassl.modeling.vlm import get_backbone
+    from dassl.plugins import ensure_loaded
+
+    datasets, backbones = set(), set()
+    for task in tasks:
+        cfg = task.cfg
+        key = (str(cfg.DATASET), str(cfg.TEST.EXTERNAL)) if task.spec.num_shots == 0 else (
+            cfg.DATASET.NAME, cfg.DATASET.ROOT, str(cfg.TEST.EXTERNAL), task.spec.opts
+        )  # fmt: skip
+        if key not in datasets:
+            datasets.add(key)
+            build_external_datasets(cfg, build_dataset(cfg))
+        name = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.INIT_WEIGHTS)
+        if name not in backbones and issubclass(
+            ensure_loaded("trainer", cfg.TRAINER.NAME), VLMTrainer
+        ):
+            backbones.add(name)
+            get_backbone(cfg, _device(cfg) if jobs == 1 else "cpu")
+
+
+def execute(
+    tasks: Sequence[Task], pending: Sequence[Task], args: argparse.Namespace, console: Any
+) -> int:
+    """Make the pending runs; returns how many failed."""
+    done = len(tasks) - len(pending)
+    what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
+    console.print(f"sweep of {len(tasks)} runs: {what}; results in {_top(tasks)}")
+    jobs = [
+        Job(i, task.spec, str(task.folder), fresh=args.fresh) for i, task in enumerate(pending)
+    ]
+    failed, start = 0, time.monotonic()
+    progress = SweepProgress([task.spec for task in pending], done, args.jobs, console)
+    with progress:
+        for outcome in run_jobs(jobs, args.jobs, lambda job: progress.started(job.spec)):
+            task = pending[outcome.job.number]
+            if outcome.error is not None:
+                failed += 1
+                record_failure(task, outcome.error)
+                if args.debug:
+                    console.print(outcome.trace, markup=False)
+            progress.ended(task.spec, outcome.error, _scores(task.folder))
+    if pending:
+        console.print(f"{len(pending)} runs in {format_seconds(time.monotonic() - start)}")
+    return failed
+
+
+def record_failure(task: Task, error: str) -> None:
+    """See to it that the folder of a failed run says so (the run itself may have died)."""
+    from dassl.runs.results import is_finished, write_results
+    from dassl.runs.runner import failed_results
+
+    results = read_results(task.folder)
+    if results is None or (results["status"] == "done" and not is_finished(results, task.wanted)):
+        if results is None:
+            write_results(task.folder, failed_results(task.cfg, task.spec.variant, error))
+
+
+def report(plan: Plan, folders: Sequence[Path], console: Any) -> None:
+    """Write the sweep's files and print its table."""
+    from dassl.runs.summary import sweep_results, write_summary
+    from dassl.runs.tables import build_tables, group_runs, print_table
+
+    runs = sweep_results(folders)
+    groups = group_runs(runs, plan.order)
+    written = write_summary(plan, runs, groups)
+    for table in build_tables(groups, "accuracy"):
+        print_table(table, console)
+    for run in runs:
+        if run["status"] != "done":
+            console.print(f"failed: {run['folder']}: {run['error']}", markup=False)
+    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False)
+
+
+def show_plan(tasks: Sequence[Task], console: Any) -> None:
+    """``--dry-run``: every run and what would happen to it."""
+    words = {"new": "to do", "unfinished": "to go on", "failed": "to try again", "done": "finished"}
+    for task in tasks:
+        console.print(
+            f"{words.get(task.state, 'to replace'):13}{task.folder}", markup=False, soft_wrap=True
+        )
+    todo = sum(task.state != "done" for task in tasks)
+    console.print(f"{len(tasks)} runs, {todo} to do")
+
+
+def command_line(argv: Sequence[str] | None) -> str:
+    """The command that made a sweep, to be written into its results.md."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return shlex.join(["python", "run_shell.py", *words])
+
+
+def _scores(folder: Path) -> str:
+    results = read_results(folder)
+    if results is None or results["status"] != "done":
+        return ""
+    cells = [
+        f"{name} {entry['accuracy']['value']:.1f}"
+        for name, entry in results["centers"].items()
+        if entry["accuracy"]["value"] is not None
+    ]
+    return ", ".join(cells)
+
+
+def _top(tasks: Sequence[Task]) -> Path:
+    return Path(*tasks[0].folder.parts[:-6])
+
+
+def _files_of(cfg: Any) -> list[str]:
+    out = []
+    for key in FILE_KEYS:
+        node = cfg
+        for part in key.split("."):
+            node = node[part]
+        if node:
+            out.append(str(node))
+    return out
+
+
+def _device(cfg: Any) -> Any:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
+
+
+def check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise UserError(f"--jobs is {jobs}; give the number of processes, from 1")

@@ -1,0 +1,70 @@
+"""Goal: tables for a paper from any folder of runs.
+
+Usage:
+    python tools/make_tables.py output/                            accuracy, Markdown
+    python tools/make_tables.py output/PhantomOCT --format latex --metric macro_auc binary.auc
+    python tools/make_tables.py output/ --format csv > all.csv      every metric, one line each
+
+Example output (--format md):
+    | centre | trainer | 1 shots | 16 shots |
+    |---|---|---:|---:|
+    | test | CoOp | 51.2 ± 3.1 | 70.4 ± 0.9 |
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dassl.errors import cli_main
+from dassl.runs.flags import Parser
+from dassl.runs.tables import (
+    METRICS,
+    build_tables,
+    check_metric,
+    group_runs,
+    load_runs,
+    summary,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+)
+
+
+def make_text(folder: str, form: str, metrics: Sequence[str]) -> str:
+    """The tables of all runs below ``folder`` in one of the four formats."""
+    runs = load_runs(folder)
+    groups = group_runs(runs)
+    if form == "json":
+        return to_json(summary(groups, runs, metrics or METRICS))
+    if form == "csv":
+        return to_csv(groups, metrics or METRICS)
+    render = to_latex if form == "latex" else to_markdown
+    tables = [t for metric in metrics or ("accuracy",) for t in build_tables(groups, metric)]
+    return "\n".join(render(table) for table in tables)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="make_tables.py", description="Tables from a folder of runs.")
+    parser.add_argument("folder", help="such as output/, or one dataset's folder in it")
+    parser.add_argument("--format", choices=("md", "csv", "latex", "json"), default="md")
+    parser.add_argument(
+        "--metric", nargs="+", default=[], help=f"of {', '.join(METRICS)}, per_class.<class>.f1"
+    )
+    parser.add_argument("--output", default="", metavar="FILE", help="write there instead")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    args = parser.parse_args(argv)
+    text = make_text(args.folder, args.format, [check_metric(m) for m in args.metric])
+    if args.output:
+        Path(args.output).write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))

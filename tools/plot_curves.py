@@ -1,0 +1,62 @@
+"""Goal: figures for a paper from any folder of runs.
+
+Usage:
+    python tools/plot_curves.py output/                       accuracy against shots, confusion matrices
+    python tools/plot_curves.py output/PhantomOCT --metric macro_auc --out figures --format pdf
+
+Example output:
+    figures/curves_PhantomOCT_accuracy.png
+    figures/confusion_PhantomOCT_SAVLT_16.png
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dassl.errors import cli_main
+from dassl.runs.flags import Parser
+from dassl.runs.folders import safe_part
+from dassl.runs.tables import Group, check_metric, group_runs, load_runs, row_labels, shots_order
+
+
+def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str) -> list[Path]:
+    """Write the figures of every dataset; returns their paths."""
+    from dassl.runs.curves import pooled_confusion_figure, shots_figure
+
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for dataset in dict.fromkeys(g.dataset for g in groups):
+        own = [g for g in groups if g.dataset == dataset]
+        for metric in metrics:
+            path = out / f"curves_{safe_part(dataset)}_{safe_part(metric)}.{suffix}"
+            shots_figure(own, metric).savefig(path, dpi=150)
+            written.append(path)
+        for row, label in row_labels(own).items():
+            most = max((g for g in own if g.row == row), key=lambda g: shots_order(g.shots))
+            name = f"confusion_{safe_part(dataset)}_{safe_part(label)}_{most.shots}.{suffix}"
+            pooled_confusion_figure(most, label).savefig(out / name, dpi=150)
+            written.append(out / name)
+    return written
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="plot_curves.py", description="Figures from a folder of runs.")
+    parser.add_argument("folder", help="such as output/, or one dataset's folder in it")
+    parser.add_argument("--metric", nargs="+", default=["accuracy"], help="of the curves")
+    parser.add_argument("--out", default="", metavar="DIR", help="default: <folder>/figures")
+    parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    args = parser.parse_args(argv)
+    metrics = [check_metric(metric) for metric in args.metric]
+    groups = group_runs(load_runs(args.folder))
+    for path in draw(groups, metrics, Path(args.out or Path(args.folder) / "figures"), args.format):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))
