@@ -42,9 +42,9 @@ def iterations_per_shot(cfg: CfgNode, dataset: Any, per_shot: int) -> int:
 class ByIterations:
     """Mixin before ``TrainerX``: training ends after exactly ``self.max_iters`` batches.
 
-    ``build_model`` sets ``max_iters`` (0: by epochs as usual). An epoch is one pass over the loader,
-    the last one cut short, and the schedulers step after each batch; what the trainer's
-    ``forward_backward`` does at the end of an epoch (``self.update_lr()``) is then without effect.
+    ``build_model`` sets ``max_iters`` (0: by epochs as usual). An epoch is one pass over the
+    loader, the last one cut short, and the schedulers step after each batch; the ``update_lr()``
+    that a trainer's ``forward_backward`` calls in an epoch's last batch is then without effect.
     """
 
     max_iters = 0

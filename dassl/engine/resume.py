@@ -1,0 +1,105 @@
+"""Continuing a run exactly where its last checkpoint left it."""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from dassl.utils import get_rng_state, load_checkpoint, set_rng_state
+
+if TYPE_CHECKING:
+    from .trainer_base import TrainerBase
+
+BEST_MODEL = "model-best.pth.tar"
+
+
+def training_state(trainer: TrainerBase) -> dict[str, Any]:
+    """What a checkpoint holds besides a model, its optimiser and its scheduler."""
+    scaler = getattr(trainer.precision, "scaler", None)
+    return {
+        "best_result": float(trainer.best_result),
+        "history": [dict(row) for row in trainer.history],
+        "rng": get_rng_state(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
+
+
+def resume_training(trainer: TrainerBase, directory: str) -> int:
+    """Load all models, optimisers and schedulers, the history and the random states.
+
+    Args:
+        trainer: its registered models are filled.
+        directory: folder of the run that is continued.
+
+    Returns:
+        The epoch to go on with; 0 if there is nothing to continue.
+    """
+    names = trainer.get_model_names()
+    file = common_checkpoint([osp.join(directory, name) for name in names])
+    if file is None:
+        print("No checkpoint found, train from scratch")
+        return 0
+
+    print(f"Found checkpoint at {directory} (will resume training)")
+    checkpoint: dict[str, Any] = {}
+    for name in names:
+        path = osp.join(directory, name, file)
+        checkpoint = load_checkpoint(path)
+        trainer._models[name].load_state_dict(checkpoint["state_dict"])
+        for part, key in (
+            (trainer._optims[name], "optimizer"),
+            (trainer._scheds[name], "scheduler"),
+        ):
+            if part is not None and checkpoint.get(key) is not None:
+                part.load_state_dict(checkpoint[key])
+        print(f"Loaded {name} from {path} (previous epoch: {checkpoint['epoch']})")
+        _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+
+    # Files of upstream know none of these.
+    trainer.best_result = checkpoint.get("best_result", trainer.best_result)
+    trainer.history = [dict(row) for row in checkpoint.get("history", [])]
+    scaler = getattr(trainer.precision, "scaler", None)
+    if scaler is not None and checkpoint.get("scaler"):
+        scaler.load_state_dict(checkpoint["scaler"])
+    if checkpoint.get("rng") is not None:
+        set_rng_state(checkpoint["rng"])
+    return int(checkpoint["epoch"])
+
+
+def common_checkpoint(folders: list[str]) -> str | None:
+    """The newest checkpoint file that every one of the folders has.
+
+    The text file ``checkpoint`` names it. A run killed between the saves of two models leaves them
+    at different epochs: then the newest epoch that all have.
+    """
+    if not folders or not all(osp.isdir(folder) for folder in folders):
+        return None
+    named = set()
+    for folder in folders:
+        try:
+            with open(osp.join(folder, "checkpoint"), encoding="utf-8") as handle:
+                named.add(handle.readline().strip())
+        except OSError:
+            named.add("")
+    if len(named) == 1:
+        file = named.pop()
+        if file and all(osp.isfile(osp.join(folder, file)) for folder in folders):
+            return file
+    epochs = set.intersection(*(_epochs_in(folder) for folder in folders))
+    return f"model.pth.tar-{max(epochs)}" if epochs else None
+
+
+def _epochs_in(folder: str) -> set[int]:
+    matches = (re.fullmatch(r"model\.pth\.tar-(\d+)", file) for file in os.listdir(folder))
+    return {int(match.group(1)) for match in matches if match}
+
+
+def _bring_best_along(source: str, target: str) -> None:
+    """A run continued in another folder may never beat the best of the first: it needs the file."""
+    best = osp.join(source, BEST_MODEL)
+    if osp.isfile(best) and osp.abspath(source) != osp.abspath(target):
+        os.makedirs(target, exist_ok=True)
+        shutil.copy(best, osp.join(target, BEST_MODEL))

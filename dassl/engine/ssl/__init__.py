@@ -1,0 +1,5 @@
+"""Semi-supervised learning: a few labelled images and many without."""
+
+from .fixmatch import FixMatch
+
+__all__ = ["FixMatch"]

@@ -1,0 +1,28 @@
+"""Gradients put together by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def project_gradients(
+    parameters: Iterable[nn.Parameter], others: Iterable[Tensor | None], strength: float = 1.0
+) -> None:
+    """Take out of each ``p.grad`` what opposes the other gradient of the same parameter.
+
+    Args:
+        parameters: changed in place; those without a gradient are left alone.
+        others: gradients of the other loss in the same order, None where it has none.
+        strength: share of the opposing component that is taken out.
+    """
+    for parameter, other in zip(parameters, others, strict=True):
+        if parameter.grad is None or other is None:
+            continue
+        norm = torch.linalg.vector_norm(other)
+        direction = other / norm.clamp_min(torch.finfo(other.dtype).tiny)
+        along = (parameter.grad * direction).sum()
+        # clamp_max instead of a branch: no wait for the device
+        parameter.grad = parameter.grad - strength * along.clamp_max(0) * direction

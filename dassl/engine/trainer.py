@@ -1,0 +1,364 @@
+"""Upstream's trainer classes: ``SimpleTrainer`` and its two loops, and the network they build."""
+
+from __future__ import annotations
+
+import datetime
+import os.path as osp
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from dassl.data import DataManager
+from dassl.errors import UserError
+from dassl.evaluation import build_evaluator
+from dassl.modeling import build_backbone, build_head
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import (
+    AverageMeter,
+    MetricMeter,
+    count_num_param,
+    load_pretrained_weights,
+    mkdir_if_missing,
+)
+
+from .progress import EpochProgress
+from .summary import SummaryWriter
+from .trainer_base import BEST_MODEL, TrainerBase
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+__all__ = [
+    "AverageMeter",
+    "MetricMeter",
+    "SimpleNet",
+    "SimpleTrainer",
+    "SummaryWriter",
+    "TrainerBase",
+    "TrainerX",
+    "TrainerXU",
+]
+
+
+class SimpleNet(nn.Module):
+    """A backbone, a head if the config names one, and a linear classifier.
+
+    Args:
+        cfg: the whole config (``VERBOSE`` is read).
+        model_cfg: ``cfg.MODEL`` or a node like it.
+        num_classes: 0 leaves the classifier out: the features come back.
+        kwargs: handed to backbone and head.
+    """
+
+    def __init__(self, cfg: CfgNode, model_cfg: CfgNode, num_classes: int, **kwargs: Any) -> None:
+        super().__init__()
+        self.backbone = build_backbone(
+            model_cfg.BACKBONE.NAME,
+            verbose=cfg.VERBOSE,
+            pretrained=model_cfg.BACKBONE.PRETRAINED,
+            **kwargs,
+        )
+        width = self.backbone.out_features
+
+        self.head = None
+        if model_cfg.HEAD.NAME and model_cfg.HEAD.HIDDEN_LAYERS:
+            self.head = build_head(
+                model_cfg.HEAD.NAME,
+                verbose=cfg.VERBOSE,
+                in_features=width,
+                hidden_layers=model_cfg.HEAD.HIDDEN_LAYERS,
+                activation=model_cfg.HEAD.ACTIVATION,
+                bn=model_cfg.HEAD.BN,
+                dropout=model_cfg.HEAD.DROPOUT,
+                **kwargs,
+            )
+            width = self.head.out_features
+
+        self.classifier = nn.Linear(width, num_classes) if num_classes > 0 else None
+        self._fdim = width
+
+    @property
+    def fdim(self) -> int:
+        """Width of the features before the classifier."""
+        return self._fdim
+
+    def forward(self, x: Tensor, return_feature: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        features = self.backbone(x)
+        if self.head is not None:
+            features = self.head(features)
+        if self.classifier is None:
+            return features
+        logits = self.classifier(features)
+        return (logits, features) if return_feature else logits
+
+
+class SimpleTrainer(TrainerBase):
+    """Data, model, evaluator, checkpoints and test from a config; subclasses add the loop."""
+
+    needs_training = True  # False for methods that only infer: 0 shots are then allowed
+    test_after_train = True  # a caller that scores the deployed model itself sets it to False
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__()
+        self.check_cfg(cfg)
+
+        use_cuda = torch.cuda.is_available() and cfg.USE_CUDA
+        self.device = torch.device("cuda" if use_cuda else "cpu")
+
+        self.start_epoch = self.epoch = 0
+        self.max_epoch = cfg.OPTIM.MAX_EPOCH
+        self.output_dir = cfg.OUTPUT_DIR
+
+        self.cfg = cfg
+        self.build_data_loader()
+        self.build_model()
+        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
+        self.best_result = -float("inf")
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Hook: refuse configs that the trainer cannot work with."""
+
+    # Data ----------------------------------------------------------------------------------------
+
+    def build_data_loader(self) -> None:
+        """Make the data manager and take its loaders; the test loader stays with it until asked."""
+        dm = self.make_data_manager()
+        self.train_loader_x = dm.train_loader_x
+        self.train_loader_u = dm.train_loader_u  # None without unlabelled data
+        self.val_loader = dm.val_loader  # None without a val set
+        self.num_classes = dm.num_classes
+        self.num_source_domains = dm.num_source_domains
+        self.lab2cname = dm.lab2cname
+        self.dm = dm
+
+    def make_data_manager(self) -> DataManager:
+        """Hook: the data manager, for trainers with transforms of their own."""
+        return DataManager(self.cfg)
+
+    @property
+    def test_loader(self) -> Any:
+        """The data manager's, which keeps a mark if this is read before training has ended."""
+        if "_test_loader" in self.__dict__:
+            return self.__dict__["_test_loader"]
+        return self.dm.test_loader
+
+    @test_loader.setter
+    def test_loader(self, loader: Any) -> None:
+        self.__dict__["_test_loader"] = loader
+
+    @property
+    def train_loader(self) -> Any:
+        """Another name of ``train_loader_x``, which widely used forks added."""
+        return self.__dict__.get("_train_loader", self.train_loader_x)
+
+    @train_loader.setter
+    def train_loader(self, loader: Any) -> None:
+        self.__dict__["_train_loader"] = loader
+
+    # Model ---------------------------------------------------------------------------------------
+
+    def build_model(self) -> None:
+        """Build ``SimpleNet`` with its optimiser and scheduler and register it as ``model``."""
+        cfg = self.cfg
+        print("Building model")
+        self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
+        if cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
+        self.model.to(self.device)
+        print(f"# params: {count_num_param(self.model):,}")
+        self.optim = build_optimizer(self.model, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model("model", self.model, self.optim, self.sched)
+
+    # Training ------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        super().train(self.start_epoch, self.max_epoch)
+
+    def before_train(self) -> None:
+        """Resume if there is something to resume, open the writer, start the clock."""
+        self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.cfg.OUTPUT_DIR)
+
+        writer_dir = osp.join(self.output_dir, "tensorboard")
+        mkdir_if_missing(writer_dir)
+        self.init_writer(writer_dir)
+
+        self.time_start = time.time()
+
+    def after_epoch(self) -> None:
+        """Keep the best on val, and the checkpoints that the config asks for."""
+        done = self.epoch + 1
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        if self._select_on_val():
+            result = self.test(split="val")
+            if result > self.best_result:
+                self.best_result = result
+                self.save_model(
+                    self.epoch, self.output_dir, val_result=result, model_name=BEST_MODEL
+                )
+        if done == self.max_epoch or (frequency > 0 and done % frequency == 0):
+            self.save_model(self.epoch, self.output_dir)
+
+    def _select_on_val(self) -> bool:
+        """Whether the final model is the best on val. Upstream takes the test set without one."""
+        wanted = self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST
+        if wanted and self.val_loader is None and self.epoch == self.start_epoch:
+            print("TEST.FINAL_MODEL is best_val, but there is no val set: the last epoch will do")
+        return wanted and self.val_loader is not None
+
+    def after_train(self) -> None:
+        """Deploy the final model, test it, stop the clock."""
+        print("Finish training")
+
+        if not self.cfg.TEST.NO_TEST:
+            if self.cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is not None:
+                print("Deploy the model with the best val performance")
+                self.load_model(self.output_dir)
+            else:
+                print("Deploy the last-epoch model")
+            if self.test_after_train:
+                self.test()
+
+        elapsed = datetime.timedelta(seconds=round(time.time() - self.time_start))
+        print(f"Elapsed: {elapsed}")
+        self.close_writer()
+
+    # Test ----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Evaluate on ``val`` or ``test`` (``TEST.SPLIT`` by default; test where there is no val).
+
+        Returns:
+            The first of the evaluator's results: accuracy in percent.
+        """
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+
+        if split is None:
+            split = self.cfg.TEST.SPLIT
+        if split == "val" and self.val_loader is not None:
+            loader = self.val_loader
+        else:
+            split, loader = "test", self.test_loader
+            if loader is None:
+                raise UserError(f'data set "{self.cfg.DATASET.NAME}" has no test images')
+        print(f"Evaluate on the *{split}* set")
+
+        for batch in loader:
+            input, label = self.parse_batch_test(batch)
+            self.evaluator.process(self.model_inference(input), label)
+
+        results = self.evaluator.evaluate()
+        for name, value in results.items():
+            self.write_scalar(f"{split}/{name}", value, self.epoch)
+        return list(results.values())[0]
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        return self.model(input)
+
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        return self._to_device(batch["img"]), self._to_device(batch["label"])
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+
+class TrainerX(SimpleTrainer):
+    """Trains on labelled data."""
+
+    def run_epoch(self) -> None:
+        self.set_model_mode("train")
+        self.num_batches = self.count_batches()
+        progress = EpochProgress(self)
+        for self.batch_idx, batch in enumerate(self.train_batches()):  # noqa: B020
+            progress.batch_loaded()
+            summary = self.forward_backward(batch)
+            self.after_batch()
+            progress.batch_done(summary)
+
+    def count_batches(self) -> int:
+        """Batches of the coming epoch."""
+        return len(self.train_loader_x)
+
+    def train_batches(self) -> Iterable[Any]:
+        """The coming epoch's batches."""
+        return self.train_loader_x
+
+    def after_batch(self) -> None:
+        """Hook: after each ``forward_backward``."""
+
+    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            self._to_device(batch["img"]),
+            self._to_device(batch["label"]),
+            self._to_device(batch["domain"]),
+        )
+
+
+class TrainerXU(SimpleTrainer):
+    """Trains on labelled and unlabelled data side by side.
+
+    In domain adaptation they come from source and target domains, in semi-supervised learning from
+    one. ``TRAIN.COUNT_ITER`` says whose length makes an epoch; the other starts over as needed.
+    """
+
+    def run_epoch(self) -> None:
+        self.set_model_mode("train")
+        self.num_batches = self.count_batches()
+        batches_x = endless(self.train_loader_x)
+        batches_u = endless(self.train_loader_u)
+        progress = EpochProgress(self)
+        for self.batch_idx in range(self.num_batches):  # noqa: B020
+            batch_x = next(batches_x)
+            batch_u = next(batches_u)
+            progress.batch_loaded()
+            summary = self.forward_backward(batch_x, batch_u)
+            progress.batch_done(summary)
+
+    def count_batches(self) -> int:
+        """Batches of the coming epoch."""
+        if self.train_loader_u is None:
+            raise UserError(
+                f'data set "{self.cfg.DATASET.NAME}" has no unlabelled images (train_u), which '
+                f"{type(self).__name__} trains on: set DATASET.TARGET_DOMAINS or NUM_LABELED"
+            )
+        labelled, unlabelled = len(self.train_loader_x), len(self.train_loader_u)
+        counts = {
+            "train_x": labelled,
+            "train_u": unlabelled,
+            "smaller_one": min(labelled, unlabelled),
+        }
+        if self.cfg.TRAIN.COUNT_ITER not in counts:
+            raise UserError(
+                f'TRAIN.COUNT_ITER is "{self.cfg.TRAIN.COUNT_ITER}"; it takes {", ".join(counts)}'
+            )
+        return counts[self.cfg.TRAIN.COUNT_ITER]
+
+    def parse_batch_train(
+        self, batch_x: dict[str, Any], batch_u: dict[str, Any]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            self._to_device(batch_x["img"]),
+            self._to_device(batch_x["label"]),
+            self._to_device(batch_u["img"]),
+        )
+
+
+def endless(loader: Iterable[Any]) -> Iterator[Any]:
+    """An iterator that begins the loader anew whenever it is exhausted.
+
+    The first pass begins at once, not at the first batch: each pass draws a seed from the global
+    generator, and upstream draws those of both loaders before any batch.
+    """
+    first = iter(loader)
+
+    def batches() -> Iterator[Any]:
+        yield from first
+        while True:
+            yield from loader
+
+    return batches()

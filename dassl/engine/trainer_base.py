@@ -1,0 +1,324 @@
+"""``TrainerBase``: models under names, steps of their optimisers, checkpoints, the bare loop."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dassl.errors import MissingFileError
+from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
+
+from .last_good import LastGoodState, advice
+from .resume import resume_training, training_state
+from .steps import project_gradients
+from .summary import SummaryWriter
+
+BEST_MODEL = "model-best.pth.tar"
+
+
+class TrainerBase:
+    """What any trainer has, whatever its data.
+
+    A trainer registers each model with its optimiser and scheduler; training, checkpoints and modes
+    then work on all of them, or on those named.
+    """
+
+    start_epoch = 0
+    epoch = 0
+    max_epoch = 0
+    output_dir = ""
+    best_result = -float("inf")
+    precision: Any = (
+        None  # a dassl.utils.precision.Precision; its scaler is used where there is one
+    )
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[str, nn.Module] = OrderedDict()
+        self._optims: OrderedDict[str, Any] = OrderedDict()
+        self._scheds: OrderedDict[str, Any] = OrderedDict()
+        self._writer: SummaryWriter | None = None
+        #: One row per epoch: epoch, learning rate, mean losses, val_* metrics.
+        self.history: list[dict[str, float]] = []
+        self._history_row: dict[str, float] | None = None
+        self._last_good: LastGoodState | None = None
+
+    # Models --------------------------------------------------------------------------------------
+
+    def register_model(
+        self, name: str = "model", model: Any = None, optim: Any = None, sched: Any = None
+    ) -> None:
+        """Put a model under a name, with what trains it (None for a model that is not trained)."""
+        for attribute in ("_models", "_optims", "_scheds"):
+            if self.__dict__.get(attribute) is None:
+                raise AttributeError("register_model is called before super().__init__()")
+        if name in self._models:
+            raise ValueError(f'a model named "{name}" is registered already')
+        self._models[name] = model
+        self._optims[name] = optim
+        self._scheds[name] = sched
+
+    def get_model_names(self, names: str | Sequence[str] | None = None) -> list[str]:
+        """All registered names, or those asked for once each is known to be registered."""
+        known = list(self._models)
+        if names is None:
+            return known
+        asked = tolist_if_not(names)
+        for name in asked:
+            if name not in known:
+                raise ValueError(f'no model named "{name}" is registered; there are: {known}')
+        return list(asked)
+
+    def set_model_mode(self, mode: str = "train", names: str | Sequence[str] | None = None) -> None:
+        """Put models into ``train`` or ``eval`` (also called ``test``) mode."""
+        if mode not in ("train", "eval", "test"):
+            raise KeyError(f'mode is "train", "eval" or "test", not "{mode}"')
+        for name in self.get_model_names(names):
+            self._models[name].train(mode == "train")
+
+    # Checkpoints ---------------------------------------------------------------------------------
+
+    def save_model(
+        self,
+        epoch: int,
+        directory: str,
+        is_best: bool = False,
+        val_result: float | None = None,
+        model_name: str = "",
+    ) -> None:
+        """Write each model to ``<directory>/<name>/``.
+
+        Besides upstream's keys a checkpoint has what an exact continuation needs: best result,
+        history and random states.
+
+        Args:
+            epoch: the epoch just done, from 0.
+            directory: the run's folder.
+            is_best: also copy to ``model-best.pth.tar``.
+            val_result: accuracy on val in percent, if known.
+            model_name: file name, ``model.pth.tar-<epoch + 1>`` if empty.
+        """
+        extra = training_state(self)
+        for name in self.get_model_names():
+            optim, sched = self._optims[name], self._scheds[name]
+            save_checkpoint(
+                {
+                    "state_dict": self._models[name].state_dict(),
+                    "epoch": epoch + 1,
+                    "optimizer": None if optim is None else optim.state_dict(),
+                    "scheduler": None if sched is None else sched.state_dict(),
+                    "val_result": None if val_result is None else float(val_result),
+                    **extra,
+                },
+                osp.join(directory, name),
+                is_best=is_best,
+                model_name=model_name,
+            )
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Load the last checkpoint below ``directory`` into all models; return the next epoch."""
+        return resume_training(self, directory)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load weights only.
+
+        Args:
+            directory: a run's folder.
+            epoch: counted from 1; None for the best on val.
+        """
+        if not directory:
+            print(
+                "Note that load_model() is skipped as no pretrained model is given "
+                "(ignore this if it's done on purpose)"
+            )
+            return
+        file = BEST_MODEL if epoch is None else f"model.pth.tar-{epoch}"
+        for name in self.get_model_names():
+            path = osp.join(directory, name, file)
+            if not osp.exists(path):
+                raise MissingFileError(
+                    f"No model at {path}; give the epoch of a file that is there (--load-epoch)"
+                )
+            checkpoint = load_checkpoint(path)
+            result = checkpoint.get("val_result")
+            shown = "none" if result is None else f"{result:.1f}"
+            print(f"Load {path} to {name} (epoch={checkpoint.get('epoch')}, val_result={shown})")
+            self._models[name].load_state_dict(checkpoint["state_dict"])
+
+    # The loop ------------------------------------------------------------------------------------
+
+    def train(self, start_epoch: int, max_epoch: int) -> None:
+        """Run epochs ``start_epoch`` to ``max_epoch - 1`` with the hooks around them."""
+        self.start_epoch = start_epoch
+        self.max_epoch = max_epoch
+
+        self.before_train()
+        for self.epoch in range(self.start_epoch, self.max_epoch):  # noqa: B020
+            self._begin_epoch()
+            self.before_epoch()
+            self.run_epoch()
+            self._check_weights()
+            self.after_epoch()
+        self._end_training()
+        self.after_train()
+
+    def _begin_epoch(self) -> None:
+        self._history_row = {"epoch": self.epoch + 1}
+        self.history.append(self._history_row)
+        self._last_good = LastGoodState(self)
+
+    def _end_training(self) -> None:
+        """From here on the test set may be read."""
+        self._history_row = None
+        self._last_good = None
+        if (dm := getattr(self, "dm", None)) is not None:
+            dm.training_ended = True
+
+    def before_train(self) -> None:
+        """Hook."""
+
+    def after_train(self) -> None:
+        """Hook."""
+
+    def before_epoch(self) -> None:
+        """Hook."""
+
+    def after_epoch(self) -> None:
+        """Hook."""
+
+    def run_epoch(self) -> None:
+        raise NotImplementedError
+
+    def test(self) -> Any:
+        raise NotImplementedError
+
+    def parse_batch_train(self, batch: Any) -> Any:
+        raise NotImplementedError
+
+    def parse_batch_test(self, batch: Any) -> Any:
+        raise NotImplementedError
+
+    def forward_backward(self, batch: Any) -> Any:
+        raise NotImplementedError
+
+    def model_inference(self, input: Any) -> Any:
+        raise NotImplementedError
+
+    # Steps ---------------------------------------------------------------------------------------
+
+    def model_zero_grad(self, names: str | Sequence[str] | None = None) -> None:
+        for name in self.get_model_names(names):
+            if self._optims[name] is not None:
+                self._optims[name].zero_grad()
+
+    def model_backward(self, loss: Tensor) -> None:
+        self.detect_anomaly(loss)
+        scaler = getattr(self.precision, "scaler", None)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+
+    def model_update(self, names: str | Sequence[str] | None = None) -> None:
+        scaler = getattr(self.precision, "scaler", None)
+        optims = [self._optims[name] for name in self.get_model_names(names)]
+        for optim in optims:
+            if optim is not None and scaler is None:
+                optim.step()
+            elif optim is not None:
+                scaler.step(optim)
+        if scaler is not None:
+            scaler.update()
+
+    def model_backward_and_update(
+        self, loss: Tensor, names: str | Sequence[str] | None = None
+    ) -> None:
+        self.model_zero_grad(names)
+        self.model_backward(loss)
+        self.model_update(names)
+
+    def prograd_backward_and_update(
+        self,
+        loss_a: Tensor,
+        loss_b: Tensor,
+        lambda_: float = 1,
+        names: str | Sequence[str] | None = None,
+    ) -> None:
+        """Step along the gradient of ``loss_a``, less what of it opposes ``loss_b``.
+
+        Per parameter, as in ProGrad (Zhu et al., ICCV 2023, eq. 4): where the two gradients point
+        apart, ``lambda_`` times the component of a's along b's is taken out.
+        """
+        names = self.get_model_names(names)
+        parameters = [p for name in names for p in self._models[name].parameters()]
+
+        self.model_zero_grad(names)
+        self.detect_anomaly(loss_b)
+        loss_b.backward(retain_graph=True)
+        gradients_b = [None if p.grad is None else p.grad.clone() for p in parameters]
+
+        self.model_zero_grad(names)
+        self.detect_anomaly(loss_a)
+        loss_a.backward()
+        project_gradients(parameters, gradients_b, lambda_)
+
+        for name in names:
+            if self._optims[name] is not None:
+                self._optims[name].step()
+
+    def update_lr(self, names: str | Sequence[str] | None = None) -> None:
+        """Step the schedulers; a trainer calls it in the last batch of an epoch."""
+        for name in self.get_model_names(names):
+            if self._scheds[name] is not None:
+                self._scheds[name].step()
+
+    def get_current_lr(self, names: str | Sequence[str] | None = None) -> float:
+        """Learning rate of the first model (0 if nothing trains it)."""
+        for name in self.get_model_names(names):
+            optim = self._optims[name]
+            return 0.0 if optim is None else optim.param_groups[0]["lr"]
+        return 0.0
+
+    def detect_anomaly(self, loss: Tensor) -> None:
+        """Stop at an infinite or NaN loss, after writing the last good state to disk.
+
+        Raises:
+            FloatingPointError: with epoch, batch, learning rate and what to try.
+        """
+        if not torch.isfinite(loss).all():
+            self._stop_training("Loss is infinite or NaN!")
+
+    def _check_weights(self) -> None:
+        """A trainer with steps of its own may never ask ``detect_anomaly``: look once an epoch."""
+        if self._last_good is not None and not self._last_good.weights_finite():
+            self._stop_training("Weights are infinite or NaN!")
+
+    def _stop_training(self, what: str) -> None:
+        saved = "" if self._last_good is None else self._last_good.save()
+        raise FloatingPointError(f"{what} {advice(self, saved)}")
+
+    # Scalars -------------------------------------------------------------------------------------
+
+    def init_writer(self, log_dir: str) -> None:
+        if self.__dict__.get("_writer") is None:
+            print(f"Initialize tensorboard (log_dir={log_dir})")
+            self._writer = SummaryWriter(log_dir=log_dir)
+
+    def close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def write_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
+        """Log a value; during training ``train/x`` and ``val/x`` also go to the epoch's history."""
+        row = self._history_row
+        if row is not None:
+            part, _, name = tag.partition("/")
+            if part == "train":
+                # Within the last batch the scheduler steps: an epoch's rate is that of its start.
+                if name != "lr" or "lr" not in row:
+                    row[name] = float(scalar_value)
+            elif part == "val":
+                row[f"val_{name}"] = float(scalar_value)
+        if self._writer is not None:
+            self._writer.add_scalar(tag, scalar_value, global_step)
