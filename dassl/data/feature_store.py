@@ -75,7 +75,7 @@ class _Index:
         """Open shards that appeared since the last look, forget those that are gone."""
         try:
             names = {e.name for e in os.scandir(self.folder) if e.name.endswith(SUFFIX)}
-        except FileNotFoundError:
+        except OSError:  # not made yet, or not to be made
             names = set()
         for name in self.shards.keys() - names:
             for key in self.shards.pop(name).keys:

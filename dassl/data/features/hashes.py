@@ -24,8 +24,8 @@ class HashCache:
         self.folder = folder
         self.files_read = 0
         self._known: dict[tuple[str, int, int], str] = {}
-        self._file = None
-        self._pid = os.getpid()
+        self._pending: list[str] = []
+        self._name = uuid.uuid4().hex[:12]
         if folder is not None and folder.is_dir():
             self._load(folder)
 
@@ -45,23 +45,23 @@ class HashCache:
 
     def flush(self) -> None:
         """Make what this process has learnt visible to others."""
-        if self._file is not None:
-            self._file.flush()
+        if not self._pending or self.folder is None:
+            return
+        # Named by process: a forked child must not write into its parent's file.
+        target = self.folder / f"{os.getpid():x}-{self._name}.tsv"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(target, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("".join(self._pending))
+        except OSError:  # a full or read-only disk: the next process hashes again, no more than that
+            self.folder = None
+        self._pending.clear()
 
     def _remember(self, key: tuple[str, int, int], digest: str) -> None:
         self._known[key] = digest
         name, size, mtime = key
-        if self.folder is None or "\n" in name or "\t" in name:
-            return
-        try:
-            if self._file is None or self._pid != os.getpid():  # a forked child needs its own file
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._pid = os.getpid()
-                target = self.folder / f"{self._pid:x}-{uuid.uuid4().hex[:12]}.tsv"
-                self._file = open(target, "a", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-            self._file.write(f"{digest}\t{size}\t{mtime}\t{name}\n")
-        except OSError:  # a full or read-only disk: the run goes on, it only hashes again next time
-            self.folder = None
+        if self.folder is not None and "\n" not in name and "\t" not in name:
+            self._pending.append(f"{digest}\t{size}\t{mtime}\t{name}\n")
 
     def _load(self, folder: Path) -> None:
         files = sorted(folder.glob("*.tsv"))
