@@ -1,0 +1,137 @@
+#!/usr/bin/env python
+"""Goal: see, prune and check the feature store ($CERVICLIP_CACHE, or ~/.cache/cerviclip).
+
+Usage:
+    python tools/store.py ls
+    python tools/store.py rm ID [ID ...]     # the start of an id will do
+    python tools/store.py rm --all | --unused DAYS
+    python tools/store.py verify [--repair]
+
+Example output of ls:
+    id        backbone  weights   kind    format   rows    size      last used
+    3f1c09aa  ViT-B/16  a1b2c3d4  pooled  float16  800     0.8 MB    2026-03-01 10:12
+    total: 800 rows, 0.8 MB of 20.0 GB in /home/me/.cache/cerviclip
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dassl.errors import UnknownNameError, UserError, cli_main  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="See, prune and check the feature store.",
+        epilog="The store's folder is $CERVICLIP_CACHE, or ~/.cache/cerviclip; its bound is "
+        "$CERVICLIP_CACHE_BYTES (such as 8G), or 20G.",
+    )
+    parser.add_argument("--root", default=None, help="another folder than the default")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ls", help="list what is stored")
+    rm = commands.add_parser("rm", help="remove spaces")
+    rm.add_argument("ids", nargs="*", metavar="ID", help="ids as ls shows them")
+    rm.add_argument("--all", action="store_true", help="remove everything")
+    rm.add_argument("--unused", type=float, metavar="DAYS", help="not used for so many days")
+    verify = commands.add_parser("verify", help="read everything back against its checksums")
+    verify.add_argument("--repair", action="store_true", help="delete what is damaged")
+    return parser
+
+
+def size_text(count: float) -> str:
+    """Bytes for people: ``3.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def list_spaces(store) -> None:
+    spaces = store.spaces()
+    rows = [["id", "backbone", "weights", "kind", "format", "rows", "size", "last used"]]
+    for space in spaces:
+        used = datetime.fromtimestamp(space["used"]).strftime("%Y-%m-%d %H:%M")
+        rows.append(
+            [
+                space["id"][:8],
+                space.get("arch", "?"),
+                space.get("weights_sha256", "?")[:8],
+                space.get("kind", "?"),
+                space.get("dtype", "?"),
+                str(space["rows"]),
+                size_text(space["bytes"]),
+                used if space["used"] else "never",
+            ]
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows if spaces else []:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    total = sum(space["bytes"] for space in spaces)
+    count = sum(space["rows"] for space in spaces)
+    print(
+        f"total: {count} rows, {size_text(total)} of {size_text(store.max_bytes)} in {store.root}"
+    )
+
+
+def remove(store, ids: Sequence[str], everything: bool, unused: float | None) -> None:
+    """Remove the spaces that the arguments choose.
+
+    Raises:
+        UserError: nothing chosen, or an id that is unknown or not unique.
+    """
+    if not ids and not everything and unused is None:
+        raise UserError("rm needs ids (see ls), --all or --unused DAYS")
+    spaces = store.spaces()
+    chosen = {space["id"] for space in spaces} if everything else set()
+    if unused is not None:
+        limit = time.time() - unused * 86400
+        chosen |= {space["id"] for space in spaces if space["used"] < limit}
+    for start in ids:
+        found = [space["id"] for space in spaces if space["id"].startswith(start)]
+        if len(found) != 1:
+            raise UnknownNameError(f"{len(found)} spaces have an id that starts with {start!r}; see ls")
+        chosen.add(found[0])
+    freed = sum(space["bytes"] for space in spaces if space["id"] in chosen)
+    for space_id in sorted(chosen):
+        store.remove(space_id)
+    print(f"removed {len(chosen)} of {len(spaces)} spaces, {size_text(freed)}")
+
+
+def verify(store, repair: bool) -> int:
+    problems = store.verify(repair=repair)
+    for line in problems:
+        print(line)
+    shards = sum(space["shards"] for space in store.spaces())
+    if not problems:
+        print(f"all {shards} shards are whole")
+        return 0
+    done = "deleted; their images are encoded anew when next needed" if repair else "see --repair"
+    print(f"{len(problems)} damaged shards: {done}")
+    return 0 if repair else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    from dassl.data.feature_store import FeatureStore
+
+    store = FeatureStore(args.root)
+    if args.command == "ls":
+        list_spaces(store)
+    elif args.command == "rm":
+        remove(store, args.ids, args.all, args.unused)
+    else:
+        return verify(store, args.repair)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))
