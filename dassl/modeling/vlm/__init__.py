@@ -14,7 +14,7 @@ _HOMES = {
     "VisionTower": "base",
     "get_backbone": "loading",
     "load_backbone": "loading",
-    "clear_pool": "loading",
+    "clear_backbones": "loading",
     "PromptLearner": "prompts",
     "class_texts": "prompts",
     "encode_class_texts": "prompts",

@@ -251,12 +251,11 @@ class Backbone(nn.Module):
         """Hash over the tensors as they are in memory: unchanged if nothing altered the weights."""
         digest = hashlib.sha256()
         for key, value in self.state_dict().items():
-            flat = value.detach().reshape(-1)
-            bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-            words = flat.contiguous().view(bits[flat.element_size()])
-            # Wrapped sums of the bit patterns: any single change shows, at memory speed.
-            sums = (words.sum(dtype=torch.int64), words[::2].sum(dtype=torch.int64))
-            digest.update(f"{key} {tuple(value.shape)} {[int(s) for s in sums]}".encode())
+            raw = value.detach().contiguous().reshape(-1).view(torch.uint8)
+            whole = raw.numel() // 8 * 8
+            # The wrapped sum of 64-bit words: any one change shows, at memory speed.
+            total = raw[:whole].view(torch.int64).sum()
+            digest.update(f"{key} {tuple(value.shape)} {int(total)} {raw[whole:].tolist()}".encode())
         return digest.hexdigest()
 
 

@@ -147,7 +147,7 @@ def get_backbone(cfg: Any, device: str | torch.device = "cpu") -> Backbone:
     return _pool[key]
 
 
-def clear_pool() -> None:
+def clear_backbones() -> None:
     """Forget every shared backbone."""
     _pool.clear()
 
