@@ -71,7 +71,6 @@ class ImagingDataset(DatasetBase):
     split_ratio: Sequence[float] | None = None
     test_only = False
     may_lack_classes = False
-    keep_full_train = False  # for CentresAsDomains: also list the train part that was not drawn
     version = ""
     domain = 0
 
@@ -103,7 +102,7 @@ class ImagingDataset(DatasetBase):
         self.split_record = self._record(cfg, drawn, names)
 
         super().__init__(**self.make_lists(cfg, split, drawn))
-        self._full_train = self.to_data(split["train"]) if self.keep_full_train else []
+        self.full_split = split  # before the few-shot draw
         self._num_classes = len(names)
         self._classnames = list(names)
         self._lab2cname = dict(enumerate(names))
@@ -278,7 +277,7 @@ class ImagingDataset(DatasetBase):
         return place_entries(entries, items, str(path), self.root, self.image_dir, by)
 
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
-        """The few-shot draw: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
+        """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
         shots = cfg.DATASET.NUM_SHOTS
         if self.test_only or shots < 0:
             return {side: draw_shots(split[side], -1, "", "", 0)[0] for side in SIDES}
