@@ -1,0 +1,237 @@
+"""The base of CLIP-family trainers: loaders of stored features, equality with online encoding."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import tiny_clip_state_dict, write_images
+from torch import nn
+from yacs.config import CfgNode as CN
+
+from dassl.config import get_cfg_default
+from dassl.data import image_cache
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from dassl.data.features.loader import FeatureLoader
+from dassl.data.features.source import clear_tables
+from dassl.engine import TRAINER_REGISTRY
+from dassl.engine.vlm_trainer import VLMTrainer
+from dassl.errors import UserError
+from dassl.modeling.vlm.loading import clear_backbones
+from dassl.utils import set_random_seed
+
+_runs = itertools.count()  # a run must not resume its predecessor
+CLASSES = {"red": 10, "green": 10, "blue": 10}
+
+
+def toy_dataset(cfg: CN) -> DatasetBase:
+    paths = sorted(p for name in CLASSES for p in Path(cfg.DATASET.ROOT, name).glob("*.png"))
+    names = sorted(CLASSES)
+    items = [Datum(str(p), names.index(p.parent.name), 0, p.parent.name) for p in paths]
+    data = DatasetBase(train_x=items[::3], val=items[1::3], test=items[2::3])
+    data.templates = ["a photo of a {}."]
+    data.descriptions = {"long": {n: [f"cells that look {n}", f"{n} stain"] for n in names}}
+    return data
+
+
+class Probe(VLMTrainer):
+    """A learnable scale of the class texts: the least that trains."""
+
+    image_input = "features"
+
+    def build_model(self) -> None:
+        self.head = nn.Linear(self.backbone.embed_dim, self.num_classes)
+        self.head.weight.data = self.text_features().clone()
+        self.optim = torch.optim.SGD(self.head.parameters(), lr=0.5)
+        self.register_model("head", self.head, self.optim)
+        self.losses: list[float] = []
+        self.order: list[str] = []
+
+    def forward_backward(self, batch):
+        image, label, _ = self.parse_batch_train(batch)
+        self.order += list(batch["impath"])
+        loss = F.cross_entropy(self.head(self.image_features(image)), label)
+        self.model_backward_and_update(loss)
+        self.losses.append(loss.item())
+        return {"loss": loss.item()}
+
+    def model_inference(self, input):
+        return self.head(self.image_features(input))
+
+
+class Hidden(Probe):
+    """The same on the tokens below block 1."""
+
+    image_input = "hidden"
+    first_block = 1
+
+    def build_model(self) -> None:
+        super().build_model()
+        self.shapes: list[tuple] = []
+
+    def image_features(self, x):
+        self.shapes.append(tuple(x.shape))
+        h = self.hidden_states(x)
+        return F.normalize(self.backbone.visual.finish(h, self.first_block), dim=-1)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    write_images(tmp_path / "data", CLASSES, size=40)
+    from safetensors.torch import save_file
+
+    save_file(tiny_clip_state_dict(), tmp_path / "clip.safetensors")
+    DATASET_REGISTRY._obj_map["Toy"] = toy_dataset
+    for kind in (Probe, Hidden):
+        TRAINER_REGISTRY._obj_map[kind.__name__] = kind
+    clear_tables()
+    clear_backbones()
+    yield tmp_path
+    image_cache.disable()
+    clear_tables()
+    clear_backbones()
+
+
+def make(tmp_path, kind=Probe, **keys) -> VLMTrainer:
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME = "Toy"
+    cfg.DATASET.ROOT = str(tmp_path / "data")
+    cfg.MODEL.BACKBONE.NAME = "CLIP"
+    cfg.MODEL.INIT_WEIGHTS = str(tmp_path / "clip.safetensors")
+    cfg.TRAINER.NAME = kind.__name__
+    cfg.TRAINER[kind.__name__.upper()] = CN({"PREC": "fp32"})
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 4
+    cfg.OPTIM.MAX_EPOCH = 2
+    cfg.OUTPUT_DIR = str(tmp_path / f"out{next(_runs)}")
+    cfg.INPUT.TRANSFORMS = ["normalize"]
+    for key, value in keys.items():
+        cfg.merge_from_list([key.replace("__", "."), value])
+    set_random_seed(3)
+    return kind(cfg)
+
+
+@pytest.mark.parametrize("kind", [Probe, Hidden])
+def test_stored_single_view_equals_online_without_augmentation(toy, kind):
+    stored = make(toy, kind, INPUT__FEATURE_VIEWS=1)
+    assert isinstance(stored.train_loader_x, FeatureLoader)
+    stored.train()
+    online = make(toy, kind, INPUT__FEATURE_VIEWS=0)
+    assert not isinstance(online.train_loader_x, FeatureLoader)
+    online.train()
+    assert stored.order == online.order
+    assert stored.losses == online.losses
+    assert stored.test("test") == online.test("test")
+
+
+def test_batches_have_upstreams_keys_and_normalised_features(toy):
+    trainer = make(toy, INPUT__FEATURE_VIEWS=2)
+    batch = next(iter(trainer.train_loader_x))
+    assert sorted(batch) == ["domain", "img", "impath", "index", "label"]
+    assert batch["img"].shape == (4, trainer.backbone.embed_dim)
+    norms = trainer.image_features(batch["img"]).norm(dim=-1)
+    torch.testing.assert_close(norms, torch.ones(4))
+
+
+def test_pixels_give_the_very_bits_of_the_store(toy):
+    trainer = make(toy)
+    stored = torch.cat([b["img"] for b in trainer.val_loader])
+    trainer_pixels = make(toy)
+    trainer_pixels.image_input = "images"
+    loader = trainer_pixels.make_loader(trainer.dm.dataset.val)
+    online = torch.cat([trainer.image_features(b["img"]) for b in loader])
+    assert torch.equal(F.normalize(stored, dim=-1), online)
+
+
+def test_second_run_encodes_nothing(toy):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    assert first.store_counts["misses"] == 20  # train and test; val was not asked for
+    second = make(toy, INPUT__FEATURE_VIEWS=1)
+    second.train()
+    assert (second.store_counts["misses"], second.store_counts["hits"]) == (0, 20)
+
+
+def test_test_set_is_not_touched_before_training_ended(toy):
+    trainer = make(toy, INPUT__FEATURE_VIEWS=1)
+    trainer.train()
+    assert not trainer.dm.test_read_early
+    early = make(toy)
+    next(iter(early.test_loader))
+    assert early.dm.test_read_early
+
+
+def test_hidden_batches_are_tokens_and_first_block_0_without_views_is_pixels(toy):
+    trainer = make(toy, Hidden, INPUT__FEATURE_VIEWS=1)
+    assert next(iter(trainer.train_loader_x))["img"].shape == (4, 17, 64)
+    whole = type("Whole", (Hidden,), {"first_block": 0})
+    TRAINER_REGISTRY._obj_map["Whole"] = whole
+    assert next(iter(make(toy, whole).val_loader))["img"].shape[1:] == (3, 32, 32)
+    views = make(toy, whole, INPUT__FEATURE_VIEWS=2)
+    assert next(iter(views.train_loader_x))["img"].shape == (4, 17, 64)
+
+
+def test_split_features_are_unit_vectors_by_view(toy):
+    trainer = make(toy, INPUT__FEATURE_VIEWS=3, INPUT__TRANSFORMS=["random_resized_crop"])
+    features, labels = trainer.split_features("train")
+    assert features.shape == (10, 3, trainer.backbone.embed_dim)
+    assert labels.tolist() == [d.label for d in trainer.dm.dataset.train_x]
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(10, 3))
+    assert (features[:, 0] != features[:, 1]).any(dim=1).all()
+    trainer.dm.dataset._val = []
+    assert trainer.split_features("val")[0].shape == (0, 1, trainer.backbone.embed_dim)
+
+
+def test_views_do_not_disturb_the_global_generators(toy):
+    trainer = make(toy, INPUT__FEATURE_VIEWS=3, INPUT__TRANSFORMS=["random_resized_crop"])
+    before = torch.get_rng_state()
+    trainer.split_features("train")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_image_cache_gives_the_same_test_pixels(toy):
+    trainer = make(toy)
+    trainer.image_input = "images"
+    items = trainer.dm.dataset.test
+    plain = torch.cat([b["img"] for b in trainer.make_loader(items)])
+    cache = image_cache.enable(10**8)
+    cached = [torch.cat([b["img"] for b in trainer.make_loader(items)]) for _ in range(2)]
+    assert torch.equal(plain, cached[0]) and torch.equal(plain, cached[1])
+    assert (cache.misses, cache.hits) == (10, 10)
+
+
+def test_prompt_sets_and_templates(toy):
+    trainer = make(toy)
+    assert trainer.class_texts()[0] == ["a photo of a blue."]
+    trainer = make(toy, DATASET__PROMPT_SET="long")
+    assert trainer.class_texts()[2] == ["cells that look red", "red stain"]
+    norms = trainer.text_features().norm(dim=-1)
+    torch.testing.assert_close(norms, torch.ones(3))
+    trainer = make(toy, DATASET__TEMPLATES=["slide of {}"])
+    assert trainer.class_texts()[1] == ["slide of green"]
+    with pytest.raises(UserError, match="no prompt set 'nope'.*long"):
+        make(toy, DATASET__PROMPT_SET="nope")
+
+
+def test_bad_settings_are_refused_in_one_line(toy):
+    with pytest.raises(UserError, match="FEATURE_VIEWS is -1"):
+        make(toy, INPUT__FEATURE_VIEWS=-1)
+    with pytest.raises(UserError, match="TRAINER.PROBE.PREC is 'int4'"):
+        make(toy, TRAINER__PROBE__PREC="int4")
+
+
+def test_load_model_takes_the_final_model_and_refuses_another_shape(toy):
+    trainer = make(toy, INPUT__FEATURE_VIEWS=1)
+    trainer.train()
+    final = trainer.head.weight.detach().clone()
+    again = make(toy)
+    again.load_model(trainer.output_dir)
+    assert torch.equal(again.head.weight, final)
+    again._models["head"] = nn.Linear(5, 3)
+    with pytest.raises(UserError, match="weight has shape"):
+        again.load_model(trainer.output_dir)
+    with pytest.raises(UserError, match="no checkpoint"):
+        again.load_model(str(toy / "nowhere"))
