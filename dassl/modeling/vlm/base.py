@@ -255,7 +255,9 @@ class Backbone(nn.Module):
             whole = raw.numel() // 8 * 8
             # The wrapped sum of 64-bit words: any one change shows, at memory speed.
             total = raw[:whole].view(torch.int64).sum()
-            digest.update(f"{key} {tuple(value.shape)} {int(total)} {raw[whole:].tolist()}".encode())
+            digest.update(
+                f"{key} {tuple(value.shape)} {int(total)} {raw[whole:].tolist()}".encode()
+            )
         return digest.hexdigest()
 
 

@@ -28,12 +28,11 @@ class CNNTower(VisionTower):
     def __init__(self, features: nn.Module, size: int = SIZE) -> None:
         super().__init__()
         self.features = features
-        with torch.no_grad():
-            shape = features.eval()(torch.zeros(1, 3, size, size)).shape
+        shape = _map_shape(features.eval(), size)
         if len(shape) != 4:
             raise UserError(
-                f"the network's features have shape {tuple(shape)}, not (B, channels, height, "
-                "width); choose a convolutional network, or its CLIP form by open_clip:<arch>"
+                "this network has no feature map (B, channels, height, width); choose a "
+                "convolutional network, or a CLIP whose vision tower it is (open_clip:<arch>)"
             )
         self.width = shape[1]
         self.grid = (shape[2], shape[3])
@@ -45,6 +44,14 @@ class CNNTower(VisionTower):
     def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
         pooled = torch.cat([h.mean(dim=1), h.amax(dim=1)], dim=-1)
         return pooled, torch.cat([h, h], dim=-1)  # so that patches share the pooled space
+
+
+@torch.no_grad()
+def _map_shape(features: nn.Module, size: int) -> tuple[int, ...]:
+    try:
+        return tuple(features(torch.zeros(1, 3, size, size)).shape)
+    except (RuntimeError, AssertionError, TypeError):  # parts that do not stand in a row
+        return ()
 
 
 def build_cnn(name: str, weights: str | None) -> Backbone:

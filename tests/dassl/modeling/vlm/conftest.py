@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import tiny_clip_state_dict
 from safetensors.torch import save_file
 
 from dassl.modeling.vlm import load_backbone
 from dassl.modeling.vlm.clip_package import import_clip
 from dassl.modeling.vlm.openai import geometry
+from helpers import tiny_clip_state_dict
 
 
 def tiny_resnet_state_dict() -> dict[str, torch.Tensor]:

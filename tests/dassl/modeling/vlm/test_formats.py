@@ -35,9 +35,7 @@ class Archive(torch.nn.Module):
 
 def write(state: dict[str, torch.Tensor], path, kind: str) -> None:
     """The state in fp16 where the real files are, in one of the three formats."""
-    half = {
-        k: v.half() if v.is_floating_point() and v.dim() > 1 else v for k, v in state.items()
-    }
+    half = {k: v.half() if v.is_floating_point() and v.dim() > 1 else v for k, v in state.items()}
     if kind == "safetensors":
         save_file({k: v.contiguous() for k, v in half.items()}, str(path))
     elif kind == "torch":
