@@ -73,7 +73,9 @@ def score(
         entry[name] = metric(name, one_class if name == "macro_auc" else "no images")
     entry["per_class"] = {}
     for c, classname in enumerate(classnames):
-        missing = "no image of this class here" if support[c] == 0 else "this class is never predicted"
+        missing = (
+            "no image of this class here" if support[c] == 0 else "this class is never predicted"
+        )
         row = {name: metric(name, missing, c) for name in PER_CLASS}
         entry["per_class"][classname] = row | {"support": int(support[c])}
     entry["confusion_matrix"] = confusion.tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 
 from dassl.errors import UserError
 from dassl.runs.runner import run_one
@@ -24,9 +23,10 @@ def train_command(args: argparse.Namespace) -> int:
         run_one(cfg, variant=variant_of(args), fresh=args.fresh, train=not args.no_train)
     except UserError:
         raise
-    except Exception:
-        traceback.print_exc()
-        print(f"error: the run failed; see {cfg.OUTPUT_DIR}/log.txt", file=sys.stderr)
+    except Exception as error:  # the traceback is in log.txt, and was printed as it went there
+        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
         return 1
+    if args.no_train:
+        return 0
     print(f"results: {cfg.OUTPUT_DIR}/results.json")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from dassl.config import CfgNode
 from dassl.runs.logs import log_to
 from dassl.runs.results import read_results
-from dassl.runs.runner import Run
+from dassl.runs.runner import Run, in_folder
 
 
 def evaluate_run(
@@ -29,13 +29,9 @@ def evaluate_run(
     old = read_results(model_dir) or {}
     folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
     folder.mkdir(parents=True, exist_ok=True)
-    at_work = cfg.clone()
-    at_work.defrost()
-    at_work.OUTPUT_DIR = str(folder)
-    at_work.freeze()
     try:
         with log_to(folder):
-            run = Run(at_work, old.get("variant", "default"), str(folder))
+            run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
             run.build()
             trainer = run.trainer
             trainer.dm.training_ended = True

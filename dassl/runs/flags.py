@@ -40,10 +40,14 @@ def train_parser() -> Parser:
     what = parser.add_argument_group("what to run (names: --list)")
     what.add_argument("--trainer", default="", metavar="NAME", help="the method, such as CoOp")
     what.add_argument("--dataset", default="", metavar="NAME", help="such as PhantomOCT")
-    what.add_argument("--backbone", default="", metavar="NAME", help="such as ViT-B/16, PhantomCLIP")
+    what.add_argument(
+        "--backbone", default="", metavar="NAME", help="such as ViT-B/16, PhantomCLIP"
+    )
     what.add_argument("--head", default="", metavar="NAME", help="head of a plain CNN (Dassl's)")
     what.add_argument("--shots", default="", metavar="K", help="images per class, or 'full'")
-    what.add_argument("--seed", type=int, default=-1, metavar="S", help="draw and training; default 1")
+    what.add_argument(
+        "--seed", type=int, default=-1, metavar="S", help="draw and training; default 1"
+    )
     what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
     what.add_argument("--source-domains", nargs="+", metavar="D", help="domains to train on")
     what.add_argument("--target-domains", nargs="+", metavar="D", help="domains to adapt to")
@@ -61,13 +65,20 @@ def train_parser() -> Parser:
     how.add_argument("--resume", default="", metavar="DIR", help="go on from that run's checkpoint")
     how.add_argument("--eval-only", action="store_true", help="score the model in --model-dir")
     how.add_argument("--model-dir", default="", metavar="RUN", help="a finished run's folder")
-    how.add_argument("--load-epoch", type=int, metavar="N", help="that epoch's checkpoint, not the last")
+    how.add_argument(
+        "--load-epoch", type=int, metavar="N", help="that epoch's checkpoint, not the last"
+    )
     how.add_argument("--no-train", action="store_true", help="build everything, train nothing")
-    how.add_argument("--fresh", action="store_true", help="run again; replaces the old run when done")
+    how.add_argument(
+        "--fresh", action="store_true", help="run again; replaces the old run when done"
+    )
     how.add_argument("--list", action="store_true", help="list trainers, datasets and backbones")
     how.add_argument("--debug", action="store_true", help="show the traceback of every error")
     parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys, last: OPTIM.LR 0.01"
+        "opts",
+        nargs=argparse.REMAINDER,
+        metavar="KEY VALUE",
+        help="config keys, last: OPTIM.LR 0.01",
     )
     return parser
 

@@ -42,9 +42,7 @@ def run_folder(
 ) -> Path:
     """``<root>/<dataset>/<trainer>/<backbone>/<variant>/shots_<k|full>/seed_<s>``."""
     parts = [dataset, trainer, backbone or "none", variant]
-    return Path(
-        root, *(safe_part(part) for part in parts), shots_part(num_shots), f"seed_{seed}"
-    )
+    return Path(root, *(safe_part(part) for part in parts), shots_part(num_shots), f"seed_{seed}")
 
 
 def find_results(root: str | Path) -> Iterator[Path]:

@@ -11,7 +11,11 @@ def listing(width: int | None = None) -> str:
     """The three lists as text, cut to the terminal's width."""
     width = width or shutil.get_terminal_size((100, 24)).columns
     lines: list[str] = []
-    for kind, title in (("trainer", "Trainers"), ("dataset", "Datasets"), ("backbone", "Backbones")):
+    for kind, title in (
+        ("trainer", "Trainers"),
+        ("dataset", "Datasets"),
+        ("backbone", "Backbones"),
+    ):
         entries = plugins.discover()[kind]
         lines.append(f"{title} ({len(entries)})")
         column = max((len(name) for name in entries), default=0) + 2

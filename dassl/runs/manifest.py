@@ -20,7 +20,9 @@ from dassl.runs.results import is_finished, read_results
 SOURCES = (("trainers", "*.py"), ("datasets", "*.py"), ("dassl", "*.py"), ("configs", "*.yaml"))
 
 
-def remember(plan: Plan, folders: Sequence[Path], hashes: Sequence[str], files: Iterable[str]) -> None:
+def remember(
+    plan: Plan, folders: Sequence[Path], hashes: Sequence[str], files: Iterable[str]
+) -> None:
     """Note where a plan's runs are and which configuration each must have.
 
     Args:

@@ -59,8 +59,8 @@ class RunSpec:
             return f"{name} on {self.dataset}"
         return f"{name} on {self.dataset}, shots {self.shots}, seed {self.seed}"
 
-    def namespace(self, output_dir: str = "") -> argparse.Namespace:
-        """The flags with which train.py alone would make the same run."""
+    def namespace(self, output_root: str | Path = DEFAULT_ROOT) -> argparse.Namespace:
+        """The flags with which train.py alone would make the same run, below ``output_root``."""
         return argparse.Namespace(
             trainer=self.trainer,
             dataset=self.dataset,
@@ -72,7 +72,7 @@ class RunSpec:
             root=self.root,
             variant=self.variant,
             plugin=list(self.plugins),
-            output_dir=output_dir,
+            output_root=output_root,
             opts=list(self.opts),
         )
 
@@ -150,7 +150,9 @@ def read_sweep(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"sweep {path} is not valid yaml: {' '.join(str(error).split())}") from error
+        raise UserError(
+            f"sweep {path} is not valid yaml: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(tree, dict):
         raise UserError(f"sweep {path} must hold keys such as 'trainers:', not a list")
     for key in tree:

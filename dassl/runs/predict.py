@@ -36,7 +36,9 @@ class Predictions:
         return len(self.labels)
 
 
-def predict_items(trainer: Any, items: Sequence[Any], center: str, root: str = "") -> Predictions:
+def predict_items(
+    trainer: Any, items: Sequence[Any], center: str, roots: Sequence[str] = ()
+) -> Predictions:
     """Run the trainer's model over ``items`` (Datum) and keep the class probabilities."""
     n_classes = trainer.dm.num_classes
     labels, probs = np.zeros(0, dtype=np.int64), np.zeros((0, n_classes))
@@ -46,7 +48,7 @@ def predict_items(trainer: Any, items: Sequence[Any], center: str, root: str = "
         raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")
     return Predictions(
         center=center,
-        paths=[relative_path(item.impath, root) for item in items],
+        paths=[relative_path(item.impath, *roots) for item in items],
         patient_ids=[str(getattr(item, "patient_id", "")) for item in items],
         labels=labels,
         probs=probs,
@@ -93,12 +95,13 @@ def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:
     )
 
 
-def relative_path(path: str, root: str) -> str:
-    """``path`` seen from the data's root, with forward slashes; unchanged when it lies elsewhere."""
-    if not root:
-        return Path(path).as_posix()
-    relative = os.path.relpath(path, root)
-    return Path(path if relative.startswith("..") else relative).as_posix()
+def relative_path(path: str, *roots: str) -> str:
+    """``path`` seen from the first of ``roots`` that holds it, with forward slashes."""
+    for root in roots:
+        relative = os.path.relpath(path, root) if root else ".."
+        if not relative.startswith(".."):
+            return Path(relative).as_posix()
+    return Path(path).as_posix()
 
 
 def write_predictions(

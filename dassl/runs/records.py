@@ -73,13 +73,13 @@ def write_split(folder: Path, dataset: Any, cfg: CfgNode) -> None:
     """split.json: which image of which patient is on which side; paths relative to the data."""
     record = dict(getattr(dataset, "split_record", None) or {})
     if not record:
-        root = getattr(dataset, "root", "") or cfg.DATASET.ROOT
+        roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
         record = {"dataset": cfg.DATASET.NAME, "seed": cfg.SEED}
         for split in ("train_x", "train_u", "val", "test"):
             items = getattr(dataset, split, None) or []
             record[split.removesuffix("_x")] = [
                 {
-                    "path": relative_path(item.impath, root),
+                    "path": relative_path(item.impath, *roots),
                     "label": item.label,
                     "patient": str(getattr(item, "patient_id", "")),
                 }

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import yaml
 from dassl.config import CfgNode
 from dassl.errors import UserError
 from dassl.runs import records
-from dassl.runs.folders import RESULTS
 from dassl.runs.logs import log_to
 from dassl.runs.predict import IN_DOMAIN, Predictions, predict_items, write_predictions
 from dassl.runs.results import (
@@ -27,6 +27,7 @@ from dassl.runs.results import (
     read_results,
     write_results,
 )
+from dassl.utils.files import atomic_write
 
 
 def run_one(
@@ -45,27 +46,32 @@ def run_one(
         variant: name of the sweep entry.
         fresh: run again; the old folder is replaced when the new one is done.
         echo: print to the console as well as to log.txt.
-        train: False builds everything and scores the untrained model.
+        train: False builds everything, as a check, and leaves nothing behind.
         keep_user_errors: write results.json for errors of the user's too (sweeps do).
 
     Returns:
         The content of results.json.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    old = state_of(folder, cfg)
+    tidy(folder)
+    old = state_of(folder, cfg, fresh)
+    work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
+    beside = folder.with_name(f".{folder.name}.new-{os.getpid()}")
+    if not train:
+        try:
+            return work(beside, train=False)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     if old == "done" and not fresh:
         if echo:
             print(f"finished before: {folder} (--fresh runs it again)")
-        return read_results(folder)
-    if old == "failed" or (fresh and old != "done"):
-        shutil.rmtree(folder, ignore_errors=True)
-    existed = folder.exists()
-    if not (fresh and existed):
-        return _run_in(folder, cfg, variant, echo, train, keep_user_errors)
-    beside = folder.with_name(f".{folder.name}.fresh-{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
+        return read_results(folder) or {}
+    if old == "failed" or (fresh and old == "unfinished"):
+        shutil.rmtree(folder)
+    if old not in ("done", "other"):
+        return work(folder)
     try:
-        results = _run_in(beside, cfg, variant, echo, train, keep_user_errors)
+        results = work(beside)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -74,10 +80,14 @@ def run_one(
 
 
 def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
-    """What a run's folder holds: "new", "done" (this configuration), "failed" or "unfinished".
+    """What a run's folder holds.
+
+    Returns:
+        ``new``; ``done`` (a finished run of this configuration); ``failed``; ``unfinished`` (stopped
+        on its way); ``other`` (a finished run of another configuration that ``fresh`` replaces).
 
     Raises:
-        UserError: it holds a run of another configuration (unless ``fresh``).
+        UserError: it holds a run of another configuration, and ``fresh`` is not given.
     """
     if not folder.is_dir():
         return "new"
@@ -86,20 +96,18 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         return "done"
     if results is not None and results["status"] != "done":
         return "failed"
-    saved = folder / "config.yaml"
-    if results is None and not saved.is_file():
-        return "new"
-    keys: list[str] = []
+    saved, keys = folder / "config.yaml", ["config.yaml (missing)"]
     if saved.is_file():
         keys = differing_keys(yaml.safe_load(saved.read_text(encoding="utf-8")) or {}, cfg)
-    if results is None and not keys:
+    elif results is None:
+        return "new"
+    if results is None and (fresh or not keys):
         return "unfinished"
     if fresh:
         return "other"
-    what = "; ".join(keys) or "its config.yaml is missing"
     raise UserError(
-        f"{folder} holds a run of another configuration: {what}. Give --fresh to replace it, or "
-        "--output-dir (or another variant name) to keep both"
+        f"{folder} holds a run of another configuration: {'; '.join(keys) or 'an older version'}. "
+        "Give --fresh to replace it, or another --output-dir or variant name to keep both"
     )
 
 
@@ -112,38 +120,53 @@ def swap(new: Path, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def tidy(folder: Path) -> None:
+    """Clear what a process left beside the folder when it was killed while replacing it."""
+    for aside in sorted(folder.parent.glob(f".{folder.name}.old-*")):
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            os.replace(aside, folder)
+    for beside in folder.parent.glob(f".{folder.name}.new-*"):
+        shutil.rmtree(beside)
+
+
 def _run_in(
-    folder: Path, cfg: CfgNode, variant: str, echo: bool, train: bool, keep_user_errors: bool
+    folder: Path,
+    cfg: CfgNode,
+    variant: str,
+    echo: bool,
+    keep_user_errors: bool,
+    train: bool = True,
 ) -> dict[str, Any]:
+    """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
     existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    final_dir, at_work = cfg.OUTPUT_DIR, cfg.clone()
-    at_work.defrost()
-    at_work.OUTPUT_DIR = str(folder)
-    at_work.freeze()
+    at_work = in_folder(cfg, folder)
     with log_to(folder, echo):
         try:
-            with _atomic_text(folder / "config.yaml") as handle:
+            with atomic_write(folder / "config.yaml") as handle:
                 handle.write(cfg.dump())
-            results = Run(at_work, variant, final_dir).execute(train)
+            return Run(at_work, variant, cfg.OUTPUT_DIR).execute(train)
         except Exception as error:
-            print(traceback.format_exc() if not isinstance(error, UserError) else f"error: {error}")
-            if isinstance(error, UserError) and not keep_user_errors:
-                if not existed:
-                    shutil.rmtree(folder, ignore_errors=True)
-            else:
+            if not isinstance(error, UserError) or keep_user_errors:
+                print(traceback.format_exc())
                 write_results(folder, failed_results(cfg, variant, error, started))
+            elif not existed:
+                shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             gc.collect()
-    return results
 
 
-def _atomic_text(path: Path) -> Any:
-    from dassl.utils.files import atomic_write
-
-    return atomic_write(path)
+def in_folder(cfg: CfgNode, folder: Path) -> CfgNode:
+    """A frozen copy of ``cfg`` that writes to ``folder``."""
+    copy = cfg.clone()
+    copy.defrost()
+    copy.OUTPUT_DIR = str(folder)
+    copy.freeze()
+    return copy
 
 
 def failed_results(
@@ -165,27 +188,25 @@ class Run:
         self.folder = Path(cfg.OUTPUT_DIR)
         self.seconds: dict[str, float] = {}
         self.started_at = datetime.now(timezone.utc)
+        self.clock = time.perf_counter()
         self.trainer: Any = None
+        self.fingerprint = ""
 
     def execute(self, train: bool = True) -> dict[str, Any]:
         """Build, train, score, write; returns the content of results.json."""
-        start = time.perf_counter()
         self.build()
-        records.write_split(self.folder, self.trainer.dm.dataset, self.cfg)
-        clock = time.perf_counter()
-        if train and not self.cfg.TEST.NO_TEST:
-            self.train()
-        elif train:
-            self.train()
-        self.seconds["train"] = time.perf_counter() - clock
-        read_early = bool(getattr(self.trainer.dm, "test_read_early", False))
-        self.trainer.dm.training_ended = True
+        if not train:
+            print("built everything; nothing was trained (--no-train)")
+            return {}
+        dm = self.trainer.dm
+        records.write_split(self.folder, dm.dataset, self.cfg)
+        self.train()
+        read_early = bool(getattr(dm, "test_read_early", False))
+        dm.training_ended = True
         records.write_history(self.folder, getattr(self.trainer, "history", []))
-        predictions, centers = self.score()
-        self.seconds["total"] = time.perf_counter() - start
-        results = self.write(self.folder, predictions, centers, read_early)
+        predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
         self.check_backbone()
-        return results
+        return self.write(self.folder, predictions, centers, read_early)
 
     def build(self) -> None:
         """Seed everything and build the trainer: data, model, optimisers."""
@@ -201,8 +222,10 @@ class Run:
         self.seconds["build"] = time.perf_counter() - clock
 
     def train(self) -> None:
+        clock = time.perf_counter()
         if getattr(self.trainer, "needs_training", True):
             self.trainer.train()
+        self.seconds["train"] = time.perf_counter() - clock
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
         """Predict and score the test set, then every external centre."""
@@ -230,6 +253,7 @@ class Run:
         write_predictions(folder, predictions, dataset.classnames)
         run_figures(folder, centers, getattr(self.trainer, "history", []), self.title())
         self.seconds["files"] = time.perf_counter() - clock
+        self.seconds["total"] = time.perf_counter() - self.clock
         results = records.results_record(
             self.cfg,
             self.variant,
@@ -251,7 +275,6 @@ class Run:
         """The backbone is shared by all runs of a sweep: a run that alters it has failed."""
         if records.backbone_fingerprint(self.trainer) != self.fingerprint:
             records.forget_backbones()
-            (self.folder / RESULTS).unlink(missing_ok=True)
             raise RuntimeError(
                 f"{self.cfg.TRAINER.NAME} altered the shared backbone's weights; it must adapt a copy"
             )
@@ -262,11 +285,9 @@ def collect_predictions(trainer: Any) -> list[Predictions]:
     from dassl.data.external import build_external_datasets
 
     dataset, cfg = trainer.dm.dataset, trainer.cfg
-    root = getattr(dataset, "root", "") or cfg.DATASET.ROOT
-    out = [predict_items(trainer, dataset.test or [], IN_DOMAIN, root)]
-    for center, items in build_external_datasets(cfg, dataset).items():
-        out.append(predict_items(trainer, items, center, root))
-    return out
+    roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
+    centers = {IN_DOMAIN: dataset.test or [], **build_external_datasets(cfg, dataset)}
+    return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
 
 
 def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     for key in list(cfg.TRAINER):
         if key != "NAME" and key not in kept | {trainer.upper()}:
             cfg.TRAINER.pop(key)
-    cfg.OUTPUT_DIR = str(get("output_dir") or contract_folder(cfg, DEFAULT_ROOT, variant_of(args)))
+    root = get("output_root") or DEFAULT_ROOT
+    cfg.OUTPUT_DIR = str(get("output_dir") or contract_folder(cfg, root, variant_of(args)))
     cfg.freeze()
     return cfg
 
@@ -146,7 +147,9 @@ def _saved_config(args: argparse.Namespace) -> Path | None:
         raise UserError("--eval-only needs --model-dir RUN, the folder of a finished run")
     folder = Path(args.model_dir)
     if not folder.is_dir():
-        raise MissingFileError(f"--model-dir {folder} is not a folder; name a finished run's folder")
+        raise MissingFileError(
+            f"--model-dir {folder} is not a folder; name a finished run's folder"
+        )
     path = folder / "config.yaml"
     if path.is_file():
         return path
@@ -172,7 +175,9 @@ def _asked_names(
         given += [str((tree.get(section) or {}).get("NAME") or "") for tree in trees]
         name = next((g for g in given if g), "")
         if not name:
-            raise UserError(f"no {flag} given: add --{flag} NAME (python train.py --list shows them)")
+            raise UserError(
+                f"no {flag} given: add --{flag} NAME (python train.py --list shows them)"
+            )
         names.append(name)
     return names[0], names[1]
 

@@ -40,9 +40,7 @@ def write_summary(
     return [*texts, *_figures(root, groups, changed)]
 
 
-def results_markdown(
-    plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]
-) -> str:
+def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> str:
     """All metrics of the sweep as pipe tables, and what failed."""
     backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
     lines = [f"# Sweep {plan.name}", "", f"{len(runs)} runs; backbones: {backbones or 'none'}.", ""]
@@ -53,7 +51,9 @@ def results_markdown(
     failed = [run for run in runs if run["status"] != "done"]
     if failed:
         lines += ["## Failed runs", ""]
-        lines += [f"- {Path(r['folder']).relative_to(plan.output_root)}: {r['error']}" for r in failed]
+        lines += [
+            f"- {Path(r['folder']).relative_to(plan.output_root)}: {r['error']}" for r in failed
+        ]
         lines += [""]
     return "\n".join(lines)
 

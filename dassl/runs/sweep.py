@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dassl.errors import UserError
 from dassl.runs import manifest
 from dassl.runs.plan import Plan, RunSpec, make_plan
 from dassl.runs.progress import SweepProgress, format_seconds
-from dassl.runs.results import FILE_KEYS, read_results
+from dassl.runs.results import FILE_KEYS, flatten, read_results
 from dassl.runs.workers import Job, run_jobs
 
 
@@ -47,14 +45,14 @@ def sweep_command(args: argparse.Namespace) -> int:
         return 0
     pending = [task for task in tasks if task.state != "done" or args.fresh]
     check_inputs(pending, args.jobs)
-    failed = execute(tasks, pending, args, console)
-    files = [str(task.cfg) for task in ()]
-    for task in tasks:
-        files += [path for path in _files_of(task.cfg) if Path(path).is_file()]
+    failed = execute(plan, tasks, pending, args, console)
+    files = [path for task in tasks for path in _files_of(task.cfg)]
     manifest.remember(plan, [t.folder for t in tasks], [t.wanted for t in tasks], files)
     report(plan, [task.folder for task in tasks], console)
     if failed:
-        console.print(f"[red]{failed} of {len(tasks)} runs failed[/red]; the same command tries them again")
+        console.print(
+            f"[red]{failed} of {len(tasks)} runs failed[/red]; the same command tries them again"
+        )
     return 1 if failed else 0
 
 
@@ -66,12 +64,12 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
     """
     from dassl.runs.results import config_hash
     from dassl.runs.runner import state_of
-    from dassl.runs.setup import contract_folder, setup_cfg
+    from dassl.runs.setup import setup_cfg
 
     tasks = []
     for spec in plan.runs:
-        cfg = setup_cfg(spec.namespace())
-        folder = contract_folder(cfg, plan.output_root, spec.variant)
+        cfg = setup_cfg(spec.namespace(plan.output_root))
+        folder = Path(cfg.OUTPUT_DIR)
         tasks.append(Task(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
     return tasks
 
@@ -102,14 +100,19 @@ def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
 
 
 def execute(
-    tasks: Sequence[Task], pending: Sequence[Task], args: argparse.Namespace, console: Any
+    plan: Plan,
+    tasks: Sequence[Task],
+    pending: Sequence[Task],
+    args: argparse.Namespace,
+    console: Any,
 ) -> int:
     """Make the pending runs; returns how many failed."""
     done = len(tasks) - len(pending)
     what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
-    console.print(f"sweep of {len(tasks)} runs: {what}; results in {_top(tasks)}")
+    console.print(f"sweep of {len(tasks)} runs: {what}; results in {plan.output_root}")
     jobs = [
-        Job(i, task.spec, str(task.folder), fresh=args.fresh) for i, task in enumerate(pending)
+        Job(i, task.spec, str(plan.output_root), args.fresh, task.cfg)
+        for i, task in enumerate(pending)
     ]
     failed, start = 0, time.monotonic()
     progress = SweepProgress([task.spec for task in pending], done, args.jobs, console)
@@ -129,13 +132,11 @@ def execute(
 
 def record_failure(task: Task, error: str) -> None:
     """See to it that the folder of a failed run says so (the run itself may have died)."""
-    from dassl.runs.results import is_finished, write_results
+    from dassl.runs.results import write_results
     from dassl.runs.runner import failed_results
 
-    results = read_results(task.folder)
-    if results is None or (results["status"] == "done" and not is_finished(results, task.wanted)):
-        if results is None:
-            write_results(task.folder, failed_results(task.cfg, task.spec.variant, error))
+    if read_results(task.folder) is None:
+        write_results(task.folder, failed_results(task.cfg, task.spec.variant, error))
 
 
 def report(plan: Plan, folders: Sequence[Path], console: Any) -> None:
@@ -165,12 +166,6 @@ def show_plan(tasks: Sequence[Task], console: Any) -> None:
     console.print(f"{len(tasks)} runs, {todo} to do")
 
 
-def command_line(argv: Sequence[str] | None) -> str:
-    """The command that made a sweep, to be written into its results.md."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    return shlex.join(["python", "run_shell.py", *words])
-
-
 def _scores(folder: Path) -> str:
     results = read_results(folder)
     if results is None or results["status"] != "done":
@@ -183,27 +178,13 @@ def _scores(folder: Path) -> str:
     return ", ".join(cells)
 
 
-def _top(tasks: Sequence[Task]) -> Path:
-    return Path(*tasks[0].folder.parts[:-6])
-
-
 def _files_of(cfg: Any) -> list[str]:
-    out = []
-    for key in FILE_KEYS:
-        node = cfg
-        for part in key.split("."):
-            node = node[part]
-        if node:
-            out.append(str(node))
-    return out
+    """Files that a configuration names and whose content its hash holds."""
+    flat = flatten(cfg)
+    return [str(flat[key]) for key in FILE_KEYS if flat.get(key)]
 
 
 def _device(cfg: Any) -> Any:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
-
-
-def check_jobs(jobs: int) -> None:
-    if jobs < 1:
-        raise UserError(f"--jobs is {jobs}; give the number of processes, from 1")

@@ -103,7 +103,9 @@ def check_metric(metric: str) -> str:
     """The metric's name if there is such a metric."""
     if metric in METRICS or (metric.startswith("per_class.") and metric.count(".") >= 2):
         return metric
-    raise UserError(f"unknown metric {metric!r} (known: {', '.join(METRICS)}, per_class.<class>.f1)")
+    raise UserError(
+        f"unknown metric {metric!r} (known: {', '.join(METRICS)}, per_class.<class>.f1)"
+    )
 
 
 def load_runs(folder: str | Path) -> list[dict[str, Any]]:
@@ -119,7 +121,9 @@ def load_runs(folder: str | Path) -> list[dict[str, Any]]:
         if results is not None:
             runs.append(results | {"folder": str(path.parent)})
     if not runs:
-        raise MissingFileError(f"no results.json below {folder}; run train.py or run_shell.py first")
+        raise MissingFileError(
+            f"no results.json below {folder}; run train.py or run_shell.py first"
+        )
     return runs
 
 
@@ -226,6 +230,12 @@ def row_labels(groups: Sequence[Group]) -> dict[tuple[str, str, str], str]:
     return labels
 
 
+def column_name(shots: str) -> str:
+    """A column's head."""
+    special = {"full": "full", "0": "zero-shot", "1": "1 shot"}
+    return special.get(shots, f"{shots} shots")
+
+
 def format_stat(stat: Stat, metric: str) -> str:
     """``63.2 ± 1.4``; AUC and ECE with three decimals; a dash where nothing is defined."""
     if stat.mean is None:
@@ -241,7 +251,7 @@ def format_stat(stat: Stat, metric: str) -> str:
 def to_markdown(table: Table) -> str:
     """A heading, one pipe table with the centre in the first column, the notes."""
     lines = [f"### {table.title}", ""]
-    head = ["centre", "trainer", *(f"{k} shots" if k != "full" else "full" for k in table.columns)]
+    head = ["centre", "trainer", *(column_name(k) for k in table.columns)]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "---:|" * len(table.columns)]
     for center, rows in table.blocks:
         for i, (label, cells) in enumerate(rows):
@@ -351,8 +361,7 @@ def print_table(table: Table, console: Any = None) -> None:
     shown.add_column("centre", style="bold", no_wrap=True)
     shown.add_column("trainer", no_wrap=True)
     for k in table.columns:
-        name = "full" if k == "full" else "zero-shot" if k == "0" else f"{k} shots"
-        shown.add_column("1 shot" if k == "1" else name, justify="right", no_wrap=True)
+        shown.add_column(column_name(k), justify="right", no_wrap=True)
     for center, rows in table.blocks:
         for i, (label, cells) in enumerate(rows):
             shown.add_row(center if i == 0 else "", label, *cells, end_section=i == len(rows) - 1)

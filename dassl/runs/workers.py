@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -19,8 +19,9 @@ class Job:
 
     number: int
     spec: RunSpec
-    output_dir: str
+    output_root: str
     fresh: bool = False
+    cfg: Any = None  # set up already; another process sets it up anew
 
 
 @dataclass
@@ -40,10 +41,8 @@ def do_job(job: Job) -> Outcome:
     from dassl.runs.setup import setup_cfg
 
     try:
-        cfg = setup_cfg(job.spec.namespace(job.output_dir))
-        run_one(
-            cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True
-        )
+        cfg = job.cfg or setup_cfg(job.spec.namespace(job.output_root))
+        run_one(cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True)
     except Exception as error:
         text = " ".join(str(error).split())
         return Outcome(job, f"{type(error).__name__}: {text}", traceback.format_exc())
@@ -106,7 +105,7 @@ class _Pool:
 
     def _give(self, connection: Connection, process: Any, slot: int, waiting: list[Job]) -> None:
         job = waiting.pop() if waiting else None
-        connection.send(job)
+        connection.send(None if job is None else replace(job, cfg=None))
         if job is None:
             self.busy.pop(connection, None)
             process.join()
@@ -119,7 +118,7 @@ class _Pool:
     def _receive(self, connection: Connection, waiting: list[Job]) -> Outcome | None:
         process, job, slot = self.busy[connection]
         try:
-            outcome = connection.recv()
+            outcome = replace(connection.recv(), job=job)
         except (EOFError, OSError):  # killed, by the kernel's memory guard for one
             process.join()
             del self.busy[connection]

@@ -4,6 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
+
 from dassl.evaluation.bootstrap import (
     ECE_BINS,
     intervals,
@@ -11,7 +13,6 @@ from dassl.evaluation.bootstrap import (
     patient_indices,
     weighted_metrics,
 )
-from sklearn import metrics as sk
 
 
 def make_case(n=160, classes=5, patients=25, seed=0, ties=True):
@@ -43,7 +44,9 @@ def sklearn_metrics(labels, probs, predictions, positive):
     p, r, f, _ = sk.precision_recall_fscore_support(
         labels, predictions, labels=classes, zero_division=np.nan
     )
-    f = np.array([sk.f1_score(labels == c, predictions == c, zero_division=np.nan) for c in classes])
+    f = np.array(
+        [sk.f1_score(labels == c, predictions == c, zero_division=np.nan) for c in classes]
+    )
     absent = ~np.isin(classes, present)
     p, r, f = (np.where(absent, np.nan, 100 * x) for x in (p, r, f))
     out = {

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from dassl.evaluation.report import BINARY, OVERALL, score
 
 CLASSES = ["cancer", "cyst", "mild"]
