@@ -1,9 +1,9 @@
-"""Which trainers, datasets and backbones there are, read from the sources without importing them.
+"""Which trainers, datasets and backbones there are, read from the sources without an import.
 
-A module of ``trainers/`` or ``datasets/`` is imported only when a name it registers is asked for; so
-``--list`` is quick, and a module that cannot be imported (a missing extra, a bug in a plug-in) harms
-nobody but those who ask for it. Plug-ins are modules or files given by ``--plugin`` and the entry
-points of the group ``dassl.plugins``.
+A module of ``trainers/`` or ``datasets/`` is imported only when a name it registers is asked for;
+so ``--list`` is quick, and a module that cannot be imported (a missing extra, a bug in a plug-in)
+harms nobody but those who ask for it. Plug-ins are modules or files given by ``--plugin`` and the
+entry points of the group ``dassl.plugins``.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def reset_plugins() -> None:
 
 
 def discover() -> dict[str, dict[str, Entry]]:
-    """Every known name by kind ("trainer", "dataset", "backbone"), sorted, without importing any."""
+    """Every known name by kind ("trainer", "dataset", "backbone"), sorted; imports none."""
     global _entries
     if _entries is None:
         found: dict[str, dict[str, Entry]] = {"trainer": {}, "dataset": {}, "backbone": {}}

@@ -1,7 +1,7 @@
 """Goal: figures for a paper from any folder of runs.
 
 Usage:
-    python tools/plot_curves.py output/                       accuracy against shots, confusion matrices
+    python tools/plot_curves.py output/              accuracy against shots, confusion matrices
     python tools/plot_curves.py output/PhantomOCT --metric macro_auc --out figures --format pdf
 
 Example output:

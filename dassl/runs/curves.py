@@ -67,7 +67,7 @@ def _draw(
 
 
 def pooled_confusion_figure(group: Group, label: str) -> Any:
-    """Confusion matrices of one method, the counts of all its seeds added up; a panel per centre."""
+    """Confusion matrices of one method, a panel per centre, the counts of all seeds added up."""
     import numpy as np
 
     from dassl.runs.figures import draw_confusion

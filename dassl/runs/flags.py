@@ -118,7 +118,7 @@ examples:
 
 Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
 Beside the runs it leaves summary.csv, summary.json, results.md and figures.
-Exit status: 0 done, 1 some run failed, 2 something to correct (found before any run), 130 Ctrl-C."""
+Exit status: 0 done, 1 some run failed, 2 something to correct (nothing was run), 130 Ctrl-C."""
 
 
 def sweep_parser() -> Parser:

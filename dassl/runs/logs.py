@@ -37,9 +37,7 @@ def log_to(folder: str | Path, echo: bool = True) -> Iterator[None]:
 
     console, show = sys.stdout, warnings.showwarning
 
-    def show_on_stdout(
-        message: Any, category: type, filename: str, lineno: int, *rest: Any
-    ) -> None:
+    def show_on_stdout(message: Any, *_: Any, **__: Any) -> None:
         print(f"Warning: {message}")
 
     if not echo:

@@ -40,7 +40,7 @@ def remember(
 
 
 def finished_folders(plan: Plan) -> list[Path] | None:
-    """The folders of a plan whose runs are known to be finished; None if that must be worked out."""
+    """A plan's folders if its runs are known to be finished; None if that must be worked out."""
     try:
         noted = json.loads(_path(plan).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):

@@ -206,7 +206,7 @@ def _entry(item: Any, path: Path) -> TrainerEntry:
         return TrainerEntry(item)
     if not isinstance(item, Mapping) or "trainer" not in item:
         raise UserError(
-            f"in sweep {path} an entry of 'trainers' is a name or holds 'trainer: NAME', not {item!r}"
+            f"in sweep {path} an entry of 'trainers' is a name or has 'trainer: NAME', not {item!r}"
         )
     for key in item:
         if key not in ENTRY_KEYS:
@@ -249,7 +249,7 @@ def _external(
     args: argparse.Namespace,
     path: Path,
 ) -> tuple[Any, ...]:
-    """``TEST.EXTERNAL`` of a dataset: the flag's, the sweep's for its own datasets, else the yaml's."""
+    """``TEST.EXTERNAL`` by the flag, by the sweep for its own datasets, else left to the yaml."""
     value = tree.get("external")
     if args.external is not None:
         names = args.external

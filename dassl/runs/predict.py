@@ -68,9 +68,10 @@ def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.
             probs.append(torch.softmax(logits.double(), dim=1))
     all_probs = torch.cat(probs).cpu().numpy()
     if not np.isfinite(all_probs).all():
+        lost = int((~np.isfinite(all_probs)).any(axis=1).sum())
         raise RuntimeError(
-            f"{trainer.cfg.TRAINER.NAME} predicts NaN for {int((~np.isfinite(all_probs)).any(1).sum())}"
-            f" of {len(all_probs)} images; a lower OPTIM.LR or PREC fp32 may help"
+            f"{trainer.cfg.TRAINER.NAME} predicts NaN for {lost} of {len(all_probs)} images; "
+            "a lower OPTIM.LR or PREC fp32 may help"
         )
     return torch.cat(labels).cpu().numpy().astype(np.int64), all_probs
 

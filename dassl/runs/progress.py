@@ -1,4 +1,4 @@
-"""What a sweep shows while it goes: one bar with the time left, or lines where there is no terminal."""
+"""What a sweep shows as it goes: one bar with the time left; lines where there is no terminal."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     """What a run's folder holds.
 
     Returns:
-        ``new``; ``done`` (a finished run of this configuration); ``failed``; ``unfinished`` (stopped
-        on its way); ``other`` (a finished run of another configuration that ``fresh`` replaces).
+        ``new``; ``done`` (a finished run of this configuration); ``failed``; ``unfinished``
+        (stopped on its way); ``other`` (a finished run of another configuration, with ``fresh``).
 
     Raises:
         UserError: it holds a run of another configuration, and ``fresh`` is not given.
@@ -275,9 +275,8 @@ class Run:
         """The backbone is shared by all runs of a sweep: a run that alters it has failed."""
         if records.backbone_fingerprint(self.trainer) != self.fingerprint:
             records.forget_backbones()
-            raise RuntimeError(
-                f"{self.cfg.TRAINER.NAME} altered the shared backbone's weights; it must adapt a copy"
-            )
+            name = self.cfg.TRAINER.NAME
+            raise RuntimeError(f"{name} altered the shared backbone; a trainer must adapt a copy")
 
 
 def collect_predictions(trainer: Any) -> list[Predictions]:
@@ -319,10 +318,9 @@ def print_centers(centers: Mapping[str, Any]) -> None:
             accuracy, f1 = entry["accuracy"]["value"], entry["macro_f1"]["value"]
             if accuracy is None:
                 continue
-            print(
-                f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}\n"
-                f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%\n* macro_f1: {f1:.1f}%"
-            )
+            print(f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}")
+            print(f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%")
+            print(f"* macro_f1: {f1:.1f}%")
     for name, entry in centers.items():
         cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
         cells += [

@@ -32,7 +32,9 @@ FLAG_KEYS = {
 
 
 def setup_cfg(args: argparse.Namespace) -> CfgNode:
-    """Build a run's configuration: defaults, extend_cfg, dataset yaml, trainer yaml, flags, overrides.
+    """Build a run's configuration.
+
+    Merged in this order: defaults, extend_cfg, dataset yaml, trainer yaml, flags, overrides.
 
     Args:
         args: as `flags.train_parser` makes them; absent attributes count as not given.
@@ -111,7 +113,7 @@ def dataset_yaml(dataset: str) -> Path | None:
 
 
 def _by_name(folder: Path, name: str, suffix: str = "") -> Path | None:
-    """The entry of a folder called ``name``; PhantomOCT also finds phantom_oct, ViT-B/16 vit_b16."""
+    """A folder's entry called ``name``; PhantomOCT also finds phantom_oct, ViT-B/16 vit_b16."""
     exact = folder / f"{safe_part(name)}{suffix}"
     if exact.exists():
         return exact
@@ -262,8 +264,8 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
         cfg.DATASET.NUM_SHOTS, cfg.SEED = 0, 0  # one run stands for all shots and seeds
     elif cfg.DATASET.NUM_SHOTS == 0:
         raise UserError(
-            f"{cfg.TRAINER.NAME} learns from images, so 0 shots make no sense; give --shots from 1, "
-            "or 'full'"
+            f"{cfg.TRAINER.NAME} learns from images, so 0 shots make no sense; give --shots from "
+            "1, or 'full'"
         )
     elif cfg.DATASET.NUM_SHOTS < -1:
         raise UserError(

@@ -86,7 +86,7 @@ class Group:
 
 
 def metric_value(entry: Mapping[str, Any] | None, metric: str) -> float | None:
-    """``accuracy``, ``binary.auc`` or ``per_class.cyst.f1`` of a centre's entry; None if undefined."""
+    """``accuracy``, ``binary.auc`` or ``per_class.cyst.f1`` of a centre; None if undefined."""
     node: Any = entry
     head, _, rest = metric.partition(".")
     parts = [head]

@@ -48,7 +48,7 @@ def sklearn_metrics(labels, probs, predictions, positive):
         [sk.f1_score(labels == c, predictions == c, zero_division=np.nan) for c in classes]
     )
     absent = ~np.isin(classes, present)
-    p, r, f = (np.where(absent, np.nan, 100 * x) for x in (p, r, f))
+    p, r, f = (np.where(absent, np.nan, 100 * np.array(x)) for x in (p, r, f))
     out = {
         "accuracy": 100 * sk.accuracy_score(labels, predictions),
         "balanced_accuracy": np.nanmean(r),
