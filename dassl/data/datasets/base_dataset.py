@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import tarfile
+import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -188,7 +189,7 @@ class DatasetBase:
         print(f"File extracted to {folder}")
 
     def generate_fewshot_dataset(
-        self, *data_sources: list[Datum], num_shots: int = -1, repeat: bool = True
+        self, *data_sources: list[Datum], num_shots: int = -1, repeat: bool = False
     ) -> list[Datum] | list[list[Datum]] | tuple[list[Datum], ...]:
         """Draw ``num_shots`` images per class from each source.
 
@@ -216,6 +217,11 @@ class DatasetBase:
                 elif repeat:
                     shots += random.choices(items, k=num_shots)
                 else:
+                    warnings.warn(
+                        f"class {items[0].label} ({items[0].classname}) has {len(items)} images, "
+                        f"{num_shots} shots asked: all of them are taken",
+                        stacklevel=2,
+                    )
                     shots += items
             drawn.append(shots)
         return drawn[0] if len(drawn) == 1 else drawn
