@@ -19,6 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dassl.utils import images
+
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
@@ -68,6 +70,8 @@ class ImageCache:
 
     def image(self, path: str, decode: Callable[[str], Image.Image]) -> Image.Image:
         """An RGB image; a new object each time, so that callers may alter it."""
+        if not os.path.exists(path):
+            return decode(path)  # which says what is wrong
         return Image.fromarray(self.get(path, "decoded", lambda: np.array(decode(path))))
 
 
@@ -79,13 +83,14 @@ def enable(max_bytes: int = DEFAULT_BYTES) -> ImageCache:
     global _active
     if _active is None or _active.max_bytes != max_bytes:
         _active = ImageCache(max_bytes)
+    images.decoded_cache = _active
     return _active
 
 
 def disable() -> None:
     """Forget all images and decode anew each time."""
     global _active
-    _active = None
+    _active = images.decoded_cache = None
 
 
 def active() -> ImageCache | None:
@@ -93,13 +98,49 @@ def active() -> ImageCache | None:
     return _active
 
 
-def split_transform(transform: Any) -> tuple[list[Callable], Tensor, Tensor] | None:
-    """A test transform as steps on 8-bit images, then one normalisation that batches may share.
+class PlainPixels:
+    """A deterministic transform taken apart: steps on 8-bit images, whose result may be kept, and one
+    normalisation that a whole batch shares.
 
-    Returns:
-        The steps before ``ToTensor``, mean (3, 1, 1) and std (3, 1, 1); None where the transform is not
-        of the form [steps on images, ToTensor, Normalize] with deterministic steps.
+    Args:
+        transform: of the form [Resize or CenterCrop ..., ToTensor, Normalize].
     """
+
+    def __init__(self, transform: Any) -> None:
+        parts = _split(transform)
+        if parts is None:
+            raise ValueError(f"not a plain test transform: {transform}")
+        self.steps, mean, std = parts
+        self.mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
+        self.std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
+        self.text = f"resized {self.steps}"
+
+    @staticmethod
+    def possible(transform: Any) -> bool:
+        """Whether a transform has the form that can be taken apart."""
+        return _split(transform) is not None
+
+    def bytes_of(self, path: str) -> np.ndarray:
+        """The resized image (H, W, 3), 8 bits; kept where the cache is on. Not to be written to."""
+        if _active is None:
+            return self._make(path)
+        return _active.get(path, self.text, lambda: self._make(path))
+
+    def tensor(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Normalised pixels (B, 3, H, W), bit for bit what the transform gives for each image."""
+        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        return pixels.sub_(self.mean).div_(self.std)
+
+    def _make(self, path: str) -> np.ndarray:
+        # Past the cache of decoded images: once resized the whole image is not needed again.
+        image = images.decode_image(path)
+        for step in self.steps:
+            image = step(image)
+        return np.array(image)
+
+
+def _split(transform: Any) -> tuple[list[Callable], Sequence[float], Sequence[float]] | None:
     from torchvision.transforms import CenterCrop, Normalize, Resize, ToTensor
 
     steps = list(getattr(transform, "transforms", []))
@@ -107,75 +148,53 @@ def split_transform(transform: Any) -> tuple[list[Callable], Tensor, Tensor] | N
     if len(places) != 1:
         return None
     before, after = steps[: places[0]], steps[places[0] + 1 :]
-    known = all(isinstance(s, (Resize, CenterCrop)) or getattr(s, "deterministic", False) for s in before)
-    if not known or len(after) > 1 or not all(isinstance(s, Normalize) for s in after):
+    if not all(isinstance(step, (Resize, CenterCrop)) for step in before):
         return None
-    mean = torch.tensor(after[0].mean if after else [0.0] * 3, dtype=torch.float32)
-    std = torch.tensor(after[0].std if after else [1.0] * 3, dtype=torch.float32)
-    return before, mean.view(-1, 1, 1), std.view(-1, 1, 1)
+    if len(after) > 1 or not all(isinstance(step, Normalize) for step in after):
+        return None
+    return before, after[0].mean if after else [0.0] * 3, after[0].std if after else [1.0] * 3
 
 
-class TestImageDataset(Dataset):
-    """Test images resized once per process; a batch is normalised at once.
+class PlainImages(Dataset):
+    """Images behind a deterministic transform, resized once per process.
 
     Args:
         items: the images.
-        transform: one that `split_transform` can take apart.
-        cache: where resized bytes are kept.
+        pixels: the transform.
     """
 
-    __test__ = False  # not a test class, whatever pytest makes of its name
-
-    def __init__(self, items: Sequence[Datum], transform: Any, cache: ImageCache) -> None:
-        from dassl.data.features.encode import describe_transform
-
-        parts = split_transform(transform)
-        if parts is None:
-            raise ValueError(f"not a plain test transform: {transform}")
-        self.steps, self.mean, self.std = parts
+    def __init__(self, items: Sequence[Datum], pixels: PlainPixels) -> None:
         self.data_source = items
-        self.cache = cache
-        self.text = "resized " + ", ".join(describe_transform(step) for step in self.steps)
+        self.pixels = pixels
 
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        batch = self.__getitems__([index])
-        return {key: value[0] for key, value in batch.items()}
+        return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: list[int]) -> dict[str, Any]:
         items = [self.data_source[i] for i in indices]
-        arrays = [self.cache.get(d.impath, self.text, lambda d=d: self._resized(d)) for d in items]
-        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)  # (B, 3, H, W)
-        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         return {
-            "label": torch.tensor([d.label for d in items]),
-            "domain": torch.tensor([d.domain for d in items]),
-            "impath": [d.impath for d in items],
+            "label": torch.tensor([item.label for item in items]),
+            "domain": torch.tensor([item.domain for item in items]),
+            "impath": [item.impath for item in items],
             "index": torch.tensor(indices),
-            "img": pixels.sub_(self.mean).div_(self.std),
+            "img": self.pixels.tensor([self.pixels.bytes_of(item.impath) for item in items]),
         }
-
-    def _resized(self, item: Datum) -> np.ndarray:
-        from dassl.utils import read_image
-
-        image = read_image(item.impath)
-        for step in self.steps:
-            image = step(image)
-        return np.array(image)
 
 
 def build_image_loader(cfg: CfgNode, items: Sequence[Datum], transform: Any) -> DataLoader:
-    """A deterministic loader of pixels; resized images are kept where the cache is on."""
+    """A loader of pixels for a test, in the items' order; resized images are kept if the cache is on."""
     from dassl.data.data_manager import build_data_loader
 
     part = cfg.DATALOADER.TEST
-    if _active is None or cfg.DATALOADER.RETURN_IMG0 or split_transform(transform) is None:
+    plain = PlainPixels.possible(transform) and not cfg.DATALOADER.RETURN_IMG0
+    if _active is None or not plain:
         return build_data_loader(
             cfg, part.SAMPLER, items, batch_size=part.BATCH_SIZE, tfm=transform, is_train=False
         )
-    dataset = TestImageDataset(items, transform, _active)
+    dataset = PlainImages(items, PlainPixels(transform))
     return DataLoader(dataset, batch_size=part.BATCH_SIZE, collate_fn=_as_it_is)
 
 

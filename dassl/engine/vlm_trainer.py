@@ -254,7 +254,8 @@ class VLMTrainer(TrainerX):
             texts: prompts of each class; None takes `class_texts`.
         """
         texts = self.class_texts() if texts is None else texts
-        key = (id(self.backbone), self.backbone.weights_sha256, tuple(map(tuple, texts)))
+        frozen = self._encoder("pooled").space("")  # weights, precision and device
+        key = (frozen, str(self.device), tuple(map(tuple, texts)))
         if key not in _TEXT_MEMO:
             _TEXT_MEMO[key] = encode_class_texts(self.backbone, texts)
             while len(_TEXT_MEMO) > _TEXT_MEMO_SIZE:

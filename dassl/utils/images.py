@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,10 @@ from dassl.errors import MissingFileError, UserError
 _WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+#: Set by ``dassl.data.image_cache`` while our own runs keep decoded images in memory.
+decoded_cache: Any = None
 
 
 def read_image(path: str) -> Image.Image:
@@ -28,6 +33,11 @@ def read_image(path: str) -> Image.Image:
         MissingFileError: there is no such file.
         UserError: the file is no image, or is cut short.
     """
+    return decode_image(path) if decoded_cache is None else decoded_cache.image(path, decode_image)
+
+
+def decode_image(path: str) -> Image.Image:
+    """`read_image` past any cache."""
     if not os.path.exists(path):
         raise MissingFileError(
             f"image {path} does not exist; restore the file or take it out of the split"

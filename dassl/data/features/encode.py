@@ -50,7 +50,7 @@ class FrozenEncoder:
         """Where rows of this encoder behind that transform are stored."""
         half = getattr(self.backbone.visual, "half_dtype", None)
         return Space(
-            weights_sha256=self.backbone.weights_sha256,
+            weights_sha256=self.backbone.weights_sha256 or self.backbone.fingerprint(),
             arch=self.backbone.arch,
             preprocess=f"v{self.backbone.preprocess.version} {transform_text}",
             kind=self.kind,

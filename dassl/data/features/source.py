@@ -21,6 +21,7 @@ from dassl.data.features.encode import (
     to_numpy,
     to_tensor,
 )
+from dassl.data.image_cache import PlainPixels
 from dassl.errors import UserError
 from dassl.utils import read_image
 
@@ -196,8 +197,14 @@ class FeatureSource:
     ) -> Iterator[Tensor]:
         """Pixels (B, 3, H, W) of the encoder's batch size, decoded while the encoder works."""
 
-        def load(number: int) -> Tensor:
+        plain = None
+        if self.views == 1 and PlainPixels.possible(self.transform):
+            plain = PlainPixels(self.transform)
+
+        def load(number: int) -> Tensor | np.ndarray:
             _, path, digest = images[number]
+            if plain is not None:  # what image trainers of the same sweep test on is then decoded too
+                return plain.bytes_of(path)
             image = read_image(path)
             if self.views == 1:
                 return self.transform(image)
@@ -214,11 +221,11 @@ class FeatureSource:
             ahead = [pool.submit(load, i) for i in range(min(2 * size, len(images)))]
             for start in starts:
                 stop = min(start + size, len(images))
-                batch = torch.stack([future.result() for future in ahead[: stop - start]])
+                loaded = [future.result() for future in ahead[: stop - start]]
                 del ahead[: stop - start]
                 following = range(stop + len(ahead), min(stop + 2 * size, len(images)))
                 ahead += [pool.submit(load, i) for i in following]
-                yield batch
+                yield torch.stack(loaded) if plain is None else plain.tensor(loaded)
 
 
 def _all_rows(store: FeatureStore, space: Space, keys: list[bytes]) -> np.ndarray:
