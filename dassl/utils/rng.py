@@ -20,7 +20,8 @@ def set_random_seed(seed: int) -> None:
 
 def get_rng_state() -> dict[str, Any]:
     """Every global generator's state, in types that ``torch.load(weights_only=True)`` reads."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore
+    numpy_state: Any = np.random.get_state(legacy=True)
+    kind, keys, position, has_gauss, cached = numpy_state
     version, internal, gauss_next = random.getstate()
     return {
         "python": [version, torch.tensor(internal, dtype=torch.int64), gauss_next],
