@@ -80,11 +80,14 @@ def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:
     """A loader over ``items`` that treats images as the trainer's own test loader does."""
     if hasattr(trainer, "make_loader"):
         return trainer.make_loader(items)
-    from dassl.data.data_manager import build_data_loader
+    from dassl.data.data_manager import DatasetWrapper, build_data_loader
+    from dassl.data.image_cache import build_image_loader
 
     like = trainer.test_loader if trainer.test_loader is not None else trainer.val_loader
     if like is None:
         raise UserError("neither test nor val images: there is no test loader to imitate")
+    if type(like.dataset) is DatasetWrapper:
+        return build_image_loader(trainer.cfg, list(items), like.dataset.transform)
     return build_data_loader(
         trainer.cfg,
         sampler_type="SequentialSampler",

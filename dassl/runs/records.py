@@ -102,17 +102,8 @@ def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 def backbone_fingerprint(trainer: Any) -> str:
     """A hash of every tensor of the trainer's shared backbone; "" where it has none."""
-    import torch
-
     backbone = getattr(trainer, "backbone", None)
-    if not isinstance(backbone, torch.nn.Module):
-        return ""
-    digest = hashlib.sha256()
-    for name, tensor in backbone.state_dict().items():
-        digest.update(name.encode())
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(raw.numpy())
-    return digest.hexdigest()
+    return backbone.fingerprint() if hasattr(backbone, "fingerprint") else ""
 
 
 def forget_backbones() -> None:

@@ -210,9 +210,11 @@ class Run:
 
     def build(self) -> None:
         """Seed everything and build the trainer: data, model, optimisers."""
+        from dassl.data import image_cache
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 
+        image_cache.enable()  # the runs of a sweep share decoded images
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
