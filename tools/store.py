@@ -74,7 +74,9 @@ def list_spaces(store) -> None:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows if spaces else []:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        )
     total = sum(space["bytes"] for space in spaces)
     count = sum(space["rows"] for space in spaces)
     print(
@@ -98,7 +100,9 @@ def remove(store, ids: Sequence[str], everything: bool, unused: float | None) ->
     for start in ids:
         found = [space["id"] for space in spaces if space["id"].startswith(start)]
         if len(found) != 1:
-            raise UnknownNameError(f"{len(found)} spaces have an id that starts with {start!r}; see ls")
+            raise UnknownNameError(
+                f"{len(found)} spaces have an id that starts with {start!r}; see ls"
+            )
         chosen.add(found[0])
     freed = sum(space["bytes"] for space in spaces if space["id"] in chosen)
     for space_id in sorted(chosen):

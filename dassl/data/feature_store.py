@@ -1,10 +1,10 @@
 """Frozen features on disk, stored once per weights, preprocessing, kind and image content.
 
-The store is a folder of spaces. A space is one (weights, preprocessing, kind, precision, device, number
-format); its rows are keyed by the SHA-256 of an image's bytes and a view's number, so a changed weight
-file, transform or image never meets an old row. Rows lie in immutable shards (see `features.shards`):
-any number of processes may write at once, and a kill leaves every finished shard in place. A lock is held
-only while shards are dropped or merged.
+The store is a folder of spaces. A space is one (weights, preprocessing, kind, precision, device,
+number format); its rows are keyed by the SHA-256 of an image's bytes and a view's number, so a
+changed weight file, transform or image never meets an old row. Rows lie in immutable shards (see
+`features.shards`): any number of processes may write at once, and a kill leaves every finished
+shard in place. A lock is held only while shards are dropped or merged.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ class FeatureStore:
             keys: from `make_key`.
 
         Returns:
-            Rows (len(keys), ...) with zeros where a key is absent (None when all are), and a boolean
-            array saying which are present.
+            Rows (len(keys), ...) with zeros where a key is absent (None when all are), and a
+            boolean array saying which are present.
         """
         present = self.contains(space, keys)
         index = self._index(space)
@@ -149,7 +149,8 @@ class FeatureStore:
         return out, present
 
     def put(self, space: Space, keys: Sequence[bytes], rows: np.ndarray) -> None:
-        """Add rows as one shard. A store that cannot be written is reported once and then left alone."""
+        """Add rows as one shard. A store that cannot be written is reported once and then left
+        alone."""
         if not self.writable or not len(keys):
             return
         index = self._index(space)
@@ -202,7 +203,8 @@ class FeatureStore:
         return dropped
 
     def spaces(self) -> list[dict[str, Any]]:
-        """One dict per space: its fields, ``id``, ``images`` (rows), ``shards``, ``bytes``, ``used``."""
+        """One dict per space: its fields, ``id``, ``images`` (rows), ``shards``, ``bytes``,
+        ``used``."""
         found = []
         for folder in sorted(self.folder.glob("*/")):
             try:
@@ -283,7 +285,8 @@ class FeatureStore:
                     path.unlink()
 
     def _merge(self, index: _Index) -> None:
-        """One shard in place of the many small ones. Killed half-way it leaves doubles, which do no harm."""
+        """One shard in place of the many small ones. Killed half-way it leaves doubles, which do
+        no harm."""
         index.refresh()
         small = [
             n for n, s in index.shards.items() if s.rows.nbytes < _SMALL_SHARD and len(s.keys) > 0

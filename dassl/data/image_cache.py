@@ -1,8 +1,8 @@
 """Decoded images and resized test images, kept in memory by the runs of one process.
 
-Off until `enable` is called, which our own runner does: foreign code decodes as it always did. A cached
-image has the very bytes that Pillow decodes, and a test image resized once has the very bits that
-its transform gives each time.
+Off until `enable` is called, which our own runner does: foreign code decodes as it always did. A
+cached image has the very bytes that Pillow decodes, and a test image resized once has the very bits
+that its transform gives each time.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def active() -> ImageCache | None:
 
 
 class PlainPixels:
-    """A deterministic transform taken apart: steps on 8-bit images, whose result may be kept, and one
-    normalisation that a whole batch shares.
+    """A deterministic transform taken apart: steps on 8-bit images, whose result may be kept, and
+    one normalisation that a whole batch shares.
 
     Args:
         transform: of the form [Resize or CenterCrop ..., ToTensor, Normalize].
@@ -185,7 +185,8 @@ class PlainImages(Dataset):
 
 
 def build_image_loader(cfg: CfgNode, items: Sequence[Datum], transform: Any) -> DataLoader:
-    """A loader of pixels for a test, in the items' order; resized images are kept if the cache is on."""
+    """A loader of pixels for a test, in the items' order; resized images are kept if the cache is
+    on."""
     from dassl.data.data_manager import build_data_loader
 
     part = cfg.DATALOADER.TEST

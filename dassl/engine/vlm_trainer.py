@@ -1,7 +1,7 @@
 """What every trainer of the CLIP family shares: the frozen backbone, stored features, class texts.
 
-A trainer says in ``image_input`` what its batches hold, and the loaders, the store and the encoder are
-arranged for it; ``model_inference`` then works on a batch of any loader, pixels included.
+A trainer says in ``image_input`` what its batches hold, and the loaders, the store and the encoder
+are arranged for it; ``model_inference`` then works on a batch of any loader, pixels included.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class VLMTrainer(TrainerX):
     """Base of trainers on a frozen vision-language backbone.
 
     Class attributes:
-        image_input: what batches hold as ``img``. ``features``: pooled features (B, D); ``patches``:
-            pooled and patch features (B, 1 + N, D); ``hidden``: tokens (B, T, W) that enter block
-            ``first_block`` of the vision tower; ``images``: pixels (B, 3, H, W). With
+        image_input: what batches hold as ``img``. ``features``: pooled features (B, D);
+            ``patches``: pooled and patch features (B, 1 + N, D); ``hidden``: tokens (B, T, W) that
+            enter block ``first_block`` of the vision tower; ``images``: pixels (B, 3, H, W). With
             ``INPUT.FEATURE_VIEWS`` 0 training batches are augmented pixels whatever it says.
         needs_text: whether the backbone must have a text encoder.
         needs_training: whether anything is learnt.
@@ -116,8 +116,8 @@ class VLMTrainer(TrainerX):
         self.val_loader = dm.val_loader
 
     def dataset_wrapper(self) -> Any:
-        """Hook: the class of the training images' data set, None for the usual one. The backbone and
-        the transforms are there already."""
+        """Hook: the class of the training images' data set, None for the usual one. The backbone
+        and the transforms are there already."""
         return None
 
     @property
@@ -299,7 +299,8 @@ class VLMTrainer(TrainerX):
 
 
 def load_strictly(model: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """``load_state_dict`` whose refusal is one line that names the file and the first tensor at fault.
+    """``load_state_dict`` whose refusal is one line that names the file and the first tensor at
+    fault.
 
     Raises:
         UserError: a tensor is missing, unknown or of another shape.

@@ -1,9 +1,10 @@
-"""The frozen part of a backbone as a function from images to rounded rows, free of its surroundings.
+"""The frozen part of a backbone as a function from images to rounded rows, free of its
+surroundings.
 
-An image's row must not depend on what else is encoded, or a run would depend on what ran before it. So
-the encoder always sees batches of one fixed size, padded with zeros (matrix kernels choose their
-blocking, and with it their rounding, by the shape of the whole batch), outside any autocast, and its
-output is rounded to the store's number format whether or not it goes to the store.
+An image's row must not depend on what else is encoded, or a run would depend on what ran before it.
+So the encoder always sees batches of one fixed size, padded with zeros (matrix kernels choose their
+blocking, and with it their rounding, by the shape of the whole batch), outside any autocast, and
+its output is rounded to the store's number format whether or not it goes to the store.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from dassl.data.feature_store import DTYPES, Space
 from dassl.errors import UserError
 from dassl.utils.rng import stable_seed
 
-# Large enough for full speed, small enough that padding a few-shot draw wastes little. Measured with
-# ViT-B/32 on two CPU cores: 8 images a batch reach the rate of 16 and 32.
+# Large enough for full speed, small enough that padding a few-shot draw wastes little. Measured
+# with ViT-B/32 on two CPU cores: 8 images a batch reach the rate of 16 and 32.
 FIXED_BATCH = {"cpu": 8, "cuda": 64}
 
 
@@ -31,8 +32,8 @@ class FrozenEncoder:
 
     Args:
         backbone: behaves as `dassl.modeling.vlm.base.Backbone`; never altered.
-        kind: ``pooled`` (D,); ``patches`` (1 + N, D), the pooled row first; ``hidden:K`` (T, W), the
-            tokens that enter block K of the vision tower.
+        kind: ``pooled`` (D,); ``patches`` (1 + N, D), the pooled row first; ``hidden:K`` (T, W),
+            the tokens that enter block K of the vision tower.
         dtype: number format of the rows, ``float16`` or ``bfloat16``.
     """
 
@@ -89,7 +90,9 @@ def _encode_function(backbone: Any, kind: str) -> Callable[[Tensor], Tensor]:
     if name == "hidden" and block.isdigit():
         visual, stop = backbone.visual, int(block)
         if stop > visual.num_blocks:
-            raise UserError(f"{backbone.name} has {visual.num_blocks} blocks, block {stop} asked for")
+            raise UserError(
+                f"{backbone.name} has {visual.num_blocks} blocks, block {stop} asked for"
+            )
         return lambda x: visual.run_blocks(visual.stem(x), 0, stop)
     raise ValueError(f"unknown kind of feature {kind!r}")
 
@@ -121,8 +124,8 @@ def to_tensor(rows: np.ndarray) -> Tensor:
 def describe_transform(transform: Any) -> str:
     """A transform with every parameter as text that is equal across processes.
 
-    Torchvision's classes print themselves; others get class name and attributes, since Python's default
-    repr holds a memory address.
+    Torchvision's classes print themselves; others get class name and attributes, since Python's
+    default repr holds a memory address.
     """
     steps = getattr(transform, "transforms", None)
     if isinstance(steps, (list, tuple)):
@@ -137,7 +140,8 @@ def describe_transform(transform: Any) -> str:
 
 
 def describe_value(value: Any) -> str:
-    """Plain values by repr; functions and objects by name, so that no memory address enters a key."""
+    """Plain values by repr; functions and objects by name, so that no memory address enters a
+    key."""
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(describe_value(v) for v in value) + "]"
     if callable(value) and hasattr(value, "__qualname__"):
@@ -148,8 +152,8 @@ def describe_value(value: Any) -> str:
 
 
 def make_view(image: Any, transform: Callable, text: str, image_sha256: str, view: int) -> Tensor:
-    """View number ``view`` of an image: its randomness comes from the image's content, the view's number
-    and the transform alone, and the global generators are left as they were."""
+    """View number ``view`` of an image: its randomness comes from the image's content, the view's
+    number and the transform alone, and the global generators are left as they were."""
     with _seeded(stable_seed("feature view", image_sha256, view, text)):
         return transform(image)
 

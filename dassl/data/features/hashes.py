@@ -1,7 +1,7 @@
 """Content hashes of images, remembered by (path, size, mtime) across processes.
 
-A second sweep over the same folder asks the file system for 800 sizes and dates instead of reading 800
-images. Each process appends to a file of its own; a line cut off by a kill is not taken.
+A second sweep over the same folder asks the file system for 800 sizes and dates instead of reading
+800 images. Each process appends to a file of its own; a line cut off by a kill is not taken.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
-# A file changed again within the clock's grain keeps its size and date; so young ones are not remembered.
+# A file changed again within the clock's grain keeps its size and date; so young ones are not
+# remembered.
 SETTLED_SECONDS = 2.0
 _MERGE_ABOVE = 32
 
@@ -53,7 +54,7 @@ class HashCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(target, "a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write("".join(self._pending))
-        except OSError:  # a full or read-only disk: the next process hashes again, no more than that
+        except OSError:  # a full or read-only disk: the next process hashes again
             self.folder = None
         self._pending.clear()
 
@@ -78,8 +79,8 @@ class HashCache:
             self._merge(folder, files)
 
     def _merge(self, folder: Path, files: list[Path]) -> None:
-        """Many small files into one. A file that a live process still appends to may go: at worst the
-        images it names are hashed once more."""
+        """Many small files into one. A file that a live process still appends to may go: at worst
+        the images it names are hashed once more."""
         temporary = folder / f".tmp-{uuid.uuid4().hex}"
         try:
             with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as out:

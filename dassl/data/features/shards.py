@@ -1,9 +1,9 @@
 """The file format of stored features: immutable shards that are renamed into place whole.
 
-Layout of a shard: magic, length of the header (uint32), JSON header, keys (count x 36 bytes: SHA-256 of
-the image's bytes, then the view's number), padding to 64 bytes, rows of 16-bit numbers. A shard never
-changes after its rename, so readers need no lock and a writer killed at any point leaves at most a
-``.tmp-`` file that nobody reads.
+Layout of a shard: magic, length of the header (uint32), JSON header, keys (count x 36 bytes:
+SHA-256 of the image's bytes, then the view's number), padding to 64 bytes, rows of 16-bit numbers.
+A shard never changes after its rename, so readers need no lock and a writer killed at any point
+leaves at most a ``.tmp-`` file that nobody reads.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write_shard(folder: Path, keys: Sequence[bytes], rows: np.ndarray) -> Path:
             "shape": list(rows.shape[1:]),
             "dtype": rows.dtype.name,
             "keys_crc": zlib.crc32(packed),
-            "rows_crc": zlib.crc32(rows.data if rows.size else b""),
+            "rows_crc": _crc(rows),
         }
     ).encode()
     name = f"{os.getpid():x}-{uuid.uuid4().hex[:16]}"
@@ -89,7 +89,8 @@ def open_shard(path: Path, *, verify: bool = False) -> Shard:
 
     Args:
         path: the file.
-        verify: read every row and compare the checksum; without it only header, keys and length are.
+        verify: read every row and compare the checksum; without it only header, keys and length
+            are.
 
     Returns:
         Keys and rows.
@@ -119,7 +120,11 @@ def open_shard(path: Path, *, verify: bool = False) -> Shard:
         rows = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
     else:
         rows = np.zeros(shape, dtype)
-    if verify and zlib.crc32(np.ascontiguousarray(rows).data if rows.size else b"") != header["rows_crc"]:
+    if verify and _crc(rows) != header["rows_crc"]:
         raise DamagedShardError(f"{path}: its rows do not match their checksum")
     keys = [packed[i : i + KEY_BYTES] for i in range(0, len(packed), KEY_BYTES)]
     return Shard(Path(path), keys, rows)
+
+
+def _crc(rows: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(rows).data) if rows.size else 0

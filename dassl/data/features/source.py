@@ -203,7 +203,7 @@ class FeatureSource:
 
         def load(number: int) -> Tensor | np.ndarray:
             _, path, digest = images[number]
-            if plain is not None:  # what image trainers of the same sweep test on is then decoded too
+            if plain is not None:  # kept for image trainers of the same sweep
                 return plain.bytes_of(path)
             image = read_image(path)
             if self.views == 1:

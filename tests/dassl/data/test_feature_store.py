@@ -139,7 +139,13 @@ def test_the_oldest_use_goes_first_and_the_bound_holds(tmp_path):
     later.get(SPACE, keys_of(0))  # the oldest is used again
     later.max_bytes = 3 * paths[0].stat().st_size
     later.put(SPACE, keys_of(7), rows_of(7, width=1000))
-    assert later.contains(SPACE, keys_of(0, 1, 2, 3, 7)).tolist() == [True, False, False, True, True]
+    assert later.contains(SPACE, keys_of(0, 1, 2, 3, 7)).tolist() == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
     assert sum(p.stat().st_size for p in store.folder.glob(f"*/*{SUFFIX}")) <= later.max_bytes
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import write_images
 from PIL import Image
 from torchvision import transforms as T
 
@@ -13,6 +12,7 @@ from dassl.data import image_cache
 from dassl.data.image_cache import ImageCache, PlainPixels
 from dassl.errors import MissingFileError
 from dassl.utils import read_image
+from helpers import write_images
 
 PLAIN = T.Compose(
     [

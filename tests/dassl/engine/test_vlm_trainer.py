@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import tiny_clip_state_dict, write_images
 from torch import nn
 from yacs.config import CfgNode as CN
 
@@ -22,6 +21,7 @@ from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
 from dassl.modeling.vlm.loading import clear_backbones
 from dassl.utils import set_random_seed
+from helpers import tiny_clip_state_dict, write_images
 
 _runs = itertools.count()  # a run must not resume its predecessor
 CLASSES = {"red": 10, "green": 10, "blue": 10}

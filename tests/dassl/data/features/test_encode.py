@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import tiny_clip_state_dict
 from PIL import Image
 from torchvision import transforms as T
 
@@ -19,6 +18,7 @@ from dassl.data.transforms.transforms import Cutout
 from dassl.errors import UserError
 from dassl.modeling.vlm.base import Backbone
 from dassl.modeling.vlm.openai import build_backbone
+from helpers import tiny_clip_state_dict
 
 
 @pytest.fixture(scope="module")

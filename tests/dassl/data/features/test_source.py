@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import tiny_clip_state_dict, write_images
 from torchvision import transforms as T
 
 from dassl.data.feature_store import FeatureStore
@@ -16,6 +15,7 @@ from dassl.data.features import source
 from dassl.data.features.encode import FrozenEncoder
 from dassl.data.features.source import FeatureSource, StoredTable, Table, clear_tables
 from dassl.modeling.vlm.openai import build_backbone
+from helpers import tiny_clip_state_dict, write_images
 
 PLAIN = T.Compose([T.Resize(32), T.CenterCrop(32), T.ToTensor()])
 CROP = T.Compose([T.RandomResizedCrop(32), T.ToTensor()])
@@ -89,7 +89,9 @@ def test_changed_weights_transform_view_or_image_hit_no_old_entry(place):
 
     assert misses(make(place)) == 0
     assert misses(make(place, model=backbone(1, "1" * 64))) == 13
-    assert misses(make(place, transform=T.Compose([*PLAIN.transforms, T.Normalize(0.5, 0.5)]))) == 13
+    assert (
+        misses(make(place, transform=T.Compose([*PLAIN.transforms, T.Normalize(0.5, 0.5)]))) == 13
+    )
     assert misses(make(place, transform=CROP, views=2)) == 26
     assert misses(make(place, kind="hidden:1")) == 13
     with open(place.paths[0], "ab") as file:
