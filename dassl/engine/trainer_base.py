@@ -275,10 +275,9 @@ class TrainerBase:
 
     def get_current_lr(self, names: str | Sequence[str] | None = None) -> float:
         """Learning rate of the first model (0 if nothing trains it)."""
-        for name in self.get_model_names(names):
-            optim = self._optims[name]
-            return 0.0 if optim is None else optim.param_groups[0]["lr"]
-        return 0.0
+        names = self._optims if names is None else self.get_model_names(names)
+        optim = self._optims[next(iter(names))] if names else None
+        return 0.0 if optim is None else optim.param_groups[0]["lr"]
 
     def detect_anomaly(self, loss: Tensor) -> None:
         """Stop at an infinite or NaN loss, after writing the last good state to disk.
