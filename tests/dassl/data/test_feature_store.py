@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -63,29 +62,27 @@ def test_another_process_sees_new_rows_without_reopening(tmp_path):
     assert reader.contains(SPACE, keys_of(5)).all()
 
 
-WRITER = """
-import sys, numpy as np
-from dassl.data.feature_store import FeatureStore, Space, make_key
-store = FeatureStore(sys.argv[1])
-space = Space("a" * 64, "ViT-Tiny", "v1 Resize(32)", "pooled")
-first, count = int(sys.argv[2]), int(sys.argv[3])
-for n in range(first, first + count):
-    store.put(space, [make_key(f"{n:064x}", 0)], np.full((1, 8), n % 1000, np.float16))
-    print(n, flush=True)
-"""
+def write_many(root: Path, first: int, count: int, told) -> None:
+    store = FeatureStore(root)
+    for n in range(first, first + count):
+        store.put(SPACE, keys_of(n), rows_of(n % 1000))
+        told.put(n)
 
 
-def start_writer(root: Path, first: int, count: int, repo: Path) -> subprocess.Popen:
-    command = [sys.executable, "-c", WRITER, str(root), str(first), str(count)]
-    return subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, text=True)
+def start_writer(root: Path, first: int, count: int):
+    context = multiprocessing.get_context("fork")  # quick: nothing is imported again
+    told = context.SimpleQueue()
+    writer = context.Process(target=write_many, args=(root, first, count, told))
+    writer.start()
+    return writer, told
 
 
-def test_several_writers_at_once_lose_nothing(tmp_path, repo_dir):
+def test_several_writers_at_once_lose_nothing(tmp_path):
     # More shards than a space keeps apart, so that merging runs among the writers too.
-    writers = [start_writer(tmp_path, n, 40, repo_dir) for n in (0, 20, 100)]
-    assert [w.wait(60) for w in writers] == [0, 0, 0]
-    for writer in writers:
-        writer.stdout.close()
+    writers = [start_writer(tmp_path, n, 40) for n in (0, 20, 100)]
+    for writer, _ in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
     store = FeatureStore(tmp_path)
     wanted = [*range(60), *range(100, 140)]
     rows, present = store.get(SPACE, keys_of(*wanted))
@@ -94,14 +91,13 @@ def test_several_writers_at_once_lose_nothing(tmp_path, repo_dir):
     assert store.verify() == []
 
 
-def test_a_writer_killed_in_the_middle_leaves_whole_shards(tmp_path, repo_dir):
-    writer = start_writer(tmp_path, 0, 10**6, repo_dir)
-    told = [int(writer.stdout.readline()) for _ in range(20)]
+def test_a_writer_killed_in_the_middle_leaves_whole_shards(tmp_path):
+    writer, told = start_writer(tmp_path, 0, 10**6)
+    stored = [told.get() for _ in range(20)]
     os.kill(writer.pid, signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
+    writer.join()
     store = FeatureStore(tmp_path)
-    assert store.contains(SPACE, keys_of(*told)).all()
+    assert store.contains(SPACE, keys_of(*stored)).all()
     assert store.verify() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from types import SimpleNamespace
 
 import pytest
@@ -31,6 +32,7 @@ def place(tmp_path):
     clear_tables()
 
 
+@lru_cache
 def backbone(seed: int = 0, sha: str = "0" * 64):
     return build_backbone(
         "CLIP", tiny_clip_state_dict(seed=seed), source="tiny", weights_sha256=sha
