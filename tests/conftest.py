@@ -29,16 +29,15 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
     before = {id(r): (r, dict(r._obj_map)) for r in Registry.instances()}
     yield
     for registry in Registry.instances():
-        saved = before.get(id(registry))
-        if saved is not None:
-            # A module of ours is imported once per process and cannot register a second time.
-            ours = {
-                name: registered
-                for name, registered in registry._obj_map.items()
-                if registered.__module__.split(".")[0] in ("dassl", "datasets", "trainers")
-            }
-            registry._obj_map.clear()
-            registry._obj_map.update({**ours, **saved[1]})
+        _, saved = before.get(id(registry), (registry, {}))  # a test may be the first to import it
+        # A module of ours is imported once per process and cannot register a second time.
+        ours = {
+            name: registered
+            for name, registered in registry._obj_map.items()
+            if registered.__module__.split(".")[0] in ("dassl", "datasets", "trainers")
+        }
+        registry._obj_map.clear()
+        registry._obj_map.update({**ours, **saved})
 
 
 @pytest.fixture(scope="session")
