@@ -80,6 +80,8 @@ def plugin_specs() -> list[str]:
 def reset_plugins() -> None:
     """Forget every plug-in given by `add_plugins` (for tests)."""
     global _entries
+    for spec in _plugin_specs:
+        sys.modules.pop(_file_module_name(spec), None)
     _plugin_specs.clear()
     _loaded_plugins.clear()
     _failed.clear()

@@ -19,7 +19,7 @@ OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
 PER_CLASS = ("precision", "recall", "f1")
 BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
 
-NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals are too narrow"
+NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
 
 

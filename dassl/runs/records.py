@@ -108,9 +108,9 @@ def backbone_fingerprint(trainer: Any) -> str:
 
 def forget_backbones() -> None:
     """Empty the pool of loaded backbones: the next run loads its weights anew."""
-    from dassl.modeling.vlm import clear_pool
+    from dassl.modeling.vlm import clear_backbones
 
-    clear_pool()
+    clear_backbones()
 
 
 def runtime(run: Any) -> dict[str, Any]:

@@ -298,9 +298,15 @@ def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str,
     dataset = trainer.dm.dataset
     positive = list(getattr(dataset, "positive_classes", []))
     return {
-        p.center: score(p.labels, p.probs, p.patient_ids, dataset.classnames, positive)
+        p.center: score(p.labels, p.probs, known_patients(p), dataset.classnames, positive)
         for p in predictions
     }
+
+
+def known_patients(predictions: Predictions) -> list[str]:
+    """Patient ids, "" for those that only repeat the file's name: such a patient is not known."""
+    pairs = zip(predictions.patient_ids, predictions.paths, strict=True)
+    return ["" if patient == Path(path).stem else patient for patient, path in pairs]
 
 
 def print_config(cfg: CfgNode) -> None:

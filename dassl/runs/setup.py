@@ -172,7 +172,8 @@ def _asked_names(
     trees = [_peek(find_config(str(path), "config file")) for path in files if path]
     names = []
     for flag, section in (("trainer", "TRAINER"), ("dataset", "DATASET")):
-        given = [opts[i + 1] for i in range(0, len(opts) - 1, 2) if opts[i] == f"{section}.NAME"]
+        key = f"{section}.NAME"
+        given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key][::-1]
         given += [get(flag) or ""]
         given += [str((tree.get(section) or {}).get("NAME") or "") for tree in trees]
         name = next((g for g in given if g), "")
@@ -229,15 +230,25 @@ def _yaml_files(
     get = vars(args).get
     if saved is not None:
         return [saved]
-    files: list[Path | None] = [
-        find_config(get("dataset_config_file"), "dataset config file")
-        if get("dataset_config_file")
-        else dataset_yaml(dataset),
-        find_config(get("config_file"), "config file")
-        if get("config_file")
-        else trainer_yaml(trainer, get("backbone") or ""),
+    of_dataset, of_trainer = get("dataset_config_file"), get("config_file")
+    files = [
+        find_config(of_dataset, "dataset config file") if of_dataset else dataset_yaml(dataset)
     ]
+    if of_trainer:
+        files.append(find_config(of_trainer, "config file"))
+    else:
+        files.append(trainer_yaml(trainer, _asked_backbone(args, files[0])))
     return [path for path in files if path is not None]
+
+
+def _asked_backbone(args: argparse.Namespace, dataset_file: Path | None) -> str:
+    """The backbone by an override, by the flag or by the dataset's yaml, in that order."""
+    opts = list(vars(args).get("opts") or ())
+    key = "MODEL.BACKBONE.NAME"
+    given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key]
+    model = _peek(dataset_file).get("MODEL", {}) if dataset_file else {}
+    in_file = (model.get("BACKBONE") or {}).get("NAME")
+    return next(filter(None, [*given[::-1], vars(args).get("backbone"), in_file]), "")
 
 
 def _touched_sections(path: Path) -> set[str]:

@@ -1,0 +1,3 @@
+from run_fixtures import zoo
+
+__all__ = ["zoo"]

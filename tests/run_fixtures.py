@@ -1,0 +1,72 @@
+"""A zoo to run: tests/plugin_zoo.py as a plug-in, in a folder of the test's own."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dassl import plugins
+from dassl.config import CfgNode
+from dassl.runs.flags import parse_args, train_parser
+from dassl.runs.setup import setup_cfg
+
+PLUGIN = Path(__file__).with_name("plugin_zoo.py")
+QUICK = {
+    "DATALOADER.NUM_WORKERS": "0",
+    "DATALOADER.TRAIN_X.BATCH_SIZE": "4",
+    "OPTIM.MAX_EPOCH": "2",
+    "OPTIM.NAME": "sgd",
+    "OPTIM.LR": "0.2",
+    "INPUT.SIZE": "(8, 8)",
+    "INPUT.TRANSFORMS": "('random_flip', 'normalize')",
+    "TEST.EXTERNAL": "['ZooFar']",
+}
+
+
+@dataclass
+class Zoo:
+    """Where a test's data and runs are, and the flags that lead there."""
+
+    root: Path
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    @property
+    def common(self) -> list[str]:
+        return ["--plugin", str(PLUGIN), "--root", str(self.root)]
+
+    def argv(self, trainer: str = "ZooLinear", shots: str = "2", *flags: str, **opts: str) -> list:
+        """Flags for train.py; ``opts`` have ``__`` for the dots of a key."""
+        pairs = QUICK | {key.replace("__", "."): value for key, value in opts.items()}
+        words = [*self.common, "--trainer", trainer, "--dataset", "ZooMain", "--shots", shots]
+        return [*words, *flags, *(word for pair in pairs.items() for word in pair)]
+
+    def args(self, trainer: str = "ZooLinear", shots: str = "2", *flags: str, **opts: str):
+        return parse_args(train_parser(), self.argv(trainer, shots, *flags, **opts))
+
+    def cfg(self, trainer: str = "ZooLinear", shots: str = "2", *flags: str, **opts) -> CfgNode:
+        folder = ["--output-dir", str(self.out / "run")]
+        return setup_cfg(self.args(trainer, shots, *folder, *flags, **opts))
+
+    def sweep(self, text: str, *flags: str) -> list[str]:
+        """Flags for run_shell.py with a sweep of this text."""
+        path = self.root / "zoo.yaml"
+        quick = "".join(f"  {key}: {value!r}\n" for key, value in QUICK.items())
+        path.write_text(f"datasets: [ZooMain]\nopts:\n{quick}{text}", encoding="utf-8")
+        return [*self.common, "--sweep", str(path), "--output-dir", str(self.out), *flags]
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    plugins.reset_plugins()
+    yield Zoo(tmp_path)
+    plugins.reset_plugins()
+
+
+def namespace(**values) -> argparse.Namespace:
+    return argparse.Namespace(**values)
