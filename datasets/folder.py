@@ -125,6 +125,7 @@ class FolderDataset(ImagingDataset):
                     stacklevel=2,
                 )
             return super().make_split(cfg, items)
+        self.check_split_by(options.SPLIT_BY)
         split: Split = {side: [] for side in SIDES}
         for item in items:
             side = self._sides.get(item.path)

@@ -211,18 +211,21 @@ class DatasetBase:
         drawn = []
         for source in data_sources:
             shots: list[Datum] = []
+            few: list[str] = []
             for items in self.split_dataset_by_label(source).values():
                 if len(items) >= num_shots:
                     shots += random.sample(items, num_shots)
                 elif repeat:
                     shots += random.choices(items, k=num_shots)
                 else:
-                    warnings.warn(
-                        f"class {items[0].label} ({items[0].classname}) has {len(items)} images, "
-                        f"{num_shots} shots asked: all of them are taken",
-                        stacklevel=2,
-                    )
+                    few.append(f"class {items[0].label} {items[0].classname}: {len(items)}")
                     shots += items
+            if few:
+                warnings.warn(
+                    f"fewer images than the {num_shots} shots asked, all of them are taken: "
+                    f"{'; '.join(few[:5])}{f' and {len(few) - 5} more' if len(few) > 5 else ''}",
+                    stacklevel=2,
+                )
             drawn.append(shots)
         return drawn[0] if len(drawn) == 1 else drawn
 

@@ -173,16 +173,9 @@ class ImagingDataset(DatasetBase):
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
         """Put every image into train, val or test."""
         options = cfg.DATASET
-        if options.SPLIT_BY not in ("patient", "image"):
-            raise UserError(f'DATASET.SPLIT_BY is "{options.SPLIT_BY}"; it takes patient or image')
         if self.test_only:
             return {"train": [], "val": [], "test": items}
-        if options.SPLIT_BY == "image":
-            warnings.warn(
-                f"{self.name} is split by image (DATASET.SPLIT_BY): images of one patient may fall "
-                "on both sides, and the results are too good",
-                stacklevel=2,
-            )
+        self.check_split_by(options.SPLIT_BY)
         if options.SPLIT_FILE:
             return self._split_from_file(cfg, items)
         return split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
@@ -203,6 +196,17 @@ class ImagingDataset(DatasetBase):
             Datum(str(self.image_dir / i.path), i.label, self.domain, i.classname, i.patient)
             for i in items
         ]
+
+    def check_split_by(self, by: str) -> None:
+        """Refuse an unknown way of splitting; warn of the one that leaks patients."""
+        if by not in ("patient", "image"):
+            raise UserError(f'DATASET.SPLIT_BY is "{by}"; it takes patient or image')
+        if by == "image":
+            warnings.warn(
+                f"{self.name} is split by image (DATASET.SPLIT_BY): images of one patient may fall "
+                "on both sides, and the results are too good",
+                stacklevel=3,
+            )
 
     def patients_of(self, paths: Sequence[str], pattern: str = "") -> list[str]:
         """The patient of each path by the config's pattern or the data set's own."""

@@ -55,8 +55,10 @@ FORMS = {
         {"path": "cancer/P0_0.png", "label": "cancer", "split": "train"},
         {"image": "cyst/P4_0.png", "class": "cyst", "split": "TEST"},
     ],
-    "table.csv": "path,label,split,patient\ncancer/P0_0.png,cancer,train,P0\ncyst/P4_0.png,cyst,test,\n",
-    "table.tsv": "path\tlabel\tsplit\ncancer\\P0_0.png\tcancer\ttrain\ncyst\\P4_0.png\tcyst\ttest\n",
+    "table.csv": "path,label,split,patient\n"
+    "cancer/P0_0.png,cancer,train,P0\ncyst/P4_0.png,cyst,test,\n",
+    "table.tsv": "path\tlabel\tsplit\n"
+    "cancer\\P0_0.png\tcancer\ttrain\ncyst\\P4_0.png\tcyst\ttest\n",
 }
 
 

@@ -1,0 +1,78 @@
+"""A small OCT data set on disk: three centres in the real layout."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from yacs.config import CfgNode
+
+from dassl import plugins
+from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+
+CLASSES = (
+    "cancer",
+    "cyst",
+    "ectropion",
+    "high-grade_squamous_intraepithelial_lesion",
+    "mild_inflammation",
+)
+
+
+def write_centre(folder: Path, patients: int, frames: int, first: int = 0, classes=CLASSES) -> None:
+    """``patients`` per class with ``frames`` each, under the real files' names."""
+    for c, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for p in range(patients):
+            number = first + 1000 * c + p
+            for f in range(frames):
+                file = f"M0008_2021_P{number:07d}_circle_2.5x3.0_C{f:02d}_S11.png"
+                (folder / name / file).write_bytes(_png(40 * c + f))
+
+
+@cache
+def _png(grey: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(stream, "png")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def oct_root(tmp_path: Path) -> Path:
+    write_centre(tmp_path / "mixed/images", patients=7, frames=3)
+    write_centre(tmp_path / "huaxi/images", patients=3, frames=2, first=100_000)
+    write_centre(tmp_path / "xiangya/images", patients=3, frames=2, first=200_000)
+    return tmp_path
+
+
+@pytest.fixture
+def make_cfg() -> Callable[..., CfgNode]:
+    """``make_cfg(root, name, SPLIT_SEED=2, ...)``: a cfg for a data set, its module loaded."""
+
+    def make(root: Path, name: str, **options) -> CfgNode:
+        plugins.ensure_loaded("dataset", name)
+        cfg = get_cfg_default()
+        cfg.VERBOSE = False
+        cfg.SEED = 1
+        cfg.DATASET.ROOT = str(root)
+        cfg.DATASET.NAME = name
+        for key, value in options.items():
+            if isinstance(value, dict):
+                for inner, text in value.items():
+                    cfg.DATASET[key][inner] = text
+            else:
+                cfg.DATASET[key] = value
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def build(make_cfg):
+    """``build(root, name, **options)``: the data set itself."""
+    return lambda root, name, **options: build_dataset(make_cfg(root, name, **options))

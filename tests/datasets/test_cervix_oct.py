@@ -1,0 +1,62 @@
+"""The three OCT centres in the real layout, and their yaml files."""
+
+from __future__ import annotations
+
+import pytest
+
+from dassl.config import merge_file
+from dassl.data.datasets import build_dataset
+from dassl.data.external import build_external_datasets
+
+
+def test_mixed_gives_three_parts_and_centres_are_test_only(build, oct_root):
+    mixed = build(oct_root, "MixedCenterOCT")
+    assert mixed.train_x and mixed.val and mixed.test
+    for name in ("HuaxiOCT", "XiangyaOCT"):
+        centre = build(oct_root, name, NUM_SHOTS=4)
+        assert centre.train_x == [] and len(centre.test) == 30
+        assert centre.lab2cname == mixed.lab2cname
+
+
+def test_positive_are_cancer_and_hsil(build, oct_root):
+    data = build(oct_root, "XiangyaOCT")
+    assert data.positive_classes == ["cancer", "high-grade_squamous_intraepithelial_lesion"]
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "there"),
+    [
+        ("MixedCenterOCT", "mixed", "mixed-center_OCT_images"),
+        ("HuaxiOCT", "huaxi", "tiff_huaxi_modified_frame"),
+        ("XiangyaOCT", "xiangya", "tiff_xiangya_frame_update"),
+    ],
+)
+def test_folder_names_of_the_original_code_are_found(build, oct_root, name, here, there):
+    before = build(oct_root, name)
+    (oct_root / here / "images").rename(oct_root / there)
+    (oct_root / here).rmdir()
+    after = build(oct_root, name)
+    assert len(after.test) == len(before.test) and after.split_hash == before.split_hash
+
+
+def test_yaml_scores_both_external_centres(make_cfg, oct_root, repo_dir):
+    cfg = make_cfg(oct_root, "MixedCenterOCT")
+    merge_file(cfg, repo_dir / "configs/datasets/mixed_center_oct.yaml")
+    data = build_dataset(cfg)
+    assert data.descriptions[cfg.DATASET.PROMPT_SET]
+    assert set(build_external_datasets(cfg, data)) == {"HuaxiOCT", "XiangyaOCT"}
+
+
+def test_phantoms_of_patients_keep_the_rule(make_cfg, shared_phantoms):
+    """The phantom classes are these classes: no patient crosses there either."""
+    data = build_dataset(make_cfg(shared_phantoms, "PhantomOCT"))
+    sides = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) > 100
+
+
+@pytest.fixture
+def shared_phantoms(repo_dir):
+    root = repo_dir / "data"
+    if not (root / "phantom/mixed/phantom.json").is_file():
+        pytest.skip("no rendered phantoms in data/; a run of the default sweep makes them")
+    return root

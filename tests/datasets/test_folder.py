@@ -1,0 +1,168 @@
+"""Own images by config alone: class folders, ready-made splits, lists."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from dassl.data import DataManager
+from dassl.errors import MissingFileError, UserError
+from helpers import write_images
+
+NAME = "FolderDataset"
+CLASSES = {"benign": 12, "malign": 12}
+PATTERN = r"(P\d{7})"
+
+
+def patients(items) -> set[str]:
+    return {item.patient_id for item in items}
+
+
+def counts(data) -> list[int]:
+    return [len(part or []) for part in (data.train_x, data.val, data.test)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path / "mine", CLASSES, patients=6, size=8)
+    return tmp_path
+
+
+def test_class_folders(build, folder, tmp_path):
+    words = tmp_path / "words.json"
+    words.write_text(json.dumps({"benign": "even nuclei", "malign": ["dark nuclei", "mitoses"]}))
+    data = build(
+        folder,
+        NAME,
+        FOLDER="mine",
+        PATIENT_PATTERN=PATTERN,
+        POSITIVE=("malign",),
+        TEMPLATES=("a slide of {} tissue.",),
+        DESCRIPTIONS=str(words),
+        NUM_SHOTS=2,
+    )
+    assert data.classnames == ["benign", "malign"] and data.positive_classes == ["malign"]
+    assert len(data.train_x) == 4 and data.templates == ["a slide of {} tissue."]
+    assert data.descriptions == {
+        "descriptions": {"benign": ["even nuclei"], "malign": ["dark nuclei", "mitoses"]}
+    }
+    assert not patients(data.train_x) & patients(data.test)
+
+
+def test_root_itself_and_classes_in_another_order(build, folder):
+    data = build(folder / "mine", NAME, PATIENT_PATTERN=PATTERN, CLASSES=("malign", "benign"))
+    assert data.lab2cname == {0: "malign", 1: "benign"} and sum(counts(data)) == 24
+
+
+def test_without_a_pattern_each_image_is_a_patient_and_it_says_so(build, folder):
+    with pytest.warns(UserWarning, match="PATIENT_PATTERN"):
+        data = build(folder, NAME, FOLDER="mine")
+    assert len(patients(data.test)) == len(data.test)
+
+
+def test_no_val_by_ratio(make_cfg, folder):
+    cfg = make_cfg(folder, NAME, FOLDER="mine", PATIENT_PATTERN=PATTERN, SPLIT_RATIO=(0.5, 0, 0.5))
+    cfg.DATALOADER.NUM_WORKERS = 0
+    dm = DataManager(cfg)
+    assert dm.val_loader is None and counts(dm.dataset) == [12, 0, 12]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", None])
+def test_ready_made_split_folders(build, tmp_path, val):
+    for side in ("train", "test", *([val] if val else [])):
+        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8)
+    data = build(tmp_path, NAME)
+    assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
+    assert all("/train/" in item.impath for item in data.train_x)
+
+
+def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
+    for side in ("train", "test"):
+        write_images(tmp_path / side, {"a": 3, "b": 3}, patients=3, size=8)
+    with pytest.raises(UserError, match="6 patients on two sides"):
+        build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
+    with pytest.warns(UserWarning, match="split by image"):
+        data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, SPLIT_BY="image")
+    assert counts(data) == [6, 0, 6]
+
+
+def rows(folder):
+    return [
+        (path.relative_to(folder / "mine").as_posix(), path.parent.name)
+        for path in sorted((folder / "mine").rglob("*.png"))
+    ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_list_with_patients(build, folder, kind):
+    table = [(path, label, f"case{i % 8}") for i, (path, label) in enumerate(rows(folder))]
+    file = folder / f"list.{kind}"
+    if kind == "csv":
+        lines = ["path,label,patient", *(",".join(row) for row in table)]
+        file.write_text("\n".join(lines))
+    else:
+        keys = ("path", "label", "patient")
+        file.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in table]))
+    data = build(folder, NAME, FOLDER="mine", FILE=str(file))
+    everybody = patients([*data.train_x, *data.val, *data.test])
+    assert everybody == {f"case{i}" for i in range(8)} and sum(counts(data)) == 24
+    assert not patients(data.train_x) & patients(data.test)
+
+
+def test_list_with_split_and_paths_relative_to_the_list(build, folder):
+    sides = ["train"] * 10 + ["test"] * 2
+    lines = ["path,label,split"]
+    for (path, label), side in zip(rows(folder), sides * 2, strict=True):
+        lines.append(f"mine/{path},{label},{side}")
+    (folder / "list.csv").write_text("\n".join(lines))
+    data = build(folder, NAME, FILE="list.csv")
+    assert counts(data) == [20, 0, 4]
+
+
+def test_labels_of_a_list_need_no_class_folders(build, tmp_path):
+    lines = ["path,label,split"]
+    for i in range(8):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,{'odd' if i % 2 else 'even'},{'train' if i < 4 else 'test'}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    data = build(tmp_path, NAME, FILE="list.csv")
+    assert data.classnames == ["even", "odd"]
+    assert [item.classname for item in data.test] == ["even", "odd", "even", "odd"]
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "word"),
+    [
+        ("gone.png,benign,train", MissingFileError, r"1 of 1 .*gone\.png"),
+        ("../outside.png,benign,train", UserError, "outside"),
+        ("benign/one.png,,train", UserError, "no label"),
+        ("benign/one.png,benign,holdout", UserError, "holdout"),
+        ("benign/one.png,benign,train\nbenign/one.png,benign,train", UserError, "twice"),
+        ("benign/one.png,benign,train\nmalign/one.png,malign,", UserError, "no split"),
+        (
+            "benign/one.png,benign,train\nmalign/one.png,malign,train",
+            UserError,
+            "no images in test",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_list(build, tmp_path, line, error, word):
+    Image.new("L", (8, 8)).save(tmp_path / "outside.png")
+    for name in ("benign", "malign"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "mine" / name / "one.png")
+    (tmp_path / "mine/list.csv").write_text(f"path,label,split\n{line}\n")
+    with pytest.raises(error, match=word) as raised:
+        build(tmp_path, NAME, FOLDER="mine", FILE="list.csv")
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_folder_and_list(build, tmp_path):
+    with pytest.raises(MissingFileError, match="no folder.*nowhere"):
+        build(tmp_path, NAME, FOLDER="nowhere")
+    with pytest.raises(MissingFileError, match="none.csv"):
+        build(tmp_path, NAME, FILE="none.csv")
+    with pytest.raises(UserError, match="no images"):
+        build(tmp_path, NAME)
