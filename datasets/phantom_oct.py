@@ -34,8 +34,8 @@ def render_centre(cfg: CfgNode, centre: str) -> Path:
     """Render a phantom centre under ``DATASET.ROOT`` unless it is there."""
     root = Path(cfg.DATASET.ROOT or ".").expanduser()
     if not (root / "phantom" / centre).exists():
-        frames = sum(CENTRES[centre].patients)
-        print(f"Rendering phantom centre {centre} ({frames} patients) under {root}", flush=True)
+        patients = sum(CENTRES[centre].patients)
+        print(f"Rendering phantom centre {centre} ({patients} patients) under {root}", flush=True)
     return ensure_centre(root, centre)
 
 

@@ -1,7 +1,7 @@
 """Goal: pre-train PhantomCLIP, the small CLIP that the embedded default uses.
 
 Usage:
-    python tools/pretrain_phantom_clip.py                      # the shipped weights, about 10 minutes
+    python tools/pretrain_phantom_clip.py     # the shipped weights, about 10 minutes
     python tools/pretrain_phantom_clip.py --output my.safetensors --steps 200
 
 Trains OpenAI's architecture on phantom patients that no data set holds, with noisy captions of what
@@ -62,27 +62,29 @@ def render_corpus(patients: int, frames: int, seed: int) -> tuple[np.ndarray, li
     return np.stack(images), records
 
 
+def short_caption(frame: Frame, rng: np.random.Generator) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Token ids (1, 77) of a caption no longer than training reads, and the facts it states."""
+    from dassl.modeling.vlm.clip_package import import_clip
+
+    while True:
+        text, facts = caption(frame, rng)
+        tokens = import_clip().tokenize(text, context_length=CONTEXT, truncate=True)
+        if int((tokens != 0).sum()) <= TRAINED_CONTEXT:
+            return tokens, facts
+
+
 class Captions:
     """Captions of a corpus, as token ids of a vocabulary that holds only the words they use."""
 
     def __init__(self, records: list[Frame], per_frame: int, rng: np.random.Generator) -> None:
-        from dassl.modeling.vlm.clip_package import import_clip
-
-        made = [[caption(frame, rng) for _ in range(per_frame)] for frame in records]
-        texts = [text for captions in made for text, _ in captions]
-        full = import_clip().tokenize(texts, context_length=CONTEXT, truncate=True)
-        if int((full != 0).sum(1).max()) > TRAINED_CONTEXT:
-            raise RuntimeError("a caption is longer than TRAINED_CONTEXT")
+        made = [[short_caption(frame, rng) for _ in range(per_frame)] for frame in records]
+        full = torch.cat([tokens for captions in made for tokens, _ in captions])
         # The compact vocabulary keeps the order of the ids, so the end token stays the largest.
         self.used, compact = torch.unique(full, return_inverse=True)
         self.tokens = compact.view(len(records), per_frame, CONTEXT)[..., :TRAINED_CONTEXT]
-        keys = [[hash_of(stated) for _, stated in captions] for captions in made]
-        self.keys = torch.tensor(keys)  # equal keys: the captions state the same signs
-
-
-def hash_of(stated: tuple[str, ...]) -> int:
-    """A small number for a set of stated signs."""
-    return sum(1 << CLASSES.index(name) for name in set(stated))
+        numbers: dict[tuple[str, ...], int] = {}
+        keys = [[numbers.setdefault(f, len(numbers)) for _, f in captions] for captions in made]
+        self.keys = torch.tensor(keys)  # equal keys: the captions state the same facts
 
 
 def build_model(vocabulary: int) -> torch.nn.Module:
@@ -126,7 +128,7 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def contrastive_loss(
     image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor:
-    """Symmetric InfoNCE in which pairs that state the same signs count as positives too.
+    """Symmetric InfoNCE in which pairs that state the same facts count as positives too.
 
     The frame's own caption carries half of the weight, the other positives share the rest.
     """

@@ -67,10 +67,46 @@ _OPENINGS = (
 )
 _CLOSINGS = ("in keeping with {}", "this is {}", "an oct image of {}")
 
-# How often a caption says less or something else than the frame shows. High on purpose: a small
-# model that reads captions without error would leave nothing for a few shots to add.
-SLIP = 0.30
-OMISSION = 0.15
+# What a careful reader adds on a sign: (parameter, threshold, words below it, words above it).
+DETAILS: dict[str, tuple[tuple[str, float, str, str], ...]] = {
+    "cancer": (
+        ("nest_size", 17, "small nests", "large nests"),
+        ("necrosis_share", 0.68, "little necrosis", "much necrosis"),
+    ),
+    "cyst": (
+        ("cyst_size", 25, "a small cavity", "a large cavity"),
+        ("cyst_depth", 45, "near the surface", "deep in the stroma"),
+        ("cyst_count", 1.5, "a single one", "several of them"),
+    ),
+    "ectropion": (
+        ("papilla_period", 25, "narrow papillae", "broad papillae"),
+        ("papilla_height", 13, "low papillae", "tall papillae"),
+    ),
+    "high-grade_squamous_intraepithelial_lesion": (
+        ("icicle_period", 7, "fine streaks", "coarse streaks"),
+        ("icicle_length", 57, "short streaks", "long streaks"),
+    ),
+    "mild_inflammation": (
+        ("band", 28, "a thin upper band", "a thick upper band"),
+        ("band_line_dark", 0.95, "a faint border", "a sharp border"),
+    ),
+}
+
+# What a hurried reader takes a sign for: shadows for icicles, necrosis for a cavity, and so on.
+MISTAKEN_FOR = {
+    "cancer": "cyst",
+    "cyst": "mild_inflammation",
+    "ectropion": "high-grade_squamous_intraepithelial_lesion",
+    "high-grade_squamous_intraepithelial_lesion": "mild_inflammation",
+    "mild_inflammation": "cancer",
+}
+
+# How often a caption says less or something else than the frame shows. High on purpose: a model
+# that reads captions without error would leave nothing for a few shots to add.
+MISTAKE = 0.33
+SLIP = 0.10
+OMISSION = 0.10
+DETAILED = 0.7
 NAMED = 0.30
 
 
@@ -86,29 +122,48 @@ def _scan_remarks(scan: dict[str, float]) -> list[str]:
     ]
 
 
+def _stated_signs(frame: Frame, rng: np.random.Generator) -> list[str]:
+    """The signs that a caption states: the frame's own, sometimes a trace, sometimes neither."""
+    stated: list[str] = []
+    for k, (name, weight) in enumerate(frame.mix.items()):
+        if k and (weight < 0.25 or rng.random() < 0.5):
+            continue
+        chance = rng.random()
+        if chance < MISTAKE:
+            name = MISTAKEN_FOR[name]
+        elif chance < MISTAKE + SLIP:
+            name = CLASSES[int(rng.integers(len(CLASSES)))]
+        elif chance < MISTAKE + SLIP + OMISSION:
+            continue
+        if name not in stated:
+            stated.append(name)
+    return stated
+
+
 def caption(frame: Frame, rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
-    """A caption and the signs it states, own sign first (empty: none stated).
+    """A caption and the facts it states (captions of equal facts describe equal frames).
 
     Args:
         frame: the frame to describe.
-        rng: decides wording, slips and omissions.
+        rng: decides wording, mistakes and omissions.
     """
-    stated: list[str] = []
-    for k, (name, weight) in enumerate(frame.mix.items()):
-        if k and (weight < 0.3 or rng.random() < 0.5):
-            continue
-        if rng.random() < SLIP:
-            name = CLASSES[int(rng.integers(len(CLASSES)))]
-        if rng.random() >= OMISSION and name not in stated:
-            stated.append(name)
+    stated = _stated_signs(frame, rng)
+    facts = list(stated)
     signs = [str(rng.choice(SIGNS[name])) for name in stated] or [str(rng.choice(PLAIN))]
     text = str(rng.choice(_OPENINGS)).format(" and ".join(signs))
+    if stated and stated[0] in frame.mix and rng.random() < DETAILED:
+        key, threshold, below, above = DETAILS[stated[0]][
+            int(rng.integers(len(DETAILS[stated[0]])))
+        ]
+        facts.append(above if frame.anatomy[key] > threshold else below)
+        text += ", " + facts[-1]
     if rng.random() < 0.5:
-        text += ", " + str(rng.choice(_scan_remarks(frame.scan)))
+        facts.append(str(rng.choice(_scan_remarks(frame.scan))))
+        text += ", " + facts[-1]
     if stated and rng.random() < NAMED:
         name = str(rng.choice(NAMES[stated[0]]))
-        if rng.random() < 0.3:
-            text = str(rng.choice(_CLOSINGS[1:])).format(name)
-        else:
-            text += ", " + str(rng.choice(_CLOSINGS)).format(name)
-    return text + ".", tuple(stated)
+        text += ", " + str(rng.choice(_CLOSINGS)).format(name)
+    elif stated and rng.random() < 0.15:
+        facts = [stated[0]]
+        text = str(rng.choice(_CLOSINGS[1:])).format(str(rng.choice(NAMES[stated[0]])))
+    return text + ".", tuple(facts)

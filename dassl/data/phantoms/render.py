@@ -26,7 +26,7 @@ class Frame:
         mask: (224, 224) uint8, 255 where tissue is.
         label: class of the frame, an index into ``CLASSES``.
         mix: weight of each structure in the frame.
-        scan: the scan parameters of its patient.
+        scan, anatomy: the parameters of its patient's scan and tissue.
         circle, slice: place in the scan, as file names give it.
     """
 
@@ -35,6 +35,7 @@ class Frame:
     label: int
     mix: dict[str, float]
     scan: dict[str, float]
+    anatomy: dict[str, float]
     circle: int
     slice: int
 
@@ -58,7 +59,7 @@ def _smooth(noise: np.ndarray, taps: np.ndarray, axis: int) -> np.ndarray:
 
 
 def speckle(rng: np.random.Generator, axial: float, lateral: float) -> np.ndarray:
-    """Fully developed speckle amplitude (Rayleigh, mean square 1), correlated by the PSF: (H, W)."""
+    """Fully developed speckle amplitude (Rayleigh, mean square 1), blurred by the PSF: (H, W)."""
     down, across = _gaussian_taps(axial), _gaussian_taps(lateral)
     shape = (SIZE + len(down) - 1, SIZE + len(across) - 1)
     power = np.zeros((SIZE, SIZE), np.float32)
@@ -72,10 +73,10 @@ def speckle(rng: np.random.Generator, axial: float, lateral: float) -> np.ndarra
 def draw_mix(label: int, rng: np.random.Generator) -> tuple[dict[str, float], float]:
     """A patient's structures: the own one, perhaps a trace of another; and how clear they are."""
     own = CLASSES[label]
-    mix = {own: float(np.clip(rng.normal(0.80, 0.20), 0.30, 1.2))}
-    if rng.random() < 0.55:
+    mix = {own: float(np.clip(rng.normal(0.95, 0.20), 0.45, 1.4))}
+    if rng.random() < 0.45:
         other = CLASSES[int((label + rng.integers(1, len(CLASSES))) % len(CLASSES))]
-        mix[other] = float(rng.uniform(0.15, 0.60))
+        mix[other] = float(rng.uniform(0.12, 0.50))
     return mix, float(rng.uniform(0.08, 0.2))
 
 
@@ -108,14 +109,14 @@ def render_patient(
         fields = VolumeFields(seed, start + FRAME_STEP * k)
         mix = _frame_mix(mix, frame_rng)
         image, mask = _render(scan, anatomy, mix, heterogeneity, fields, start, k, frame_rng)
-        result.append(Frame(image, mask, frame_label, mix, scan, circle, first + k))
+        result.append(Frame(image, mask, frame_label, mix, scan, anatomy, circle, first + k))
     return result
 
 
 def _frame_mix(mix: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
     """Structures of one frame: all vary a little, and now and then the plane misses the lesion."""
     clarity = float(np.clip(rng.normal(1.0, 0.15), 0.6, 1.4))
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         clarity *= 0.45
     own = next(iter(mix))
     return {k: v * (clarity if k == own else float(rng.uniform(0.5, 1.3))) for k, v in mix.items()}
@@ -173,7 +174,7 @@ def _shadows(scan: dict[str, float], fields: VolumeFields, rng: np.random.Genera
 def _artefacts(
     echo: np.ndarray, upper: np.ndarray, scan: dict[str, float], rng: np.random.Generator
 ) -> None:
-    """Specular dash on the sheath, thin vertical streaks through it, flare at the edge; in place."""
+    """Specular dash on the sheath, thin streaks through it, flare at the edge; in place."""
     if rng.random() < scan["dash_echo"]:
         left, length = int(rng.uniform(60, 170)), int(rng.uniform(14, 34))
         row = int(np.clip(upper[left], 6, SIZE - 4))

@@ -135,7 +135,7 @@ def ensure_centre(
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(
-            f"cannot write phantoms to {folder}: {error.strerror}; choose another --root"
+            f"cannot write phantoms to {folder} ({error.strerror}); choose another --root"
         ) from error
     try:
         write_centre(temporary, CENTRES[name], progress)
@@ -162,7 +162,7 @@ def _is_current(folder: Path) -> bool:
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         found = str(marker["version"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(f"{folder} holds files but no {MARKER}; {remedy}") from None
         return False

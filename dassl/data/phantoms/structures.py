@@ -55,14 +55,14 @@ def draw_anatomy(rng: np.random.Generator) -> dict[str, float]:
         # mild inflammation: two bands and the line between them
         "band": u(17, 40),
         "band_line": u(2.0, 4.5),
-        "band_line_dark": u(0.5, 1.1),
-        "band_lower": u(0.1, 0.5),
+        "band_line_dark": u(0.6, 1.3),
+        "band_lower": u(0.15, 0.6),
         "band_end": u(70, 120),
         # cyst
         "cyst_count": float(rng.integers(1, 4)),
         "cyst_size": u(13, 38),
         "cyst_flat": u(0.5, 0.9),
-        "cyst_dark": u(0.9, 2.2),
+        "cyst_dark": u(1.1, 2.3),
         "cyst_depth": u(24, 66),
         # ectropion: papillae
         "papilla_period": u(15, 36),
@@ -107,9 +107,9 @@ def cysts(view: View, p: dict[str, float]) -> np.ndarray:
         a, b, c, d = (float(v) for v in spots[k])
         # A cavity is a ball: it grows and shrinks as the scan passes through it.
         size = p["cyst_size"] * (1.0 + 0.25 * c) / (1 + 0.35 * k)
-        size *= 0.65 + 0.35 * float(np.cos(0.6 * (view.position - 1.4) + k))
+        size *= 0.75 + 0.25 * float(np.cos(0.6 * (view.position - 1.4) + k))
         rx, ry = max(size * view.lateral, 4.0), max(size * p["cyst_flat"], 3.5)
-        cx = width * (0.5 + 0.24 * a) if k == 0 else width * (0.5 + 0.45 * float(np.tanh(a)))
+        cx = width * (0.5 + (0.32 if k == 0 else 0.45) * float(np.tanh(a)))
         cy = max(p["cyst_depth"] * (1 + 0.25 * b) + 8 * k, ry * 0.75 + 3)
         dx = (columns - cx)[None, :]
         dy = view.depth - cy - 0.12 * d * dx
