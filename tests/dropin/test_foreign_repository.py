@@ -1,7 +1,7 @@
 """A repository written for Dassl 0.6.3 runs as it is: train, resume, evaluate, its log lines.
 
-``repo/`` beside this file is copied to a temporary folder and run from there by its own ``train.py``
-in processes of their own, with this project's root on ``PYTHONPATH``.
+``repo/`` beside this file is copied to a temporary folder and run from there by its own
+``train.py`` in processes of their own, with this project's root on ``PYTHONPATH``.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def test_prograd_prints_both_losses_and_own_loops_their_lines(outputs):
     assert "Using GPA model" in outputs["PromptSRCToy-train"]
 
 
-# CoOp, each step in a process of its own -----------------------------------------------------------
+# CoOp, each step in a process of its own ---------------------------------------------------------
 
 COOP = ["--trainer", "CoOp"]
 SHOTS = ["DATASET.NUM_SHOTS", "4"]

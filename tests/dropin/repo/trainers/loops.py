@@ -30,7 +30,7 @@ class OwnEpoch(CLIP_Adapter):
         self.num_batches = len(self.train_loader_x)
         end = time.time()
         train_iter = iter(self.train_loader_x)
-        for self.batch_idx in range(self.num_batches):
+        for self.batch_idx in range(self.num_batches):  # noqa: B020
             batch = next(train_iter)
             losses.update(self.forward_backward(batch))
             batch_time.update(time.time() - end)
@@ -71,7 +71,7 @@ class OwnTrain(CLIP_Adapter):
             features = torch.cat([self.model.image_encoder(image) for image, _ in pairs])
             self.labels = torch.cat([label for _, label in pairs])
         self.features = features
-        for self.epoch in range(self.start_epoch, self.max_epoch):
+        for self.epoch in range(self.start_epoch, self.max_epoch):  # noqa: B020
             self.before_epoch()
             self.run_epoch()
             self.after_epoch()
