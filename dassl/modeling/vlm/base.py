@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,13 +58,10 @@ class Tower(nn.Module):
         half_dtype: float16 or bfloat16 where the matrices are kept in it, else None.
     """
 
-    lora_names: ClassVar[dict[str, tuple[str, ...]]] = {}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.blocks: nn.ModuleList = nn.ModuleList()
-        self.width: int = 0
-        self.half_dtype: torch.dtype | None = None
+    lora_names: dict[str, tuple[str, ...]] = {}
+    blocks: nn.ModuleList
+    width: int = 0
+    half_dtype: torch.dtype | None = None
 
     @property
     def num_blocks(self) -> int:

@@ -70,9 +70,9 @@ class Block(nn.Module):
         self.ls_2 = ls_2 or nn.Identity()
         self.causal = causal
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.ls_1(self.attn(self.ln_1(x), causal=self.causal))
-        return self.feed(x)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        mixed = self.attn(self.ln_1(x), mask=mask, causal=self.causal and mask is None)
+        return self.feed(x + self.ls_1(mixed))
 
     def feed(self, x: Tensor) -> Tensor:
         """The second half: x + MLP(LN(x))."""

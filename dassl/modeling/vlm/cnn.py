@@ -27,6 +27,7 @@ class CNNTower(VisionTower):
 
     def __init__(self, features: nn.Module, size: int = SIZE) -> None:
         super().__init__()
+        self.blocks = nn.ModuleList()
         self.features = features
         shape = _map_shape(features.eval(), size)
         if len(shape) != 4:

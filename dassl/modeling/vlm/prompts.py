@@ -129,12 +129,14 @@ class PromptLearner(nn.Module):
         self.ctx = nn.Parameter(ctx.expand(len(names), -1, -1).clone() if csc else ctx)
         if csc and not ctx_init:
             nn.init.normal_(self.ctx, std=0.02)
+        self._check_ends(backbone)
+        name_lengths = backbone.text.lengths(backbone.tokenize(names)) - 2
+        self._check_room(backbone, classnames, name_lengths)
         tokens = backbone.tokenize([f"{words} {name}." for name in names])
         length = backbone.text.longest(tokens)
         tokens = tokens[:, :length].contiguous()
         with torch.no_grad():
             fixed = backbone.text.embed(tokens.to(backbone.device)).float()
-        name_lengths = backbone.text.lengths(backbone.tokenize(names)) - 2
         order, slots = _layout(length, self.n_ctx, name_lengths.tolist(), position)
         fixed = fixed.gather(1, order.to(fixed.device).unsqueeze(-1).expand_as(fixed))
         # Rebuilt from the names, so not saved: a checkpoint is the context alone.
@@ -158,6 +160,28 @@ class PromptLearner(nn.Module):
         with torch.no_grad():
             embedded = backbone.text.embed(tokens.to(backbone.device)).float()
         return ctx_init, embedded[0, 1 : 1 + count].clone()
+
+    @staticmethod
+    def _check_ends(backbone: Backbone) -> None:
+        """The layout below counts on one start and one end token, as CLIP and BERT have them."""
+        tokens = backbone.tokenize(["X", "X X"])
+        lengths = backbone.text.lengths(tokens).tolist()
+        if lengths != [3, 4] or tokens[0, 0] != tokens[1, 0]:
+            raise UserError(
+                f"contexts cannot be learned for {backbone.name}: its tokenizer does not put each "
+                "text between a start and an end token; choose another backbone for this trainer"
+            )
+
+    def _check_room(self, backbone: Backbone, classnames: Sequence[str], lengths: Tensor) -> None:
+        """Start and end token, context, name and full stop must fit, or the name would be cut."""
+        longest, room = int(lengths.max()), backbone.text.context_length
+        needed = self.n_ctx + longest + 3
+        if needed > room:
+            raise UserError(
+                f"a context of {self.n_ctx} tokens and the class name "
+                f"{classnames[int(lengths.argmax())]!r} need {needed} columns, {backbone.name} has "
+                f"{room}; lower N_CTX or shorten CTX_INIT"
+            )
 
     def forward(self, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Prompt embeddings (C, L, W), cut to the longest prompt, and the token ids (C, L).

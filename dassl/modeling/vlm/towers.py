@@ -5,8 +5,6 @@ They take over the modules of the ``clip`` package (or of open_clip, whose layou
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +23,7 @@ CLIP_LORA_NAMES = {
 class ViTTower(VisionTower):
     """CLIP's vision transformer; the class token is token 0."""
 
-    lora_names: ClassVar[dict[str, tuple[str, ...]]] = CLIP_LORA_NAMES
+    lora_names = CLIP_LORA_NAMES
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -37,8 +35,9 @@ class ViTTower(VisionTower):
         self.ln_post = visual.ln_post
         self.proj = visual.proj
         self.width = self.conv1.out_channels
-        side = visual.input_resolution // self.conv1.kernel_size[0]
-        self.grid = (side, side)
+        size = image_size(visual)
+        patch = self.conv1.kernel_size
+        self.grid = (size[0] // patch[0], size[1] // patch[1])
 
     def stem(self, x: Tensor) -> Tensor:
         with self.autocast():
@@ -77,9 +76,7 @@ class AttentionPool(nn.Module):
 class ResNetTower(VisionTower):
     """CLIP's modified ResNet: the attention pool is the one block, all below it the stem."""
 
-    lora_names: ClassVar[dict[str, tuple[str, ...]]] = {
-        key: CLIP_LORA_NAMES[key] for key in ("q", "k", "v", "o")
-    }
+    lora_names = {key: CLIP_LORA_NAMES[key] for key in ("q", "k", "v", "o")}
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -89,16 +86,12 @@ class ResNetTower(VisionTower):
         visual.attnpool = nn.Identity()
         self.trunk = visual
         self.width = pool.q_proj.in_features
-        side = visual.input_resolution // 32
-        self.grid = (side, side)
+        size = image_size(visual)
+        self.grid = (size[0] // 32, size[1] // 32)
 
     def stem(self, x: Tensor) -> Tensor:
         with self.autocast():
-            net = self.trunk
-            x = net.relu1(net.bn1(net.conv1(x)))
-            x = net.relu2(net.bn2(net.conv2(x)))
-            x = net.avgpool(net.relu3(net.bn3(net.conv3(x))))
-            x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+            x = self.trunk(x)  # (B, W, height, width): its pool is a block here
             tokens = x.flatten(2).transpose(1, 2)  # (B, N, W)
             tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
             return tokens + self.positional_embedding
@@ -116,7 +109,7 @@ class ResNetTower(VisionTower):
 class CLIPTextTower(TextTower):
     """CLIP's causal text transformer; a prompt's feature is read at its end token."""
 
-    lora_names: ClassVar[dict[str, tuple[str, ...]]] = CLIP_LORA_NAMES
+    lora_names = CLIP_LORA_NAMES
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -142,8 +135,15 @@ class CLIPTextTower(TextTower):
         """Tokens behind the last block (C, L, W) to features (C, D)."""
         ends = self.lengths(tokens) - 1
         with self.autocast():
-            rows = self.ln_final(h[torch.arange(len(h), device=h.device), ends])
-            return rows @ self.text_projection
+            return self._project(h[torch.arange(len(h), device=h.device), ends])
+
+    def _project(self, rows: Tensor) -> Tensor:
+        rows = self.ln_final(rows)
+        if self.text_projection is None:
+            return rows
+        if isinstance(self.text_projection, nn.Module):
+            return self.text_projection(rows)
+        return rows @ self.text_projection
 
     def encode(self, embeddings: Tensor, tokens: Tensor, shared: int = 0) -> Tensor:
         length = self.longest(tokens)
@@ -157,7 +157,7 @@ class CLIPTextTower(TextTower):
                 for block in self.blocks[:-1]:
                     h = block(h)
                 row = self.blocks[-1].rows(h, ends)
-            return self.ln_final(row) @ self.text_projection
+            return self._project(row)
 
     def _last_rows_shared(self, h: Tensor, ends: Tensor, shared: int) -> Tensor:
         """As running all rows, with the first ``shared`` columns, equal in all of them, run once.
@@ -172,4 +172,19 @@ class CLIPTextTower(TextTower):
 
 
 def open_block(block: nn.Module, causal: bool = False) -> Block:
-    return Block(block.ln_1, Attention.from_torch(block.attn), block.ln_2, block.mlp, causal)
+    """A block of the clip package or open_clip with its fused attention taken apart."""
+    return Block(
+        block.ln_1,
+        Attention.from_torch(block.attn),
+        block.ln_2,
+        block.mlp,
+        causal,
+        getattr(block, "ls_1", None),
+        getattr(block, "ls_2", None),
+    )
+
+
+def image_size(visual: nn.Module) -> tuple[int, int]:
+    """(height, width) of a vision tower's input; the two packages name it differently."""
+    size = getattr(visual, "image_size", None) or visual.input_resolution
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -100,7 +100,7 @@ def test_wrong_settings_are_named(vit):
         PromptLearner(vit, NAMES, position="left")
     with pytest.raises(UserError, match="N_CTX is 0"):
         PromptLearner(vit, NAMES, n_ctx=0)
-    with pytest.raises(UserError, match="high-grade_squamous_lesion.*need 78 columns.*has 77"):
+    with pytest.raises(UserError, match="high-grade_squamous_lesion.*need 81 columns.*has 77"):
         PromptLearner(vit, NAMES, n_ctx=70)
 
 
