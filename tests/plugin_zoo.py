@@ -129,3 +129,15 @@ class ZooPeeker(ZooLinear):
 def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAINER.ZOOLINEAR = CfgNode()
     cfg.TRAINER.ZOOLINEAR.DEPTH = 1  # layers
+
+
+@TRAINER_REGISTRY.register()
+class ZooSuicidal(ZooLinear):
+    """Kills its process, as the kernel does when memory runs out."""
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
