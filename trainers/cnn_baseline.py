@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.engine.final_model import FinalModel
 from dassl.engine.supervised import SupervisedStep
 from dassl.errors import UserError
 from dassl.modeling.vlm.cnn import timm_model, torchvision_model
@@ -43,7 +44,7 @@ def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool
 
 
 @TRAINER_REGISTRY.register()
-class CNNBaseline(SupervisedStep, TrainerX):
+class CNNBaseline(SupervisedStep, FinalModel, TrainerX):
     """CNN baseline: a torchvision or timm network fine-tuned as a whole, no text."""
 
     def check_cfg(self, cfg: CN) -> None:

@@ -221,6 +221,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             return None
         roi = self.cfg.TRAINER.SAVLT.ROI
         self.finder = RoiFinder(roi.SOURCE, roi.KIND, roi.CHECKPOINT, roi.MASKS)
+        self.extra_results["roi"] = self.finder.record
         self.patch_rois = PatchRois(self.finder, self.tfm_test, self.backbone.visual.grid)
         return roi_dataset(self.finder, self.backbone.visual.grid)
 
@@ -345,8 +346,3 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
 
     def model_inference(self, input: Any) -> Tensor:
         return self.head.mix(*self.both_logits(*input))
-
-    def after_train(self) -> None:
-        super().after_train()
-        if self.has_roi:
-            self.extra_results["roi"] = self.finder.report()

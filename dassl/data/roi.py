@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ class SegmenterMasks:
 class RoiFinder:
     """ROI of an image by its path, found once per image and process.
 
-    Where no tissue is found the whole image is the ROI, and the path is kept in ``not_found``.
+    Where no tissue is found the whole image is the ROI, and ``record`` counts and lists it.
 
     Args:
         source: ``surface``, ``masks``, ``segmenter`` or ``full``.
@@ -136,8 +137,15 @@ class RoiFinder:
         self.kind = kind
         self.source = sources[source]()
         self.identity = (source, kind, checkpoint, folder)
-        self.not_found: set[str] = set()
-        self.asked: set[str] = set()
+        self._asked: set[str] = set()
+        #: What results.json says about a run's ROIs; grows as images are asked for.
+        self.record: dict = {
+            "source": source,
+            "kind": kind,
+            "images": 0,
+            "not_found": 0,
+            "not_found_images": [],
+        }
 
     def mask(self, impath: str, image: Image.Image | None = None) -> Image.Image:
         """The ROI as an image of mode L, 255 inside, of the size of the image at ``impath``.
@@ -151,9 +159,8 @@ class RoiFinder:
         if key not in self._known:
             self._known[key] = self._find(impath, image)
         (height, width), found = self._known[key]
-        self.asked.add(impath)
+        self._count(impath, found is not None)
         if found is None:
-            self.not_found.add(impath)
             return Image.new("L", (width, height), 255)
         if isinstance(found, bytes):
             bits = np.unpackbits(np.frombuffer(found, np.uint8), count=height * width)
@@ -173,15 +180,14 @@ class RoiFinder:
             return grey.shape, box_top(mask)
         return grey.shape, np.packbits(mask).tobytes()
 
-    def report(self) -> dict:
-        """What results.json says about the ROIs of a run."""
-        return {
-            "source": self.identity[0],
-            "kind": self.kind,
-            "images": len(self.asked),
-            "not_found": len(self.not_found),
-            "not_found_images": sorted(os.path.basename(path) for path in self.not_found),
-        }
+    def _count(self, impath: str, found: bool) -> None:
+        if impath in self._asked:
+            return
+        self._asked.add(impath)
+        self.record["images"] += 1
+        if not found:
+            self.record["not_found"] += 1
+            bisect.insort(self.record["not_found_images"], os.path.basename(impath))
 
 
 # Transforms that move pixels; all others (colour, noise, normalisation) leave an ROI where it is.

@@ -10,7 +10,6 @@ import os
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,11 +23,11 @@ from dassl.data.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
 from dassl.data.features.source import FeatureSource
 from dassl.data.image_cache import build_image_loader
 from dassl.data.transforms import build_transform
+from dassl.engine.final_model import FinalModel
 from dassl.engine.trainer import TrainerX
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import UserError
 from dassl.modeling.vlm.loading import get_backbone
 from dassl.modeling.vlm.prompts import class_texts, encode_class_texts
-from dassl.utils import load_checkpoint
 from dassl.utils.precision import CHOICES, Precision
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _TEXT_MEMO: OrderedDict[tuple, Tensor] = OrderedDict()
 _TEXT_MEMO_SIZE = 64
 
 
-class VLMTrainer(TrainerX):
+class VLMTrainer(FinalModel, TrainerX):
     """Base of trainers on a frozen vision-language backbone.
 
     Class attributes:
@@ -262,63 +261,3 @@ class VLMTrainer(TrainerX):
                 _TEXT_MEMO.popitem(last=False)
         _TEXT_MEMO.move_to_end(key)
         return _TEXT_MEMO[key].clone()
-
-    # -- saved models --------------------------------------------------------------------------
-
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load every registered model.
-
-        Args:
-            directory: a run's folder.
-            epoch: a saved epoch; None takes the run's final model, the one that was tested.
-
-        Raises:
-            UserError: no such checkpoint, or one of another shape.
-        """
-        if not directory:
-            print("Note that load_model() is skipped as no pretrained model is given")
-            return
-        for name in self.get_model_names():
-            path = self._checkpoint_path(Path(directory) / name, epoch)
-            checkpoint = load_checkpoint(str(path))
-            print(f'Loading weights to {name} from "{path}" (epoch = {checkpoint["epoch"]})')
-            load_strictly(self._models[name], checkpoint["state_dict"], path)
-
-    def _checkpoint_path(self, folder: Path, epoch: int | None) -> Path:
-        if epoch is not None:
-            path = folder / f"model.pth.tar-{epoch}"
-        else:
-            path = folder / "model-best.pth.tar"
-            last = folder / "checkpoint"
-            if self.cfg.TEST.FINAL_MODEL != "best_val" or not path.exists():
-                if last.exists():
-                    path = folder / last.read_text().strip()
-        if not path.exists():
-            raise MissingFileError(f"no checkpoint {path}; give a run's folder by --model-dir")
-        return path
-
-
-def load_strictly(model: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """``load_state_dict`` whose refusal is one line that names the file and the first tensor at
-    fault.
-
-    Raises:
-        UserError: a tensor is missing, unknown or of another shape.
-    """
-    if type(model).load_state_dict is not torch.nn.Module.load_state_dict:
-        model.load_state_dict(state)  # it makes checks of its own, such as the base weights' hash
-        return
-    own = model.state_dict()
-    wrong = [
-        f"{key} has shape {tuple(state[key].shape)}, {tuple(own[key].shape)} expected"
-        for key in own.keys() & state.keys()
-        if state[key].shape != own[key].shape
-    ]
-    wrong += [f"{key} is missing" for key in own.keys() - state.keys()]
-    wrong += [f"{key} is unknown" for key in state.keys() - own.keys()]
-    if wrong:
-        raise UserError(
-            f"{path} does not fit this configuration: {sorted(wrong)[0]}; use the backbone, "
-            "classes and settings it was trained with"
-        )
-    model.load_state_dict(state)

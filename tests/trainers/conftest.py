@@ -1,0 +1,100 @@
+"""A tiny CLIP, a folder of three colours, and a trainer built as train.py builds it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import tiny_clip_state_dict, write_images
+
+CLASSES = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="session")
+def clip_file(tmp_path_factory) -> Path:
+    from safetensors.torch import save_file
+
+    path = tmp_path_factory.mktemp("clip") / "tiny_clip.safetensors"
+    save_file(tiny_clip_state_dict(vocab_size=49408), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_images(root / "cells", {name: 20 for name in CLASSES}, patients=10)
+    return root
+
+
+@pytest.fixture
+def flags(clip_file, image_root):
+    """``flags(trainer, KEY, VALUE, ...)``: the arguments of train.py for a run of seconds."""
+
+    def make(trainer: str, *opts: object, shots: object = 4, backbone: str = "CLIP") -> list[str]:
+        weights = ["--weights", str(clip_file)] if backbone == "CLIP" else []
+        return [
+            *("--trainer", trainer, "--dataset", "FolderDataset", "--root", str(image_root)),
+            *("--backbone", backbone, *weights, "--shots", str(shots), "--seed", "1"),
+            *("DATASET.FOLDER", "cells", "DATASET.PATIENT_PATTERN", r"(P\d{7})"),
+            *("DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"),
+            *("DATALOADER.TEST.BATCH_SIZE", "16", "OPTIM.MAX_EPOCH", "1", "TRAIN.PRINT_FREQ", "1"),
+            *("INPUT.TRANSFORMS", "('random_resized_crop','random_flip','normalize')"),
+            *map(str, opts),
+        ]
+
+    return make
+
+
+@pytest.fixture
+def build(flags, tmp_path):
+    """``build(trainer, KEY, VALUE, ...)``: the trainer object, untrained."""
+    from dassl.engine import build_trainer
+    from dassl.runs.flags import parse_args, train_parser
+    from dassl.runs.setup import setup_cfg
+
+    def make(trainer: str, *opts: object, **kwargs: object):
+        arguments = ["--output-dir", str(tmp_path / "built"), *flags(trainer, *opts, **kwargs)]
+        return build_trainer(setup_cfg(parse_args(train_parser(), arguments)))
+
+    return make
+
+
+@pytest.fixture
+def run(flags, tmp_path):
+    """``run(trainer, KEY, VALUE, ...)``: train.main to the end; its folder and results.json."""
+    import train
+
+    def make(trainer: str, *opts: object, **kwargs: object) -> tuple[Path, dict]:
+        folder = tmp_path / f"run_{trainer}"
+        code = train.main(["--output-dir", str(folder), *flags(trainer, *opts, **kwargs)])
+        assert code == 0
+        return folder, json.loads((folder / "results.json").read_text())
+
+    return make
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """``evaluate(run_folder)``: ``--eval-only`` into a folder of its own; its predictions' text."""
+    import train
+
+    def make(folder: Path) -> str:
+        out = tmp_path / "evaluated"
+        code = train.main(
+            ["--eval-only", "--model-dir", str(folder), "--output-dir", str(out)]
+        )
+        assert code == 0
+        return (out / "predictions.csv").read_text()
+
+    return make
+
+
+@pytest.fixture
+def module_of():
+    """``module_of(trainer)``: the file that registers it, as a module."""
+    import sys
+
+    from dassl.plugins import ensure_loaded
+
+    return lambda trainer: sys.modules[ensure_loaded("trainer", trainer).__module__]

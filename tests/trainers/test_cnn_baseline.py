@@ -1,0 +1,71 @@
+"""CNN baseline: the right network, head, weights and schedule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dassl.errors import UserError
+
+SMALL = ("INPUT.SIZE", "(64,64)", "MODEL.BACKBONE.PRETRAINED", "False")
+
+
+@pytest.mark.parametrize(
+    "arch", ["squeezenet1_0", "resnet18", "efficientnet_b0", "shufflenet_v2_x0_5", "densenet121"]
+)
+def test_every_kind_of_head_is_replaced(module_of, arch):
+    model = module_of("CNNBaseline").build_classifier(arch, 3, "", pretrained=False).eval()
+    assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
+
+
+def test_weights_from_nothing_follow_the_seed(module_of):
+    make = module_of("CNNBaseline").build_classifier
+    first = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        first.append(next(make("torchvision:squeezenet1_0", 3, "", False).parameters()).detach())
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
+
+
+def test_a_file_in_half_precision_fills_all_but_the_head(module_of, tmp_path):
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_0
+
+    source = squeezenet1_0()
+    file = tmp_path / "squeezenet.safetensors"
+    save_file({k: v.half() for k, v in source.state_dict().items()}, file)
+    model = module_of("CNNBaseline").build_classifier("squeezenet1_0", 3, str(file), True)
+    filled = model.features[0].weight
+    torch.testing.assert_close(filled, source.features[0].weight.half().float())
+    assert model.classifier[1].weight.shape[0] == 3
+
+
+def test_label_smoothing_is_in_the_loss(build):
+    trainer = build(
+        *("CNNBaseline", *SMALL, "TRAINER.CNNBASELINE.LABEL_SMOOTHING", 0.3),
+        backbone="torchvision:squeezenet1_0",
+    )
+    trainer.set_model_mode("eval")
+    x, label = torch.randn(4, 3, 64, 64), torch.tensor([0, 1, 2, 0])
+    loss, logits = trainer.loss_and_logits(x, label)
+    assert loss.item() == pytest.approx(
+        nn.CrossEntropyLoss(label_smoothing=0.3)(logits, label).item()
+    )
+
+
+@pytest.mark.parametrize(
+    "optim, sched", [("adam", "single_step"), ("sgd", "cosine"), ("adamw", "cosine")]
+)
+def test_trains_with_any_optimiser_and_schedule(build, optim, sched):
+    trainer = build(
+        *("CNNBaseline", *SMALL, "OPTIM.NAME", optim, "OPTIM.LR_SCHEDULER", sched),
+        backbone="torchvision:squeezenet1_0",
+    )
+    trainer.train()
+    assert trainer.history[0]["loss"] > 0
+
+
+def test_a_clip_backbone_is_refused(build):
+    with pytest.raises(UserError, match="torchvision:<arch>.*open_clip:ViT-B-32"):
+        build("CNNBaseline", backbone="open_clip:ViT-B-32")

@@ -1,0 +1,233 @@
+"""SAVLT piece by piece: pool, alignment, consistency, ROI, and each part switched off."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dassl.errors import UserError
+
+S = "TRAINER.SAVLT"
+SHORT = ("TRAIN.MAX_ITERS", 3)
+PLAIN = (f"{S}.ALPHA", 0.0, f"{S}.LORA.BLOCKS", 0, f"{S}.ROI.SOURCE", "none")
+
+
+@pytest.fixture
+def savlt(module_of):
+    return module_of("SAVLT")
+
+
+def train_batch(trainer):
+    return trainer.parse_batch_train(next(iter(trainer.train_loader_x)))
+
+
+# -- the maths -----------------------------------------------------------------------------------
+
+
+def pool_by_loops(pool, patches, inside):
+    """The pool with one softmax for each image, head and query, patches gathered one by one."""
+    heads, dim = pool.heads, patches.shape[-1] // pool.heads
+    out = []
+    for image, mask in zip(patches, inside, strict=True):
+        kept = torch.stack([patch for patch, is_in in zip(image, mask, strict=True) if is_in])
+        key, value = pool.k(kept), pool.v(kept)
+        results = []
+        for query in pool.q(pool.queries):
+            parts = []
+            for h in range(heads):
+                part = slice(h * dim, (h + 1) * dim)
+                scores = torch.stack([query[part] @ k[part] for k in key]) / dim**0.5
+                parts.append(scores.softmax(0) @ value[:, part])
+            results.append(torch.cat(parts))
+        out.append(pool.out(torch.stack(results).mean(0)))
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("grid, queries", [(1, 1), (9, 1), (35, 3)])
+def test_pool_equals_loops_over_images_heads_and_patches(savlt, grid, queries):
+    pool = savlt.RoiAttentionPool(16, heads=4, queries=queries)
+    for parameter in pool.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    patches = torch.randn(5, grid, 16)
+    inside = torch.rand(5, grid) < 0.5
+    inside[:, 0] = True
+    torch.testing.assert_close(
+        pool(patches, inside), pool_by_loops(pool, patches, inside), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_pool_starts_near_the_mean_over_the_roi(savlt):
+    pool = savlt.RoiAttentionPool(32)
+    patches, inside = torch.randn(2, 9, 32), torch.tensor([[True] * 4 + [False] * 5, [True] * 9])
+    means = torch.stack([patches[0, :4].mean(0), patches[1].mean(0)])
+    assert F.cosine_similarity(pool(patches, inside), means).min() > 0.98
+
+
+def test_patches_outside_the_roi_have_no_say(savlt):
+    pool = savlt.RoiAttentionPool(16)
+    patches, inside = torch.randn(1, 6, 16), torch.tensor([[True, True, False, True, False, False]])
+    other = torch.where(inside[..., None], patches, torch.randn(1, 6, 16) * 100)
+    assert torch.equal(pool(patches, inside), pool(other, inside))
+    weights = pool.attention(patches, inside)
+    assert weights[:, :, ~inside[0]].abs().max() == 0
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4))
+
+
+def test_heads_must_divide_the_features(savlt):
+    with pytest.raises(UserError, match="HEADS 3 does not divide 16"):
+        savlt.RoiAttentionPool(16, heads=3)
+
+
+def test_alignment_mixes_texts_and_prototypes(savlt):
+    head = savlt.SAVLTHead(8, 3, alpha=0.25, share=1.0, heads=4, queries=1)
+    features, texts = F.normalize(torch.randn(5, 8), dim=-1), F.normalize(torch.randn(3, 8), dim=-1)
+    text, prototype = head.logits(features, texts, torch.tensor(100.0))
+    unit = F.normalize(head.prototypes, dim=-1)
+    torch.testing.assert_close(prototype, 100 * features @ unit.t())
+    torch.testing.assert_close(head.mix(text, prototype), 0.75 * text + 0.25 * prototype)
+    gram = unit @ unit.t()
+    torch.testing.assert_close(gram, torch.eye(3), atol=1e-5, rtol=0)  # orthogonal start
+
+
+def test_consistency_is_the_jensen_shannon_divergence(savlt):
+    a, b = torch.randn(4, 3), torch.randn(4, 3)
+    p, q = a.softmax(-1), b.softmax(-1)
+    m = (p + q) / 2
+    expected = ((p * (p / m).log()).sum(-1) + (q * (q / m).log()).sum(-1)).mean() / 2
+    torch.testing.assert_close(savlt.consistency_loss(a, b), expected)
+    assert savlt.consistency_loss(a, a).item() == pytest.approx(0, abs=1e-6)
+
+
+# -- the trainer ---------------------------------------------------------------------------------
+
+
+def test_without_its_parts_the_logits_are_those_of_the_texts(build):
+    trainer = build("SAVLT", *PLAIN, f"{S}.CONTEXT.N_CTX", 4, f"{S}.CONTEXT.CTX_INIT", "a photo of")
+    zero_shot = build("ZeroShotCLIP", shots=0)
+    assert trainer.get_model_names() == ["context"]
+    trainer.class_features = lambda: zero_shot.classifier
+    x = next(iter(zero_shot.make_loader(trainer.dm.dataset.test)))["img"]
+    batch = next(iter(trainer.make_loader(trainer.dm.dataset.test)))
+    input, _ = trainer.parse_batch_test(batch)
+    with torch.no_grad():
+        ours = trainer.model_inference(input)
+    torch.testing.assert_close(ours, zero_shot.model_inference(x), rtol=0, atol=5e-2)
+
+
+def test_alpha_0_with_fresh_lora_is_exactly_the_frozen_model(build):
+    trainer = build("SAVLT", f"{S}.ALPHA", 0.0, f"{S}.ROI.SOURCE", "none", *SHORT)
+    (x, inside), _ = train_batch(trainer)
+    trainer.set_model_mode("eval")
+    with torch.no_grad():
+        logits = trainer.model_inference((x, inside))
+        hidden = trainer.hidden_states(x)
+        features = F.normalize(trainer.backbone.visual.finish(hidden).float(), dim=-1)
+        expected = trainer.backbone.scale * features @ trainer.text_features().t()
+    assert torch.equal(logits, expected)
+
+
+def test_loss_is_the_mix_of_both_cross_entropies(build):
+    trainer = build("SAVLT", f"{S}.ALPHA", 0.3, f"{S}.LORA.DROPOUT", 0.0)
+    input, label = train_batch(trainer)
+    loss, _ = trainer.loss_and_logits(input, label)
+    text, prototype = trainer.both_logits(*input)
+    expected = 0.7 * F.cross_entropy(text, label) + 0.3 * F.cross_entropy(prototype, label)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_consistency_off_draws_nothing_and_changes_nothing(build):
+    trainer = build("SAVLT", f"{S}.LORA.DROPOUT", 0.0)
+    input, label = train_batch(trainer)
+    state = torch.get_rng_state()
+    trainer.style = None  # would fail if it were called
+    trainer.loss_and_logits(input, label)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_consistency_weighs_the_distance_of_two_styles(build, savlt):
+    trainer = build("SAVLT", f"{S}.CONSISTENCY.WEIGHT", 2.0, f"{S}.LORA.DROPOUT", 0.0)
+    (x, inside), label = train_batch(trainer)
+    torch.manual_seed(3)
+    loss, logits = trainer.loss_and_logits((x, inside), label)
+    assert logits.shape == (len(label), 3)
+    torch.manual_seed(3)
+    views = torch.cat([trainer.style(x), trainer.style(x)])
+    text, prototype = trainer.both_logits(views, torch.cat([inside, inside]))
+    both = torch.cat([label, label])
+    expected = (F.cross_entropy(text, both) + F.cross_entropy(prototype, both)) / 2
+    expected = expected + 2.0 * savlt.consistency_loss(text[: len(x)], text[len(x) :])
+    torch.testing.assert_close(loss, expected)
+
+
+def test_prototypes_start_from_class_means(build):
+    trainer = build("SAVLT", *SHORT)
+    trainer.start_prototypes()
+    sums = {}
+    trainer.set_model_mode("eval")
+    with torch.no_grad():
+        for batch in trainer.make_loader(trainer.dm.dataset.train_x):
+            input, label = trainer.parse_batch_test(batch)
+            for feature, c in zip(trainer.image_features_of(*input), label.tolist(), strict=True):
+                sums[c] = sums.get(c, 0) + feature
+    expected = F.normalize(torch.stack([sums[c] for c in range(3)]), dim=-1)
+    torch.testing.assert_close(trainer.head.prototypes.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+ABLATIONS = {
+    "no LoRA": (f"{S}.LORA.BLOCKS", 0),
+    "last block": (f"{S}.LORA.BLOCKS", 1),
+    "no ROI": (f"{S}.ROI.SOURCE", "none"),
+    "full ROI": (f"{S}.ROI.SOURCE", "full"),
+    "mask ROI": (f"{S}.ROI.KIND", "mask"),
+    "no prototypes": (f"{S}.ALPHA", 0.0),
+    "no text": (f"{S}.ALPHA", 1.0),
+    "orthogonal": (f"{S}.PROTOTYPES", "orthogonal", f"{S}.ROI.GLOBAL", 0.0),
+    "from texts": (f"{S}.PROTOTYPES", "text"),
+    "text LoRA": (f"{S}.TEXT_LORA.BLOCKS", -1),
+    "context": (f"{S}.CONTEXT.N_CTX", 2),
+    "stored hidden": (f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 1),
+    "bf16": (f"{S}.PREC", "bf16"),
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_is_a_config_value_and_trains(build, name):
+    trainer = build("SAVLT", *ABLATIONS[name], *SHORT)
+    trainer.train()
+    assert trainer.history[-1]["loss"] > 0
+    for model in trainer._models.values():
+        assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_path):
+    from helpers import write_images
+    from PIL import Image
+
+    root = tmp_path / "oct"
+    paths = write_images(root / "cells", {"red": 8, "green": 8, "blue": 8}, patients=8)
+    for path in paths:
+        Image.new("L", (32, 32), 0).save(path)
+    trainer = build("SAVLT", "DATASET.ROOT", root, *SHORT)
+    trainer.train()
+    record = trainer.extra_results["roi"]
+    assert record["source"] == "surface"
+    assert record["not_found"] == record["images"] == len(record["not_found_images"]) > 0
+
+
+@pytest.mark.parametrize(
+    "opts, message",
+    [
+        ((f"{S}.ALPHA", 1.5), "between 0 and 1"),
+        ((f"{S}.PROTOTYPES", "random"), "PROTOTYPES is 'random'"),
+        ((f"{S}.ROI.SOURCE", "unet"), "SOURCE is 'unet'"),
+        ((f"{S}.ROI.SOURCE", "segmenter"), "CHECKPOINT"),
+        ((f"{S}.LORA.BLOCKS", 5), "last 5 blocks.*has 2"),
+        ((f"{S}.PROMPTS", "report"), "no prompt set 'report'"),
+        ((f"{S}.CONSISTENCY.WEIGHT", 1.0, "INPUT.FEATURE_VIEWS", 2), "set one of the two to 0"),
+        (PLAIN, "all off"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(build, opts, message):
+    with pytest.raises(UserError, match=message):
+        build("SAVLT", *opts)
