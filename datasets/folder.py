@@ -126,6 +126,7 @@ class FolderDataset(ImagingDataset):
                 )
             return super().make_split(cfg, items)
         self.check_split_by(options.SPLIT_BY)
+        self.split_source = "list" if options.FILE else "folders"
         split: Split = {side: [] for side in SIDES}
         for item in items:
             side = self._sides.get(item.path)

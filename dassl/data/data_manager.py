@@ -244,11 +244,11 @@ class DatasetWrapper(TorchDataset):
         }
         img0 = read_image(item.impath)
 
-        if isinstance(self.transform, (list, tuple)):
-            for i, tfm in enumerate(self.transform):
-                output["img" if i == 0 else f"img{i + 1}"] = self._transform_image(tfm, img0)
-        elif self.transform is not None:
+        if callable(self.transform):
             output["img"] = self._transform_image(self.transform, img0)
+        else:
+            for i, tfm in enumerate(self.transform or ()):
+                output["img" if i == 0 else f"img{i + 1}"] = self._transform_image(tfm, img0)
 
         if self.return_img0:
             output["img0"] = self.to_tensor(img0)

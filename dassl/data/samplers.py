@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class _DomainSampler(Sampler):
     """What the two domain samplers share: equal numbers of images from each domain of a batch."""
 
+    length = 0
+
     def __init__(self, data_source: Sequence[Datum], batch_size: int, n_domain: int) -> None:
         self.data_source = data_source
         self.domain_dict: dict[int, list[int]] = defaultdict(list)

@@ -76,6 +76,7 @@ def test_ready_made_split_folders(build, tmp_path, val):
     data = build(tmp_path, NAME)
     assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
     assert all("/train/" in item.impath for item in data.train_x)
+    assert data.split_record["by"] == "folders" and data.split_record["ratio"] is None
 
 
 def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):

@@ -182,7 +182,7 @@ class DatasetBase:
             with tarfile.open(dst) as archive:
                 # Refuses members outside the folder; the first 3.10 releases lack the filter.
                 safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                archive.extractall(folder, **safe)
+                archive.extractall(folder, **safe)  # type: ignore[arg-type]
         else:
             with zipfile.ZipFile(dst) as archive:
                 archive.extractall(folder)

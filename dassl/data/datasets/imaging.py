@@ -73,6 +73,7 @@ class ImagingDataset(DatasetBase):
     may_lack_classes = False
     version = ""
     domain = 0
+    split_source = ""  # set where the split is found rather than made ("file", "folders", "list")
 
     def __init__(self, cfg: CfgNode) -> None:
         self.name = type(self).__name__
@@ -144,7 +145,12 @@ class ImagingDataset(DatasetBase):
         Raises:
             UserError: no images, a folder that is no class, or file names without a patient.
         """
-        found = list(self.scan(cfg))
+        try:
+            found = list(self.scan(cfg))
+        except PermissionError as error:
+            raise UserError(
+                f"{error.filename} cannot be read ({error.strerror}); change its permissions"
+            ) from error
         if not found:
             raise UserError(
                 f"{self.image_dir} holds no images in class folders "
@@ -177,6 +183,7 @@ class ImagingDataset(DatasetBase):
             return {"train": [], "val": [], "test": items}
         self.check_split_by(options.SPLIT_BY)
         if options.SPLIT_FILE:
+            self.split_source = "file"
             return self._split_from_file(cfg, items)
         return split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
 
@@ -309,11 +316,11 @@ class ImagingDataset(DatasetBase):
                 {"path": prefix + i.path, "label": i.label, "patient": i.patient} for i in items
             ]
 
-        by_file = options.SPLIT_FILE and not self.test_only
+        made = bool(self.split_source)
         return {
             "dataset": self.name,
-            "by": "file" if by_file else options.SPLIT_BY,
-            "ratio": None if by_file or self.test_only else list(self._ratio(cfg)),
+            "by": self.split_source or options.SPLIT_BY,
+            "ratio": None if made or self.test_only else list(self._ratio(cfg)),
             "seed": options.SPLIT_SEED,
             "version": self.version,
             "shots": options.NUM_SHOTS,

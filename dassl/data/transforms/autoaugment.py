@@ -6,6 +6,7 @@ pair is chosen per image. Draws come from ``random`` in upstream's order.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -76,7 +77,7 @@ _OPERATIONS: dict[str, Callable[[Image.Image, float, Colour], Image.Image]] = {
     "sharpness": _enhance(ImageEnhance.Sharpness),
     "brightness": _enhance(ImageEnhance.Brightness),
     "posterize": lambda img, m, fill: ImageOps.posterize(img, int(m)),
-    "solarize": lambda img, m, fill: ImageOps.solarize(img, m),
+    "solarize": lambda img, m, fill: ImageOps.solarize(img, math.ceil(m)),
     "autocontrast": lambda img, m, fill: ImageOps.autocontrast(img),
     "equalize": lambda img, m, fill: ImageOps.equalize(img),
     "invert": lambda img, m, fill: ImageOps.invert(img),

@@ -6,6 +6,7 @@ Each operation is a function of an image and a magnitude. The order of the draws
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -72,7 +73,7 @@ def identity(img: Image.Image, _: float) -> Image.Image:
 
 
 def solarize(img: Image.Image, v: float) -> Image.Image:
-    return ImageOps.solarize(img, v)
+    return ImageOps.solarize(img, math.ceil(v))  # same pixels: grey values are whole
 
 
 def solarize_add(img: Image.Image, v: float, threshold: int = 128) -> Image.Image:
