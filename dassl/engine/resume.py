@@ -9,6 +9,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from dassl.utils import get_rng_state, load_checkpoint, set_rng_state
+from dassl.utils.checkpoints import load_scheduler_state
 
 if TYPE_CHECKING:
     from .trainer_base import TrainerBase
@@ -49,12 +50,11 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
         path = osp.join(directory, name, file)
         checkpoint = load_checkpoint(path)
         trainer._models[name].load_state_dict(checkpoint["state_dict"])
-        for part, key in (
-            (trainer._optims[name], "optimizer"),
-            (trainer._scheds[name], "scheduler"),
-        ):
-            if part is not None and checkpoint.get(key) is not None:
-                part.load_state_dict(checkpoint[key])
+        optim, sched = trainer._optims[name], trainer._scheds[name]
+        if optim is not None and checkpoint.get("optimizer") is not None:
+            optim.load_state_dict(checkpoint["optimizer"])
+        if sched is not None and checkpoint.get("scheduler") is not None:
+            load_scheduler_state(sched, checkpoint["scheduler"])
         print(f"Loaded {name} from {path} (previous epoch: {checkpoint['epoch']})")
         _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
 

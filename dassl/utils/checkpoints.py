@@ -67,11 +67,8 @@ def _plain(value: Any, where: str) -> tuple[Any, bool]:
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
         plain_items = [plain for plain, kept in items if kept]
-        if isinstance(value, list):
-            return plain_items, True
-        return (
-            set(plain_items) if isinstance(value, (set, frozenset)) else tuple(plain_items)
-        ), True
+        # Not every torch from 2.4 on reads a set with weights_only.
+        return (tuple(plain_items) if isinstance(value, tuple) else plain_items), True
     if hasattr(value, "state_dict"):
         return _plain(value.state_dict(), where)
     warnings.warn(

@@ -180,7 +180,7 @@ def test_parameters_buffers_and_odd_values_become_plain():
             np.int64(3): torch.float16,
         }
     )
-    assert value["n"].tolist() == [0, 1, 2] and value["s"] == {1, 2}
+    assert value["n"].tolist() == [0, 1, 2] and value["s"] == [1, 2]
     assert value["t"] == (1, [None, "x", b"y"]) and value[3] == torch.float16
     assert not value["g"].requires_grad
 
