@@ -28,7 +28,7 @@ class AdaptedTower(nn.Module):
         """The adapters' parameters: an optimiser has no business with the frozen ones."""
         return iter(lora_parameters(self.tower))
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         return lora_state_dict(self.tower, self.base_sha256)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> None:

@@ -62,6 +62,7 @@ class Tower(nn.Module):
     blocks: nn.ModuleList
     width: int = 0
     half_dtype: torch.dtype | None = None
+    lora_config: Any = None  # set by apply_lora on its copies
 
     @property
     def num_blocks(self) -> int:

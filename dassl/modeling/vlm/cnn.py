@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +132,7 @@ def timm_model(
             model = timm.create_model(arch)
         sha256 = _fill(model, arch, weights)
     if num_classes is not None:
-        model.reset_classifier(num_classes)
+        model.reset_classifier(num_classes)  # type: ignore[operator]
     return model, sha256
 
 
@@ -190,11 +191,15 @@ def _is_head(key: str) -> bool:
     return key.split(".")[0] in ("fc", "classifier", "head", "heads", "last_linear")
 
 
-def feature_map(model: nn.Module) -> nn.Module:
+def feature_map(model: Any) -> nn.Module:
     """The part of a classifier that ends in its last feature map (B, channels, height, width)."""
     if hasattr(model, "forward_features"):  # timm
         return _TimmFeatures(model)
     if hasattr(model, "features"):  # VGG, SqueezeNet, DenseNet, MobileNet, EfficientNet, ConvNeXt
+        if hasattr(model, "permute"):  # Swin: channels last until here
+            return nn.Sequential(model.features, model.norm, model.permute)
+        if type(model).__name__ == "DenseNet":  # its forward ends the map with a ReLU
+            return nn.Sequential(model.features, nn.ReLU())
         return model.features
     children = []
     for name, child in model.named_children():  # ResNet and its kin
@@ -217,7 +222,7 @@ class _Chain(nn.Module):
 
 
 class _TimmFeatures(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
@@ -244,5 +249,5 @@ def replace_classifier(model: nn.Module, num_classes: int) -> None:
     if isinstance(old, nn.Linear):
         new: nn.Module = nn.Linear(old.in_features, num_classes, bias=old.bias is not None)
     else:
-        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=old.kernel_size)
+        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=old.kernel_size[0])
     setattr(parent, name.rpartition(".")[2], new)

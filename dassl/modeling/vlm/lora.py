@@ -25,6 +25,7 @@ from .base import Tower
 TARGETS = ("q", "k", "v", "o", "mlp")
 CONFIG_KEY, BASE_KEY = "lora.config", "lora.base_sha256"  # in saved states, as bytes
 T = TypeVar("T", bound=Tower)
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _checked(tower: Tower, targets, blocks, r, alpha, dropout) -> LoRAConfig:
     return LoRAConfig(ordered, count, int(r), float(alpha), float(dropout))
 
 
-def shared_copy(module: nn.Module) -> nn.Module:
+def shared_copy(module: M) -> M:
     """A copy with modules of its own and the very tensors of the original."""
     memo = {id(t): t for t in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, memo)

@@ -348,7 +348,7 @@ def _tokenizer(open_clip: types.ModuleType, source: Source) -> Callable[[Sequenc
 def _wrap(
     name: str,
     arch: str,
-    model: nn.Module,
+    model: Any,
     tokenizer: Callable[[Sequence[str]], Tensor],
     preprocess: dict[str, Any],
     sha256: str,

@@ -7,6 +7,8 @@ that LoRA can reach them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from .base import TextTower, VisionTower
 from .towers import CLIP_LORA_NAMES, CLIPTextTower, ResNetTower, ViTTower, image_size, open_block
 
 
-def vision_tower(visual: nn.Module) -> VisionTower:
+def vision_tower(visual: Any) -> VisionTower:
     """The tower that fits the structure of an open_clip model's ``visual``."""
     trunk = getattr(visual, "trunk", None)
     if trunk is not None:
@@ -31,7 +33,7 @@ def vision_tower(visual: nn.Module) -> VisionTower:
     return WholeVisionTower(visual)
 
 
-def text_tower(model: nn.Module) -> TextTower:
+def text_tower(model: Any) -> TextTower:
     """The tower that fits an open_clip model's text side."""
     text = getattr(model, "text", model)
     if hasattr(text, "pooler") and hasattr(text, "config"):
@@ -43,12 +45,12 @@ def text_tower(model: nn.Module) -> TextTower:
     return MaskedTextTower(text)
 
 
-def _is_plain_transformer(module: nn.Module) -> bool:
+def _is_plain_transformer(module: Any) -> bool:
     blocks = getattr(getattr(module, "transformer", None), "resblocks", None)
     return blocks is not None and all(isinstance(b.attn, nn.MultiheadAttention) for b in blocks)
 
 
-def _is_plain_timm_vit(trunk: nn.Module) -> bool:
+def _is_plain_timm_vit(trunk: Any) -> bool:
     from timm.models.vision_transformer import VisionTransformer
 
     return isinstance(trunk, VisionTransformer) and all(
@@ -60,7 +62,7 @@ def _is_plain_timm_vit(trunk: nn.Module) -> bool:
 class PooledViTTower(ViTTower):
     """A ViT that pools otherwise than by its class token: mean, or attention as in CoCa."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__(visual)
         self.pool_type = visual.pool_type
         self.attn_pool = visual.attn_pool
@@ -84,7 +86,7 @@ class PooledViTTower(ViTTower):
         return self.head(self.run_blocks(h, start))[0]
 
 
-def _values(pool: nn.Module, tokens: Tensor) -> Tensor:
+def _values(pool: Any, tokens: Tensor) -> Tensor:
     """Each token through an attention pooler as if it alone were attended to."""
     attn = pool.attn
     dim = attn.embed_dim
@@ -122,12 +124,12 @@ class TimmViTTower(VisionTower):
         "mlp": ("mlp.fc1", "mlp.fc2"),
     }
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         trunk = visual.trunk
-        self.blocks = nn.ModuleList(trunk.blocks)
-        for block in self.blocks:
+        for block in trunk.blocks:
             block.attn.qkv = SplitLinear(block.attn.qkv)
+        self.blocks = nn.ModuleList(trunk.blocks)
         trunk.blocks = nn.Sequential()  # they are this tower's now
         self.trunk = trunk
         self.top = visual.head
@@ -151,7 +153,7 @@ class TimmViTTower(VisionTower):
             return self.top(trunk.forward_head(tokens)), patches
 
 
-def _latent_values(pool: nn.Module, tokens: Tensor) -> Tensor:
+def _latent_values(pool: Any, tokens: Tensor) -> Tensor:
     """Each token through timm's attention pooling as if it alone were attended to."""
     values = pool.kv(tokens).chunk(2, dim=-1)[1]
     x = pool.proj_drop(pool.proj(values))
@@ -161,7 +163,7 @@ def _latent_values(pool: nn.Module, tokens: Tensor) -> Tensor:
 class TimmMapTower(VisionTower):
     """Another timm trunk (ConvNeXt, ResNet ...): its last feature map as tokens, no blocks."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         self.trunk, self.top = visual.trunk, visual.head
@@ -204,7 +206,7 @@ class WholeVisionTower(VisionTower):
 
     grid = (1, 1)
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         self.visual = visual
@@ -224,7 +226,7 @@ class MaskedTextTower(TextTower):
 
     causal = False  # positions count from both ends here: all columns are run
 
-    def __init__(self, text: nn.Module) -> None:
+    def __init__(self, text: Any) -> None:
         super().__init__()
         self.text = text
         self.own_blocks = _is_plain_transformer(text)
@@ -303,7 +305,7 @@ class HFTextTower(TextTower):
 
     causal = False
 
-    def __init__(self, text: nn.Module) -> None:
+    def __init__(self, text: Any) -> None:
         super().__init__()
         self.text = text
         self.pad_id = text.config.pad_token_id

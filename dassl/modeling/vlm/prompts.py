@@ -108,6 +108,10 @@ class PromptLearner(nn.Module):
         position: of the class name: ``end``, ``middle`` or ``front`` of the context.
     """
 
+    fixed: Tensor
+    slots: Tensor
+    tokens: Tensor
+
     def __init__(
         self,
         backbone: Backbone,

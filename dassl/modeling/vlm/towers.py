@@ -5,10 +5,12 @@ They take over the modules of the ``clip`` package (or of open_clip, whose layou
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .base import TextTower, VisionTower
+from .base import TextTower, Tower, VisionTower
 from .blocks import Attention, Block
 
 CLIP_LORA_NAMES = {
@@ -25,7 +27,7 @@ class ViTTower(VisionTower):
 
     lora_names = CLIP_LORA_NAMES
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         self.conv1 = visual.conv1
         self.class_embedding = visual.class_embedding
@@ -57,7 +59,7 @@ class ViTTower(VisionTower):
         else:
             h = self.run_blocks(h, start, self.num_blocks - 1)
             with self.autocast():
-                row = self.blocks[-1].rows(h, 0)
+                row = _last(self).rows(h, 0)
         with self.autocast():
             return self.ln_post(row) @ self.proj
 
@@ -65,7 +67,7 @@ class ViTTower(VisionTower):
 class AttentionPool(nn.Module):
     """CLIP ResNet's attention pool over tokens that already hold mean token and positions."""
 
-    def __init__(self, pool: nn.Module) -> None:
+    def __init__(self, pool: Any) -> None:
         super().__init__()
         self.attn = Attention(pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj, pool.num_heads)
 
@@ -78,7 +80,7 @@ class ResNetTower(VisionTower):
 
     lora_names = {key: CLIP_LORA_NAMES[key] for key in ("q", "k", "v", "o")}
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         pool = visual.attnpool
         self.positional_embedding = pool.positional_embedding
@@ -103,7 +105,9 @@ class ResNetTower(VisionTower):
         if start >= self.num_blocks:
             return h[:, 0]
         with self.autocast():
-            return self.blocks[0].attn(h[:, :1], h).squeeze(1)
+            pool = self.blocks[0]
+            assert isinstance(pool, AttentionPool)
+            return pool.attn(h[:, :1], h).squeeze(1)
 
 
 class CLIPTextTower(TextTower):
@@ -111,7 +115,7 @@ class CLIPTextTower(TextTower):
 
     lora_names = CLIP_LORA_NAMES
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.token_embedding = model.token_embedding
         self.positional_embedding = model.positional_embedding
@@ -156,7 +160,7 @@ class CLIPTextTower(TextTower):
             else:
                 for block in self.blocks[:-1]:
                     h = block(h)
-                row = self.blocks[-1].rows(h, ends)
+                row = _last(self).rows(h, ends)
             return self._project(row)
 
     def _last_rows_shared(self, h: Tensor, ends: Tensor, shared: int) -> Tensor:
@@ -166,12 +170,19 @@ class CLIPTextTower(TextTower):
         only its own columns, which look back at the shared keys and values.
         """
         first, rest = h[:1, :shared], h[:, shared:]
-        for block in self.blocks[:-1]:
+        for block in list(self.blocks)[:-1]:
+            assert isinstance(block, Block)
             first, rest = block.with_prefix(first, rest)
-        return self.blocks[-1].rows(rest, ends - shared, prefix=first)
+        return _last(self).rows(rest, ends - shared, prefix=first)
 
 
-def open_block(block: nn.Module, causal: bool = False) -> Block:
+def _last(tower: Tower) -> Block:
+    block = tower.blocks[-1]
+    assert isinstance(block, Block)
+    return block
+
+
+def open_block(block: Any, causal: bool = False) -> Block:
     """A block of the clip package or open_clip with its fused attention taken apart."""
     return Block(
         block.ln_1,
@@ -184,7 +195,7 @@ def open_block(block: nn.Module, causal: bool = False) -> Block:
     )
 
 
-def image_size(visual: nn.Module) -> tuple[int, int]:
+def image_size(visual: Any) -> tuple[int, int]:
     """(height, width) of a vision tower's input; the two packages name it differently."""
     size = getattr(visual, "image_size", None) or visual.input_resolution
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
