@@ -23,7 +23,20 @@ def backbone_label(name: str, weights_sha256: str = "") -> str:
         name: MODEL.BACKBONE.NAME; of ``library:arch:/a/file`` the file is left out.
         weights_sha256: of the local weights file, "" where there is none.
     """
-    return f"{name}-{weights_sha256[:8]}" if weights_sha256 else name
+    return f"{without_file(name)}-{weights_sha256[:8]}" if weights_sha256 else name
+
+
+def file_in(name: str) -> str:
+    """The local file in a name of the form ``library:arch:/a/file``, "" where there is none."""
+    last = name.rpartition(":")[2] if name.count(":") > 1 else ""
+    return last if Path(last).is_file() else ""
+
+
+def without_file(name: str) -> str:
+    """``library:arch`` of ``library:arch:/a/file``; another name as it is."""
+    library, _, rest = name.partition(":")
+    arch, _, last = rest.partition(":")
+    return f"{library}:{arch}" if "/" in last or "." in last else name
 
 
 def shots_part(num_shots: int) -> str:

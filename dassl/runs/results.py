@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import UserError
-from dassl.runs.folders import RESULTS
+from dassl.runs.folders import RESULTS, file_in, without_file
 
 SCHEMA_VERSION = 1
 
@@ -71,6 +71,9 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for key in FILE_KEYS:
         if flat.get(key):
             flat[key] = _content(str(flat[key]), root)
+    name = flat.get("MODEL.BACKBONE.NAME") or ""
+    if file := file_in(name):
+        flat["MODEL.BACKBONE.NAME"] = f"{without_file(name)}:{_content(file, root)}"
     for key in flat:
         if key.startswith("DATASET.EXTERNAL_FOLDERS."):
             flat[key] = Path(str(flat[key])).name

@@ -13,7 +13,13 @@ from dassl import plugins
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.runs.flags import parse_shots
-from dassl.runs.folders import DEFAULT_ROOT, backbone_label, run_folder, safe_part
+from dassl.runs.folders import (
+    DEFAULT_ROOT,
+    backbone_label,
+    file_in,
+    run_folder,
+    safe_part,
+)
 
 CONFIGS = plugins.PROJECT_ROOT / "configs"
 # What a flag of the command sets; flags come after the yaml files and before KEY VALUE overrides.
@@ -86,8 +92,9 @@ def label_of(cfg: CfgNode) -> str:
     """The backbone's name in tables and folders."""
     from dassl.utils.files import file_sha256
 
-    weights = cfg.MODEL.INIT_WEIGHTS
-    return backbone_label(cfg.MODEL.BACKBONE.NAME, file_sha256(weights) if weights else "")
+    name = cfg.MODEL.BACKBONE.NAME
+    weights = cfg.MODEL.INIT_WEIGHTS or file_in(name)
+    return backbone_label(name, file_sha256(weights) if weights else "")
 
 
 def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
