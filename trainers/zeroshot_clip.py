@@ -28,6 +28,7 @@ class ZeroShotCLIP(VLMTrainer):
     needs_training = False
 
     def build_model(self) -> None:
+        self.max_epoch = 0  # nothing to train
         self.classifier = self.text_features()  # (C, D), L2-normalised
 
     def model_inference(self, input: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from helpers import tiny_clip_state_dict, write_images
 
 CLASSES = ("red", "green", "blue")
@@ -31,11 +32,18 @@ def image_root(tmp_path_factory) -> Path:
 def flags(clip_file, image_root):
     """``flags(trainer, KEY, VALUE, ...)``: the arguments of train.py for a run of seconds."""
 
-    def make(trainer: str, *opts: object, shots: object = 4, backbone: str = "CLIP") -> list[str]:
-        weights = ["--weights", str(clip_file)] if backbone == "CLIP" else []
+    def make(
+        trainer: str,
+        *opts: object,
+        shots: object = 4,
+        backbone: str = "CLIP",
+        weights: Path | None = None,
+    ) -> list[str]:
+        weights = clip_file if backbone == "CLIP" else weights
+        file = ["--weights", str(weights)] if weights else []
         return [
             *("--trainer", trainer, "--dataset", "FolderDataset", "--root", str(image_root)),
-            *("--backbone", backbone, *weights, "--shots", str(shots), "--seed", "1"),
+            *("--backbone", backbone, *file, "--shots", str(shots), "--seed", "1"),
             *("DATASET.FOLDER", "cells", "DATASET.PATIENT_PATTERN", r"(P\d{7})"),
             *("DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"),
             *("DATALOADER.TEST.BATCH_SIZE", "16", "OPTIM.MAX_EPOCH", "1", "TRAIN.PRINT_FREQ", "1"),
@@ -81,9 +89,7 @@ def evaluate(tmp_path):
 
     def make(folder: Path) -> str:
         out = tmp_path / "evaluated"
-        code = train.main(
-            ["--eval-only", "--model-dir", str(folder), "--output-dir", str(out)]
-        )
+        code = train.main(["--eval-only", "--model-dir", str(folder), "--output-dir", str(out)])
         assert code == 0
         return (out / "predictions.csv").read_text()
 

@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 
-
 @pytest.fixture
 def probe(module_of):
     return module_of("LinearProbe")
@@ -70,6 +69,12 @@ def test_inference_gives_log_probabilities(build):
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
-def test_serves_a_cnn_that_has_no_text(run):
-    _, results = run("LinearProbe", backbone="torchvision:squeezenet1_0")
-    assert results["status"] == "done"
+def test_serves_a_cnn_that_has_no_text(build, tmp_path):
+    from torchvision.models import squeezenet1_0
+
+    file = tmp_path / "squeezenet.pth"
+    torch.save(squeezenet1_0().state_dict(), file)
+    trainer = build("LinearProbe", backbone="torchvision:squeezenet1_0", weights=file)
+    trainer.train()
+    assert trainer.head.weight.shape == (3, 1024)  # mean and maximum of 512 channels
+    assert trainer.history[0]["acc"] > 90

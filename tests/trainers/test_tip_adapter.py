@@ -47,14 +47,12 @@ def test_search_finds_the_best_of_all_pairs_one_by_one(tip):
     clip_logits, affinity = torch.randn(20, 3), torch.rand(20, 6)
     values = F.one_hot(torch.arange(6) % 3, 3).float()
     alphas, betas = torch.linspace(0.1, 3, 4), torch.linspace(0.1, 7, 5)
-    settings, accuracy, loss = tip.search_grid(
-        clip_logits, affinity, values, labels, alphas, betas
-    )
+    settings, accuracy, loss = tip.search_grid(clip_logits, affinity, values, labels, alphas, betas)
     assert len(settings) == 20
     for setting, acc, nll in zip(settings, accuracy, loss, strict=True):
-        logits = clip_logits + setting["alpha"] * torch.exp(
-            -setting["beta"] * (1 - affinity)
-        ) @ values
+        logits = (
+            clip_logits + setting["alpha"] * torch.exp(-setting["beta"] * (1 - affinity)) @ values
+        )
         assert acc.item() == pytest.approx((logits.argmax(-1) == labels).float().mean() * 100)
         assert nll.item() == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-5)
 
