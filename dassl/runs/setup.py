@@ -98,7 +98,8 @@ def label_of(cfg: CfgNode) -> str:
 
 
 def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
-    """``configs/trainers/<Trainer>/<backbone>.yaml``, else ``default.yaml``, else None.
+    """``configs/trainers/<Trainer>/<backbone>.yaml``, else ``default.yaml``, else the paper's
+    settings in ``ViT-B-16.yaml``, else None.
 
     A second name of a trainer (a subclass of one line) finds its base's files.
     """
@@ -106,7 +107,7 @@ def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
     while name and name not in seen:
         seen.add(name)
         folder = _by_name(CONFIGS / "trainers", name)
-        for stem in (backbone, "default"):
+        for stem in (backbone, "default", "ViT-B-16"):
             path = _by_name(folder, stem, ".yaml") if folder and stem else None
             if path is not None:
                 return path
