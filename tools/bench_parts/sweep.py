@@ -1,0 +1,382 @@
+"""The sweep of issue size: 45 runs against their floor, again at other seeds, and as published."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench_parts.common import REPO, Bench, child, device, seconds
+
+BACKBONE = "ViT-B/32"
+# With "full" among the five every training image is encoded once; other seeds then find all of
+# theirs.
+SHOTS = ["1", "4", "8", "16", "full"]
+SEEDS, OTHER_SEEDS = ["1", "2", "3"], ["4", "5", "6"]
+TRAINERS: dict[str, dict[str, Any]] = {
+    "LinearProbe": {},
+    "CoOp": {"OPTIM.MAX_EPOCH": 10, "OPTIM.LR": 0.002, "OPTIM.LR_SCHEDULER": "cosine"},
+    "TipAdapterF": {"OPTIM.MAX_EPOCH": 20, "OPTIM.NAME": "adamw", "OPTIM.LR": 0.001},
+}
+COMMON = {
+    "INPUT.TRANSFORMS": ["normalize"],
+    "INPUT.INTERPOLATION": "bicubic",
+    "DATALOADER.NUM_WORKERS": 0,
+    "DATALOADER.TRAIN_X.BATCH_SIZE": 32,
+    "TRAIN.PRINT_FREQ": 100,
+}
+PUBLISHED_SHOTS, PUBLISHED_SEED = "4", "1"
+
+
+def sweep_yaml(bench: Bench) -> Path:
+    """The sweep as a file for run_shell.py."""
+    path = bench.work / "bench_sweep.yaml"
+    tree = {
+        "datasets": ["Herlev"],
+        "backbone": BACKBONE,
+        "shots": SHOTS,
+        "seeds": SEEDS,
+        "trainers": [
+            {"trainer": name, "config": str(empty_config(bench)), "opts": opts}
+            for name, opts in TRAINERS.items()
+        ],
+        "opts": {**COMMON, "INPUT.FEATURE_VIEWS": 1},
+    }
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def empty_config(bench: Bench) -> Path:
+    """A trainer yaml without keys, so that no shipped recipe changes what is measured."""
+    path = bench.work / "empty.yaml"
+    path.write_text("{}\n")
+    return path
+
+
+def sweep_flags(bench: Bench, out: str, *more: str) -> list[str]:
+    return [
+        *("--sweep", str(sweep_yaml(bench)), "--root", str(bench.data_root())),
+        *("--weights", str(bench.weights(BACKBONE)), "--output-dir", str(bench.work / out), *more),
+    ]
+
+
+def timed_sweep(bench: Bench, *flags: str) -> dict[str, float]:
+    """Run a sweep in a process of its own: wall time, and the part after its imports."""
+    start = time.perf_counter()
+    out = child(["-m", "bench_parts.sweep", "sweep", *flags], bench.environment("cache"))
+    wall = time.perf_counter() - start
+    return {"wall": wall, **json.loads(out.splitlines()[-1])}
+
+
+def run_sweep(flags: Sequence[str]) -> None:
+    """In the child: import what a sweep needs, then time it."""
+    import run_shell
+
+    preload()
+    start = time.perf_counter()
+    status = run_shell.main(flags)
+    assert status == 0, f"the sweep failed with status {status}"
+    print(json.dumps({"seconds": time.perf_counter() - start}))
+
+
+def preload() -> None:
+    """Imports and first uses that every process pays once, whatever it runs."""
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import pandas  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+
+    import dassl.engine.vlm_trainer
+    import dassl.runs.summary
+    import dassl.runs.tables
+    import dassl.runs.workers  # noqa: F401
+    from dassl import plugins
+    from dassl.modeling.vlm.clip_package import import_clip
+
+    import_clip()
+    for name in TRAINERS:
+        plugins.ensure_loaded("trainer", name)
+
+
+# -- the floor -----------------------------------------------------------------------------------
+
+
+def measure_floor(out: str, cases: Sequence[str], encode: bool) -> dict[str, Any]:
+    """In the child: heads alone on tensors in memory for each finished run below ``out``, and one
+    encoder pass over the images that those runs used.
+
+    Args:
+        out: the sweep's folder.
+        cases: trainers to take.
+        encode: whether to time the encoder too.
+    """
+    preload()
+    from dassl.runs.folders import find_results
+
+    heads: dict[str, float] = dict.fromkeys(cases, 0.0)
+    images: set[str] = set()
+    trainer = None
+    for path in find_results(out):
+        results = json.loads(path.read_text())
+        if results["trainer"] not in cases:
+            continue
+        trainer, spent = one_head(path.parent)
+        heads[results["trainer"]] += spent
+        data = trainer.dm.dataset
+        parts = [data.train_x, data.test]
+        if results["trainer"] != "CoOp":  # the two others choose their settings on val
+            parts.append(data.val)
+        images |= {item.impath for part in parts for item in part}
+    found: dict[str, Any] = {"heads": heads, "images": len(images)}
+    if encode:
+        found["encode"] = encoder_pass(trainer, sorted(images))
+    print(json.dumps(found))
+    return found
+
+
+def one_head(folder: Path) -> tuple[Any, float]:
+    """A run's head trained and scored on tensors in memory, by a bare loop: seconds."""
+    import contextlib
+    import io
+
+    import torch
+
+    from dassl.config import get_cfg_default
+    from dassl.engine import build_trainer
+    from dassl.evaluation.report import score
+    from dassl.plugins import ensure_loaded, extend_cfg_of
+    from dassl.utils import set_random_seed
+
+    tree = yaml.safe_load((folder / "config.yaml").read_text())
+    cfg = get_cfg_default()
+    extend_cfg_of(ensure_loaded("trainer", tree["TRAINER"]["NAME"]).__module__)(cfg)
+    ensure_loaded("dataset", tree["DATASET"]["NAME"])
+    cfg.merge_from_file(str(folder / "config.yaml"))
+    cfg.TEST.EXTERNAL = ()
+    with contextlib.redirect_stdout(io.StringIO()):
+        set_random_seed(cfg.SEED)
+        trainer = build_trainer(cfg)
+        trainer.init_writer = lambda *args: None
+        tables = {name: _tensors(loader) for name, loader in _loaders(trainer).items()}
+        trainer.split_features("train"), trainer.split_features("val")
+        spent = seconds(lambda: _train(trainer, tables["train"]))
+        trainer.set_model_mode("eval")
+        features, labels = tables["test"]
+        patients = [item.patient_id for item in trainer.dm.dataset.test]
+
+        def scoring() -> None:
+            with torch.no_grad():
+                logits = trainer.model_inference(features.to(trainer.device))
+            probs = torch.softmax(logits.double(), dim=1).cpu().numpy()
+            data = trainer.dm.dataset
+            score(labels.numpy(), probs, patients, data.classnames, list(data.positive_classes))
+
+        spent += seconds(scoring)
+    return trainer, spent
+
+
+def _loaders(trainer: Any) -> dict[str, Any]:
+    trainer.dm.training_ended = True
+    return {"train": trainer.train_loader_x, "test": trainer.test_loader}
+
+
+def _tensors(loader: Any) -> tuple[Any, Any]:
+    data = loader.dataset
+    batch = data.__getitems__(list(range(len(data))))
+    return batch["img"], batch["label"]
+
+
+def _train(trainer: Any, table: tuple[Any, Any]) -> None:
+    """The head's own steps: no engine, no loader, no log."""
+    import torch
+
+    from dassl.engine.fit_once import FitOnce
+
+    trainer.set_model_mode("train")
+    if isinstance(trainer, FitOnce):
+        with torch.no_grad():
+            trainer.fit()
+        return
+    features, labels = table
+    size = trainer.train_loader_x.batch_size
+    trainer.num_batches = max(1, len(labels) // size)
+    for _ in range(trainer.cfg.OPTIM.MAX_EPOCH):
+        order = torch.randperm(len(labels))
+        for number in range(trainer.num_batches):
+            trainer.batch_idx = number
+            index = order[number * size : (number + 1) * size]
+            trainer.forward_backward({"img": features[index], "label": labels[index]})
+    if hasattr(trainer, "search"):
+        trainer.search()
+
+
+def encoder_pass(trainer: Any, paths: Sequence[str]) -> float:
+    """Seconds of the encoder alone over so many images, decoded beforehand, in batches of 32."""
+    import torch
+
+    from dassl.data.image_cache import PlainPixels
+
+    plain = PlainPixels(trainer.tfm_test)
+    pixels = plain.tensor([plain.bytes_of(path) for path in paths]).to(device())
+    backbone = trainer.backbone
+
+    def work() -> None:
+        with torch.no_grad():
+            for batch in pixels.split(32):
+                backbone.encode_image(batch)
+
+    with torch.no_grad():
+        backbone.encode_image(pixels[:32])
+    return seconds(work)
+
+
+# -- the figures ---------------------------------------------------------------------------------
+
+
+def measure_sweep(bench: Bench, wanted: set[str]) -> None:
+    """``sweep_over_floor``, ``second_sweep_over_heads`` and ``speedup_over_published``."""
+    bench.say("sweep of 45 runs, ViT-B/32, empty store")
+    first = timed_sweep(bench, *sweep_flags(bench, "first"))
+    detail: dict[str, Any] = {"first": first, "runs": len(TRAINERS) * len(SHOTS) * len(SEEDS)}
+    bench.details["sweep"] = detail
+    if "sweep_over_floor" in wanted:
+        bench.say(f"{first['seconds']:.1f} s; its floor: one encoder pass, heads alone")
+        floor = floor_of(bench, "first", list(TRAINERS), encode=True)
+        total = floor["encode"] + sum(floor["heads"].values())
+        detail["floor"] = {**floor, "seconds": total}
+        bench.figures["sweep_over_floor"] = first["seconds"] / total
+    if "second_sweep_over_heads" in wanted:
+        bench.say("second sweep: CoOp at other seeds")
+        flags = sweep_flags(bench, "second", "--trainers", "CoOp", "--seeds", *OTHER_SEEDS)
+        second = timed_sweep(bench, *flags)
+        heads = floor_of(bench, "second", ["CoOp"], encode=False)["heads"]["CoOp"]
+        detail["second"] = {**second, "heads": heads}
+        bench.figures["second_sweep_over_heads"] = second["seconds"] / heads
+    if "speedup_over_published" in wanted:
+        measure_published(bench, first, detail)
+
+
+def floor_of(bench: Bench, out: str, cases: Sequence[str], encode: bool) -> dict[str, Any]:
+    args = ["floor", str(bench.work / out), str(int(encode)), *cases]
+    out_text = child(["-m", "bench_parts.sweep", *args], bench.environment("cache"))
+    return json.loads(out_text.splitlines()[-1])
+
+
+def measure_published(bench: Bench, first: dict[str, float], detail: dict[str, Any]) -> None:
+    """Time one published run of each trainer and scale its training to the sweep's other shots."""
+    per_trainer, total, agree = {}, 0.0, []
+    ours = run_times(bench)
+    for name, opts in TRAINERS.items():
+        bench.say(f"published way: {name}, {PUBLISHED_SHOTS} shots, one process")
+        wall, parts = published_run(bench, name, opts)
+        agree.append(agreement(bench, name))
+        fixed = wall - parts["train"]
+        estimate = 0.0
+        for shots in SHOTS:
+            images = detail_images(bench, name, shots)
+            estimate += len(SEEDS) * (fixed + parts["train"] * images / parts["images"])
+        per_trainer[name] = {
+            "seconds_measured": wall,
+            "training_part": parts["train"],
+            "seconds_15_runs": estimate,
+            "ours_15_runs": ours[name],
+            "speedup": estimate / ours[name],
+            "predictions_agree": agree[-1]["predictions"],
+            "accuracy_difference": agree[-1]["accuracy"],
+        }
+        total += estimate
+    detail["published"] = {
+        "how": f"one run of each trainer at {PUBLISHED_SHOTS} shots, seed {PUBLISHED_SEED}, was "
+        "measured; its training time is scaled by the number of training images to the "
+        "other shots, its other time (start, weights, test) is taken as it is, times seeds",
+        "seconds": total,
+        "per_trainer": per_trainer,
+    }
+    bench.figures["speedup_over_published"] = total / first["wall"]
+    bench.figures["published_predictions_agree"] = min(a["predictions"] for a in agree)
+    bench.figures["published_accuracy_difference"] = max(abs(a["accuracy"]) for a in agree)
+
+
+def published_run(bench: Bench, name: str, opts: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """One process of the published way: wall seconds and its parts."""
+    out = bench.work / f"published_{name}.json"
+    flags = [
+        *("--dataset", "Herlev", "--root", str(bench.data_root()), "--backbone", BACKBONE),
+        *("--weights", str(bench.weights(BACKBONE)), "--shots", PUBLISHED_SHOTS),
+        *("--seed", PUBLISHED_SEED, "--config-file", str(empty_config(bench))),
+        *("--output-dir", str(bench.work / "published" / name)),
+    ]
+    for key, value in {**COMMON, **opts, "INPUT.FEATURE_VIEWS": 0}.items():
+        flags += [key, str(value)]
+    start = time.perf_counter()
+    child(["-m", "bench_parts.published", name, str(out), *flags], bench.environment("unused"))
+    return time.perf_counter() - start, json.loads(out.read_text())
+
+
+def run_folder(bench: Bench, name: str, shots: str, seed: str) -> Path:
+    (folder,) = (bench.work / "first").glob(f"Herlev/{name}/*/default/shots_{shots}/seed_{seed}")
+    return folder
+
+
+def detail_images(bench: Bench, name: str, shots: str) -> int:
+    """Training images of a run."""
+    split = json.loads((run_folder(bench, name, shots, SEEDS[0]) / "split.json").read_text())
+    return len(split["train"])
+
+
+def run_times(bench: Bench) -> dict[str, float]:
+    """Seconds of our runs by trainer, as their results.json say."""
+    times = dict.fromkeys(TRAINERS, 0.0)
+    for path in (bench.work / "first").rglob("results.json"):
+        results = json.loads(path.read_text())
+        times[results["trainer"]] += results["runtime"]["seconds"]["total"]
+    return times
+
+
+def agreement(bench: Bench, name: str) -> dict[str, float]:
+    """Share of equal predictions in percent and difference of accuracy in points, both ways."""
+
+    def rows(folder: Path) -> list[dict[str, str]]:
+        with open(folder / "predictions.csv", newline="") as file:
+            return list(csv.DictReader(file))
+
+    ours = rows(run_folder(bench, name, PUBLISHED_SHOTS, PUBLISHED_SEED))
+    theirs = rows(bench.work / "published" / name)
+    assert [r["path"] for r in ours] == [r["path"] for r in theirs]
+    same = statistics.mean(
+        a["prediction"] == b["prediction"] for a, b in zip(ours, theirs, strict=True)
+    )
+    accuracy = [statistics.mean(r["prediction"] == r["label"] for r in x) for x in (ours, theirs)]
+    return {"predictions": 100 * same, "accuracy": 100 * (accuracy[0] - accuracy[1])}
+
+
+def measure_startup(bench: Bench, wanted: set[str]) -> None:
+    """``help_seconds`` and ``list_seconds``: median of seven processes each."""
+    for key, flag in (("help_seconds", "--help"), ("list_seconds", "--list")):
+        if key not in wanted:
+            continue
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "train.py", flag], cwd=REPO, check=True, stdout=subprocess.DEVNULL
+            )
+            times.append(time.perf_counter() - start)
+        bench.figures[key] = statistics.median(times)
+
+
+if __name__ == "__main__":
+    os.chdir(REPO)
+    command, *rest = sys.argv[1:]
+    if command == "sweep":
+        run_sweep(rest)
+    else:
+        measure_floor(rest[0], rest[2:], bool(int(rest[1])))
