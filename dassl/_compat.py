@@ -23,5 +23,7 @@ def supply_pkg_resources() -> bool:
     module = types.ModuleType("pkg_resources", "The part of pkg_resources that CLIP code uses.")
     module.packaging = packaging  # type: ignore[attr-defined]
     module.parse_version = packaging.version.parse  # type: ignore[attr-defined]
+    # pytest's syspath_prepend calls it wherever a pkg_resources is loaded.
+    module.fixup_namespace_packages = lambda path, parent=None: None  # type: ignore[attr-defined]
     sys.modules["pkg_resources"] = module
     return True
