@@ -19,26 +19,6 @@ if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 
-def pseudo_label_quality(pseudo: Tensor, label: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """How good pseudo labels are, for the log only.
-
-    Args:
-        pseudo: labels (B,) that the model gave.
-        label: true labels (B,).
-        mask: (B,), 1 where the model was sure enough.
-
-    Returns:
-        Accuracy above the threshold, accuracy of all, share kept, in percent.
-    """
-    right = (pseudo == label).float()
-    kept = mask.sum()
-    return {
-        "acc_thre": (right * mask).sum() / kept.clamp_min(1) * 100,
-        "acc_raw": right.mean() * 100,
-        "keep": kept / len(mask) * 100,
-    }
-
-
 @TRAINER_REGISTRY.register()
 class FixMatch(TrainerXU):
     """Consistency with confidence: cross-entropy of strong views with sure labels of weak views."""
@@ -82,12 +62,35 @@ class FixMatch(TrainerXU):
         if (self.batch_idx + 1) == self.num_batches:
             self.update_lr()
         n = len(input_x)
-        quality = pseudo_label_quality(pseudo[n:], label_u, mask[n:])
+        quality = self.assess_y_pred_quality(pseudo[n:], label_u, mask[n:])
         return {
             "loss_x": loss_x.detach(),
             "acc_x": compute_accuracy(output_x.detach(), label_x)[0],
             "loss_u": loss_u.detach(),
-            **{f"y_u_pred_{name}": value for name, value in quality.items()},
+            "y_u_pred_acc_thre": quality["acc_thre"],
+            "y_u_pred_acc_raw": quality["acc_raw"],
+            "y_u_pred_keep": quality["keep_rate"],
+        }
+
+    def assess_y_pred_quality(
+        self, y_pred: Tensor, y_true: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        """How good pseudo labels are, for the log only.
+
+        Args:
+            y_pred: labels (B,) that the model gave.
+            y_true: true labels (B,).
+            mask: (B,), 1 where the model was sure enough.
+
+        Returns:
+            Accuracy of the sure ones, accuracy of all, share of the sure ones, all in percent.
+        """
+        right = (y_pred == y_true).float()
+        kept = mask.sum()
+        return {
+            "acc_thre": (right * mask).sum() / kept.clamp_min(1) * 100,
+            "acc_raw": right.mean() * 100,
+            "keep_rate": kept / len(mask) * 100,
         }
 
     def parse_batch_train(
