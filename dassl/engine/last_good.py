@@ -37,13 +37,11 @@ class LastGoodState:
 
     @torch.no_grad()
     def weights_finite(self) -> bool:
-        weights = self._tensors(buffers=False)
-        if not weights:
-            return True
-        # One number for all: the sum of a finite tensor can overflow, that of its zeros cannot.
-        return not any(
-            bool(x) for x in torch.stack([(w * 0).sum().float() for w in weights]).isnan()
-        )
+        zeros: dict[torch.device, list[Tensor]] = {}
+        for weight in self._tensors(buffers=False):
+            # The sum of finite weights can overflow, that of as many zeros cannot.
+            zeros.setdefault(weight.device, []).append((weight * 0).sum().float())
+        return not any(bool(torch.stack(sums).isnan().any()) for sums in zeros.values())
 
     @torch.no_grad()
     def save(self) -> str:

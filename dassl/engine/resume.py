@@ -8,8 +8,8 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from dassl.utils import get_rng_state, load_checkpoint, set_rng_state
-from dassl.utils.checkpoints import load_scheduler_state
+from dassl.utils import get_rng_state, set_rng_state
+from dassl.utils.checkpoints import restore_checkpoint
 
 if TYPE_CHECKING:
     from .trainer_base import TrainerBase
@@ -47,15 +47,12 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
     print(f"Found checkpoint at {directory} (will resume training)")
     checkpoint: dict[str, Any] = {}
     for name in names:
-        path = osp.join(directory, name, file)
-        checkpoint = load_checkpoint(path)
-        trainer._models[name].load_state_dict(checkpoint["state_dict"])
-        optim, sched = trainer._optims[name], trainer._scheds[name]
-        if optim is not None and checkpoint.get("optimizer") is not None:
-            optim.load_state_dict(checkpoint["optimizer"])
-        if sched is not None and checkpoint.get("scheduler") is not None:
-            load_scheduler_state(sched, checkpoint["scheduler"])
-        print(f"Loaded {name} from {path} (previous epoch: {checkpoint['epoch']})")
+        checkpoint = restore_checkpoint(
+            osp.join(directory, name, file),
+            trainer._models[name],
+            trainer._optims[name],
+            trainer._scheds[name],
+        )
         _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
 
     # Files of upstream know none of these.

@@ -25,8 +25,9 @@ from dassl.utils import (
 )
 
 from .progress import EpochProgress
+from .resume import BEST_MODEL
 from .summary import SummaryWriter
-from .trainer_base import BEST_MODEL, TrainerBase
+from .trainer_base import TrainerBase
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -211,6 +212,7 @@ class SimpleTrainer(TrainerBase):
 
     def after_train(self) -> None:
         """Deploy the final model, test it, stop the clock."""
+        self._end_training()  # a trainer with a train() of its own comes here without it
         print("Finish training")
 
         if not self.cfg.TEST.NO_TEST:

@@ -15,11 +15,9 @@ from dassl.errors import MissingFileError
 from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
 
 from .last_good import LastGoodState, advice
-from .resume import resume_training, training_state
+from .resume import BEST_MODEL, resume_training, training_state
 from .steps import project_gradients
 from .summary import SummaryWriter
-
-BEST_MODEL = "model-best.pth.tar"
 
 
 class TrainerBase:

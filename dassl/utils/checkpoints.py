@@ -25,6 +25,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained_weights",
     "load_scheduler_state",
+    "restore_checkpoint",
     "resume_from_checkpoint",
     "save_checkpoint",
     "to_plain",
@@ -205,7 +206,14 @@ def resume_from_checkpoint(
     if not osp.isfile(marker):
         raise MissingFileError(f'no file "checkpoint" in {fdir}; nothing to resume from')
     name = Path(marker).read_text(encoding="utf-8").splitlines()[0].strip()
-    fpath = osp.join(fdir, osp.basename(name))
+    checkpoint = restore_checkpoint(osp.join(fdir, osp.basename(name)), model, optimizer, scheduler)
+    return int(checkpoint["epoch"])
+
+
+def restore_checkpoint(
+    fpath: str | Path, model: nn.Module, optimizer: Optimizer | None = None, scheduler: Any = None
+) -> dict[str, Any]:
+    """Restore model, optimiser and scheduler from one file; returns all that the file holds."""
     print(f'Loading checkpoint from "{fpath}"')
     checkpoint = load_checkpoint(fpath)
     model.load_state_dict(checkpoint["state_dict"])
@@ -216,9 +224,8 @@ def resume_from_checkpoint(
     if scheduler is not None and checkpoint.get("scheduler") is not None:
         load_scheduler_state(scheduler, checkpoint["scheduler"])
         print("Loaded scheduler")
-    start_epoch = int(checkpoint["epoch"])
-    print(f"Previous epoch: {start_epoch}")
-    return start_epoch
+    print(f"Previous epoch: {checkpoint['epoch']}")
+    return checkpoint
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
