@@ -68,7 +68,9 @@ def extend_cfg(cfg: CN) -> None:
     section.ROI.MASKS = "masks"  # folder of the mask files
     section.ROI.HEADS = 4
     section.ROI.QUERIES = 1
-    section.ROI.GLOBAL = 0.5  # share of the class token in the image feature; 0 is original
+    section.ROI.CLASS_TOKEN = (
+        True  # the pool corrects the class token; False is the pool alone (original)
+    )
 
     section.CONSISTENCY = CN()
     section.CONSISTENCY.WEIGHT = 0.0  # of the loss between two styles of an image; 0 is original
@@ -89,16 +91,19 @@ def consistency_loss(logits_a: Tensor, logits_b: Tensor) -> Tensor:
 class RoiAttentionPool(nn.Module):
     """Learned queries that attend to the patches in an ROI.
 
-    Value and output projections start as the identity and the queries near 0, so the pool starts as
-    the mean over the ROI's patches, which keeps it in the space that the texts live in.
+    The queries start near 0 and the values as the patches themselves, so attention starts as the
+    mean over the ROI, in the space that the texts live in.
 
     Args:
         dim: D of the patch features.
         heads: attention heads.
         queries: learned queries; their results are averaged.
+        start_at_zero: the output starts as 0, for a pool that is added to another feature.
     """
 
-    def __init__(self, dim: int, heads: int = 4, queries: int = 1) -> None:
+    def __init__(
+        self, dim: int, heads: int = 4, queries: int = 1, start_at_zero: bool = False
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise UserError(f"TRAINER.SAVLT.ROI.HEADS {heads} does not divide {dim} features")
@@ -106,9 +111,10 @@ class RoiAttentionPool(nn.Module):
         self.queries = nn.Parameter(torch.randn(queries, dim) * 0.02)
         self.q, self.k = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.v, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        for layer in (self.v, self.out):
-            nn.init.eye_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.eye_(self.v.weight)
+        (nn.init.zeros_ if start_at_zero else nn.init.eye_)(self.out.weight)
+        nn.init.zeros_(self.v.bias)
+        nn.init.zeros_(self.out.bias)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)  # (..., heads, tokens, d)
@@ -139,16 +145,20 @@ class SAVLTHead(nn.Module):
         dim: D of the joint space.
         num_classes: C.
         alpha: weight of the prototype logits.
-        share: of the class token in the image feature; 1 for no ROI pool.
-        heads, queries: of the pool.
+        pool: the ROI pool; None for the class token alone.
+        class_token: the pool is added to the class token, instead of taking its place.
     """
 
     def __init__(
-        self, dim: int, num_classes: int, alpha: float, share: float, heads: int, queries: int
+        self,
+        dim: int,
+        num_classes: int,
+        alpha: float,
+        pool: RoiAttentionPool | None = None,
+        class_token: bool = True,
     ) -> None:
         super().__init__()
-        self.alpha, self.share = alpha, share
-        self.pool = RoiAttentionPool(dim, heads, queries) if share < 1 else None
+        self.alpha, self.pool, self.class_token = alpha, pool, class_token
         self.prototypes = nn.Parameter(torch.empty(num_classes, dim)) if alpha > 0 else None
         if self.prototypes is not None:
             nn.init.orthogonal_(self.prototypes)
@@ -160,8 +170,8 @@ class SAVLTHead(nn.Module):
         token = F.normalize(token.float(), dim=-1)
         if self.pool is None:
             return token
-        pooled = F.normalize(self.pool(patches.float(), inside).float(), dim=-1)
-        return F.normalize(self.share * token + (1 - self.share) * pooled, dim=-1)
+        pooled = self.pool(F.normalize(patches.float(), dim=-1), inside)
+        return F.normalize(token + pooled if self.class_token else pooled, dim=-1)
 
     def logits(self, features: Tensor, texts: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine logits (B, C) against the texts and against the prototypes."""
@@ -184,8 +194,8 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         section = cfg.TRAINER.SAVLT
-        if not 0 <= section.ALPHA <= 1 or not 0 <= section.ROI.GLOBAL <= 1:
-            raise UserError("TRAINER.SAVLT.ALPHA and TRAINER.SAVLT.ROI.GLOBAL lie between 0 and 1")
+        if not 0 <= section.ALPHA <= 1:
+            raise UserError(f"TRAINER.SAVLT.ALPHA is {section.ALPHA}; it lies between 0 and 1")
         if section.PROTOTYPES not in ("class_means", "text", "orthogonal"):
             raise UserError(
                 f"TRAINER.SAVLT.PROTOTYPES is {section.PROTOTYPES!r}; take class_means, text or "
@@ -213,8 +223,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
 
     @property
     def has_roi(self) -> bool:
-        roi = self.cfg.TRAINER.SAVLT.ROI
-        return roi.SOURCE != "none" and roi.GLOBAL < 1
+        return self.cfg.TRAINER.SAVLT.ROI.SOURCE != "none"
 
     def dataset_wrapper(self) -> Any:
         if not self.has_roi:
@@ -237,14 +246,11 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def build_model(self) -> None:
         cfg = self.cfg.TRAINER.SAVLT
         self.max_iters = iterations_per_shot(self.cfg, self.dm.dataset, cfg.ITERS_PER_SHOT)
-        self.head = SAVLTHead(
-            self.backbone.embed_dim,
-            self.num_classes,
-            cfg.ALPHA,
-            cfg.ROI.GLOBAL if self.has_roi else 1.0,
-            cfg.ROI.HEADS,
-            cfg.ROI.QUERIES,
-        ).to(self.device)
+        dim, roi, pool = self.backbone.embed_dim, cfg.ROI, None
+        if self.has_roi:
+            pool = RoiAttentionPool(dim, roi.HEADS, roi.QUERIES, start_at_zero=roi.CLASS_TOKEN)
+        self.head = SAVLTHead(dim, self.num_classes, cfg.ALPHA, pool, roi.CLASS_TOKEN)
+        self.head.to(self.device)
         if any(True for _ in self.head.parameters()):
             self.register_learner("head", self.head)
         self.visual = self.adapt("vision_lora", self.backbone.visual, cfg.LORA)

@@ -64,6 +64,14 @@ def test_pool_starts_near_the_mean_over_the_roi(savlt):
     assert F.cosine_similarity(pool(patches, inside), means).min() > 0.98
 
 
+def test_untrained_pool_beside_the_class_token_changes_nothing(savlt):
+    pool = savlt.RoiAttentionPool(16, start_at_zero=True)
+    head = savlt.SAVLTHead(16, 3, alpha=0.5, pool=pool)
+    token, patches = torch.randn(2, 16), torch.randn(2, 6, 16)
+    inside = torch.ones(2, 6, dtype=torch.bool)
+    assert torch.equal(head.image_features(token, patches, inside), F.normalize(token, dim=-1))
+
+
 def test_patches_outside_the_roi_have_no_say(savlt):
     pool = savlt.RoiAttentionPool(16)
     patches, inside = torch.randn(1, 6, 16), torch.tensor([[True, True, False, True, False, False]])
@@ -80,7 +88,7 @@ def test_heads_must_divide_the_features(savlt):
 
 
 def test_alignment_mixes_texts_and_prototypes(savlt):
-    head = savlt.SAVLTHead(8, 3, alpha=0.25, share=1.0, heads=4, queries=1)
+    head = savlt.SAVLTHead(8, 3, alpha=0.25)
     features, texts = F.normalize(torch.randn(5, 8), dim=-1), F.normalize(torch.randn(3, 8), dim=-1)
     text, prototype = head.logits(features, texts, torch.tensor(100.0))
     unit = F.normalize(head.prototypes, dim=-1)
@@ -183,7 +191,7 @@ ABLATIONS = {
     "mask ROI": (f"{S}.ROI.KIND", "mask"),
     "no prototypes": (f"{S}.ALPHA", 0.0),
     "no text": (f"{S}.ALPHA", 1.0),
-    "orthogonal": (f"{S}.PROTOTYPES", "orthogonal", f"{S}.ROI.GLOBAL", 0.0),
+    "orthogonal": (f"{S}.PROTOTYPES", "orthogonal", f"{S}.ROI.CLASS_TOKEN", False),
     "from texts": (f"{S}.PROTOTYPES", "text"),
     "text LoRA": (f"{S}.TEXT_LORA.BLOCKS", -1),
     "context": (f"{S}.CONTEXT.N_CTX", 2),
@@ -220,7 +228,7 @@ def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_pa
 @pytest.mark.parametrize(
     "opts, message",
     [
-        ((f"{S}.ALPHA", 1.5), "between 0 and 1"),
+        ((f"{S}.ALPHA", 1.5), "ALPHA is 1.5"),
         ((f"{S}.PROTOTYPES", "random"), "PROTOTYPES is 'random'"),
         ((f"{S}.ROI.SOURCE", "unet"), "SOURCE is 'unet'"),
         ((f"{S}.ROI.SOURCE", "segmenter"), "CHECKPOINT"),
