@@ -19,7 +19,7 @@ from .render import Frame, render_patient, surface_rows
 from .structures import CLASSES
 
 # Part of the split hash. Frozen: see docs/phantom.md before raising it.
-VERSION = "1"
+VERSION = "1.0"
 MARKER = "phantom.json"
 FOLDER = "phantom"
 HUFFMAN_ONLY = 2  # zlib.Z_HUFFMAN_ONLY, which the zlib module does not name
