@@ -112,6 +112,7 @@ class FolderDataset(ImagingDataset):
         """The list's patient column; else the pattern; else each file for itself."""
         listed = [self._patients.get(path, "") for path in paths]
         if all(listed) and paths:
+            self.patients_known = True
             return listed
         return super().patients_of(paths, pattern)
 

@@ -11,7 +11,7 @@ from dassl import plugins
 from dassl.errors import UserError
 
 from .datasets.base_dataset import DatasetBase, Datum
-from .datasets.imaging import STEM, ImagingDataset, PatientPatternError
+from .datasets.imaging import ImagingDataset, PatientPatternError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -116,15 +116,15 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
     other = _options(cfg, name, folder)
     other.DATASET.CLASSES = ()
     patterns = [cfg.DATASET.PATIENT_PATTERN, getattr(dataset, "patient_pattern", "")]
-    for pattern in (*filter(None, patterns), STEM):
+    for pattern in (*filter(None, patterns), ""):
         other.DATASET.PATIENT_PATTERN = pattern
         try:
             built = _Centre(other)
         except PatientPatternError:
             continue
-        if pattern == STEM and any(patterns):
+        if not pattern and any(patterns):
             warnings.warn(
-                f"{name}: the file names hold no patient by the training's pattern; each image "
+                f"{name}: not all file names hold a patient by the training's pattern; each image "
                 "counts as a patient of its own, so intervals are too narrow",
                 stacklevel=3,
             )

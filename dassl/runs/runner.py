@@ -190,6 +190,7 @@ class Run:
         self.started_at = datetime.now(timezone.utc)
         self.clock = time.perf_counter()
         self.trainer: Any = None
+        self.external: dict[str, list[Any]] = {}
         self.fingerprint = ""
 
     def execute(self, train: bool = True) -> dict[str, Any]:
@@ -209,8 +210,9 @@ class Run:
         return self.write(self.folder, predictions, centers, read_early)
 
     def build(self) -> None:
-        """Seed everything and build the trainer: data, model, optimisers."""
+        """Seed everything and build the trainer: data, model, optimisers; find the centres."""
         from dassl.data import image_cache
+        from dassl.data.external import build_external_datasets
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 
@@ -220,6 +222,8 @@ class Run:
         set_random_seed(self.cfg.SEED)
         self.trainer = build_trainer(self.cfg)
         self.trainer.test_after_train = False  # scored here, centre by centre
+        # Found now, so that what is wrong with a centre is said before the training.
+        self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
         self.fingerprint = records.backbone_fingerprint(self.trainer)
         self.seconds["build"] = time.perf_counter() - clock
 
@@ -232,7 +236,7 @@ class Run:
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
         """Predict and score the test set, then every external centre."""
         clock = time.perf_counter()
-        predictions = collect_predictions(self.trainer)
+        predictions = collect_predictions(self.trainer, self.external)
         self.seconds["predict"] = time.perf_counter() - clock
         clock = time.perf_counter()
         centers = score_centers(self.trainer, predictions)
@@ -281,13 +285,11 @@ class Run:
             raise RuntimeError(f"{name} altered the shared backbone; a trainer must adapt a copy")
 
 
-def collect_predictions(trainer: Any) -> list[Predictions]:
-    """Predictions for the in-domain test set and every external centre of TEST.EXTERNAL."""
-    from dassl.data.external import build_external_datasets
-
+def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
+    """Predictions for the in-domain test set and every external centre."""
     dataset, cfg = trainer.dm.dataset, trainer.cfg
     roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
-    centers = {IN_DOMAIN: dataset.test or [], **build_external_datasets(cfg, dataset)}
+    centers = {IN_DOMAIN: dataset.test or [], **external}
     return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
 
 

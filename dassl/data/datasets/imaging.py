@@ -48,8 +48,8 @@ class ImagingDataset(DatasetBase):
 
     * ``dataset_dir``, ``other_dirs``: image folder under ``DATASET.ROOT``, and where else to look.
     * ``classes``: folder names in label order; () takes the sorted names of the folders found.
-    * ``patient_pattern``: regex with one group, searched in the file name; "" where each file is a
-      patient of its own.
+    * ``patient_pattern``: regex with one group, searched in the file name; "" where names tell no
+      patient.
     * ``positive``: class names that count as disease.
     * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
     * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
@@ -73,6 +73,7 @@ class ImagingDataset(DatasetBase):
     may_lack_classes = False
     version = ""
     domain = 0
+    patients_known = True  # set by patients_of
     split_source = ""  # set where the split is found rather than made ("file", "folders", "list")
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -199,8 +200,9 @@ class ImagingDataset(DatasetBase):
 
     def to_data(self, items: Sequence[Item]) -> list[Datum]:
         """Items as ``Datum`` with absolute paths."""
+        folder, domain, known = f"{self.image_dir}{os.sep}", self.domain, self.patients_known
         return [
-            Datum(str(self.image_dir / i.path), i.label, self.domain, i.classname, i.patient)
+            Datum(folder + i.path, i.label, domain, i.classname, i.patient if known else "")
             for i in items
         ]
 
@@ -216,9 +218,14 @@ class ImagingDataset(DatasetBase):
             )
 
     def patients_of(self, paths: Sequence[str], pattern: str = "") -> list[str]:
-        """The patient of each path by the config's pattern or the data set's own."""
-        pattern = pattern or self.patient_pattern or STEM
-        if pattern == STEM:
+        """The patient of each path by the config's pattern or the data set's own.
+
+        Without a pattern each file is split as a patient of its own, and nobody is told that its
+        name were a patient's (``patient_id`` is empty).
+        """
+        pattern = pattern or self.patient_pattern
+        self.patients_known = bool(pattern)
+        if pattern in ("", STEM):
             return [path.rpartition(".")[0] for path in paths]
         try:
             regex = re.compile(pattern)
@@ -284,6 +291,7 @@ class ImagingDataset(DatasetBase):
         in_root = Path(self.root) / path
         path = path if path.is_file() or not in_root.is_file() else in_root
         entries = read_split_file(path)
+        self.patients_known |= all(entry.patient for entry in entries)
         by = cfg.DATASET.SPLIT_BY
         return place_entries(entries, items, str(path), self.root, self.image_dir, by)
 
@@ -312,8 +320,10 @@ class ImagingDataset(DatasetBase):
         prefix = "" if prefix == "." else f"{prefix}/"
 
         def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
+            known = self.patients_known
             return [
-                {"path": prefix + i.path, "label": i.label, "patient": i.patient} for i in items
+                {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
+                for i in items
             ]
 
         made = bool(self.split_source)
