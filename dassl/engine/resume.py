@@ -22,7 +22,7 @@ def training_state(trainer: TrainerBase) -> dict[str, Any]:
     scaler = getattr(trainer.precision, "scaler", None)
     return {
         "best_result": float(trainer.best_result),
-        "history": [dict(row) for row in trainer.history],
+        "history": [dict(row) for row in trainer._history],
         "rng": get_rng_state(),
         "scaler": None if scaler is None else scaler.state_dict(),
     }
@@ -57,7 +57,7 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
 
     # Files of upstream know none of these.
     trainer.best_result = checkpoint.get("best_result", trainer.best_result)
-    trainer.history = [dict(row) for row in checkpoint.get("history", [])]
+    trainer._history = [dict(row) for row in checkpoint.get("history", [])]
     scaler = getattr(trainer.precision, "scaler", None)
     if scaler is not None and checkpoint.get("scaler"):
         scaler.load_state_dict(checkpoint["scaler"])

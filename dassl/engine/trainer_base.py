@@ -30,6 +30,8 @@ class TrainerBase:
     start_epoch = 0
     epoch = 0
     max_epoch = 0
+    batch_idx: int  # of the batch being trained on, from 0
+    num_batches: int  # of this epoch
     output_dir = ""
     best_result = -float("inf")
     precision: Any = (
@@ -41,10 +43,19 @@ class TrainerBase:
         self._optims: OrderedDict[str, Any] = OrderedDict()
         self._scheds: OrderedDict[str, Any] = OrderedDict()
         self._writer: SummaryWriter | None = None
-        #: One row per epoch: epoch, learning rate, mean losses, val_* metrics.
-        self.history: list[dict[str, float]] = []
+        self._history: list[dict[str, float]] = []
         self._history_row: dict[str, float] | None = None
         self._last_good: LastGoodState | None = None
+
+    @property
+    def history(self) -> Any:
+        """One row per epoch: epoch, learning rate, mean losses, val_* metrics."""
+        return self.__dict__.get("_own_history", self._history)
+
+    @history.setter
+    def history(self, value: Any) -> None:
+        """A trainer written elsewhere may use the name for something else."""
+        self.__dict__["_own_history"] = value
 
     # Models --------------------------------------------------------------------------------------
 
@@ -77,7 +88,8 @@ class TrainerBase:
         if mode not in ("train", "eval", "test"):
             raise KeyError(f'mode is "train", "eval" or "test", not "{mode}"')
         for name in self.get_model_names(names):
-            self._models[name].train(mode == "train")
+            # Not train(False): a model of other people's may have an eval() of its own.
+            self._models[name].train() if mode == "train" else self._models[name].eval()
 
     # Checkpoints ---------------------------------------------------------------------------------
 
@@ -167,7 +179,7 @@ class TrainerBase:
 
     def _begin_epoch(self) -> None:
         self._history_row = {"epoch": self.epoch + 1}
-        self.history.append(self._history_row)
+        self._history.append(self._history_row)
         self._last_good = LastGoodState(self)
 
     def _end_training(self) -> None:
@@ -274,8 +286,8 @@ class TrainerBase:
 
     def get_current_lr(self, names: str | Sequence[str] | None = None) -> float:
         """Learning rate of the first model (0 if nothing trains it)."""
-        names = self._optims if names is None else self.get_model_names(names)
-        optim = self._optims[next(iter(names))] if names else None
+        known = self._optims if names is None else self.get_model_names(names)
+        optim = self._optims[next(iter(known))] if known else None
         return 0.0 if optim is None else optim.param_groups[0]["lr"]
 
     def detect_anomaly(self, loss: Tensor) -> None:

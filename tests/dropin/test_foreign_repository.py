@@ -120,7 +120,7 @@ def run_plan(repo, plan):
 def test_trains_and_saves(repo, outputs, trainer):
     out = outputs[f"{trainer}-train"]
     assert "Traceback" not in out, out[-4000:]
-    assert "Finish training" in out and re.search(r"^Elapsed: 0:00:\d\d$", out, re.M)
+    assert "Finish training" in out and re.search(r"^Elapsed: 0:\d\d:\d\d$", out, re.M)
     assert re.search(r"^\* accuracy: \d+\.\d%$", out, re.M)
     for name in TRAINERS[trainer]:
         folder = repo / "output" / trainer / name
@@ -165,6 +165,9 @@ def test_prograd_prints_both_losses_and_own_loops_their_lines(outputs):
     assert "xe_loss" in outputs["ProGrad-train"] and "kl_loss" in outputs["ProGrad-train"]
     assert "own epoch [3/3]" in outputs["OwnEpoch-train"]
     assert "(own loop)" in outputs["PromptKD-train"]
+    assert (
+        "eval() of the model's own\nEvaluate on the *test* set" in outputs["OnSimpleTrainer-eval"]
+    )
     assert "Using GPA model" in outputs["PromptSRCToy-train"]
 
 
@@ -194,7 +197,7 @@ def test_log_lines_that_scripts_parse(repo, coop):
         r"\*+\n\*\* Config \*\*\n\*+\nDATALOADER:\n",
         r"Loading trainer: CoOp\nLoading dataset: ToyCells\n",
         r"=> result\n\* total: 16\n\* correct: \d+\n\* accuracy: \d+\.\d%\n\* error: \d+\.\d%\n"
-        r"\* macro_f1: \d+\.\d%\nElapsed: 0:00:\d\d",
+        r"\* macro_f1: \d+\.\d%\nElapsed: 0:\d\d:\d\d",
         r"Dataset +ToyCells\n# classes +4\n# train_x +16\n# val +16\n# test +16\n",
         r"Evaluate on the \*test\* set",
         r"Checkpoint saved to output/coop/prompt_learner/model.pth.tar-3",

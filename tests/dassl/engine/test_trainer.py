@@ -46,7 +46,7 @@ def test_a_run_prints_the_lines_that_scripts_look_for(tiny, capsys):
         "Deploy the last-epoch model",
         "Evaluate on the *test* set",
         "* accuracy: ",
-        "Elapsed: 0:00:0",
+        "Elapsed: 0:0",
     ):
         assert text in out
     assert sum(p.numel() for p in trainer.model.parameters()) == 57

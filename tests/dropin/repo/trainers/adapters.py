@@ -31,6 +31,14 @@ class AdapterCLIP(nn.Module):
         text = F.normalize(self.text_features + 0.5 * self.residual, dim=-1)
         return self.logit_scale.exp() * features @ text.t()
 
+    def eval(self):
+        """As models that cache something for inference have it: without calling train()."""
+        print("eval() of the model's own")
+        for child in self.children():
+            child.eval()
+        self.training = False
+        return self
+
 
 @TRAINER_REGISTRY.register()
 class CLIP_Adapter(TrainerX):

@@ -20,6 +20,11 @@ from .coop import load_clip_to_cpu
 class OwnEpoch(CLIP_Adapter):
     """Two batches per step, its own meters and log lines."""
 
+    def before_train(self):
+        super().before_train()
+        # Names that the engine here uses too, with a meaning of their own.
+        self.history, self.precision = {"loss": []}, "fp32"
+
     def before_epoch(self):
         self.steps = 0
 
@@ -33,6 +38,7 @@ class OwnEpoch(CLIP_Adapter):
         for self.batch_idx in range(self.num_batches):  # noqa: B020
             batch = next(train_iter)
             losses.update(self.forward_backward(batch))
+            self.history["loss"].append(losses.meters["loss"].val)
             batch_time.update(time.time() - end)
             remaining = (self.max_epoch - self.epoch - 1) * self.num_batches
             eta = str(datetime.timedelta(seconds=int(batch_time.avg * remaining)))
@@ -48,6 +54,7 @@ class OwnEpoch(CLIP_Adapter):
 
     def after_epoch(self):
         assert self.steps == self.num_batches
+        assert len(self.history["loss"]) == (self.epoch + 1) * self.num_batches
         super().after_epoch()
 
 
@@ -95,7 +102,7 @@ class OnSimpleTrainer(SimpleTrainer):
         self.model.to(self.device)
         self.optim = build_optimizer(self.model.adapter, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("model", self.model, self.optim, self.sched)
+        self.register_model("model", self.model, self.optim, self.sched)  # its own eval()
 
     def run_epoch(self):
         self.set_model_mode("train")
