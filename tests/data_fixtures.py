@@ -1,4 +1,4 @@
-"""A small OCT data set on disk: three centres in the real layout."""
+"""Small data sets on disk in the real layouts: three OCT centres, Herlev."""
 
 from __future__ import annotations
 
@@ -40,6 +40,28 @@ def _png(grey: int) -> bytes:
     stream = io.BytesIO()
     Image.new("L", (8, 8), grey).save(stream, "png")
     return stream.getvalue()
+
+
+HERLEV_FOLDERS = (
+    "carcinoma_in_situ",
+    "light_dysplastic",
+    "moderate_dysplastic",
+    "normal_columnar",
+    "normal_intermediate",
+    "normal_superficiel",
+    "severe_dysplastic",
+)
+
+
+def write_herlev(folder: Path) -> None:
+    """The original release's layout: four slides per class, two cells each, masks beside them."""
+    for c, name in enumerate(HERLEV_FOLDERS):
+        (folder / name).mkdir(parents=True)
+        for slide in range(4):
+            for cell in range(2):
+                stem = folder / name / f"{149000000 + 10 * c + slide}-14914337{c}-00{cell + 1}"
+                Image.new("RGB", (8, 8), (c, slide, cell)).save(f"{stem}.BMP")
+                Image.new("RGB", (8, 8)).save(f"{stem}-d.bmp")
 
 
 @pytest.fixture

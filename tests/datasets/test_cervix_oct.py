@@ -45,18 +45,3 @@ def test_yaml_scores_both_external_centres(make_cfg, oct_root, repo_dir):
     data = build_dataset(cfg)
     assert data.descriptions[cfg.DATASET.PROMPT_SET]
     assert set(build_external_datasets(cfg, data)) == {"HuaxiOCT", "XiangyaOCT"}
-
-
-def test_phantoms_of_patients_keep_the_rule(make_cfg, shared_phantoms):
-    """The phantom classes are these classes: no patient crosses there either."""
-    data = build_dataset(make_cfg(shared_phantoms, "PhantomOCT"))
-    sides = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
-    assert sum(map(len, sides)) == len(set.union(*sides)) > 100
-
-
-@pytest.fixture
-def shared_phantoms(repo_dir):
-    root = repo_dir / "data"
-    if not (root / "phantom/mixed/phantom.json").is_file():
-        pytest.skip("no rendered phantoms in data/; a run of the default sweep makes them")
-    return root

@@ -6,36 +6,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from data_fixtures import write_herlev
 from PIL import Image
 
 from dassl.config import merge_file
 from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UserError
 
-ORIGINAL = (
-    "carcinoma_in_situ",
-    "light_dysplastic",
-    "moderate_dysplastic",
-    "normal_columnar",
-    "normal_intermediate",
-    "normal_superficiel",
-    "severe_dysplastic",
-)
-
-
-def write_original(folder: Path) -> None:
-    for c, name in enumerate(ORIGINAL):
-        (folder / name).mkdir(parents=True)
-        for slide in range(4):
-            for cell in range(2):
-                stem = folder / name / f"{149000000 + 10 * c + slide}-14914337{c}-00{cell + 1}"
-                Image.new("RGB", (8, 8), (c, slide, cell)).save(f"{stem}.BMP")
-                Image.new("RGB", (8, 8)).save(f"{stem}-d.bmp")
-
 
 @pytest.mark.parametrize("where", ["herlev", "", "herlev/New database pictures", "herlev/images"])
 def test_original_layout_without_its_masks(build, tmp_path, where):
-    write_original(tmp_path / where)
+    write_herlev(tmp_path / where)
     data = build(tmp_path, "Herlev")
     everything = [*data.train_x, *data.val, *data.test]
     assert len(everything) == 56 and not any("-d." in d.impath for d in everything)
@@ -49,7 +30,7 @@ def test_nothing_there(build, tmp_path):
 
 
 def test_a_folder_too_many(build, tmp_path):
-    write_original(tmp_path / "herlev")
+    write_herlev(tmp_path / "herlev")
     (tmp_path / "herlev/adenocarcinoma").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "herlev/adenocarcinoma/1-2-3.BMP")
     with pytest.raises(UserError, match="adenocarcinoma"):
