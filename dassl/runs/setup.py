@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,8 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
+    # More loader processes than cores only wait for each other; torch would warn at every loader.
+    cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
         raise MissingFileError(
             f"weights file {cfg.MODEL.INIT_WEIGHTS} does not exist; check --weights (or "
