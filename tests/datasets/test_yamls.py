@@ -1,0 +1,22 @@
+"""Every data set's yaml merges, says how to run it, and names a registered data set."""
+
+from __future__ import annotations
+
+import pytest
+from dassl import plugins
+from dassl.config import get_cfg_default, merge_file
+
+FILES = sorted((plugins.PROJECT_ROOT / "configs/datasets").glob("*.yaml"))
+
+
+def test_there_are_some():
+    assert len(FILES) >= 6
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_yaml(path):
+    cfg = get_cfg_default()
+    merge_file(cfg, path)
+    known = plugins.discover()["dataset"]
+    assert {cfg.DATASET.NAME, *cfg.TEST.EXTERNAL} <= set(known)
+    assert "python train.py" in path.read_text(encoding="utf-8").split("\nDATASET:")[0]
