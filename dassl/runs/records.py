@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -100,10 +101,22 @@ def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(history)
 
 
-def backbone_fingerprint(trainer: Any) -> str:
-    """A hash of every tensor of the trainer's shared backbone; "" where it has none."""
+# As each shared backbone was found at the end of the last run, so that the next need not read it.
+_fingerprints: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def backbone_fingerprint(trainer: Any, known: bool = False) -> str:
+    """A hash of every tensor of the trainer's shared backbone; "" where it has none.
+
+    Args:
+        known: the one found at the end of the last run will do.
+    """
     backbone = getattr(trainer, "backbone", None)
-    return backbone.fingerprint() if hasattr(backbone, "fingerprint") else ""
+    if not hasattr(backbone, "fingerprint"):
+        return ""
+    if not known or backbone not in _fingerprints:
+        _fingerprints[backbone] = backbone.fingerprint()
+    return _fingerprints[backbone]
 
 
 def forget_backbones() -> None:

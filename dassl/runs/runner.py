@@ -224,7 +224,7 @@ class Run:
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
         self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
-        self.fingerprint = records.backbone_fingerprint(self.trainer)
+        self.fingerprint = records.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
 
     def train(self) -> None:

@@ -251,7 +251,7 @@ def test_no_train_checks_and_leaves_nothing(zoo):
 
 def test_altering_the_shared_backbone_is_found_out(zoo, monkeypatch):
     prints = iter(["before", "after"])
-    monkeypatch.setattr(runner.records, "backbone_fingerprint", lambda trainer: next(prints))
+    monkeypatch.setattr(runner.records, "backbone_fingerprint", lambda *a, **k: next(prints))
     with pytest.raises(RuntimeError, match="altered the shared backbone"):
         run_one(zoo.cfg(), echo=False)
     assert read(zoo.out / "run")["status"] == "failed"
