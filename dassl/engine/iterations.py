@@ -12,6 +12,10 @@ from dassl.optim import build_lr_scheduler
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
+    from .trainer import TrainerX as Base
+else:
+    Base = object  # a mixin: TrainerX comes from the class it is mixed into
+
 
 def build_iteration_scheduler(optim: Any, optim_cfg: CfgNode, max_iters: int) -> Any:
     """The config's schedule with iterations in the place of epochs."""
@@ -39,7 +43,7 @@ def iterations_per_shot(cfg: CfgNode, dataset: Any, per_shot: int) -> int:
     return per_shot * shots
 
 
-class ByIterations:
+class ByIterations(Base):
     """Mixin before ``TrainerX``: training ends after exactly ``self.max_iters`` batches.
 
     ``build_model`` sets ``max_iters`` (0: by epochs as usual). An epoch is one pass over the

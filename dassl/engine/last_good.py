@@ -26,7 +26,7 @@ class LastGoodState:
         self._copies = [(t, t.detach().clone()) for t in self._tensors(buffers=True)]
 
     def _tensors(self, buffers: bool) -> list[Tensor]:
-        found = []
+        found: list[Tensor] = []
         for name, model in self.trainer._models.items():
             if self.trainer._optims[name] is None or not isinstance(model, torch.nn.Module):
                 continue

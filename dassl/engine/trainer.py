@@ -340,6 +340,9 @@ class TrainerXU(SimpleTrainer):
             )
         return counts[self.cfg.TRAIN.COUNT_ITER]
 
+    def forward_backward(self, batch_x: Any, batch_u: Any) -> Any:
+        raise NotImplementedError
+
     def parse_batch_train(
         self, batch_x: dict[str, Any], batch_u: dict[str, Any]
     ) -> tuple[Tensor, Tensor, Tensor]:

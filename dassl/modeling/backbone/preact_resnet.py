@@ -50,7 +50,9 @@ class PreActResNet(Backbone):
         self._out_features = width
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(x)))))
+        x = self.conv1(x)
+        for i in range(4):
+            x = self.get_submodule(f"layer{i + 1}")(x)
         return F.avg_pool2d(x, 4).flatten(1)
 
 

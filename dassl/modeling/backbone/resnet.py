@@ -41,6 +41,12 @@ class ResNet(TorchvisionResNet, Backbone):
         ms_a: parameter of the Beta distribution.
     """
 
+    conv1: nn.Module
+    bn1: nn.Module
+    relu: nn.Module
+    maxpool: nn.Module
+    avgpool: nn.Module
+
     def __init__(
         self,
         block: Any,
@@ -57,7 +63,7 @@ class ResNet(TorchvisionResNet, Backbone):
             super().__init__(block, list(layers), num_classes=0)
         del self.fc
         self._out_features = 512 * block.expansion
-        self.mixstyle = None
+        self.mixstyle: nn.Module | None = None
         if ms_layers:
             if ms_class is None or not set(ms_layers) <= {"layer1", "layer2", "layer3"}:
                 raise ValueError(
@@ -71,8 +77,8 @@ class ResNet(TorchvisionResNet, Backbone):
         """Maps (B, out_features, H / 32, W / 32)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for name in ("layer1", "layer2", "layer3", "layer4"):
-            x = getattr(self, name)(x)
-            if name in self.ms_layers:
+            x = self.get_submodule(name)(x)
+            if self.mixstyle is not None and name in self.ms_layers:
                 x = self.mixstyle(x)
         return x
 

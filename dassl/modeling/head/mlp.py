@@ -36,7 +36,7 @@ class MLP(nn.Module):
             raise ValueError(
                 "an MLP head needs at least one hidden layer (MODEL.HEAD.HIDDEN_LAYERS)"
             )
-        activations = {
+        activations: dict[str, Any] = {
             "relu": functools.partial(nn.ReLU, inplace=True),
             "leaky_relu": functools.partial(nn.LeakyReLU, inplace=True),
         }

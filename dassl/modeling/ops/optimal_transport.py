@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,7 @@ class SinkhornDivergence(OptimalTransport):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return 2 * self.transport_cost(x, y) - self.transport_cost(x, x) - self.transport_cost(y, y)
 
-    def transport_cost(self, x: Tensor, y: Tensor, return_pi: bool = False) -> Tensor | tuple:
+    def transport_cost(self, x: Tensor, y: Tensor, return_pi: bool = False) -> Any:
         """Cost of the plan, a number; with ``return_pi`` also the plan (B1, B2)."""
         costs = self.distance(x, y, dist_metric=self.dist_metric)
         plan = self.sinkhorn_iterate(costs, self.eps, self.max_iter, self.thre)

@@ -20,6 +20,10 @@ class _TransNorm(nn.Module):
     """
 
     dims: int
+    running_mean_s: Tensor
+    running_var_s: Tensor
+    running_mean_t: Tensor
+    running_var_t: Tensor
 
     def __init__(
         self,
