@@ -44,7 +44,8 @@ class Attention(nn.Module):
         causal: bool = False,
     ) -> Tensor:
         """Queries from ``x`` (B, T, W), keys and values from ``source`` (B, S, W; None: ``x``)."""
-        source = x if source is None else source
+        x = in_autocast_type(x)  # once, not once for each of q, k and v
+        source = x if source is None else in_autocast_type(source)
         q = self.split(self.q_proj(x))
         k, v = self.split(self.k_proj(source)), self.split(self.v_proj(source))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
@@ -113,7 +114,7 @@ class Block(nn.Module):
         """
         (b, s, w), p = rest.shape, first.shape[1]
         flat = torch.cat([first.flatten(0, 1), rest.flatten(0, 1)]).unsqueeze(0)  # (1, P + B S, W)
-        attn, h = self.attn, self.ln_1(flat)
+        attn, h = self.attn, in_autocast_type(self.ln_1(flat))
         q, k, v = attn.q_proj(h), attn.k_proj(h), attn.v_proj(h)
         (q1, q2), (k1, k2), (v1, v2) = (
             (attn.split(x[:, :p]), attn.split(x[:, p:].view(b, s, w))) for x in (q, k, v)
@@ -127,6 +128,19 @@ class Block(nn.Module):
         mixed = torch.cat([attn.merge(mixed1), attn.merge(mixed2).reshape(1, b * s, w)], dim=1)
         flat = self.feed(flat + self.ls_1(attn.out_proj(mixed)))
         return flat[:, :p], flat[:, p:].view(b, s, w)
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x) as a scaled SiLU, which keeps one tensor for backward instead of two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(1.702 * x).mul_(1 / 1.702)
+
+
+def in_autocast_type(x: Tensor) -> Tensor:
+    """``x`` in the type that matrix products will ask for here."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

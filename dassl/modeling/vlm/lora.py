@@ -91,8 +91,12 @@ class LoRALinear(loralib.Linear):
         # In evaluation with gradients wanted (Grad-CAM, a trainer that stays in eval mode) the
         # adapters stay open, or they would silently get no gradient.
         if self.training or (torch.is_grad_enabled() and self.lora_A.requires_grad):
-            low = F.linear(self.lora_dropout(x), self.lora_A)
-            return F.linear(x, self.weight, self.bias) + F.linear(low, self.lora_B) * self.scaling
+            rows = x.reshape(-1, self.in_features)
+            low = F.linear(self.lora_dropout(rows), self.lora_A) * self.scaling
+            out = F.linear(rows, self.weight, self.bias)
+            # Added within the small product, or it would cost another pass over the output.
+            out = out.addmm_(low.to(out.dtype), self.lora_B.t().to(out.dtype))
+            return out.view(*x.shape[:-1], self.out_features)
         return F.linear(x, self.merged_weight(), self.bias)
 
     def __getstate__(self) -> dict:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import TextTower, Tower, VisionTower
-from .blocks import Attention, Block
+from .blocks import Attention, Block, QuickGELU
 
 CLIP_LORA_NAMES = {
     "q": ("attn.q_proj",),
@@ -184,6 +184,8 @@ def _last(tower: Tower) -> Block:
 
 def open_block(block: Any, causal: bool = False) -> Block:
     """A block of the clip package or open_clip with its fused attention taken apart."""
+    if type(getattr(block.mlp, "gelu", None)).__name__ == "QuickGELU":
+        block.mlp.gelu = QuickGELU()
     return Block(
         block.ln_1,
         Attention.from_torch(block.attn),
