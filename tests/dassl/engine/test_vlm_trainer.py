@@ -20,6 +20,7 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
 from dassl.modeling.vlm.loading import clear_backbones
+from dassl.plugins import ensure_loaded, extend_cfg_of
 from dassl.utils import set_random_seed
 from helpers import tiny_clip_state_dict, write_images
 
@@ -95,14 +96,17 @@ def toy(tmp_path):
     clear_backbones()
 
 
-def make(tmp_path, kind=Probe, **keys) -> VLMTrainer:
+def make(tmp_path, kind=Probe, opts=(), **keys) -> VLMTrainer:
     cfg = get_cfg_default()
+    if extend := extend_cfg_of(kind.__module__):
+        extend(cfg)
     cfg.DATASET.NAME = "Toy"
     cfg.DATASET.ROOT = str(tmp_path / "data")
     cfg.MODEL.BACKBONE.NAME = "CLIP"
     cfg.MODEL.INIT_WEIGHTS = str(tmp_path / "clip.safetensors")
     cfg.TRAINER.NAME = kind.__name__
-    cfg.TRAINER[kind.__name__.upper()] = CN({"PREC": "fp32"})
+    if not extend:
+        cfg.TRAINER[kind.__name__.upper()] = CN({"PREC": "fp32"})
     cfg.DATALOADER.NUM_WORKERS = 0
     cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 4
     cfg.OPTIM.MAX_EPOCH = 2
@@ -110,8 +114,11 @@ def make(tmp_path, kind=Probe, **keys) -> VLMTrainer:
     cfg.INPUT.TRANSFORMS = ["normalize"]
     for key, value in keys.items():
         cfg.merge_from_list([key.replace("__", "."), value])
+    cfg.merge_from_list(list(opts))
     set_random_seed(3)
-    return kind(cfg)
+    trainer = kind(cfg)
+    trainer.test_items = trainer.dm.dataset.test
+    return trainer
 
 
 @pytest.mark.parametrize("kind", [Probe, Hidden])
@@ -125,6 +132,30 @@ def test_stored_single_view_equals_online_without_augmentation(toy, kind):
     assert stored.order == online.order
     assert stored.losses == online.losses
     assert stored.test("test") == online.test("test")
+
+
+SHIPPED = {
+    "CoOp": ["TRAINER.COOP.N_CTX", 2],
+    "TipAdapterF": ["OPTIM.NAME", "adamw"],
+    "CLIPLoRA": ["TRAINER.CLIPLORA.BLOCKS", 1, "TRAINER.CLIPLORA.ITERS_PER_SHOT", 1],
+    "SAVLT": ["TRAINER.SAVLT.LORA.BLOCKS", 1, "TRAINER.SAVLT.ROI.SOURCE", "full"],
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_trainers_score_the_same_stored_and_online(toy, name):
+    kind = ensure_loaded("trainer", name)
+    logits = []
+    for views in (1, 0):
+        clear_tables()
+        cfg_keys = {"INPUT.FEATURE_VIEWS": views, "DATASET.NUM_SHOTS": 2}
+        trainer = make(toy, kind, **cfg_keys, opts=SHIPPED[name])
+        trainer.train()
+        trainer.set_model_mode("eval")
+        with torch.no_grad():
+            batches = [trainer.parse_batch_test(b) for b in trainer.make_loader(trainer.test_items)]
+            logits.append(torch.cat([trainer.model_inference(x) for x, _ in batches]))
+    assert torch.equal(*logits)
 
 
 def test_batches_have_upstreams_keys_and_normalised_features(toy):
