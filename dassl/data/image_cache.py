@@ -11,6 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,12 +176,14 @@ class PlainImages(Dataset):
 
     def __getitems__(self, indices: list[int]) -> dict[str, Any]:
         items = [self.data_source[i] for i in indices]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow lets go of the GIL
+            arrays = list(pool.map(self.pixels.bytes_of, [item.impath for item in items]))
         return {
             "label": torch.tensor([item.label for item in items]),
             "domain": torch.tensor([item.domain for item in items]),
             "impath": [item.impath for item in items],
             "index": torch.tensor(indices),
-            "img": self.pixels.tensor([self.pixels.bytes_of(item.impath) for item in items]),
+            "img": self.pixels.tensor(arrays),
         }
 
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dassl.data.feature_store import FeatureStore, Space, get_store, make_key
-from dassl.data.features.encode import (
-    FrozenEncoder,
-    describe_transform,
-    make_view,
-    to_numpy,
-    to_tensor,
-)
-from dassl.data.image_cache import PlainPixels
+from dassl.data.features.encode import FrozenEncoder, to_numpy, to_tensor
+from dassl.data.features.pixels import ImageView, PixelReader, decode_threads
 from dassl.errors import UserError
-from dassl.utils import read_image
 
 TABLE_BYTES = 2 * 2**30  # of all tables of this process
 _FLUSH_BYTES = 64 * 2**20  # a kill loses at most this much encoding, or this many seconds of it
@@ -108,12 +99,11 @@ class FeatureSource:
         counts: Counter | None = None,
     ) -> None:
         self.encoder = encoder
-        self.transform = transform
+        self.reader = PixelReader(transform, seeded=views > 1)
         self.views = views
         self.store = get_store() if store is None else store
         self.counts = Counter() if counts is None else counts
-        self.text = describe_transform(transform)
-        self.space = encoder.space(f"{'view' if views > 1 else 'plain'} {self.text}")
+        self.space = encoder.space(f"{'view' if views > 1 else 'plain'} {self.reader.text}")
 
     def table(self, paths: Sequence[str]) -> Table | StoredTable:
         """The rows of these images, encoding those that nobody has encoded yet."""
@@ -133,8 +123,10 @@ class FeatureSource:
         missing = [key for key, there in zip(unique, present, strict=True) if not there]
         self.counts["hits"] += number - len(missing)
         self.counts["misses"] += len(missing)
-        images = [(key, paths[places[key][0]], hashes[places[key][0]]) for key in missing]
-        fresh = self._encode_missing(images, [places[key][1] for key in missing])
+        wanted = [
+            ImageView(paths[n], hashes[n], view) for n, view in (places[key] for key in missing)
+        ]
+        fresh = self._encode_missing(missing, wanted)
         kept = self._in_memory(unique, present, fresh)
         if kept is None:
             return StoredTable(self.store, self.space, keys)
@@ -162,70 +154,34 @@ class FeatureSource:
                 return out
         return None
 
-    def _encode_missing(
-        self, images: list[tuple[bytes, str, str]], views: list[int]
-    ) -> np.ndarray | None:
+    def _encode_missing(self, keys: list[bytes], views: list[ImageView]) -> np.ndarray | None:
         """Encode and store; the rows too, unless they are stored and too many for memory."""
         kept: list[np.ndarray] = []
         waiting: list[np.ndarray] = []
         done, kept_bytes, since = 0, 0, time.monotonic()
-        for pixels in self._pixel_batches(images, views):
+        size, threads = self.encoder.batch_size, decode_threads(self.encoder.device)
+        for pixels in self.reader.batches(views, size, threads) if views else ():
             rows = to_numpy(self.encoder(pixels))
             waiting.append(rows)
             kept.append(rows)
             kept_bytes += rows.nbytes
             full = sum(r.nbytes for r in waiting) > _FLUSH_BYTES
             if full or time.monotonic() - since > _FLUSH_SECONDS:
-                done += self._store(images[done:], waiting)
+                done += self._store(keys[done:], waiting)
                 since = time.monotonic()
                 if kept_bytes > TABLE_BYTES and self.store.writable:
                     kept = []
-        self._store(images[done:], waiting)
-        whole = sum(len(r) for r in kept) == len(images)
+        self._store(keys[done:], waiting)
+        whole = sum(len(r) for r in kept) == len(keys)
         return np.concatenate(kept) if kept and whole else None
 
-    def _store(self, images: list[tuple[bytes, str, str]], waiting: list[np.ndarray]) -> int:
+    def _store(self, keys: list[bytes], waiting: list[np.ndarray]) -> int:
         if not waiting:
             return 0
         rows = np.concatenate(waiting)
         waiting.clear()
-        self.store.put(self.space, [key for key, _, _ in images[: len(rows)]], rows)
+        self.store.put(self.space, keys[: len(rows)], rows)
         return len(rows)
-
-    def _pixel_batches(
-        self, images: list[tuple[bytes, str, str]], views: list[int]
-    ) -> Iterator[Tensor]:
-        """Pixels (B, 3, H, W) of the encoder's batch size, decoded while the encoder works."""
-
-        plain = None
-        if self.views == 1 and PlainPixels.possible(self.transform):
-            plain = PlainPixels(self.transform)
-
-        def load(number: int) -> Tensor | np.ndarray:
-            _, path, digest = images[number]
-            if plain is not None:  # kept for image trainers of the same sweep
-                return plain.bytes_of(path)
-            image = read_image(path)
-            if self.views == 1:
-                return self.transform(image)
-            return make_view(image, self.transform, self.text, digest, views[number])
-
-        size = self.encoder.batch_size
-        starts = range(0, len(images), size)
-        if self.views > 1:  # seeded through the global generators, so one after the other
-            for start in starts:
-                stop = min(start + size, len(images))
-                yield torch.stack([load(i) for i in range(start, stop)])
-            return
-        with ThreadPoolExecutor(_decode_threads(self.encoder.device)) as pool:
-            ahead = [pool.submit(load, i) for i in range(min(2 * size, len(images)))]
-            for start in starts:
-                stop = min(start + size, len(images))
-                loaded = [future.result() for future in ahead[: stop - start]]
-                del ahead[: stop - start]
-                following = range(stop + len(ahead), min(stop + 2 * size, len(images)))
-                ahead += [pool.submit(load, i) for i in following]
-                yield torch.stack(loaded) if plain is None else plain.tensor(loaded)
 
 
 def _all_rows(store: FeatureStore, space: Space, keys: list[bytes]) -> np.ndarray:
@@ -240,8 +196,3 @@ def _too_small(store: FeatureStore) -> UserError:
         f"features in {store.root} were dropped while in use: its limit of "
         f"{store.max_bytes / 2**30:.1f} GiB is too small for this run; raise CERVICLIP_CACHE_BYTES"
     )
-
-
-def _decode_threads(device: torch.device) -> int:
-    cores = os.cpu_count() or 1
-    return min(8, cores) if device.type == "cuda" else max(1, min(4, cores // 2))
