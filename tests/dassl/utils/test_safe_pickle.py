@@ -111,6 +111,26 @@ def test_legacy_header_itself_is_read_by_the_list(tmp_path):
     assert not marker.exists()
 
 
+def test_configs_and_arguments_inside_a_checkpoint_become_records(tmp_path):
+    import argparse
+
+    from dassl.config import get_cfg_default
+
+    path = tmp_path / "model.pth.tar-1"
+    extra = {"cfg": get_cfg_default(), "args": argparse.Namespace(seed=3)}
+    torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": 1, **extra}, path)
+    read = load_checkpoint(path)
+    assert read["cfg"]["OPTIM"]["NAME"] == "adam" and read["args"]["seed"] == 3
+    assert not isinstance(read["args"], argparse.Namespace)
+
+
+def test_a_whole_pickled_model_is_refused_by_its_class(tmp_path):
+    path = tmp_path / "model.pth.tar-1"
+    torch.save({"state_dict": {}, "epoch": 1, "model": torch.nn.Linear(1, 1)}, path)
+    with pytest.raises(UserError, match=r"torch\.nn\.modules\.linear\.Linear"):
+        load_checkpoint(path)
+
+
 def test_allowed_functions_cannot_be_altered_from_a_file():
     """BUILD sets attributes on any object a file can name; the originals must stay as they are."""
     for module, name in (
