@@ -1,0 +1,83 @@
+"""What README.md shows runs as it stands: its files, its commands' flags, its links."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import train
+from helpers import write_images
+
+REPO = Path(__file__).resolve().parent.parent
+README = (REPO / "README.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", README, re.S))
+
+
+def test_the_example_trainer_learns_on_the_example_data_set(tmp_path):
+    assert set(FILES) == {"nearest_mean.py", "my_clinic.py"}
+    for name, source in FILES.items():
+        (tmp_path / name).write_text(source)
+    for label, start in (("CIN1", 0), ("CIN2", 100), ("normal", 200)):
+        folder = tmp_path / "data" / "my_clinic" / label
+        write_images(tmp_path / "raw" / label, {"x": 24}, seed=start)
+        folder.mkdir(parents=True)
+        for i, image in enumerate(sorted((tmp_path / "raw" / label / "x").iterdir())):
+            image.rename(folder / f"{label}{i // 2:02d}_{i}.png")
+    words = [
+        "--plugin",
+        str(tmp_path / "my_clinic.py"),
+        "--plugin",
+        str(tmp_path / "nearest_mean.py"),
+    ]
+    words += ["--dataset", "MyClinic", "--trainer", "NearestMean", "--backbone", "PhantomCLIP"]
+    words += [
+        "--root",
+        str(tmp_path / "data"),
+        "--shots",
+        "4",
+        "--output-dir",
+        str(tmp_path / "run"),
+    ]
+    assert train.main(words) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["trainer"] == "NearestMean"
+    assert results["positive_classes"] == ["CIN2"]
+    assert results["centers"]["test"]["n_patients"] > 3
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_links_and_pictures_are_there(target):
+    assert (REPO / target).exists()
+
+
+def test_the_commands_of_ci_are_the_readmes():
+    command = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/pytest'
+    assert command in README
+    assert command in (REPO / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    main_job = (
+        "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python run_shell.py"
+    )
+    assert main_job in README
+
+
+def test_every_flag_that_readme_shows_exists():
+    from dassl.runs.flags import sweep_parser, train_parser
+
+    known = set()
+    for parser in (train_parser(), sweep_parser()):
+        known |= {flag for action in parser._actions for flag in action.option_strings}
+    tools = {
+        "--format",
+        "--sheet",
+        "--arch",
+        "--folds",
+        "--encoder",
+        "--held-out",
+        "--json",
+        "--only",
+    }
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    assert shown - tools <= known
