@@ -186,7 +186,9 @@ class ImagingDataset(DatasetBase):
         if options.SPLIT_FILE:
             self.split_source = "file"
             return self._split_from_file(cfg, items)
-        return split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
+        split = split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
+        self._warn_of_gaps(split)
+        return split
 
     def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
         """The four lists that ``DatasetBase`` takes, from the split and the few-shot draw."""
@@ -278,6 +280,18 @@ class ImagingDataset(DatasetBase):
                 f"{self.image_dir} has no images of {', '.join(empty)}; "
                 "add them, or name fewer classes in DATASET.CLASSES"
             )
+
+    def _warn_of_gaps(self, split: Split) -> None:
+        """Warn of classes with too few patients to be both trained on and tested on."""
+        have = {side: {item.classname for item in split[side]} for side in SIDES}
+        for side in ("train", "test"):
+            lacking = sorted(set().union(*have.values()) - have[side]) if split[side] else []
+            if lacking:
+                warnings.warn(
+                    f"{self.name}: no images of {', '.join(lacking)} in {side}, for want of "
+                    "patients; another DATASET.SPLIT_SEED or SPLIT_RATIO may help",
+                    stacklevel=2,
+                )
 
     def _ratio(self, cfg: CfgNode) -> Sequence[float]:
         from dassl.config.defaults import DATASET as DEFAULTS

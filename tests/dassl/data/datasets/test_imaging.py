@@ -217,6 +217,14 @@ def test_class_without_images(build, oct_root):
         build(oct_root, NAME)
 
 
+def test_class_of_one_patient_is_trained_on_and_warned_of(build, oct_root):
+    for file in sorted((oct_root / "mixed/images/cyst").iterdir())[3:]:
+        file.unlink()
+    with pytest.warns(UserWarning, match="no images of cyst in test"):
+        data = build(oct_root, NAME)
+    assert sum(item.classname == "cyst" for item in data.train_x) == 3
+
+
 def test_empty_roots(build, tmp_path):
     with pytest.raises(MissingFileError, match="mixed/images.*--root") as error:
         build(tmp_path, NAME)
