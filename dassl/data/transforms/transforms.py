@@ -143,6 +143,19 @@ class GaussianNoise:
         return img + torch.randn(img.size()) * self.std + self.mean
 
 
+class ResizeLonger:
+    """Resize an image so that its longer edge is ``edge`` px; a centre crop then pads with black."""
+
+    def __init__(self, edge: int, interpolation: InterpolationMode) -> None:
+        self.edge = edge
+        self.interpolation = interpolation
+
+    def __call__(self, img: Any) -> Any:
+        scale = self.edge / max(img.size)
+        height, width = (max(1, round(side * scale)) for side in reversed(img.size))
+        return F.resize(img, [height, width], self.interpolation)
+
+
 def build_transform(
     cfg: CfgNode,
     is_train: bool = True,
@@ -189,8 +202,11 @@ def build_transform(
         f"normalization (mean={mean}, std={std})",
         Normalize(mean=mean, std=std),
     )
-    build = _train_steps if is_train else _test_steps
-    steps = build(cfg, chosen, size, INTERPOLATION_MODES[mode], normalize)
+    if is_train:
+        steps = _train_steps(cfg, chosen, size, INTERPOLATION_MODES[mode], normalize)
+    else:
+        fit = getattr(preprocess, "resize", "shortest")
+        steps = _test_steps(chosen, size, INTERPOLATION_MODES[mode], normalize, fit)
     print(f"Building transform_{'train' if is_train else 'test'}")
     for text, _ in steps:
         print(f"+ {text}")
@@ -267,19 +283,28 @@ def _train_steps(
 
 
 def _test_steps(
-    cfg: CfgNode,
     choices: Sequence[str],
     size: tuple[int, int],
     mode: InterpolationMode,
     normalize: _Step,
+    fit: str = "shortest",
 ) -> list[_Step]:
-    """Steps of the test transform: nothing random, whatever the choices."""
+    """Steps of the test transform: nothing random, whatever the choices.
+
+    Args:
+        fit: ``shortest`` edge to the size and crop, ``longest`` and pad with black, or ``squash``.
+    """
     edge = max(size)
-    steps: list[_Step] = [
-        (f"resize the smaller edge to {edge}", Resize(edge, interpolation=mode)),
-        (f"{size[0]}x{size[1]} center crop", CenterCrop(size)),
-        ("to torch tensor of range [0, 1]", ToTensor()),
-    ]
+    crop: _Step = (f"{size[0]}x{size[1]} center crop", CenterCrop(size))
+    fits: dict[str, list[_Step]] = {
+        "shortest": [
+            (f"resize the smaller edge to {edge}", Resize(edge, interpolation=mode)),
+            crop,
+        ],
+        "longest": [(f"resize the larger edge to {edge}", ResizeLonger(edge, mode)), crop],
+        "squash": [(f"resize to {size[0]}x{size[1]}", Resize(size, interpolation=mode))],
+    }
+    steps = [*fits[fit], ("to torch tensor of range [0, 1]", ToTensor())]
     if "normalize" in choices:
         steps.append(normalize)
     if "instance_norm" in choices:

@@ -23,6 +23,7 @@ from dassl.data.transforms.transforms import (
     Random2DTranslation,
 )
 from dassl.errors import UnknownNameError
+from dassl.modeling.vlm.base import Preprocess
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 
@@ -198,3 +199,16 @@ def test_translation_keeps_the_size_and_moves_at_most_an_eighth(image):
 def test_magnitude_of_randaugment_is_checked():
     with pytest.raises(ValueError, match="31"):
         RandAugment(2, 31)
+
+
+@pytest.mark.parametrize(("fit", "white"), [("shortest", 1.0), ("longest", 0.5), ("squash", 1.0)])
+def test_a_backbone_says_how_images_are_fitted_to_its_input(fit, white):
+    image = Image.new("RGB", (80, 40), "white")
+    image.paste((0, 0, 0), (0, 0, 20, 40))  # its left quarter is black
+    preprocess = Preprocess((32, 32), (0, 0, 0), (1, 1, 1), "nearest", fit)
+    pixels = build_transform(get_cfg_default(), is_train=False, preprocess=preprocess)(image)
+    assert pixels.shape == (3, 32, 32)
+    black_columns = {"shortest": 0, "longest": 8, "squash": 8}[fit]  # a crop loses the sides
+    assert (pixels[0, 16] == 0).sum() == black_columns
+    rows = (pixels[0, :, 16] == 1).float().mean()
+    assert rows == white  # padded above and below where the longer edge fits
