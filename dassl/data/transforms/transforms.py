@@ -144,7 +144,7 @@ class GaussianNoise:
 
 
 class ResizeLonger:
-    """Resize an image so that its longer edge is ``edge`` px; a centre crop then pads with black."""
+    """Resize so that the longer edge is ``edge`` px; a centre crop then pads with black."""
 
     def __init__(self, edge: int, interpolation: InterpolationMode) -> None:
         self.edge = edge
