@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from dassl.engine.build import TRAINER_REGISTRY
+from dassl.engine.networks import register_network
 from dassl.engine.trainer import TrainerXU
 from dassl.metrics import compute_accuracy
 from dassl.modeling import build_head
 from dassl.modeling.ops import ReverseGrad
-from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import count_num_param
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -31,7 +30,6 @@ class DANN(TrainerXU):
 
     def build_critic(self) -> None:
         """Two hidden layers of the features' width, then one logit; registered as ``critic``."""
-        print("Building critic network")
         width = self.model.fdim
         body = build_head(
             "mlp",
@@ -40,12 +38,8 @@ class DANN(TrainerXU):
             hidden_layers=[width, width],
             activation="leaky_relu",
         )
-        self.critic = nn.Sequential(body, nn.Linear(width, 1))
-        print(f"# params: {count_num_param(self.critic):,}")
-        self.critic.to(self.device)
-        self.optim_c = build_optimizer(self.critic, self.cfg.OPTIM)
-        self.sched_c = build_lr_scheduler(self.optim_c, self.cfg.OPTIM)
-        self.register_model("critic", self.critic, self.optim_c, self.sched_c)
+        critic = nn.Sequential(body, nn.Linear(width, 1))
+        self.critic = register_network(self, "critic", critic)
         self.revgrad = ReverseGrad()
 
     def forward_backward(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from .transnorm import TransNorm1d, TransNorm2d
 from .utils import (
     create_onehot,
     ema_model_update,
+    entropy,
     linear_rampup,
     reverse_index,
     sharpen_prob,
@@ -61,6 +62,7 @@ __all__ = [
     "deactivate_efdmix",
     "deactivate_mixstyle",
     "ema_model_update",
+    "entropy",
     "linear_rampup",
     "mixup",
     "random_efdmix",

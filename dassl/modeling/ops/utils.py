@@ -14,6 +14,11 @@ def sharpen_prob(p: Tensor, temperature: float = 2) -> Tensor:
     return p / p.sum(1, keepdim=True)
 
 
+def entropy(p: Tensor) -> Tensor:
+    """Entropies (B,) of probabilities (B, C), in nats."""
+    return -(p * torch.log(p + 1e-5)).sum(1)
+
+
 def reverse_index(data: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Both in reverse order."""
     return data.flip(0), label.flip(0)

@@ -22,7 +22,7 @@ def test_trains_and_saves_both_networks(tiny, tmp_path, capsys):
     trainer = build_trainer(tiny("DANN"))
     trainer.train()
     out = capsys.readouterr().out
-    assert "Building critic network" in out and " loss_d " in out
+    assert "Building critic" in out and " loss_d " in out
     assert trainer.get_model_names() == ["model", "critic"]
     for name in ("model", "critic"):
         assert (tmp_path / "run" / name / "model.pth.tar-3").is_file()

@@ -1,0 +1,31 @@
+"""Registering the several networks of a method one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import nn
+
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import count_num_param
+
+if TYPE_CHECKING:
+    from .trainer import SimpleTrainer
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def register_network(trainer: SimpleTrainer, name: str, network: Network) -> Network:
+    """Put a network on the trainer's device and register it with ``cfg.OPTIM``'s optimiser.
+
+    Sets upstream's attributes beside it: ``optim_<name>`` and ``sched_<name>``.
+    """
+    print(f"Building {name}")
+    network.to(trainer.device)
+    print(f"# params: {count_num_param(network):,}")
+    optim = build_optimizer(network, trainer.cfg.OPTIM)
+    sched = build_lr_scheduler(optim, trainer.cfg.OPTIM)
+    setattr(trainer, f"optim_{name}", optim)
+    setattr(trainer, f"sched_{name}", sched)
+    trainer.register_model(name, network, optim, sched)
+    return network

@@ -1,0 +1,168 @@
+"""The smaller built-in methods: each trains, and does the one thing that it is about."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.engine.dg.crossgrad import loss_gradient
+from dassl.errors import UserError
+from dassl.modeling.ops import entropy
+from dassl.utils import set_random_seed
+
+DOMAINS = {"DATASET__SOURCE_DOMAINS": ("a", "b")}
+OPTIONS = {
+    "CrossGrad": DOMAINS,
+    "DDAIG": {**DOMAINS, "TRAINER__DDAIG__G_ARCH": "fcn_3x32_gctx", "OPTIM__MAX_EPOCH": 1},
+    "MCD": {},
+    "MME": {},
+    "SourceOnly": {},
+    "SupBaseline": {},
+    "EntMin": {},
+    "MeanTeacher": {},
+    "MixMatch": {"DATALOADER__K_TRANSFORMS": 2},
+}
+HERE_ELSEWHERE = {"Vanilla", "DomainMix", "DANN", "FixMatch", "AdaBN"}
+
+
+def make(tiny, name, **options):
+    set_random_seed(1)
+    return build_trainer(tiny(name, **{**OPTIONS.get(name, {}), **options}))
+
+
+def weights(*networks):
+    return [p.detach().clone() for network in networks for p in network.parameters()]
+
+
+def moved(before, *networks):
+    after = weights(*networks)
+    return any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def batches(trainer):
+    trainer.num_batches, trainer.batch_idx = 3, 0
+    trainer.set_model_mode("train")
+    return next(iter(trainer.train_loader_x)), next(iter(trainer.train_loader_u))
+
+
+def test_every_built_in_trainer_is_tested():
+    built_in = {n for n, c in TRAINER_REGISTRY._obj_map.items() if "dassl.engine" in c.__module__}
+    assert set(OPTIONS) | HERE_ELSEWHERE == built_in
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_trains_saves_and_tests(tiny, name, capsys):
+    trainer = make(tiny, name)
+    before = weights(*trainer._models.values())
+    trainer.train()
+    assert moved(before, *trainer._models.values())
+    out = capsys.readouterr().out
+    assert "* accuracy: " in out and "epoch [1/" in out
+    again = make(tiny, name)  # the folder holds a finished run: loads it, and only tests
+    again.train()
+    assert f"accuracy: {out.split('accuracy: ')[1].split('%')[0]}%" in capsys.readouterr().out
+
+
+def test_crossgrad_moves_images_up_the_loss_and_not_far():
+    torch.manual_seed(0)
+    network, x = (
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)),
+        torch.rand(4, 3, 2, 2),
+    )
+    target = torch.tensor([0, 1, 2, 0])
+    gradient = loss_gradient(network, x, target)
+    assert gradient.abs().max() <= 0.1 and not gradient.requires_grad
+    assert F.cross_entropy(network(x + gradient), target) > F.cross_entropy(network(x), target)
+    assert network[1].weight.grad is None
+
+
+def test_ddaig_moves_each_network_by_its_own_loss(tiny):
+    trainer = make(tiny, "DDAIG")
+    batch, _ = batches(trainer)
+    for name in ("F", "D", "G"):
+        trainer.model_backward_and_update, kept = (
+            lambda loss, part, only=name, step=trainer.model_backward_and_update: (
+                step(loss, part) if part == only else None
+            ),
+            trainer.model_backward_and_update,
+        )
+        parts = [trainer._models[other] for other in ("F", "D", "G") if other != name]
+        before, own = weights(*parts), weights(trainer._models[name])
+        trainer.forward_backward(batch)
+        assert not moved(before, *parts) and moved(own, trainer._models[name])
+        trainer.model_backward_and_update = kept
+    with pytest.raises(UserError, match="G_ARCH.*fcn_3x32_gctx"):
+        make(tiny, "DDAIG", TRAINER__DDAIG__G_ARCH="fcn")
+
+
+def test_mcd_step_c_moves_features_only_and_lowers_the_discrepancy(tiny):
+    trainer = make(tiny, "MCD", OPTIM__LR=0.5, OPTIM__WEIGHT_DECAY=0.0)
+    _, batch_u = batches(trainer)
+    trainer.set_model_mode("eval")
+    classifiers = weights(trainer.C1, trainer.C2)
+    first = trainer.discrepancy(trainer.F(batch_u["img"]))
+    for _ in range(5):
+        loss = trainer.discrepancy(trainer.F(batch_u["img"]))
+        trainer.model_backward_and_update(loss, "F")
+    assert trainer.discrepancy(trainer.F(batch_u["img"])) < first
+    assert not moved(classifiers, trainer.C1, trainer.C2)
+
+
+def test_mme_prototypes_raise_and_features_lower_the_entropy(tiny):
+    for part, sign in (("C", 1), ("F", -1)):
+        trainer = make(tiny, "MME", OPTIM__LR=0.01, OPTIM__WEIGHT_DECAY=0.0)
+        _, batch_u = batches(trainer)
+        trainer.set_model_mode("eval")
+
+        def target_entropy(trainer=trainer, x=batch_u["img"]):
+            return entropy(F.softmax(trainer.C(trainer.revgrad(trainer.F(x))), 1)).mean()
+
+        before = target_entropy()
+        trainer.model_backward_and_update(-before, part)
+        assert sign * (target_entropy() - before) > 0
+
+
+def test_entropy():
+    p = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    assert torch.allclose(entropy(p), torch.tensor([0.6931, 0.0]), atol=1e-3)
+
+
+def test_the_mean_teacher_is_the_mean_of_the_first_students(tiny):
+    trainer = make(tiny, "MeanTeacher", OPTIM__MAX_EPOCH=1)
+    batch_x, batch_u = batches(trainer)
+    students = []
+    for trainer.batch_idx in range(3):
+        trainer.forward_backward(batch_x, batch_u)
+        students.append(weights(trainer.model))
+    for teacher, *student in zip(weights(trainer.teacher), *students, strict=True):
+        assert torch.allclose(teacher, torch.stack(student).mean(0), atol=1e-6)
+    assert not any(p.requires_grad for p in trainer.teacher.parameters())
+
+
+def test_mixmatch_guesses_by_the_mean_of_the_views_sharpened(tiny):
+    trainer = make(tiny, "MixMatch")
+    trainer.set_model_mode("eval")
+    views = [torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)]
+    with torch.no_grad():
+        mean = sum(F.softmax(trainer.model(v), 1) for v in views) / 2
+    expected = mean**2 / (mean**2).sum(1, keepdim=True)
+    assert torch.allclose(trainer.guess_labels(views), expected, atol=1e-6)
+    with pytest.raises(UserError, match="K_TRANSFORMS"):
+        make(tiny, "MixMatch", DATALOADER__K_TRANSFORMS=1)
+
+
+def test_adabn_changes_the_statistics_and_nothing_else(tiny, tmp_path, capsys):
+    with pytest.raises(UserError, match="INIT_WEIGHTS"):
+        make(tiny, "AdaBN")
+    source = make(tiny, "SourceOnly", out="source", OPTIM__MAX_EPOCH=1)
+    source.train()
+    file = tmp_path / "source" / "model" / "model.pth.tar-1"
+    trainer = make(tiny, "AdaBN", MODEL__INIT_WEIGHTS=str(file), OPTIM__MAX_EPOCH=1)
+    before, norm = weights(trainer.model), trainer.model.backbone.norm
+    mean = norm.running_mean.clone()
+    trainer.train()
+    assert not moved(before, trainer.model)
+    assert not torch.equal(norm.running_mean, mean) and norm.num_batches_tracked == 3
+    assert "epoch [1/1] batch [3/3]" in capsys.readouterr().out
