@@ -141,3 +141,17 @@ class ZooSuicidal(ZooLinear):
 
         os.kill(os.getpid(), signal.SIGKILL)
         return {}
+
+
+@TRAINER_REGISTRY.register()
+class ZooSleeper(ZooLinear):
+    """Sleeps in its first step, for tests that stop a sweep there."""
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        import os
+        import time
+
+        if not os.environ.get("ZOO_AWAKE"):
+            (Path(self.output_dir) / "asleep").touch()
+            time.sleep(300)
+        return super().forward_backward(batch)

@@ -25,7 +25,7 @@ from dassl.runs.tables import Group, check_metric, group_runs, load_runs, row_la
 
 def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str) -> list[Path]:
     """Write the figures of every dataset; returns their paths."""
-    from dassl.runs.curves import pooled_confusion_figure, shots_figure
+    from dassl.runs.curves import save_pooled_confusion, shots_figure
 
     out.mkdir(parents=True, exist_ok=True)
     written = []
@@ -38,7 +38,7 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str
         for row, label in row_labels(own).items():
             most = max((g for g in own if g.row == row), key=lambda g: shots_order(g.shots))
             name = f"confusion_{safe_part(dataset)}_{safe_part(label)}_{most.shots}.{suffix}"
-            pooled_confusion_figure(most, label).savefig(out / name, dpi=150)
+            save_pooled_confusion(most, label, out / name)
             written.append(out / name)
     return written
 

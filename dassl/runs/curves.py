@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from dassl.runs.figures import GRID, INK, new_figure
+import numpy as np
+
+from dassl.runs.figures import GRID, INK, ConfusionTemplate, new_figure
 from dassl.runs.tables import TITLES, Group, row_labels, shots_order
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
@@ -66,22 +69,18 @@ def _draw(
         axes.spines[side].set_visible(False)
 
 
-def pooled_confusion_figure(group: Group, label: str) -> Any:
+def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
     """Confusion matrices of one method, a panel per centre, the counts of all seeds added up."""
-    import numpy as np
-
-    from dassl.runs.figures import draw_confusion
-
-    centers = group.centers
-    figure = new_figure(3.3 * len(centers) + 1.2, 4.0)
-    for i, center in enumerate(centers):
+    counts, heads = [], []
+    classes: list[str] = []
+    for center in group.centers:
         entries = [run["centers"][center] for run in group.runs if center in run["centers"]]
-        counts = sum(np.array(entry["confusion_matrix"]) for entry in entries)
-        axes = figure.add_subplot(1, len(centers), i + 1)
-        draw_confusion(axes, counts, list(entries[0]["per_class"]), i == 0)
-        axes.set_title(center, fontsize=9, color=INK)
+        counts.append(sum(np.array(entry["confusion_matrix"]) for entry in entries))
+        classes = classes or list(entries[0]["per_class"])
+        total = counts[-1].sum()
+        correct = 100 * np.trace(counts[-1]) / total if total else 0.0
+        heads.append(f"{center}: {correct:.1f} %")
     shots = "" if group.shots == 0 else f", {group.shots} shots"
     seeds = f", {len(group.runs)} seeds" if len(group.runs) > 1 else ""
-    figure.suptitle(f"{label} on {group.dataset}{shots}{seeds}", fontsize=10, color=INK)
-    figure.subplots_adjust(left=0.16, right=0.99, top=0.84, bottom=0.22, wspace=0.08)
-    return figure
+    title = f"{label} on {group.dataset}{shots}{seeds}"
+    ConfusionTemplate(group.centers, classes, dpi=150).save(path, counts, heads, title)

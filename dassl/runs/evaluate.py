@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def evaluate_run(
     except BaseException:
         if not output_dir:
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # other evaluations are there
+                folder.parent.rmdir()
         raise
     return folder
 

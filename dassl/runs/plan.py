@@ -14,6 +14,7 @@ from dassl import plugins
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.runs.flags import parse_shots
 from dassl.runs.folders import DEFAULT_ROOT, safe_part
+from dassl.runs.results import flatten
 
 SWEEPS = plugins.PROJECT_ROOT / "configs" / "sweeps"
 KEYS = {"datasets", "trainers", "shots", "seeds", "backbone", "external", "opts"}
@@ -230,7 +231,7 @@ def _opts(value: Any, path: Path) -> tuple[Any, ...]:
     if not value:
         return ()
     if isinstance(value, Mapping):
-        pairs = list(value.items())
+        pairs = list(flatten(value).items())
     elif isinstance(value, list) and len(value) % 2 == 0:
         pairs = list(zip(value[::2], value[1::2], strict=True))
     else:

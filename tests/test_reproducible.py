@@ -1,0 +1,123 @@
+"""A run's numbers depend on its configuration alone, for every trainer of the project.
+
+Each trainer runs in one sweep with all the others, then in the opposite order with every cache of
+the process emptied and the feature store warm; all results must be equal to the last digit.
+"""
+
+import json
+from collections import OrderedDict
+
+import pytest
+
+import run_shell
+from dassl import plugins
+from dassl.config import get_cfg_default
+from dassl.data import image_cache
+from dassl.engine import vlm_trainer
+from dassl.errors import cli_main
+from dassl.modeling.vlm import clear_backbones
+from dassl.runs import sweep
+from dassl.runs.folders import find_results
+from dassl.runs.workers import run_jobs
+from helpers import tiny_clip_state_dict, write_images
+
+CNN = "torchvision:squeezenet1_1"
+SHORT = {
+    "DATALOADER.NUM_WORKERS": 0,
+    "DATALOADER.TRAIN_X.BATCH_SIZE": 4,
+    "OPTIM.MAX_EPOCH": 2,
+    "TRAIN.MAX_ITERS": 2,
+    "MODEL.BACKBONE.PRETRAINED": False,
+    "DATASET.FOLDER": "cells",
+    "DATASET.PATIENT_PATTERN": r"(P\d{7})",
+    "DATASET.POSITIVE": ["red"],
+    "DATASET.EXTERNAL_FOLDERS": {"Elsewhere": "elsewhere"},
+    "INPUT.TRANSFORMS": ["random_resized_crop", "random_flip", "normalize"],
+}
+
+
+# The yaml files that apply here are those for real backbones on a GPU and with real reports.
+EXTRA = {
+    "SAVLT": {"TRAINER.SAVLT.CONSISTENCY.WEIGHT": 1.0, "TRAINER.SAVLT.PROMPTS": ""},
+    "CoOp": {"TRAINER.COOP.N_CTX": 4},
+}
+
+
+def own_trainers():
+    entries = plugins.discover()["trainer"].items()
+    return [name for name, entry in entries if entry.module.startswith("trainers.")]
+
+
+def precision_of(name):
+    """fp32, for a trainer that has the choice: this CPU may know no other."""
+    module = plugins.ensure_loaded("trainer", name).__module__
+    cfg = get_cfg_default()
+    plugins.extend_cfg_of(module)(cfg)
+    section = cfg.TRAINER.get(name.upper(), {})
+    return {f"TRAINER.{name.upper()}.PREC": "fp32"} if "PREC" in section else {}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Images of two centres, a tiny CLIP and a sweep over every trainer."""
+    import torch
+    import yaml
+
+    root = tmp_path_factory.mktemp("world")
+    write_images(root / "cells", dict.fromkeys(("red", "green", "blue"), 20), patients=10)
+    write_images(root / "elsewhere", {"red": 6, "blue": 6}, patients=3, seed=9)
+    torch.save(tiny_clip_state_dict(), root / "clip.pt")
+    entries = [
+        {"trainer": name, "backbone": CNN, "opts": {"INPUT.SIZE": [32, 32]}}
+        if name.startswith("CNN")
+        else {
+            "trainer": name,
+            "backbone": "CLIP",
+            "weights": str(root / "clip.pt"),
+            "opts": EXTRA.get(name, {}) | precision_of(name),
+        }
+        for name in own_trainers()
+    ]
+    plan = {"datasets": ["FolderDataset"], "trainers": entries, "shots": [2], "seeds": [3]}
+    (root / "all.yaml").write_text(yaml.safe_dump(plan | {"opts": SHORT}))
+    return root
+
+
+def forget_everything(monkeypatch, cache):
+    """As if the process had just begun, on a machine without a feature store."""
+    monkeypatch.setenv("CERVICLIP_CACHE", str(cache))
+    monkeypatch.setattr(vlm_trainer, "_TEXT_MEMO", OrderedDict())
+    clear_backbones()
+    image_cache.disable()
+
+
+def numbers(folder):
+    found = {}
+    for path in find_results(folder):
+        results = json.loads(path.read_text())
+        assert results["status"] == "done", results["error"]
+        del results["runtime"]
+        found[results["trainer"]] = results, (path.parent / "predictions.csv").read_bytes()
+    return found
+
+
+def run_sweep(world, out):
+    argv = ["--sweep", str(world / "all.yaml"), "--root", str(world), "--output-dir", str(out)]
+    assert cli_main(run_shell.main, argv) == 0
+    return numbers(out)
+
+
+def test_order_company_and_caches_change_no_number(world, tmp_path, monkeypatch):
+    forget_everything(monkeypatch, tmp_path / "cache")
+    first = run_sweep(world, tmp_path / "first")
+    assert set(first) == set(own_trainers())
+
+    def backwards(jobs, processes, started):
+        return run_jobs(list(jobs)[::-1], processes, started)
+
+    monkeypatch.setattr(sweep, "run_jobs", backwards)
+    # The store on disk stays: what comes from it must equal what was fresh.
+    forget_everything(monkeypatch, tmp_path / "cache")
+    second = run_sweep(world, tmp_path / "second")
+    for name in first:
+        assert first[name] == second[name], name

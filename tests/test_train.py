@@ -1,0 +1,155 @@
+"""``train.py`` as a user types it: help, list, one run, evaluation, errors and exit statuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from run_fixtures import zoo
+
+import train
+from dassl.errors import cli_main
+from dassl.runs.results import KEYS
+
+__all__ = ["zoo"]
+HEAVY = {"torch", "torchvision", "pandas", "sklearn", "matplotlib", "numpy", "scipy"}
+
+
+def call(argv):
+    return cli_main(train.main, argv)
+
+
+@pytest.mark.parametrize("flag", ["--help", "--list"])
+def test_help_and_list_import_nothing_heavy(flag, repo_dir):
+    code = (
+        "import sys, train\n"
+        "try: train.main([sys.argv[1]])\n"
+        "except SystemExit: pass\n"
+        "print('MODULES', *sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, flag], capture_output=True, text=True, cwd=repo_dir, check=True
+    )
+    text, _, modules = done.stdout.partition("MODULES")
+    assert not HEAVY & set(modules.split())
+    words = ("--eval-only", "results.json") if flag == "--help" else ("CoOp", "PhantomOCT", "RN50")
+    assert all(word in text for word in words)
+
+
+def test_help_names_every_flag_of_coop():
+    from dassl.runs.flags import train_parser
+
+    text = train_parser().format_help()
+    for flag in (
+        "root output-dir resume seed source-domains target-domains transforms config-file "
+        "dataset-config-file trainer backbone head eval-only model-dir load-epoch no-train shots "
+        "weights plugin list debug"
+    ).split():
+        assert f"--{flag} " in text or f"--{flag}\n" in text, flag
+
+
+def test_list_shows_plugins_too(zoo, capsys):
+    assert call(["--list", *zoo.common]) == 0
+    printed = capsys.readouterr().out
+    assert "ZooLinear" in printed and "plug-in" in printed
+
+
+def test_one_run_and_its_evaluation_agree_to_the_last_digit(zoo, capsys):
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0
+    own = json.loads((out / "results.json").read_text())
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert call([*zoo.common, "--eval-only", "--model-dir", str(out)]) == 0
+    [folder] = (out / "eval").iterdir()
+    assert folder.name.endswith("Z") and (folder / "predictions.csv").is_file()
+    again = json.loads((folder / "results.json").read_text())
+    assert tuple(again) == KEYS
+    assert {k: v for k, v in again.items() if k != "runtime"} == {
+        k: v for k, v in own.items() if k != "runtime"
+    }
+    assert (folder / "predictions.csv").read_bytes() == before[out / "predictions.csv"]
+    assert {p: p.read_bytes() for p in before} == before
+    assert str(folder / "results.json") in capsys.readouterr().out
+
+
+def test_evaluation_elsewhere_with_other_centres_and_epochs(zoo):
+    out = zoo.out / "run"
+    assert (
+        call(zoo.argv("ZooLinear", "2", "--output-dir", str(out), TRAIN__CHECKPOINT_FREQ="1")) == 0
+    )
+    flags = ["--eval-only", "--model-dir", str(out), "--output-dir", str(zoo.out / "other")]
+    assert call([*zoo.common, *flags, "--load-epoch", "1", "TEST.EXTERNAL", "[]"]) == 0
+    other = json.loads((zoo.out / "other" / "results.json").read_text())
+    assert list(other["centers"]) == ["test"]
+    assert not (out / "eval").exists()
+    own = json.loads((out / "results.json").read_text())
+    assert other["centers"]["test"]["ece"] != own["centers"]["test"]["ece"]
+
+
+def test_evaluation_that_fails_leaves_the_run_as_it_was(zoo, capsys):
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0
+    before = sorted(p.name for p in out.iterdir())
+    capsys.readouterr()
+    assert call([*zoo.common, "--eval-only", "--model-dir", str(out), "--load-epoch", "77"]) == 2
+    assert "model.pth.tar-77" in capsys.readouterr().err
+    assert sorted(p.name for p in out.iterdir()) == before
+    shutil.rmtree(out / "model")
+    assert call([*zoo.common, "--eval-only", "--model-dir", str(out)]) == 2
+
+
+def test_default_folder_is_the_contracts(zoo, monkeypatch, capsys):
+    monkeypatch.chdir(zoo.root)
+    assert call(zoo.argv("ZooLinear", "2", "--seed", "3", "--variant", "mine")) == 0
+    path = "output/ZooMain/ZooLinear/none/mine/shots_2/seed_3"
+    assert json.loads((zoo.root / path / "results.json").read_text())["variant"] == "mine"
+    assert f"results: {path}/results.json" in capsys.readouterr().out
+    assert call(zoo.argv("ZooLinear", "2", "--seed", "3", "--variant", "mine")) == 0
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_a_failing_run_is_status_1_with_its_traceback_in_the_log(zoo, capsys):
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooBroken", "2", "--output-dir", str(out))) == 1
+    assert "the zoo is on fire" in capsys.readouterr().err
+    assert "Traceback" in (out / "log.txt").read_text()
+    assert json.loads((out / "results.json").read_text())["status"] == "failed"
+
+
+def test_a_truncated_image_is_status_2_in_one_line(zoo, capsys):
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooLinear", "2", "--no-train", "--output-dir", str(out))) == 0
+    image = next((zoo.root / "zoo" / "main" / "beta").glob("*008.png"))
+    image.write_bytes(image.read_bytes()[:60])
+    capsys.readouterr()
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 2
+    error = capsys.readouterr().err
+    assert image.name in error and "Traceback" not in error
+    assert error.startswith("error: ") and error.strip().count("\n") == 0
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ([], "no trainer given"),
+        (["--trainer", "CoOp"], "no dataset given"),
+        (["--trainer", "Coop", "--dataset", "PhantomOCT"], "did you mean 'CoOp'"),
+        (["--trainer", "CoOp", "--dataset", "PhantomOTC"], "did you mean 'PhantomOCT'"),
+        (["--trainer", "CoOp", "--dataset", "PhantomOCT", "--shots", "x"], "'x'"),
+        (["--trainer", "CoOp", "--dataset", "PhantomOCT", "TRAINER.COOP.CTX", "1"], "N_CTX"),
+        (["--sots", "2"], "--sots"),
+    ],
+)
+def test_users_errors_are_status_2_in_one_line(capsys, flags, words):
+    assert call(flags) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.strip().count("\n") == 0 and "Traceback" not in error
+
+
+def test_debug_shows_the_traceback():
+    from dassl.errors import UserError
+
+    with pytest.raises(UserError):
+        call(["--trainer", "NoSuch", "--dataset", "PhantomOCT", "--debug"])

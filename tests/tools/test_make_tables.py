@@ -1,0 +1,70 @@
+"""The two tools that read a folder of runs, as a user types them."""
+
+import json
+
+import pytest
+
+from dassl.errors import cli_main
+from tools import make_tables, plot_curves
+
+
+def metric(value):
+    return {"value": value, "low": None, "high": None}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for trainer, shots, seed, value in (
+        ("ZeroShotCLIP", 0, 0, 30.0), ("CoOp", 1, 1, 40.0), ("CoOp", 1, 2, 50.0),
+    ):  # fmt: skip
+        entry = {
+            "n_images": 2, "accuracy": metric(value), "confusion_matrix": [[1, 0], [1, 0]],
+            "per_class": {"a": {"f1": metric(12.5)}, "b": {"f1": metric(None)}},
+        }  # fmt: skip
+        run = {
+            "schema_version": 1, "status": "done", "error": None, "dataset": "Herlev",
+            "trainer": trainer, "backbone": "RN50", "variant": "default", "shots": shots,
+            "seed": seed, "test_read_early": False, "centers": {"test": entry},
+        }  # fmt: skip
+        path = tmp_path / "runs" / trainer / f"seed_{seed}"
+        path.mkdir(parents=True)
+        (path / "results.json").write_text(json.dumps(run))
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    "form, words",
+    [("md", "| test | ZeroShotCLIP | 30.0 |"), ("latex", r"CoOp & 45.0 $\pm$ 7.1 \\"),
+     ("csv", "Herlev,CoOp,RN50,default,1,test,accuracy,2,45.0"), ("json", '"mean": 45.0')],
+)  # fmt: skip
+def test_tables_in_every_format(folder, capsys, form, words):
+    assert cli_main(make_tables.main, [str(folder), "--format", form]) == 0
+    assert words in capsys.readouterr().out
+
+
+def test_table_of_another_metric_into_a_file(folder, tmp_path, capsys):
+    out = tmp_path / "t.md"
+    argv = [str(folder), "--metric", "per_class.a.f1", "--output", str(out)]
+    assert cli_main(make_tables.main, argv) == 0
+    assert "12.5" in out.read_text() and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "argv, words", [(["/no/such/folder"], "/no/such/folder"), ([".", "--metric", "acc"], "'acc'")]
+)
+@pytest.mark.parametrize("tool", [make_tables, plot_curves])
+def test_errors_are_one_line(tool, argv, words, capsys):
+    assert cli_main(tool.main, argv) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_curves_and_confusion_matrices(folder, tmp_path, capsys):
+    out = tmp_path / "figures"
+    assert cli_main(plot_curves.main, [str(folder), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out.split()
+    assert sorted(printed) == sorted(str(p) for p in out.iterdir())
+    assert {p.name for p in out.iterdir()} == {
+        "curves_Herlev_accuracy.png", "confusion_Herlev_CoOp_1.png",
+        "confusion_Herlev_ZeroShotCLIP_0.png",
+    }  # fmt: skip
