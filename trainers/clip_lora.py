@@ -80,4 +80,4 @@ class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
         with self.precision.autocast():
             features = self.visual.finish(hidden, self.first_block)
             classes = self.class_features()
-        return self.backbone.scale * F.normalize(features.float(), dim=-1) @ classes.t()
+        return self.backbone.scale * F.normalize(features.float(), dim=-1) @ classes.float().t()

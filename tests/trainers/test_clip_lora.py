@@ -78,3 +78,8 @@ def test_more_blocks_than_the_tower_has_are_refused(build):
 def test_an_unknown_encoder_is_refused(build):
     with pytest.raises(UserError, match="ENCODER is 'image'"):
         build("CLIPLoRA", "TRAINER.CLIPLORA.ENCODER", "image")
+
+
+def test_trains_and_scores_in_bf16(run):
+    _, results = run("CLIPLoRA", "TRAIN.MAX_ITERS", "2", "TRAINER.CLIPLORA.PREC", "bf16")
+    assert results["status"] == "done"
