@@ -86,12 +86,12 @@ def write_centre(
     count = 0
     for done, (number, label, frames, other) in enumerate(patients, start=1):
         for frame in render_patient(centre, number, label, frames, other):
-            name = Path(CLASSES[frame.label]) / frame_name(centre, number, frame)
+            place = Path(CLASSES[frame.label]) / frame_name(centre, number, frame)
             # Nothing repeats in speckle: Huffman codes alone are faster and no larger.
             Image.fromarray(frame.image).save(
-                folder / "images" / name, compress_type=HUFFMAN_ONLY, compress_level=1
+                folder / "images" / place, compress_type=HUFFMAN_ONLY, compress_level=1
             )
-            Image.fromarray(frame.mask).save(folder / "masks" / name, compress_level=1)
+            Image.fromarray(frame.mask).save(folder / "masks" / place, compress_level=1)
             count += 1
         if progress is not None:
             progress(done, len(patients))
