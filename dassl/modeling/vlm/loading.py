@@ -15,7 +15,7 @@ from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 from . import names
 from .base import Backbone
-from .formats import read_metadata, read_state_dict, weights_identity
+from .formats import read_state_dict, weights_identity
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
@@ -150,8 +150,3 @@ def get_backbone(cfg: Any, device: str | torch.device = "cpu") -> Backbone:
 def clear_backbones() -> None:
     """Forget every shared backbone."""
     _pool.clear()
-
-
-def phantom_card() -> dict[str, str]:
-    """What the shipped phantom model's file says of itself."""
-    return read_metadata(PHANTOM_FILE)
