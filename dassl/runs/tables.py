@@ -367,4 +367,8 @@ def print_table(table: Table, console: Any = None) -> None:
             shown.add_row(center if i == 0 else "", label, *cells, end_section=i == len(rows) - 1)
     shown.caption = "; ".join(table.notes)
     shown.caption_justify = "left"
-    (console or Console()).print(shown)
+    console = console or Console()
+    # A number cut to "81.2 ±…" says nothing: rather let a narrow terminal wrap the line.
+    needed = console.measure(shown, options=console.options.update(max_width=1000)).maximum
+    console.width = max(console.width, needed)
+    console.print(shown)
