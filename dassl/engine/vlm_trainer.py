@@ -224,7 +224,7 @@ class VLMTrainer(FinalModel, TrainerX):
         set's own templates.
 
         Args:
-            prompt_set: taken where ``DATASET.PROMPT_SET`` is empty.
+            prompt_set: taken where ``DATASET.PROMPT_SET`` is empty and the data set has any.
 
         Raises:
             UserError: a prompt set that the data set does not have.
@@ -234,6 +234,9 @@ class VLMTrainer(FinalModel, TrainerX):
             getattr(dataset, "templates", None) or ["a photo of a {}."]
         )
         sets = getattr(dataset, "descriptions", None) or {}
+        if prompt_set and not cfg.PROMPT_SET and not sets:
+            print(f"Note: {cfg.NAME} has no prompt sets; its templates stand in for {prompt_set!r}")
+            prompt_set = ""
         prompt_set = cfg.PROMPT_SET or prompt_set
         if not prompt_set:
             return class_texts(dataset.classnames, templates)

@@ -62,6 +62,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     for path in _yaml_files(args, trainer, dataset, saved):
         kept |= _touched_sections(path)
         merge_file(cfg, path)
+    _forget_borrowed_precision(cfg, args, trainer, dataset, saved)
     _merge_flags(cfg, args)
     merge_opts(cfg, opts)
     kept |= {key.split(".")[1] for key in opts[::2] if key.startswith("TRAINER.") and "." in key}
@@ -248,6 +249,22 @@ def _yaml_files(
     else:
         files.append(trainer_yaml(trainer, _asked_backbone(args, files[0])))
     return [path for path in files if path is not None]
+
+
+def _forget_borrowed_precision(
+    cfg: CfgNode, args: argparse.Namespace, trainer: str, dataset: str, saved: Path | None
+) -> None:
+    """The paper's settings stand in for a backbone without its own; their precision does not.
+
+    A yaml's bf16 is meant for the backbone and the machine it names, and it changes numbers.
+    """
+    section = cfg.TRAINER.get(trainer.upper())
+    if saved is not None or vars(args).get("config_file") or "PREC" not in (section or {}):
+        return
+    backbone = _asked_backbone(args, dataset_yaml(dataset))
+    path = trainer_yaml(trainer, backbone)
+    if path is not None and _letters(path.stem) not in (_letters(backbone), "default"):
+        section.PREC = "fp32"
 
 
 def _asked_backbone(args: argparse.Namespace, dataset_file: Path | None) -> str:

@@ -55,12 +55,26 @@ def test_leaves_the_shared_backbone_as_it_was(name, build):
 
 
 def trainer_yamls() -> list[Path]:
-    return sorted((PROJECT_ROOT / "configs" / "trainers").glob("*/*.yaml"))
+    """Settings of the trainers of this folder; the engine's own are tested with the engine."""
+    every = sorted((PROJECT_ROOT / "configs" / "trainers").glob("*/*.yaml"))
+    return [path for path in every if path.parent.name in CASES]
 
 
 def test_there_are_yamls_for_every_trainer():
     folders = {path.parent.name for path in trainer_yamls()}
     assert folders == set(CASES) - {"ZeroshotCLIP"}
+
+
+def test_settings_borrowed_from_another_backbone_leave_its_precision(flags):
+    from dassl.runs.flags import parse_args, train_parser
+    from dassl.runs.setup import setup_cfg
+
+    def prec(*more: str) -> str:
+        cfg = setup_cfg(parse_args(train_parser(), [*flags("CLIPLoRA"), *more]))
+        return cfg.TRAINER.CLIPLORA.PREC
+
+    assert prec() == "fp32"
+    assert prec("TRAINER.CLIPLORA.PREC", "bf16") == "bf16"
 
 
 @pytest.mark.parametrize("path", trainer_yamls(), ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -73,6 +87,6 @@ def test_yaml_merges_and_opens_with_its_command(path, flags, tmp_path):
     assert first.startswith(f"# python train.py --trainer {name} ")
     assert yaml.safe_load(path.read_text())
     opts, kwargs = CASES[name]
-    arguments = ["--config-file", str(path), *flags(name, *opts, **kwargs)]
+    arguments = flags(name, *opts, **kwargs, config=path)
     cfg = setup_cfg(parse_args(train_parser(), arguments))
     assert cfg.TRAINER.NAME == name
