@@ -231,8 +231,9 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         roi = self.cfg.TRAINER.SAVLT.ROI
         self.finder = RoiFinder(roi.SOURCE, roi.KIND, roi.CHECKPOINT, roi.MASKS)
         self.extra_results["roi"] = self.finder.record
-        self.patch_rois = PatchRois(self.finder, self.tfm_test, self.backbone.visual.grid)
-        return roi_dataset(self.finder, self.backbone.visual.grid)
+        grid = self.backbone.visual.grid
+        self.patch_rois = PatchRois(self.finder, self.tfm_test, self.tfm_train, grid)
+        return roi_dataset(self.finder, grid)
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[tuple[Tensor, Any], Tensor]:
         inside = None
@@ -240,6 +241,11 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             inside = batch["roi"] if "roi" in batch else self.patch_rois(batch["impath"])
             inside = inside.to(self.device, non_blocking=True)
         return (batch["img"].to(self.device), inside), batch["label"].to(self.device)
+
+    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[tuple[Tensor, Any], Tensor]:
+        if self.has_roi and self.cfg.INPUT.FEATURE_VIEWS > 1:
+            batch = {**batch, "roi": self.patch_rois(batch["impath"], batch["view"].tolist())}
+        return super().parse_batch_train(batch)
 
     # -- model ---------------------------------------------------------------------------------
 
@@ -279,7 +285,9 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def build_texts(self) -> None:
         """Class features by a function: constants, unless text tower or context learn."""
         cfg = self.cfg.TRAINER.SAVLT
-        texts = self.class_texts(cfg.PROMPTS)
+        # A data set without any prompt sets has its templates; one with others refuses the name.
+        self.prompt_set = cfg.PROMPTS if getattr(self.dm.dataset, "descriptions", None) else ""
+        texts = self.class_texts(self.prompt_set)
         tower = self.adapt("text_lora", self.backbone.text, cfg.TEXT_LORA)
         if cfg.CONTEXT.N_CTX == 0 and cfg.TEXT_LORA.BLOCKS == 0:
             frozen = self.text_features(texts)

@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from dassl.data.data_manager import DatasetWrapper
+from dassl.data.feature_store import get_store
+from dassl.data.features.encode import describe_transform, make_view
 from dassl.data.tissue_surface import tissue_mask
 from dassl.errors import MissingFileError, UserError
 from dassl.utils import read_image
@@ -176,6 +178,8 @@ class RoiFinder:
         mask = self.source(impath, grey)
         if mask is None:
             return grey.shape, None
+        if mask.all():
+            return grey.shape, 0  # a box, too, keeps its upper tenth
         if self.kind == "box":
             return grey.shape, box_top(mask)
         return grey.shape, np.packbits(mask).tobytes()
@@ -270,28 +274,56 @@ def roi_dataset(finder: RoiFinder, grid: tuple[int, int]) -> type[RoiDataset]:
 
 
 class PatchRois:
-    """Patches in the ROI of images under a transform without random steps, each worked out once.
+    """Patches in the ROI of test images and of stored views, each worked out once.
 
     Args:
         finder: of the ROIs.
-        transform: of the test images.
+        tfm_test: transform of the test images, without random steps.
+        tfm_train: transform of the stored views.
         grid: (rows, columns) of patches.
     """
 
-    def __init__(self, finder: RoiFinder, transform: Callable, grid: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        finder: RoiFinder,
+        tfm_test: Callable,
+        tfm_train: Callable,
+        grid: tuple[int, int],
+    ) -> None:
         self.finder = finder
-        self.steps = [step for step in steps_of(transform) if isinstance(step, _GEOMETRIC)]
+        self.tfm_train = tfm_train
+        self.plain_steps = [step for step in steps_of(tfm_test) if isinstance(step, _GEOMETRIC)]
         self.grid = grid
-        self._known: dict[str, Tensor] = {}
+        self._known: dict[tuple[str, int | None], Tensor] = {}
 
-    def __call__(self, paths: Sequence[str]) -> Tensor:
-        """Boolean (B, N)."""
-        return torch.stack([self._of(path) for path in paths])
+    def __call__(self, paths: Sequence[str], views: Sequence[int] | None = None) -> Tensor:
+        """Boolean (B, N).
 
-    def _of(self, path: str) -> Tensor:
-        if path not in self._known:
+        Args:
+            paths: of the images.
+            views: number of each image's stored view; None for test images.
+        """
+        views = [None] * len(paths) if views is None else views
+        return torch.stack([self._of(p, v) for p, v in zip(paths, views, strict=True)])
+
+    def _of(self, path: str, view: int | None) -> Tensor:
+        if (path, view) not in self._known:
             roi = self.finder.mask(path)
-            for step in self.steps:
-                roi = step(roi)
-            self._known[path] = patch_mask(roi, self.grid)
-        return self._known[path]
+            if view is None:
+                for step in self.plain_steps:
+                    roi = step(roi)
+            else:
+                roi = self._of_view(path, roi, view)
+            self._known[path, view] = patch_mask(roi, self.grid)
+        return self._known[path, view]
+
+    def _of_view(self, path: str, roi: Image.Image, view: int) -> Image.Image:
+        """The ROI behind the very draws that the store made for that view."""
+        steps = steps_of(self.tfm_train)
+        return make_view(
+            read_image(path),
+            lambda image: transform_together(steps, image, roi)[1],
+            describe_transform(self.tfm_train),
+            get_store().hashes.sha256(path),
+            view,
+        )

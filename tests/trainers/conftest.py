@@ -29,7 +29,7 @@ def image_root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def flags(clip_file, image_root):
+def flags(clip_file, image_root, tmp_path):
     """``flags(trainer, KEY, VALUE, ...)``: the arguments of train.py for a run of seconds."""
 
     def make(
@@ -38,12 +38,26 @@ def flags(clip_file, image_root):
         shots: object = 4,
         backbone: str = "CLIP",
         weights: Path | None = None,
+        config: Path | None = None,
     ) -> list[str]:
+        if config is None:  # the tests' own settings, not those of a shipped yaml
+            config = tmp_path / "empty.yaml"
+            config.touch()
         weights = clip_file if backbone == "CLIP" else weights
         file = ["--weights", str(weights)] if weights else []
         return [
             *("--trainer", trainer, "--dataset", "FolderDataset", "--root", str(image_root)),
-            *("--backbone", backbone, *file, "--shots", str(shots), "--seed", "1"),
+            *(
+                "--config-file",
+                str(config),
+                "--backbone",
+                backbone,
+                *file,
+                "--shots",
+                str(shots),
+                "--seed",
+                "1",
+            ),
             *("DATASET.FOLDER", "cells", "DATASET.PATIENT_PATTERN", r"(P\d{7})"),
             *("DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"),
             *("DATALOADER.TEST.BATCH_SIZE", "16", "OPTIM.MAX_EPOCH", "1", "TRAIN.PRINT_FREQ", "1"),

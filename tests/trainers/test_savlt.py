@@ -69,7 +69,8 @@ def test_untrained_pool_beside_the_class_token_changes_nothing(savlt):
     head = savlt.SAVLTHead(16, 3, alpha=0.5, pool=pool)
     token, patches = torch.randn(2, 16), torch.randn(2, 6, 16)
     inside = torch.ones(2, 6, dtype=torch.bool)
-    assert torch.equal(head.image_features(token, patches, inside), F.normalize(token, dim=-1))
+    features = head.image_features(token, patches, inside)
+    torch.testing.assert_close(features, F.normalize(token, dim=-1))  # normalised once or twice
 
 
 def test_patches_outside_the_roi_have_no_say(savlt):
@@ -196,6 +197,7 @@ ABLATIONS = {
     "text LoRA": (f"{S}.TEXT_LORA.BLOCKS", -1),
     "context": (f"{S}.CONTEXT.N_CTX", 2),
     "stored hidden": (f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 1),
+    "stored views": (f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 3),
     "bf16": (f"{S}.PREC", "bf16"),
 }
 
@@ -233,7 +235,7 @@ def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_pa
         ((f"{S}.ROI.SOURCE", "unet"), "SOURCE is 'unet'"),
         ((f"{S}.ROI.SOURCE", "segmenter"), "CHECKPOINT"),
         ((f"{S}.LORA.BLOCKS", 5), "last 5 blocks.*has 2"),
-        ((f"{S}.PROMPTS", "report"), "no prompt set 'report'"),
+        (("DATASET.PROMPT_SET", "report"), "no prompt set 'report'"),
         ((f"{S}.CONSISTENCY.WEIGHT", 1.0, "INPUT.FEATURE_VIEWS", 2), "set one of the two to 0"),
         (PLAIN, "all off"),
     ],
@@ -241,3 +243,14 @@ def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_pa
 def test_settings_that_cannot_be_are_refused(build, opts, message):
     with pytest.raises(UserError, match=message):
         build("SAVLT", *opts)
+
+
+def test_prompts_name_a_set_and_fall_back_to_templates_where_there_are_none(build, tmp_path):
+    trainer = build("SAVLT", f"{S}.PROMPTS", "short", *SHORT)  # the data set has no sets at all
+    assert trainer.prompt_set == ""
+    file = tmp_path / "prompts.yaml"
+    file.write_text("short: {red: [warm], green: [moss], blue: [sky]}\n")
+    known = ("DATASET.DESCRIPTIONS", file, *SHORT)
+    assert build("SAVLT", f"{S}.PROMPTS", "short", *known).prompt_set == "short"
+    with pytest.raises(UserError, match="'long'.*short"):
+        build("SAVLT", f"{S}.PROMPTS", "long", *known)

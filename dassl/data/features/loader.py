@@ -55,28 +55,34 @@ class FeatureDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         batch = self.__getitems__([index])
         return {
-            key: [v[0] for v in value] if isinstance(value, list) and key == "img" else value[0]
+            key: [v[0] for v in value] if isinstance(value, list) and key != "impath" else value[0]
             for key, value in batch.items()
         }
 
     def __getitems__(self, indices: list[int]) -> dict[str, Any]:
         index = torch.tensor(indices)
+        rows, view = self._rows(index)
         return {
             "label": self.labels[index],
             "domain": self.domains[index],
             "impath": [self.paths[i] for i in indices],
             "index": index,
-            "img": self._rows(index),
+            "img": rows,
+            "view": view,  # which stored view each row is: (B,), or a list as ``img``
         }
 
-    def _rows(self, index: torch.Tensor) -> Any:
+    def _rows(self, index: torch.Tensor) -> tuple[Any, Any]:
         table = self.table
         if table.views == 1:  # nothing to draw, so the generators run as they would without views
-            rows = table.gather(index)
-            return rows if self.k_views == 1 else [rows] * self.k_views
+            rows, view = table.gather(index), torch.zeros_like(index)
+            return (
+                (rows, view)
+                if self.k_views == 1
+                else ([rows] * self.k_views, [view] * self.k_views)
+            )
         drawn = torch.randint(table.views, (self.k_views, len(index)))
         rows_of = [table.gather(index, view) for view in drawn]
-        return rows_of[0] if self.k_views == 1 else rows_of
+        return (rows_of[0], drawn[0]) if self.k_views == 1 else (rows_of, list(drawn))
 
 
 class FeatureLoader(DataLoader):
