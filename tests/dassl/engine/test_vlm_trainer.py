@@ -161,7 +161,9 @@ def test_shipped_trainers_score_the_same_stored_and_online(toy, name):
 def test_batches_have_upstreams_keys_and_normalised_features(toy):
     trainer = make(toy, INPUT__FEATURE_VIEWS=2)
     batch = next(iter(trainer.train_loader_x))
-    assert sorted(batch) == ["domain", "img", "impath", "index", "label"]
+    # Upstream's, and which stored view each row is.
+    assert sorted(batch) == ["domain", "img", "impath", "index", "label", "view"]
+    assert set(batch["view"].tolist()) <= {0, 1}
     assert batch["img"].shape == (4, trainer.backbone.embed_dim)
     norms = trainer.image_features(batch["img"]).norm(dim=-1)
     torch.testing.assert_close(norms, torch.ones(4))
