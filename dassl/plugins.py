@@ -351,9 +351,11 @@ def _registry_name(decorator: ast.expr) -> str:
 def _needs_training(node: ast.AST) -> bool | None:
     """What the class body says; None where it leaves that to its base."""
     for statement in getattr(node, "body", ()):
-        targets = statement.targets if isinstance(statement, ast.Assign) else ()
+        targets: list[ast.expr] = []
+        if isinstance(statement, ast.Assign):
+            targets = statement.targets
         if isinstance(statement, ast.AnnAssign):
-            targets = (statement.target,)
+            targets = [statement.target]
         if any(getattr(t, "id", "") == "needs_training" for t in targets):
             return bool(getattr(statement.value, "value", True))
     return None

@@ -17,7 +17,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def _seeded_and_isolated(tmp_path_factory, monkeypatch):
-    """Each test starts from one seed, with its own cache folder, and leaves the registries alone."""
+    """Each test starts from one seed, in a cache of its own, and leaves the registries alone."""
     import torch
 
     from dassl.utils import set_random_seed

@@ -1,4 +1,4 @@
-"""Small stand-ins that several tests build on: a CLIP of OpenAI's architecture and image folders."""
+"""Small stand-ins that several tests build on: a CLIP in OpenAI's architecture, image folders."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ def start(zoo, repo_dir, *flags, text=TEXT):
     return subprocess.Popen(
         [sys.executable, str(repo_dir / "run_shell.py"), *zoo.sweep(text, *flags)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=zoo.root, env=env,
+        # A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Show where SAVLT looks: the tissue ROI and the attention of each head over its patches.
 
 Goal
-    A picture per image: the frame as the model sees it with its ROI, each head's attention and their
-    mean, and the predicted class; or one contact sheet of mean attention for a whole folder.
+    A picture per image: the frame as the model sees it with its ROI, each head's attention and
+    their mean, and the predicted class; or one contact sheet of mean attention for a folder.
 
 Usage
     python tools/attention.py RUN IMAGE [IMAGE ...]
@@ -77,7 +77,7 @@ def open_run(run: str):
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     if not getattr(trainer, "has_roi", False):
-        raise UserError(f"{run} has no ROI attention: it is a run of {cfg.TRAINER.NAME} without one")
+        raise UserError(f"{run} is a run of {cfg.TRAINER.NAME} without ROI attention")
     trainer.load_model(run)
     trainer.set_model_mode("eval")
     return trainer
@@ -122,7 +122,8 @@ def overlay(axes, look: Look, weights, title: str) -> None:
         heat = np.asarray(Image.fromarray(scaled).resize((width, height), Image.Resampling.BICUBIC))
         axes.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=255)
     rows, columns = look.inside.shape
-    outline = np.kron(look.inside, np.ones((8, 8))).astype(float)  # patches as blocks: sharp corners
+    # Each patch as a block of 8 x 8: the outline then has sharp corners.
+    outline = np.kron(look.inside, np.ones((8, 8))).astype(float)
     x = (np.arange(columns * 8) + 0.5) * width / (columns * 8)
     y = (np.arange(rows * 8) + 0.5) * height / (rows * 8)
     if 0 < look.inside.mean() < 1:

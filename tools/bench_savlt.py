@@ -2,13 +2,13 @@
 
 Goal
     Ratios measured turn by turn in one process, ViT-B/32 with random weights, batch 32, frames of
-    512 x 384 px in PNG files. ``step_over_bare``: a whole training step (loading, ROI, pooling, texts,
-    prototypes, optimiser, logging) over a bare forward and backward of the same LoRA tower on a batch
-    in memory; target 1.15, and as much against two bare passes with consistency on.
-    ``speedup_over_plain_fp32`` and ``_bf16``: images per second over those of an implementation that
-    loops over images and patches, encodes the texts and segments the frames at each step in fp32;
-    targets 1.15 and 2.5. ``bf16_speedup``: fp32 step over bf16 step; target 2 where the CPU has bf16
-    instructions. ``resident_run25_over_run5``: of a sweep with PhantomCLIP; target below 1.05.
+    512 x 384 px in PNG files. ``step_over_bare``: a whole training step (loading, ROI, pooling,
+    texts, prototypes, optimiser, logging) over a bare forward and backward of the same LoRA tower
+    on a batch in memory; target 1.15, and as much against two bare passes with consistency on.
+    ``speedup_over_plain_fp32`` and ``_bf16``: images per second over those of an implementation
+    that loops over images and patches, encodes the texts and segments the frames at each step in
+    fp32; targets 1.15 and 2.5. ``bf16_speedup``: fp32 step over bf16 step; target 2 where the CPU
+    has bf16 instructions. ``resident_run25_over_run5``: of runs with PhantomCLIP; below 1.05.
 
 Usage
     python tools/bench_savlt.py [--json FILE] [--only step plain bf16 memory] [--rounds 3]
@@ -32,7 +32,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dassl.errors import cli_main
+from dassl.errors import cli_main  # noqa: E402
 
 PARTS = ("step", "plain", "bf16", "memory")
 TARGETS = {
@@ -51,7 +51,7 @@ BATCH, STEPS = 32, 4  # images a step, steps a turn
 
 
 def write_frames(root: Path, per_class: int = 30) -> None:
-    """Frames of 512 x 384 px in the layout of MixedCenterOCT: dark water over bright noisy tissue."""
+    """Frames of 512 x 384 px in MixedCenterOCT's layout: dark water over bright noisy tissue."""
     import numpy as np
     from PIL import Image
 
@@ -76,10 +76,10 @@ def write_frames(root: Path, per_class: int = 30) -> None:
 def write_weights(path: Path) -> None:
     """Random ViT-B/32 in OpenAI's names and half precision."""
     import torch
+    from clip.model import CLIP
     from safetensors.torch import save_file
 
     import dassl  # noqa: F401  (supplies what the clip package imports)
-    from clip.model import CLIP
 
     torch.manual_seed(0)
     model = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12)

@@ -9,9 +9,9 @@ Usage
     python tools/train_segmenter.py --arch all --held-out data/phantom/huaxi data/phantom/xiangya
     python tools/train_segmenter.py --data my/centre --patient-pattern '(P[0-9]{7})'
 
-    A data folder holds images/ and masks/, with the same relative file names; a mask is tissue where
-    it is not zero. Folds never part a patient's frames. The checkpoint is trained on all patients
-    with the folds' schedule, since the folds have said what that schedule gives.
+    A data folder holds images/ and masks/, with the same relative file names; a mask is tissue
+    where it is not zero. Folds never part a patient's frames. The checkpoint is trained on all
+    patients with the folds' schedule, since the folds have said what that schedule gives.
 
 Example output
     | arch | fold Dice | fold IoU | held-out Dice | surface error (% of height) |
@@ -44,7 +44,7 @@ class Frame:
 
 
 def find_frames(data: Path, pattern: str, limit: int) -> list[Frame]:
-    """Pair ``data/images/**`` with ``data/masks/**``; at most ``limit`` frames a patient (0: all)."""
+    """Pair ``data/images/**`` with ``data/masks/**``; ``limit`` frames a patient (0: all)."""
     images, masks = data / "images", data / "masks"
     for folder in (images, masks):
         if not folder.is_dir():

@@ -16,6 +16,7 @@ from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.engine.final_model import FinalModel
+from dassl.engine.iterations import ByIterations
 from dassl.engine.supervised import SupervisedStep
 from dassl.errors import UserError
 from dassl.modeling.vlm.cnn import timm_model, torchvision_model
@@ -27,6 +28,9 @@ def extend_cfg(cfg: CN) -> None:
     cfg.TRAINER.CNNBASELINE = CN()
     cfg.TRAINER.CNNBASELINE.PREC = "fp32"
     cfg.TRAINER.CNNBASELINE.LABEL_SMOOTHING = 0.1
+    # Few shots make short epochs: at least this many iterations, with the schedule stretched over
+    # them; 0 trains OPTIM.MAX_EPOCH epochs whatever their length.
+    cfg.TRAINER.CNNBASELINE.MIN_ITERS = 0
 
 
 def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool) -> nn.Module:
@@ -44,7 +48,7 @@ def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool
 
 
 @TRAINER_REGISTRY.register()
-class CNNBaseline(SupervisedStep, FinalModel, TrainerX):
+class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
     """CNN baseline: a torchvision or timm network fine-tuned as a whole, no text."""
 
     def check_cfg(self, cfg: CN) -> None:
@@ -58,6 +62,11 @@ class CNNBaseline(SupervisedStep, FinalModel, TrainerX):
     def build_model(self) -> None:
         cfg, model = self.cfg, self.cfg.MODEL
         self.precision = Precision(cfg.TRAINER.CNNBASELINE.PREC, self.device)
+        epochs = cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
+        if cfg.TRAIN.MAX_ITERS > 0:
+            self.max_iters = cfg.TRAIN.MAX_ITERS
+        elif cfg.TRAINER.CNNBASELINE.MIN_ITERS > epochs:
+            self.max_iters = cfg.TRAINER.CNNBASELINE.MIN_ITERS
         self.model = build_classifier(
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
         ).to(self.device)

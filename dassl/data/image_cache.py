@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -199,7 +199,7 @@ def build_image_loader(cfg: CfgNode, items: Sequence[Datum], transform: Any) -> 
             cfg, part.SAMPLER, items, batch_size=part.BATCH_SIZE, tfm=transform, is_train=False
         )
     dataset = PlainImages(items, PlainPixels(transform))
-    return DataLoader(dataset, batch_size=part.BATCH_SIZE, collate_fn=_as_it_is)
+    return DataLoader(dataset, batch_size=part.BATCH_SIZE, collate_fn=cast(Any, _as_it_is))
 
 
 def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import bisect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -208,7 +209,7 @@ _GEOMETRIC = (
 )
 
 
-def steps_of(transform: Callable) -> list[Callable]:
+def steps_of(transform: Any) -> list[Callable]:
     """The single steps of a (possibly nested) ``Compose``."""
     if isinstance(transform, T.Compose):
         return [step for part in transform.transforms for step in steps_of(part)]
@@ -217,7 +218,7 @@ def steps_of(transform: Callable) -> list[Callable]:
 
 def transform_together(
     steps: Iterable[Callable], image: Image.Image, roi: Image.Image
-) -> tuple[Tensor, Image.Image]:
+) -> tuple[Any, Any]:
     """Put an image through its transforms and its ROI through the geometric ones among them.
 
     Random steps are replayed for the ROI with the very draws that the image had, so the image comes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,30 +45,32 @@ def score(
         macro_f1 macro_auc ece per_class confusion_matrix binary`` and a ``note`` where one is due.
         AUC and ECE lie in 0-1, all else in percent; what is undefined is null with a reason.
     """
-    labels = np.asarray(labels, dtype=np.int64)
-    probs = np.asarray(probs, dtype=np.float64)
+    truth = np.asarray(labels, dtype=np.int64)
+    scores = np.asarray(probs, dtype=np.float64)
     classnames = list(classnames)
-    if len(labels) == 0:
+    if len(truth) == 0:
         return _empty(classnames, positive)
-    predictions = probs.argmax(axis=1)
+    predictions = scores.argmax(axis=1)
     group = [classnames.index(name) for name in positive]
-    patients, n_patients = patient_indices(patient_ids, len(labels))
-    args = (labels, probs, predictions, patients)
-    point = weighted_metrics(*args, np.ones((1, n_patients)), group)
+    patients, n_patients = patient_indices(patient_ids, len(truth))
+    measure = partial(weighted_metrics, truth, scores, predictions, patients, positive=group)
+    point = measure(np.ones((1, n_patients)))
     bounds: dict[str, np.ndarray] = {}
     if n_patients >= MIN_PATIENTS:
-        bounds = _bounds(weighted_metrics(*args, patient_draws(n_patients), group))
-    support = np.bincount(labels, minlength=len(classnames))
+        bounds = _bounds(measure(patient_draws(n_patients)))
+    support = np.bincount(truth, minlength=len(classnames))
 
     def metric(name: str, reason: str, column: int | None = None) -> dict[str, Any]:
-        at = () if column is None else (column,)
-        value = point[name][(0, *at)] if name in point else np.nan
-        interval = bounds[name][(slice(None), *at)] if name in bounds else (np.nan, np.nan)
+        def at(rows: Any, first: Any) -> Any:
+            return rows[first] if column is None else rows[first, column]
+
+        value = at(point[name], 0) if name in point else np.nan
+        interval = at(bounds[name], slice(None)) if name in bounds else (np.nan, np.nan)
         return _metric(value, interval, reason)
 
     confusion = np.zeros((len(classnames), len(classnames)), dtype=np.int64)
-    np.add.at(confusion, (labels, predictions), 1)
-    one_class = f"only one class has images here ({classnames[labels[0]]})"
+    np.add.at(confusion, (truth, predictions), 1)
+    one_class = f"only one class has images here ({classnames[truth[0]]})"
     entry: dict[str, Any] = {"n_images": len(labels), "n_patients": n_patients}
     for name in OVERALL:
         entry[name] = metric(name, one_class if name == "macro_auc" else "no images")

@@ -1,9 +1,10 @@
 """Tissue segmenters: build, save and apply a network that parts tissue from background.
 
-The networks are segmentation_models_pytorch's (extra ``[segment]``); what is here is what the project
-needs around them: one preprocessing, the Dice loss, overlap scores, and a checkpoint that can be
-rebuilt without knowing how it was made. A checkpoint is a safetensors file whose header carries the
-architecture, encoder and input size, so that it serves as the ROI source of SAVLT by its path alone.
+The networks are segmentation_models_pytorch's (extra ``[segment]``); what is here is what the
+project needs around them: one preprocessing, the Dice loss, overlap scores, and a checkpoint that
+can be rebuilt without knowing how it was made. A checkpoint is a safetensors file whose header
+carries the architecture, encoder and input size, so that it serves as the ROI source of SAVLT by
+its path alone.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def surface_rows(mask: np.ndarray) -> np.ndarray:
 def _build_network(spec: SegmenterSpec, encoder_weights: str | None) -> nn.Module:
     if spec.arch not in ARCHITECTURES:
         raise UserError(
-            f"unknown segmenter architecture {spec.arch!r}; choose one of {', '.join(ARCHITECTURES)}"
+            f"unknown segmenter {spec.arch!r}; choose one of {', '.join(ARCHITECTURES)}"
         )
     if spec.size % 32:
         raise UserError(f"segmenter size {spec.size} is not a multiple of 32 px")

@@ -75,7 +75,7 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
     classes: list[str] = []
     for center in group.centers:
         entries = [run["centers"][center] for run in group.runs if center in run["centers"]]
-        counts.append(sum(np.array(entry["confusion_matrix"]) for entry in entries))
+        counts.append(np.sum([entry["confusion_matrix"] for entry in entries], axis=0))
         classes = classes or list(entries[0]["per_class"])
         total = counts[-1].sum()
         correct = 100 * np.trace(counts[-1]) / total if total else 0.0

@@ -300,7 +300,7 @@ def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str,
     dataset = trainer.dm.dataset
     positive = list(getattr(dataset, "positive_classes", []))
     return {
-        p.center: score(p.labels, p.probs, known_patients(p), dataset.classnames, positive)
+        p.center: score(p.labels.tolist(), p.probs, known_patients(p), dataset.classnames, positive)
         for p in predictions
     }
 

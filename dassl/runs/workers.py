@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 from dassl.runs.plan import RunSpec
 
@@ -82,7 +82,7 @@ class _Pool:
                 self._start(slot, waiting)
             while self.busy:
                 for connection in wait(list(self.busy)):
-                    outcome = self._receive(connection, waiting)
+                    outcome = self._receive(cast(Any, connection), waiting)
                     if outcome is not None:
                         yield outcome
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dassl import plugins
 from dassl.config import get_cfg_default, merge_file
 

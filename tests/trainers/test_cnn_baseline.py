@@ -69,3 +69,13 @@ def test_trains_with_any_optimiser_and_schedule(build, optim, sched):
 def test_a_clip_backbone_is_refused(build):
     with pytest.raises(UserError, match="torchvision:<arch>.*open_clip:ViT-B-32"):
         build("CNNBaseline", backbone="open_clip:ViT-B-32")
+
+
+def test_few_shots_train_for_at_least_the_iterations_asked_for(build):
+    trainer = build(
+        *("CNNBaseline", *SMALL, "TRAINER.CNNBASELINE.MIN_ITERS", 5),
+        backbone="torchvision:squeezenet1_0",
+    )
+    assert trainer.max_iters == 5 > trainer.cfg.OPTIM.MAX_EPOCH * len(trainer.train_loader_x)
+    trainer.train()
+    assert trainer._scheds["model"].last_epoch == 5

@@ -151,7 +151,7 @@ def describe_value(value: Any) -> str:
     return repr(value)
 
 
-def make_view(image: Any, transform: Callable, text: str, image_sha256: str, view: int) -> Tensor:
+def make_view(image: Any, transform: Callable, text: str, image_sha256: str, view: int) -> Any:
     """View number ``view`` of an image: its randomness comes from the image's content, the view's
     number and the transform alone, and the global generators are left as they were."""
     with _seeded(stable_seed("feature view", image_sha256, view, text)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -119,7 +119,7 @@ class FeatureLoader(DataLoader):
             batch_size=size,
             sampler=sampler,
             drop_last=is_train and len(dataset) >= size,
-            collate_fn=_as_it_is,
+            collate_fn=cast(Any, _as_it_is),
         )
 
 

@@ -117,7 +117,7 @@ def open_shard(path: Path, *, verify: bool = False) -> Shard:
     if zlib.crc32(packed) != header["keys_crc"]:
         raise DamagedShardError(f"{path}: its keys do not match their checksum")
     if count and int(np.prod(shape)):
-        rows = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        rows: np.ndarray = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
     else:
         rows = np.zeros(shape, dtype)
     if verify and _crc(rows) != header["rows_crc"]:

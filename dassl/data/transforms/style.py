@@ -37,6 +37,9 @@ class RandomStyle(nn.Module):
         strength: of the four changes.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: tuple, std: tuple, strength: StyleStrength) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)

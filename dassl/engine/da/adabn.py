@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -30,7 +30,7 @@ class AdaBN(TrainerXU):
         if not self.done_reset_bn_stats:
             for module in self.model.modules():
                 if "BatchNorm" in type(module).__name__:
-                    module.reset_running_stats()
+                    cast(Any, module).reset_running_stats()
             self.done_reset_bn_stats = True
 
     @torch.no_grad()

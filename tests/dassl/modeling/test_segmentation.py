@@ -1,4 +1,4 @@
-"""Segmenters: checkpoints rebuild themselves, scores equal their definitions, errors say what to do."""
+"""Segmenters: checkpoints rebuild themselves, scores equal their definitions, errors help."""
 
 from __future__ import annotations
 
