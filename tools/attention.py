@@ -87,6 +87,7 @@ def look_at(trainer, path: Path) -> Look:
     """Run the model on one image and keep the attention of its pool."""
     import numpy as np
     import torch
+    import torch.nn.functional as F
 
     from dassl.utils import read_image
 
@@ -95,10 +96,10 @@ def look_at(trainer, path: Path) -> Look:
     inside = trainer.patch_rois([str(path)]).to(trainer.device)
     with torch.no_grad():
         hidden = trainer.visual.run_blocks(trainer.hidden_states(pixels), trainer.first_block)
-        patches = trainer.visual.head(hidden)[1].float()
+        patches = F.normalize(trainer.visual.head(hidden)[1].float(), dim=-1)
         weights = trainer.head.pool.attention(patches, inside)[0]
         label = int(trainer.model_inference((pixels, inside)).argmax())
-    for step in trainer.patch_rois.steps:
+    for step in trainer.patch_rois.plain_steps:
         picture = step(picture)
     grid = trainer.backbone.visual.grid
     return Look(

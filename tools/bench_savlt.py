@@ -211,7 +211,7 @@ class Plain:
             roi = Image.new("L", (grey.shape[1], grey.shape[0]), 255 if top is None else 0)
             if top is not None:
                 roi.paste(255, (0, top, grey.shape[1], grey.shape[0]))
-            for step in self.trainer.patch_rois.steps:
+            for step in self.trainer.patch_rois.plain_steps:
                 roi = step(roi)
             rows.append(patch_mask(roi, self.trainer.backbone.visual.grid))
         return torch.stack(rows)
@@ -257,8 +257,8 @@ class Plain:
         inside = self.rois(paths)
         token, patches = trainer.visual.head(trainer.visual.run_blocks(trainer.visual.stem(images)))
         token = F.normalize(token, dim=-1)
-        pooled = F.normalize(self.pool(patches, inside), dim=-1)
-        features = F.normalize(head.share * token + (1 - head.share) * pooled, dim=-1)
+        pooled = self.pool(F.normalize(patches, dim=-1), inside)
+        features = F.normalize(token + pooled if head.class_token else pooled, dim=-1)
         return head.logits(features, self.texts(), trainer.backbone.scale)
 
     def turn(self) -> float:
