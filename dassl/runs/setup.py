@@ -309,6 +309,11 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS}; shots are a whole number from 1, or -1 "
             "for full"
         )
+    if not cfg.MODEL.BACKBONE.NAME and hasattr(trainer_class, "image_input"):
+        raise UserError(
+            f"{cfg.TRAINER.NAME} needs a backbone: give --backbone PhantomCLIP (embedded), ViT-B/16 "
+            "or another that --list names"
+        )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
