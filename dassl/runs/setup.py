@@ -311,8 +311,8 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     if not cfg.MODEL.BACKBONE.NAME and hasattr(trainer_class, "image_input"):
         raise UserError(
-            f"{cfg.TRAINER.NAME} needs a backbone: give --backbone PhantomCLIP (embedded), ViT-B/16 "
-            "or another that --list names"
+            f"{cfg.TRAINER.NAME} needs a backbone: give --backbone PhantomCLIP (embedded), "
+            "ViT-B/16 or another that --list names"
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
