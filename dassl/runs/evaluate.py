@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from dassl.config import CfgNode
+from dassl.errors import UserError
 from dassl.runs.logs import log_to
 from dassl.runs.results import read_results
 from dassl.runs.runner import Run, in_folder
@@ -27,6 +28,8 @@ def evaluate_run(
     Returns:
         The folder that now holds results.json and predictions.csv.
     """
+    if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
+        raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
     old = read_results(model_dir) or {}
     folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
     folder.mkdir(parents=True, exist_ok=True)
