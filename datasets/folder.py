@@ -114,6 +114,12 @@ class FolderDataset(ImagingDataset):
         if all(listed) and paths:
             self.patients_known = True
             return listed
+        blank = listed.count("")
+        if blank < len(listed) and not (pattern or self.patient_pattern):
+            raise UserError(
+                f"{blank} of {len(listed)} listed images name no patient; fill the patient column "
+                "or set DATASET.PATIENT_PATTERN"
+            )
         return super().patients_of(paths, pattern)
 
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:

@@ -227,8 +227,10 @@ def place_entries(
         )
     if all(entry.side != "test" for entry in entries):
         # Few-shot files name no test images: those of patients that they do not name are left.
+        # The file and the data set may name patients differently: both names count.
         used = {item.patient for side in split.values() for item in side}
-        split["test"] = [item for item in items if item.patient not in used]
+        used |= {known[path].patient for path in seen}
+        split["test"] = [i for i in items if i.path not in seen and i.patient not in used]
     if by == "patient":
         check_sides(split, source)
     return split
