@@ -8,13 +8,20 @@ A list (CSV, JSON):   ... DATASET.FILE mine.csv   with the columns path,label[,s
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.data.datasets.imaging import ImagingDataset, class_folders, image_files
+from dassl.data.datasets.imaging import (
+    STEM,
+    ImagingDataset,
+    class_folders,
+    image_files,
+    patient_in,
+)
 from dassl.data.split_files import Entry, check_sides, read_list_file, side_name
 from dassl.data.splits import SIDES, Item, Split
 from dassl.errors import MissingFileError, UserError
@@ -109,29 +116,64 @@ class FolderDataset(ImagingDataset):
         return ""
 
     def patients_of(self, paths: list[str], pattern: str = "") -> list[str]:
-        """The list's patient column; else the pattern; else each file for itself."""
-        listed = [self._patients.get(path, "") for path in paths]
-        if all(listed) and paths:
-            self.patients_known = True
-            return listed
-        blank = listed.count("")
-        if blank < len(listed) and not (pattern or self.patient_pattern):
+        """The list's patient column, the pattern for cells left blank; without a column the
+        pattern, else each file for itself."""
+        listed = {path: self._patients.get(path, "") for path in paths}
+        blank = [path for path in paths if not listed[path]]
+        if len(blank) == len(paths):
+            return super().patients_of(paths, pattern)
+        pattern = pattern or self.patient_pattern
+        if blank and not pattern:
             raise UserError(
-                f"{blank} of {len(listed)} listed images name no patient; fill the patient column "
-                "or set DATASET.PATIENT_PATTERN"
+                f"{len(blank)} of {len(paths)} listed images name no patient (such as {blank[0]}); "
+                "fill the patient column or set DATASET.PATIENT_PATTERN"
             )
-        return super().patients_of(paths, pattern)
+        if blank:
+            by_pattern = dict(zip(blank, super().patients_of(blank, pattern), strict=True))
+            listed |= self._as_listed(by_pattern, listed, pattern)
+        self.patients_known = True
+        return [listed[path] for path in paths]
+
+    def _as_listed(
+        self, by_pattern: dict[str, str], listed: dict[str, str], pattern: str
+    ) -> dict[str, str]:
+        """Patients by the pattern, under the name that the list gives the same patient elsewhere.
+
+        Else a patient would have two names, and might be trained on by one and tested on by the
+        other.
+        """
+        names: dict[str, set[str]] = {}
+        if pattern != STEM:
+            for path, name in listed.items():
+                if name and (patient := patient_in(re.compile(pattern), path)):
+                    names.setdefault(patient, set()).add(name)
+        for path, patient in by_pattern.items():
+            if len(names.get(patient, ())) > 1:
+                several = " and ".join(sorted(names[patient])[:2])
+                raise UserError(
+                    f"{path} names no patient in the list, and by its file name it is of {patient},"
+                    f" whom the list calls {several}; fill the patient column"
+                )
+        return {path: next(iter(names.get(p, ())), p) for path, p in by_pattern.items()}
 
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
         options = cfg.DATASET
-        if not self._sides or options.SPLIT_FILE:
-            if not options.PATIENT_PATTERN and not any(self._patients.values()):
-                warnings.warn(
-                    f"{self.image_dir}: nothing tells whose images these are, so each counts as a "
-                    "patient of its own; if patients have several, set DATASET.PATIENT_PATTERN",
-                    stacklevel=2,
-                )
-            return super().make_split(cfg, items)
+        ready_made = bool(self._sides) and not options.SPLIT_FILE
+        split = self._ready_made(cfg, items) if ready_made else super().make_split(cfg, items)
+        if not self.patients_known:
+            so = "each counts as a patient of its own; if patients have several"
+            if self.split_source:
+                so = "nobody checked that no patient is on two sides; if patients have several"
+            warnings.warn(
+                f"{self.image_dir}: nothing tells whose images these are, so {so}, set "
+                "DATASET.PATIENT_PATTERN",
+                stacklevel=2,
+            )
+        return split
+
+    def _ready_made(self, cfg: CfgNode, items: list[Item]) -> Split:
+        """The split that train, val and test folders or a list's column say."""
+        options = cfg.DATASET
         self.check_split_by(options.SPLIT_BY)
         self.split_source = "list" if options.FILE else "folders"
         split: Split = {side: [] for side in SIDES}

@@ -73,7 +73,8 @@ def test_no_val_by_ratio(make_cfg, folder):
 def test_ready_made_split_folders(build, tmp_path, val):
     for side in ("train", "test", *([val] if val else [])):
         write_images(tmp_path / side, {"a": 3, "b": 3}, size=8)
-    data = build(tmp_path, NAME)
+    with pytest.warns(UserWarning, match="nobody checked.*two sides.*PATIENT_PATTERN"):
+        data = build(tmp_path, NAME)
     assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
     assert all("/train/" in item.impath for item in data.train_x)
     assert data.split_record["by"] == "folders" and data.split_record["ratio"] is None
@@ -112,13 +113,51 @@ def test_list_with_patients(build, folder, kind):
     assert not patients(data.train_x) & patients(data.test)
 
 
+def write_list(folder, patients: list[str]) -> None:
+    """``list.csv`` of all 24 images, these patients in turn."""
+    lines = [
+        f"mine/{path},{label},{patients[i % len(patients)]}"
+        for i, (path, label) in enumerate(rows(folder))
+    ]
+    (folder / "list.csv").write_text("\n".join(["path,label,patient", *lines]))
+
+
+def test_a_blank_patient_is_an_error_without_a_pattern(build, folder):
+    write_list(folder, ["Ada", "Eve", ""])
+    with pytest.raises(UserError, match=r"8 of 24 .*name no patient \(such as mine/.*png\)"):
+        build(folder, NAME, FILE="list.csv")
+
+
+def test_a_blank_patient_is_told_by_the_pattern_and_named_as_the_list_names_it(build, folder):
+    table = rows(folder)  # each patient's two images one after the other
+    lines = ["path,label,patient"]
+    for i, (path, label) in enumerate(table):
+        known = i % 2 == 0 and "P0000003" not in path
+        lines.append(f"mine/{path},{label},{f'name{i}' if known else ''}")
+    (folder / "list.csv").write_text("\n".join(lines))
+    data = build(folder, NAME, FILE="list.csv", PATIENT_PATTERN=PATTERN)
+    told = {}
+    for item in (*data.train_x, *data.val, *data.test):
+        told.setdefault(item.impath.split("_")[-3], set()).add(item.patient_id)
+    assert told.pop("P0000003") == {"P0000003"} and len(told) == 11
+    assert all(len(ids) == 1 and next(iter(ids)).startswith("name") for ids in told.values())
+    assert not patients(data.train_x) & patients(data.test)
+
+
+def test_a_blank_patient_whom_the_list_calls_by_two_names(build, folder):
+    write_list(folder, ["Ada", "Eve", ""])
+    with pytest.raises(UserError, match="it is of P000, whom the list calls Ada and Eve"):
+        build(folder, NAME, FILE="list.csv", PATIENT_PATTERN=r"(P\d{3})")
+
+
 def test_list_with_split_and_paths_relative_to_the_list(build, folder):
     sides = ["train"] * 10 + ["test"] * 2
     lines = ["path,label,split"]
     for (path, label), side in zip(rows(folder), sides * 2, strict=True):
         lines.append(f"mine/{path},{label},{side}")
     (folder / "list.csv").write_text("\n".join(lines))
-    data = build(folder, NAME, FILE="list.csv")
+    with pytest.warns(UserWarning, match="nobody checked"):
+        data = build(folder, NAME, FILE="list.csv")
     assert counts(data) == [20, 0, 4]
 
 
@@ -128,7 +167,8 @@ def test_labels_of_a_list_need_no_class_folders(build, tmp_path):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,{'odd' if i % 2 else 'even'},{'train' if i < 4 else 'test'}")
     (tmp_path / "list.csv").write_text("\n".join(lines))
-    data = build(tmp_path, NAME, FILE="list.csv")
+    with pytest.warns(UserWarning, match="nobody checked"):
+        data = build(tmp_path, NAME, FILE="list.csv")
     assert data.classnames == ["even", "odd"]
     assert [item.classname for item in data.test] == ["even", "odd", "even", "odd"]
 

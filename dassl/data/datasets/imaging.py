@@ -240,7 +240,7 @@ class ImagingDataset(DatasetBase):
                 f'DATASET.PATIENT_PATTERN "{pattern}" must have exactly one group in brackets '
                 f"(it has {regex.groups}), such as P(\\d{{7}})"
             )
-        found = [_patient(regex, path) for path in paths]
+        found = [patient_in(regex, path) for path in paths]
         if not all(found):
             wrong = [path for path, patient in zip(paths, found, strict=True) if not patient]
             raise PatientPatternError(
@@ -388,7 +388,7 @@ def image_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _patient(regex: re.Pattern[str], path: str) -> str:
+def patient_in(regex: re.Pattern[str], path: str) -> str:
     """The group's text in the file name, else in the folders between class and file."""
     match = regex.search(path.rpartition("/")[2]) or regex.search(path.partition("/")[2])
     return (match.group(1) or "") if match else ""

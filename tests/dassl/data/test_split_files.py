@@ -94,6 +94,16 @@ def test_upstreams_few_shot_pickle(build, oct_root, tmp_path):
     assert "" not in used and data.test and not used & {d.patient_id for d in data.test}
 
 
+@pytest.mark.parametrize("patient", ["", "case 7", "P5"])
+def test_no_patient_of_a_file_without_test_images_is_left_for_the_test(patient):
+    """Whether the file names patients as the data set does, otherwise, or not at all."""
+    drawn = ["cancer/P0_0.png", "cyst/P4_1.png"]
+    entries = [Entry(path, patient=patient, side="train") for path in drawn]
+    split = place(entries)
+    assert [item.path for item in split["train"]] == drawn
+    assert split["test"] and not {"P0", "P4", patient} & {item.patient for item in split["test"]}
+
+
 def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path):
     class Hostile:
         def __reduce__(self):
