@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dassl import plugins
-from dassl.errors import UserError
+from dassl.errors import MissingFileError, UserError
 
 from .datasets.base_dataset import DatasetBase, Datum
 from .datasets.imaging import ImagingDataset, PatientPatternError
@@ -47,9 +49,12 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
         Items by centre's name. A class without images there is fine.
 
     Raises:
-        UserError: a centre has a class that the training does not know, or is the training's own.
+        UserError: a centre has a class that the training does not know, or images of the
+            training's own.
     """
-    folders = dict(cfg.DATASET.EXTERNAL_FOLDERS)
+    # A data set of centres as domains finds its own centres by the same key.
+    domains = set(getattr(dataset, "domains", ()))
+    folders = {k: v for k, v in cfg.DATASET.EXTERNAL_FOLDERS.items() if k not in domains}
     centres: dict[str, list[Datum]] = {}
     for name in cfg.TEST.EXTERNAL:
         if name == cfg.DATASET.NAME:
@@ -63,17 +68,33 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
                 f'DATASET.EXTERNAL_FOLDERS: the name "{name}" is taken; choose another one'
             )
         centres[name] = _folder(cfg, name, str(folder), dataset)
+    if centres:
+        _check_no_image_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
     return centres
 
 
 def relabel(
-    items: Sequence[Datum], centre: str, dataset: DatasetBase, class_map: dict[str, str]
+    items: Sequence[Datum],
+    centre: str,
+    dataset: DatasetBase,
+    class_map: dict[str, str],
+    mapped: Collection[str] = (),
 ) -> list[Datum]:
-    """Items with the labels of ``dataset``'s classes; classes mapped to "" are left out."""
+    """Items with the labels of ``dataset``'s classes; classes mapped to "" are left out.
+
+    Args:
+        items: the centre's images.
+        centre: its name, for errors.
+        dataset: the data set of the training.
+        class_map: a class there: ours.
+        mapped: paths of images whose folder's name has been through the map already.
+    """
     labels = {name: label for label, name in dataset.lab2cname.items()}
     kept = []
     for item in items:
-        name = class_map.get(item.classname, item.classname)
+        name = item.classname
+        if not (name in labels and item.impath in mapped):
+            name = class_map.get(name, name)
         if not name:
             continue
         if name not in labels:
@@ -95,6 +116,8 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
     own_classes = set(getattr(kind, "classes", ()))
     if not set(other.DATASET.CLASSES) <= own_classes:
         other.DATASET.CLASSES = ()
+    if isinstance(kind, type) and issubclass(kind, ImagingDataset):
+        kind = type(kind.__name__, (kind,), {"is_external": True})
     try:
         built = kind(other)
     except PatientPatternError:
@@ -103,23 +126,25 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
         # The pattern in the config is for the training's file names.
         other.DATASET.PATIENT_PATTERN = ""
         built = kind(other)
-    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP))
+    mapped = getattr(built, "mapped", ())
+    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), mapped)
 
 
 class _Centre(ImagingDataset):
     """A folder of class folders that is only tested on."""
 
-    test_only = True
+    test_only = is_external = True
 
 
 def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
     other = _options(cfg, name, folder)
     other.DATASET.CLASSES = ()
+    kind = type(name, (_Centre,), {})  # errors say the name that the user gave
     patterns = [cfg.DATASET.PATIENT_PATTERN, getattr(dataset, "patient_pattern", "")]
     for pattern in (*filter(None, patterns), ""):
         other.DATASET.PATIENT_PATTERN = pattern
         try:
-            built = _Centre(other)
+            built = kind(other)
         except PatientPatternError:
             continue
         if not pattern and any(patterns):
@@ -129,7 +154,40 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
                 stacklevel=3,
             )
         break
-    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP))
+    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), built.mapped)
+
+
+def _check_no_image_is_the_trainings(
+    centres: dict[str, list[Datum]], dataset: DatasetBase, training: str
+) -> None:
+    """Refuse a centre with an image that the training's data set has too, on whichever side."""
+    real = cache(os.path.realpath)
+
+    def real_path(path: str) -> str:
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        return os.path.join(real(folder), name)
+
+    own = {real_path(path) for path in _all_paths(dataset)}
+    for name, items in centres.items():
+        common = [item.impath for item in items if real_path(item.impath) in own]
+        if common:
+            raise UserError(
+                f"external centre {name}: {len(common)} of its {len(items)} images belong to "
+                f"{training}, the data set of the training itself (such as {common[0]}); an "
+                "external centre has none of its images"
+            )
+
+
+def _all_paths(dataset: DatasetBase) -> Iterator[str]:
+    """Paths of all images of a data set, those that the few-shot draw left out included."""
+    if isinstance(dataset, ImagingDataset):
+        for items in dataset.full_split.values():
+            yield from (f"{dataset.image_dir}{os.sep}{item.path}" for item in items)
+        return
+    for part in (dataset.train_x, dataset.train_u, dataset.val, dataset.test):
+        yield from (item.impath for item in part or ())
 
 
 def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
@@ -143,5 +201,10 @@ def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
     if folder:
         in_root = Path(cfg.DATASET.ROOT or ".").expanduser() / folder
         path = in_root if in_root.is_dir() else Path(folder).expanduser()
+        if not path.is_dir():
+            raise MissingFileError(
+                f"DATASET.EXTERNAL_FOLDERS.{name}: there is no folder {folder}, neither under "
+                f"DATASET.ROOT nor here"
+            )
         other.DATASET.FOLDER = str(path.absolute())
     return other

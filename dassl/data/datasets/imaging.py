@@ -53,12 +53,13 @@ class ImagingDataset(DatasetBase):
     * ``positive``: class names that count as disease.
     * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
     * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
-      never trained on; ``may_lack_classes``: fewer classes than declared are no error;
-      ``version``: of generated data, part of the split's hash; ``domain``.
+      never trained on; ``is_external``: built as another training's centre; ``may_lack_classes``:
+      fewer classes than declared are no error; ``version``: of generated data, part of the split's
+      hash; ``domain``.
 
     Attributes set on the instance, besides upstream's: ``root``, ``image_dir``,
     ``positive_classes``, ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``,
-    ``split_record``.
+    ``split_record``, ``mapped`` (paths of images whose class ``DATASET.CLASS_MAP`` has given).
     """
 
     dataset_dir = ""
@@ -70,6 +71,7 @@ class ImagingDataset(DatasetBase):
     templates: Sequence[str] = ("a photo of a {}.",)
     split_ratio: Sequence[float] | None = None
     test_only = False
+    is_external = False
     may_lack_classes = False
     version = ""
     domain = 0
@@ -153,9 +155,10 @@ class ImagingDataset(DatasetBase):
                 f"{error.filename} cannot be read ({error.strerror}); change its permissions"
             ) from error
         if not found:
+            key = f"EXTERNAL_FOLDERS.{self.name}" if self.is_external else "FOLDER"
             raise UserError(
                 f"{self.image_dir} holds no images in class folders "
-                f"({', '.join(IMAGE_SUFFIXES)}); check DATASET.ROOT and DATASET.FOLDER"
+                f"({', '.join(IMAGE_SUFFIXES)}); check DATASET.ROOT and DATASET.{key}"
             )
         kept = self._name_classes(cfg, found)
         patients = self.patients_of([path for path, _ in kept], cfg.DATASET.PATIENT_PATTERN)
@@ -259,6 +262,10 @@ class ImagingDataset(DatasetBase):
         """Turn folder names into class names; drop folders of classes that are not asked for."""
         declared = set(cfg.DATASET.CLASSES or self.classes)
         class_map = dict(cfg.DATASET.CLASS_MAP)
+        if not (declared or self.is_external):
+            self._check_map_means_others(class_map, {folder for _, folder in found})
+            class_map = {}
+        self.mapped = set()
         kept = []
         for path, folder in found:
             name = folder if folder in declared else class_map.get(folder, folder)
@@ -270,8 +277,20 @@ class ImagingDataset(DatasetBase):
                     f"among {', '.join(sorted(declared))}; rename or move it, or map it with "
                     f'DATASET.CLASS_MAP ("" leaves it out)'
                 )
+            if name != folder:
+                self.mapped.add(f"{self.image_dir}{os.sep}{path}")
             kept.append((path, name))
         return kept
+
+    def _check_map_means_others(self, class_map: dict[str, str], folders: set[str]) -> None:
+        """Where all folders are classes, a map of one of them may mean them or other centres'."""
+        both = sorted(folders & class_map.keys())
+        if both:
+            raise UserError(
+                f'DATASET.CLASS_MAP maps "{both[0]}", which is a class folder in {self.image_dir} '
+                "itself; name the classes to train on in DATASET.CLASSES: the map is for other "
+                "folders and for external centres"
+            )
 
     def _check_classes(self, items: Sequence[Item], names: Sequence[str]) -> None:
         empty = sorted(set(names) - {item.classname for item in items})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
+from data_fixtures import CLASSES
 from PIL import Image
 
 from dassl.data.datasets import build_dataset
 from dassl.data.external import build_external_datasets
 from dassl.errors import UnknownNameError, UserError
+from helpers import write_images
 
 NAME = "MixedCenterOCT"
 
@@ -81,6 +84,68 @@ def test_folder_with_an_unknown_class(centres, oct_root):
     (oct_root / "huaxi/images/cancer").rename(oct_root / "huaxi/images/carcinoma")
     with pytest.raises(UserError, match='clinic has the class "carcinoma".*MixedCenterOCT'):
         centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
+
+
+def test_classes_of_a_folder_are_mapped_once(centres, oct_root):
+    """Two classes under each other's names: mapped twice they would be what they were."""
+    swap = {"cyst": "ectropion", "ectropion": "cyst"}
+    for name in ("HuaxiOCT", "clinic"):
+        if name == "clinic":
+            items = centres(EXTERNAL_FOLDERS={name: "huaxi/images"}, CLASS_MAP=swap)[name]
+        else:
+            items = centres([name], CLASS_MAP=swap)[name]
+        for item in items:
+            folder = os.path.basename(os.path.dirname(item.impath))
+            assert item.classname == swap.get(folder, folder)
+            assert item.label == CLASSES.index(item.classname)
+
+
+def test_map_of_the_centres_leaves_the_training_as_it_is(make_cfg, tmp_path):
+    for part in ("mine", "theirs"):
+        write_images(tmp_path / part, {"a": 12, "b": 12}, patients=6, size=8)
+    options = {"FOLDER": "mine", "PATIENT_PATTERN": r"(P\d{7})", "CLASS_MAP": {"a": "b", "b": "a"}}
+    with pytest.raises(UserError, match='CLASS_MAP maps "a".*mine itself.*DATASET.CLASSES'):
+        build_dataset(make_cfg(tmp_path, "FolderDataset", **options))
+    cfg = make_cfg(tmp_path, "FolderDataset", CLASSES=("a", "b"), **options)
+    cfg.DATASET.EXTERNAL_FOLDERS["clinic"] = "theirs"
+    dataset = build_dataset(cfg)
+    assert all(f"/{item.classname}/" in item.impath for item in dataset.train_x)
+    items = build_external_datasets(cfg, dataset)["clinic"]
+    assert all(f"/{item.classname}/" not in item.impath for item in items)
+
+
+@pytest.mark.parametrize("kind", ["folder", "linked folder", "linked image"])
+def test_a_centre_with_images_of_the_training_is_refused(centres, oct_root, kind):
+    folder = oct_root / "mixed/images"
+    if kind == "linked folder":
+        (oct_root / "copy").symlink_to(folder)
+        folder = oct_root / "copy"
+    elif kind != "folder":
+        used = {item.name for item in (oct_root / "mixed/images/cyst").iterdir()}
+        image = oct_root / "mixed/images/cyst" / min(used)
+        folder = oct_root / "other/cyst"
+        folder.mkdir(parents=True)
+        (folder / image.name).symlink_to(image)
+        folder = folder.parent
+    with pytest.raises(UserError, match="clinic: .* belong to MixedCenterOCT") as error:
+        centres(EXTERNAL_FOLDERS={"clinic": str(folder)})
+    assert "\n" not in str(error.value)
+
+
+def test_domains_found_by_the_same_key_are_no_external_centres(make_cfg, oct_root):
+    (oct_root / "huaxi").rename(oct_root / "renamed")
+    folders = {"huaxi": "renamed/images"}
+    cfg = make_cfg(oct_root, "CervixOCTDomains", TARGET_DOMAINS=("huaxi",), NUM_SHOTS=2)
+    cfg.DATASET.EXTERNAL_FOLDERS.update(folders)
+    assert build_external_datasets(cfg, build_dataset(cfg)) == {}
+
+
+def test_errors_call_a_centre_as_the_user_does(centres, oct_root):
+    with pytest.raises(UserError, match=r"EXTERNAL_FOLDERS\.clinic: there is no folder nowhere"):
+        centres(EXTERNAL_FOLDERS={"clinic": "nowhere"})
+    (oct_root / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no images.*EXTERNAL_FOLDERS\.clinic"):
+        centres(EXTERNAL_FOLDERS={"clinic": "empty"})
 
 
 def test_folder_whose_names_hold_no_patient_counts_images_and_warns(centres, oct_root):
