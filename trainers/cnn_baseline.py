@@ -10,6 +10,7 @@ Run: python train.py --trainer CNNBaseline --backbone torchvision:resnet50 \\
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
@@ -69,7 +70,7 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
             self.max_iters = cfg.TRAINER.CNNBASELINE.MIN_ITERS
         self.model = build_classifier(
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
-        ).to(self.device)
+        ).to(self.device, memory_format=torch.channels_last)  # 1.5 times faster convolutions
         self.register_learner("model", self.model)
 
     def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,6 +80,6 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
 
     def model_inference(self, input: Tensor) -> Tensor:
         with self.precision.autocast():
-            output = self.model(input)
+            output = self.model(input.contiguous(memory_format=torch.channels_last))
         # Inception and GoogLeNet also return an auxiliary classifier while training.
         return getattr(output, "logits", output).float()

@@ -286,10 +286,18 @@ class Run:
 
 
 def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
-    """Predictions for the in-domain test set and every external centre."""
+    """Predictions for the in-domain test set and every external centre.
+
+    With ``TEST.SPLIT val`` those of the val set alone: a search for settings sees nothing else.
+    """
     dataset, cfg = trainer.dm.dataset, trainer.cfg
     roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
-    centers = {IN_DOMAIN: dataset.test or [], **external}
+    if cfg.TEST.SPLIT == "val":
+        if not dataset.val:
+            raise UserError(f"TEST.SPLIT is val, and {cfg.DATASET.NAME} has no val images")
+        centers = {"val": dataset.val}
+    else:
+        centers = {IN_DOMAIN: dataset.test or [], **external}
     return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
 
 

@@ -235,7 +235,11 @@ class _TimmFeatures(nn.Module):
 
 
 def replace_classifier(model: nn.Module, num_classes: int) -> None:
-    """A new last layer of ``num_classes`` in place of ImageNet's, in place."""
+    """A new last layer of ``num_classes`` in place of ImageNet's, in place.
+
+    SqueezeNet ends in a ReLU on its scores, which stops the gradient of every class whose score is
+    below zero; with a handful of images that class may never come back, so the ReLU goes.
+    """
     last = None
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) or (
@@ -251,3 +255,6 @@ def replace_classifier(model: nn.Module, num_classes: int) -> None:
     else:
         new = nn.Conv2d(old.in_channels, num_classes, kernel_size=old.kernel_size[0])
     setattr(parent, name.rpartition(".")[2], new)
+    after = list(parent)[int(name.rpartition(".")[2]) + 1 :] if name[-1].isdigit() else []
+    if isinstance(old, nn.Conv2d) and after and isinstance(after[0], nn.ReLU):
+        parent[int(name.rpartition(".")[2]) + 1] = nn.Identity()
