@@ -77,6 +77,11 @@ def plugin_specs() -> list[str]:
     return list(_plugin_specs)
 
 
+def plugin_files(spec: str) -> list[str]:
+    """The source files of a plug-in."""
+    return [str(path) for path, _, _ in _plugin_sources(spec)]
+
+
 def reset_plugins() -> None:
     """Forget every plug-in given by `add_plugins` (for tests)."""
     global _entries

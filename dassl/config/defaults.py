@@ -44,6 +44,7 @@ INPUT: dict[str, Any] = {
     "GB_P": 0.5,  # gaussian_blur's probability
     "GB_K": 21,  # gaussian_blur's kernel, px, odd
     "FEATURE_VIEWS": 0,  # ours: augmented views per image kept in the feature store; 0: none
+    "STORE_DTYPE": "",  # ours: set from $CERVICLIP_STORE_DTYPE; "": float16
 }
 
 DATASET: dict[str, Any] = {

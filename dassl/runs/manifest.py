@@ -1,19 +1,20 @@
 """Knowing without torch that a sweep's runs are all finished, so that its table comes in seconds.
 
 A run's configuration hash takes the trainers' modules, hence torch, to compute. After a sweep its
-folders and hashes are noted, with size and time of every file the configurations came from; while
-none of those has changed, the hashes still hold.
+folders and hashes are noted, with size and time of every file the configurations came from or name;
+while none of those has changed, the hashes still hold.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dassl.plugins import PROJECT_ROOT
+from dassl.plugins import PROJECT_ROOT, plugin_files
 from dassl.runs.plan import Plan
 from dassl.runs.results import is_finished, read_results
 
@@ -35,8 +36,9 @@ def remember(
 
     runs = [[str(folder), wanted] for folder, wanted in zip(folders, hashes, strict=True)]
     content = {"files": _stamps([*files, *_plugin_files(plan)]), "runs": runs}
+    content |= {"sources": _source_stamp(), "store": _store_dtype()}
     with atomic_write(_path(plan)) as handle:
-        json.dump(content | {"sources": _source_stamp()}, handle)
+        json.dump(content, handle)
 
 
 def finished_folders(plan: Plan) -> list[Path] | None:
@@ -45,7 +47,10 @@ def finished_folders(plan: Plan) -> list[Path] | None:
         noted = json.loads(_path(plan).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if noted["sources"] != _source_stamp() or noted["files"] != _stamps(noted["files"]):
+    if noted["sources"] != _source_stamp() or noted.get("store") != _store_dtype():
+        return None
+    now = _stamps(noted["files"])
+    if noted["files"] != now or not all(now.values()):  # of an absent file nothing is known
         return None
     for folder, wanted in noted["runs"]:
         if not is_finished(read_results(folder), wanted):
@@ -70,6 +75,10 @@ def _stamp(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
+def _store_dtype() -> str:
+    return os.environ.get("CERVICLIP_STORE_DTYPE", "")
+
+
 def _source_stamp() -> str:
     digest = hashlib.sha256()
     for folder, pattern in SOURCES:
@@ -79,6 +88,7 @@ def _source_stamp() -> str:
 
 
 def _plugin_files(plan: Plan) -> list[str]:
-    specs = {spec for run in plan.runs for spec in run.plugins}
-    configs = {run.config for run in plan.runs if run.config}
-    return [spec for spec in specs if spec.endswith(".py")] + sorted(configs)
+    specs = sorted({spec for run in plan.runs for spec in run.plugins})
+    configs = sorted({run.config for run in plan.runs if run.config})
+    found = [Path(c) if Path(c).is_file() else PROJECT_ROOT / c for c in configs]
+    return [file for spec in specs for file in plugin_files(spec)] + [str(path) for path in found]

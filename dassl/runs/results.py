@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import UserError
-from dassl.runs.folders import RESULTS, file_in, without_file
+from dassl.runs.contents import (
+    BACKBONE,
+    file_content,
+    folder_content,
+    named_files,
+    named_folders,
+)
+from dassl.runs.folders import RESULTS, without_file
 
 SCHEMA_VERSION = 1
 
@@ -46,8 +53,6 @@ UNHASHED = {
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
 }
-# Keys that name a file: what counts is the file's content.
-FILE_KEYS = ("MODEL.INIT_WEIGHTS", "DATASET.SPLIT_FILE", "DATASET.DESCRIPTIONS", "DATASET.FILE")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -64,19 +69,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration can change a run's numbers, sorted by key.
 
-    Paths are dropped; a file that the configuration names is stood for by its sha256.
+    Paths are dropped; a file or an image folder that the configuration names is stood for by what
+    is in it.
     """
-    flat = {key: value for key, value in flatten(cfg).items() if key not in UNHASHED}
-    root = str(cfg["DATASET"]["ROOT"]) if "DATASET" in cfg else ""
-    for key in FILE_KEYS:
-        if flat.get(key):
-            flat[key] = _content(str(flat[key]), root)
-    name = flat.get("MODEL.BACKBONE.NAME") or ""
-    if file := file_in(name):
-        flat["MODEL.BACKBONE.NAME"] = f"{without_file(name)}:{_content(file, root)}"
-    for key in flat:
-        if key.startswith("DATASET.EXTERNAL_FOLDERS."):
-            flat[key] = Path(str(flat[key])).name
+    whole = flatten(cfg)
+    flat = {key: value for key, value in whole.items() if key not in UNHASHED}
+    for key, path in named_files(whole).items():
+        content = file_content(path, str(flat[key]))
+        flat[key] = f"{without_file(flat[key])}:{content}" if key == BACKBONE else content
+    for key, path in named_folders(whole).items():
+        flat[key] = folder_content(path, str(flat[key]))
+    if not flat.get("INPUT.STORE_DTYPE"):  # the usual one; older runs do not name it
+        flat.pop("INPUT.STORE_DTYPE", None)
     return dict(sorted(flat.items()))
 
 
@@ -95,15 +99,6 @@ def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in sorted(a.keys() | b.keys())
         if a.get(key, absent) != b.get(key, absent)
     ]
-
-
-def _content(path: str, root: str) -> str:
-    for candidate in (Path(path), Path(root) / path):
-        if candidate.is_file():
-            from dassl.utils.files import file_sha256  # not needed for reading, and brings torch
-
-            return file_sha256(candidate)
-    return Path(path).name
 
 
 def read_results(folder: str | Path) -> dict[str, Any] | None:

@@ -316,6 +316,7 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
+    _note_store_dtype(cfg, saved=bool(vars(args).get("eval_only")))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
@@ -329,3 +330,20 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
             plugins.ensure_loaded("dataset", name)
         except UnknownNameError as error:
             raise UnknownNameError(f"TEST.EXTERNAL: {error}") from error
+
+
+def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:
+    """Stored features are rounded as an environment variable says: it belongs to the settings.
+
+    Args:
+        saved: the settings are those of an earlier run.
+    """
+    name, usual = "CERVICLIP_STORE_DTYPE", "float16"
+    now = os.environ.get(name) or usual
+    wanted = cfg.INPUT.STORE_DTYPE or (usual if saved else now)
+    if wanted != now:
+        raise UserError(
+            f"INPUT.STORE_DTYPE is {wanted}, but features are now stored as {now}; set the "
+            f"environment variable {name}={wanted}"
+        )
+    cfg.INPUT.STORE_DTYPE = "" if now == usual else now

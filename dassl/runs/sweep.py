@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dassl.runs import manifest
+from dassl.runs.contents import files_and_folders
 from dassl.runs.plan import Plan, RunSpec, make_plan
 from dassl.runs.progress import SweepProgress, format_seconds
-from dassl.runs.results import FILE_KEYS, flatten, read_results
+from dassl.runs.results import flatten, read_results
 from dassl.runs.workers import Job, run_jobs
 
 
@@ -46,7 +47,7 @@ def sweep_command(args: argparse.Namespace) -> int:
     pending = [task for task in tasks if task.state != "done" or args.fresh]
     check_inputs(pending, args.jobs)
     failed = execute(plan, tasks, pending, args, console)
-    files = [path for task in tasks for path in _files_of(task.cfg)]
+    files = {path for task in tasks for path in files_and_folders(flatten(task.cfg))}
     manifest.remember(plan, [t.folder for t in tasks], [t.wanted for t in tasks], files)
     report(plan, [task.folder for task in tasks], console)
     if failed:
@@ -176,12 +177,6 @@ def _scores(folder: Path) -> str:
         if entry["accuracy"]["value"] is not None
     ]
     return ", ".join(cells)
-
-
-def _files_of(cfg: Any) -> list[str]:
-    """Files that a configuration names and whose content its hash holds."""
-    flat = flatten(cfg)
-    return [str(flat[key]) for key in FILE_KEYS if flat.get(key)]
 
 
 def _device(cfg: Any) -> Any:

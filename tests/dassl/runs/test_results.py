@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import yaml
+from yacs.config import CfgNode
 
-from dassl.config import get_cfg_default
+from dassl.config import get_cfg_default, merge_opts
 from dassl.errors import UserError
 from dassl.runs.folders import backbone_label, find_results, run_folder, safe_part
 from dassl.runs.results import (
@@ -16,6 +18,7 @@ from dassl.runs.results import (
     sound,
     write_results,
 )
+from helpers import write_images
 
 
 @pytest.fixture
@@ -101,6 +104,53 @@ def test_a_path_in_the_backbones_name_counts_by_content(cfg, tmp_path):
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize(
+    "key, folder",
+    [("DATASET.FILE", ""), ("DATASET.FILE", "mine"), ("DATASET.SPLIT_FILE", ""),
+     ("DATASET.SPLIT_FILE", "mine"), ("TRAINER.ROI.CHECKPOINT", None)],
+)  # fmt: skip
+def test_a_file_counts_by_its_content_wherever_it_is_looked_for(cfg, tmp_path, key, folder):
+    """Relative to the data's root, or to its folder; a segmenter's checkpoint as it is named."""
+    cfg.DATASET.ROOT = str(tmp_path)
+    cfg.TRAINER.ROI = CfgNode({"CHECKPOINT": ""})
+    (tmp_path / "mine").mkdir()
+    cfg.DATASET.FOLDER = "mine"
+    file = tmp_path / (folder or "") / "list.csv"
+    file.write_text("path,label\n")
+    cfg.merge_from_list([key, str(file) if folder is None else "list.csv"])
+    before = config_hash(cfg)
+    file.write_text("path,label\na.png,b\n")
+    assert config_hash(cfg) != before
+
+
+@pytest.mark.parametrize("key", ["DATASET.FOLDER", "DATASET.EXTERNAL_FOLDERS.clinic"])
+def test_a_folder_counts_by_its_images_not_its_path(cfg, tmp_path, key):
+    images = [write_images(tmp_path / place / "mine", {"a": 2}, size=8) for place in "xy"]
+    cfg.DATASET.ROOT = str(tmp_path / "x")
+    hashes = []
+    for name in (str(tmp_path / "x/mine"), str(tmp_path / "y/mine"), "mine"):
+        merge_opts(cfg, [key, name])
+        hashes.append(config_hash(cfg))
+    assert len(set(hashes)) == 1
+    images[0][0].rename(images[0][0].with_name("other.png"))
+    assert config_hash(cfg) != hashes[0]
+    merge_opts(cfg, [key, str(tmp_path / "y/mine")])
+    assert config_hash(cfg) == hashes[0]
+    (tmp_path / "y/mine").rename(tmp_path / "y/enhanced")
+    merge_opts(cfg, [key, str(tmp_path / "y/enhanced")])
+    assert config_hash(cfg) != hashes[0]
+
+
+def test_how_features_are_stored_is_in_the_hash_where_it_is_unusual(cfg):
+    before = config_hash(cfg)
+    old = yaml.safe_load(cfg.dump())
+    del old["INPUT"]["STORE_DTYPE"]
+    assert config_hash(old) == before
+    cfg.INPUT.STORE_DTYPE = "bfloat16"
+    assert config_hash(cfg) != before
+    assert differing_keys(old, cfg) == ["INPUT.STORE_DTYPE ('absent' -> 'bfloat16')"]
+
+
 def test_differing_keys_show_both_values(cfg):
     other = cfg.clone()
     other.OPTIM.LR = 0.5
@@ -109,8 +159,6 @@ def test_differing_keys_show_both_values(cfg):
 
 
 def test_a_config_read_back_from_yaml_has_the_same_hash(cfg):
-    import yaml
-
     assert config_hash(yaml.safe_load(cfg.dump())) == config_hash(cfg)
     assert "DATASET.SPLIT_RATIO" in canonical(cfg)
 

@@ -11,6 +11,7 @@ from dassl.errors import cli_main
 from dassl.runs import sweep as sweep_module
 from dassl.runs.folders import find_results
 from dassl.runs.workers import run_jobs
+from helpers import write_images
 
 TEXT = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4]\nseeds: [1, 2]\n"
 
@@ -77,6 +78,56 @@ def test_without_the_note_finished_runs_are_still_skipped(made, monkeypatch):
     )
     assert run(made) == 0
     assert seen == [[]]
+
+
+@pytest.mark.parametrize(
+    "place, key", [("", "FILE"), ("cells", "FILE"), ("", "SPLIT_FILE")], ids=str
+)
+def test_an_edited_list_is_noticed_in_spite_of_the_note(zoo, capsys, place, key):
+    """Found under the data's root or folder, where the data set looks for it."""
+    write_images(zoo.root / "cells", {"a": 12, "b": 12}, patients=6, size=8)
+    images = sorted((zoo.root / "cells").rglob("*.png"))
+    sides = {f"P{c:03d}{p:04d}": ("train", "test")[p % 2] for c in (0, 1) for p in range(6)}
+    lines = [
+        f"cells/{path.parent.name}/{path.name},{path.parent.name},{sides[patient]},{patient}"
+        for path in images
+        for patient in [path.name.split("_")[2]]
+    ]
+    file = zoo.root / place / "list.csv"
+    file.write_text("\n".join(["path,label,split,patient", *lines]))
+    opts = f"DATASET.FOLDER cells DATASET.{key} list.csv DATASET.PATIENT_PATTERN (P\\d{{7}})"
+    opts += " TEST.EXTERNAL []"
+    flags = ["--datasets", "FolderDataset", "--opts", *opts.split()]
+    if key == "FILE":  # a list's paths are relative to the folder or to itself
+        text = file.read_text()
+        file.write_text(text if not place else text.replace("cells/", ""))
+    text = "trainers: [ZooLinear]\nshots: [2]\nseeds: [1]\n"
+    assert run(zoo, text, *flags) == 0
+    capsys.readouterr()
+    assert run(zoo, text, *flags) == 0
+    assert "all 1 runs of sweep zoo are finished" in capsys.readouterr().out
+    content = file.read_text().splitlines()
+    file.write_text("\n".join([content[0], *(x for x in content[1:] if "P0000001" not in x)]))
+    assert run(zoo, text, *flags) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_how_features_are_stored_is_noticed_in_spite_of_the_note(made, monkeypatch, capsys):
+    monkeypatch.setenv("CERVICLIP_STORE_DTYPE", "bfloat16")
+    capsys.readouterr()
+    assert run(made) == 2
+    assert "INPUT.STORE_DTYPE" in capsys.readouterr().err
+
+
+def test_a_note_on_files_that_were_not_there_says_nothing(made, monkeypatch):
+    [note] = (made.out / ".sweeps").iterdir()
+    content = json.loads(note.read_text())
+    content["files"][str(made.root / "absent.csv")] = []
+    note.write_text(json.dumps(content))
+    asked = []
+    monkeypatch.setattr(sweep_module, "prepare", lambda *a: asked.append(a) or [])
+    run(made)
+    assert asked
 
 
 def test_changed_results_are_noticed_in_spite_of_the_note(made):
