@@ -15,12 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
+from dassl.data.image_cache import build_image_loader
+from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.engine.final_model import FinalModel
 from dassl.engine.iterations import ByIterations
 from dassl.engine.supervised import SupervisedStep
 from dassl.errors import UserError
-from dassl.modeling.vlm.cnn import timm_model, torchvision_model
+from dassl.modeling.logistic import fit_linear
+from dassl.modeling.vlm.cnn import last_layer, timm_model, torchvision_model
 from dassl.utils.precision import Precision
 
 
@@ -29,6 +32,10 @@ def extend_cfg(cfg: CN) -> None:
     cfg.TRAINER.CNNBASELINE = CN()
     cfg.TRAINER.CNNBASELINE.PREC = "fp32"
     cfg.TRAINER.CNNBASELINE.LABEL_SMOOTHING = 0.1
+    # How the new last layer starts: random, or probe, a logistic regression on the shots. To tune
+    # from there keeps the pre-trained features (LP-FT, Kumar et al., ICLR 2022, arXiv:2202.10054).
+    cfg.TRAINER.CNNBASELINE.HEAD = "random"
+    cfg.TRAINER.CNNBASELINE.PROBE_C = 0.01  # its inverse penalty, on standardised features
     # Few shots make short epochs: at least this many iterations, with the schedule stretched over
     # them; 0 trains OPTIM.MAX_EPOCH epochs whatever their length.
     cfg.TRAINER.CNNBASELINE.MIN_ITERS = 0
@@ -59,6 +66,9 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
                 f"CNNBaseline takes torchvision:<arch> or timm:<arch>, not backbone "
                 f"{cfg.MODEL.BACKBONE.NAME!r} (--backbone)"
             )
+        if cfg.TRAINER.CNNBASELINE.HEAD not in ("random", "probe"):
+            head = cfg.TRAINER.CNNBASELINE.HEAD
+            raise UserError(f"TRAINER.CNNBASELINE.HEAD is {head!r}; take random or probe")
 
     def build_model(self) -> None:
         cfg, model = self.cfg, self.cfg.MODEL
@@ -72,6 +82,30 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
         ).to(self.device, memory_format=torch.channels_last)  # 1.5 times faster convolutions
         self.register_learner("model", self.model)
+
+    def before_train(self) -> None:
+        # A resumed run, which comes with its layer, is put back after this.
+        if self.cfg.TRAINER.CNNBASELINE.HEAD == "probe":
+            self.start_head()
+        super().before_train()
+
+    @torch.no_grad()
+    def start_head(self) -> None:
+        """The last layer from a logistic regression on what reaches it, without augmentation."""
+        layer, inputs, labels = last_layer(self.model)[1], [], []
+        hook = layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float()))
+        self.set_model_mode("eval")
+        transform = build_transform(self.cfg, is_train=False)
+        for batch in build_image_loader(self.cfg, self.dm.dataset.train_x, transform):
+            image, label = self.parse_batch_test(batch)
+            self.model_inference(image)
+            labels.append(label)
+        hook.remove()
+        features = torch.cat([x.mean((2, 3)) if x.ndim == 4 else x for x in inputs])
+        c = self.cfg.TRAINER.CNNBASELINE.PROBE_C
+        weight, bias = fit_linear(features, torch.cat(labels), self.num_classes, c)
+        layer.weight.copy_(weight.view_as(layer.weight))
+        layer.bias.copy_(bias.clamp(min=-20))  # a class without images can still be reached
 
     def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.model_inference(input)

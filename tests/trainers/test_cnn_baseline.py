@@ -79,3 +79,52 @@ def test_few_shots_train_for_at_least_the_iterations_asked_for(build):
     assert trainer.max_iters == 5 > trainer.cfg.OPTIM.MAX_EPOCH * len(trainer.train_loader_x)
     trainer.train()
     assert trainer._scheds["model"].last_epoch == 5
+
+
+@pytest.mark.parametrize("arch", ["squeezenet1_0", "resnet18"])
+def test_a_probed_head_starts_as_a_logistic_regression_on_the_shots(build, arch):
+    """Fine-tuning that does not move (rate 0) must give a linear probe's predictions."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from dassl.data.image_cache import build_image_loader
+    from dassl.data.transforms import build_transform
+
+    trainer = build(
+        *("CNNBaseline", *SMALL, "TRAINER.CNNBASELINE.HEAD", "probe", "OPTIM.LR", 0.0),
+        backbone=f"torchvision:{arch}",
+    )
+    trainer.start_head()
+    transform = build_transform(trainer.cfg, is_train=False)
+    items = trainer.dm.dataset.train_x
+    batches = list(build_image_loader(trainer.cfg, items, transform))
+    image = torch.cat([b["img"] for b in batches])
+    label = torch.cat([b["label"] for b in batches])
+    with torch.no_grad():
+        logits = trainer.model_inference(image)
+        head = trainer.model.classifier if arch.startswith("squeeze") else None
+        if head is not None:
+            features = trainer.model.features(image).mean((2, 3))
+        else:
+            trainer.model.fc = nn.Identity()
+            features = trainer.model(image)
+    scaled = StandardScaler().fit_transform(features.double().numpy())
+    probe = LogisticRegression(C=0.01, max_iter=2000).fit(scaled, label.numpy())
+    torch.testing.assert_close(
+        logits.softmax(-1), torch.tensor(probe.predict_proba(scaled)).float(), atol=1e-3, rtol=0
+    )
+
+
+def test_squeezenets_scores_may_be_negative(module_of):
+    model = module_of("CNNBaseline").build_classifier("squeezenet1_0", 3, "", False).eval()
+    with torch.no_grad():
+        model.classifier[1].bias.fill_(-100.0)
+        assert model(torch.rand(2, 3, 64, 64)).max() < 0
+
+
+def test_an_unknown_head_is_refused(build):
+    with pytest.raises(UserError, match="CNNBASELINE.HEAD is 'zero'; take random or probe"):
+        build(
+            *("CNNBaseline", *SMALL, "TRAINER.CNNBASELINE.HEAD", "zero"),
+            backbone="torchvision:squeezenet1_0",
+        )

@@ -234,27 +234,40 @@ class _TimmFeatures(nn.Module):
         return x
 
 
+def last_layer(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """Path and module of the layer that gives the scores: linear, or a 1 x 1 convolution.
+
+    Raises:
+        UserError: there is none.
+    """
+    head = getattr(model, "classifier", None)
+    convolutional = isinstance(head, nn.Sequential) and not any(
+        isinstance(m, nn.Linear) for m in head
+    )
+    kinds = (nn.Linear, nn.Conv2d) if convolutional else (nn.Linear,)
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, kinds)]
+    if not layers:
+        raise UserError(f"{type(model).__name__} has no last layer that could be replaced")
+    return layers[-1]
+
+
 def replace_classifier(model: nn.Module, num_classes: int) -> None:
     """A new last layer of ``num_classes`` in place of ImageNet's, in place.
 
     SqueezeNet ends in a ReLU on its scores, which stops the gradient of every class whose score is
     below zero; with a handful of images that class may never come back, so the ReLU goes.
     """
-    last = None
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) or (
-            isinstance(module, nn.Conv2d) and module.out_channels == 1000
-        ):
-            last = name, module
-    if last is None:
-        raise UserError(f"{type(model).__name__} has no last layer that could be replaced")
-    name, old = last
-    parent = model.get_submodule(name.rpartition(".")[0])
+    name, old = last_layer(model)
+    parent_name, _, own_name = name.rpartition(".")
+    parent = model.get_submodule(parent_name)
     if isinstance(old, nn.Linear):
-        new: nn.Module = nn.Linear(old.in_features, num_classes, bias=old.bias is not None)
-    else:
-        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=old.kernel_size[0])
-    setattr(parent, name.rpartition(".")[2], new)
-    after = list(parent)[int(name.rpartition(".")[2]) + 1 :] if name[-1].isdigit() else []
-    if isinstance(old, nn.Conv2d) and after and isinstance(after[0], nn.ReLU):
-        parent[int(name.rpartition(".")[2]) + 1] = nn.Identity()
+        setattr(
+            parent, own_name, nn.Linear(old.in_features, num_classes, bias=old.bias is not None)
+        )
+        return
+    setattr(
+        parent, own_name, nn.Conv2d(old.in_channels, num_classes, kernel_size=old.kernel_size[0])
+    )
+    for behind, module in list(parent.named_children())[int(own_name) + 1 :]:
+        if isinstance(module, nn.ReLU):
+            setattr(parent, behind, nn.Identity())
