@@ -50,3 +50,16 @@ def _sha256(path: str, size: int, mtime_ns: int) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def process_alive(pid: int) -> bool:
+    """Whether a process of this number is at work on this machine; True where none can tell."""
+    if os.name == "nt":  # a signal of 0 is no question there
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from dassl.errors import UserError
+from dassl.utils.files import process_alive
 
 from .centres import CENTRES, Centre
 from .render import Frame, render_patient, surface_rows
@@ -128,11 +129,12 @@ def ensure_centre(
         UserError: the folder holds something else, or phantoms of another generator version.
     """
     folder = centre_folder(root, name)
+    _clear_stopped(folder)
     if not fresh and _is_current(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=folder.parent))
     except OSError as error:
         raise UserError(
             f"cannot write phantoms to {folder} ({error.strerror}); choose another --root"
@@ -154,6 +156,14 @@ def ensure_centre(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _clear_stopped(folder: Path) -> None:
+    """Remove what renderings of this centre left when they were killed."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        writer = left.name.removeprefix(f".{folder.name}-").partition("-")[0]
+        if writer.isdigit() and not process_alive(int(writer)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_current(folder: Path) -> bool:

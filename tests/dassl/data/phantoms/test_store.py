@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -114,3 +117,20 @@ def test_a_root_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "root").write_text("")
     with pytest.raises(UserError, match="cannot write phantoms"):
         ensure_centre(tmp_path / "root", "mixed")
+
+
+def test_what_a_killed_rendering_left_goes_and_what_another_writes_stays(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    parent = tmp_path / "phantom"
+    left, theirs, other = (
+        parent / name
+        for name in (f".huaxi-{process.pid}-a", f".huaxi-{os.getpid()}-b", ".huaxi_b-1-c")
+    )
+    for folder in (left, theirs, other):
+        folder.mkdir(parents=True)
+    for _ in range(2):  # when it renders, and when the centre is there
+        ensure_centre(tmp_path, "huaxi")
+        assert sorted(parent.iterdir()) == sorted([theirs, other, parent / "huaxi"])
+        left.mkdir()
+    ensure_centre(tmp_path, "huaxi")
