@@ -99,6 +99,31 @@ def test_evaluation_that_fails_leaves_the_run_as_it_was(zoo, capsys):
     assert call([*zoo.common, "--eval-only", "--model-dir", str(out)]) == 2
 
 
+@pytest.mark.parametrize("state", ["failed", "unfinished"])
+def test_evaluation_of_a_run_that_is_not_done_needs_an_epoch(zoo, capsys, state):
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0
+    results = json.loads((out / "results.json").read_text())
+    (out / "results.json").unlink()
+    if state == "failed":
+        (out / "results.json").write_text(json.dumps(results | {"status": state}))
+    capsys.readouterr()
+    flags = ["--eval-only", "--model-dir", str(out)]
+    assert call([*zoo.common, *flags]) == 2
+    error = capsys.readouterr().err
+    assert f"{out} holds a run that is {state}" in error and error.strip().count("\n") == 0
+    assert not (out / "eval").exists()
+    assert call([*zoo.common, *flags, "--load-epoch", "2"]) == 0
+
+
+def test_evaluation_stores_features_as_the_run_did(zoo, capsys, monkeypatch):
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0
+    monkeypatch.setenv("CERVICLIP_STORE_DTYPE", "bfloat16")
+    assert call([*zoo.common, "--eval-only", "--model-dir", str(out)]) == 2
+    assert "CERVICLIP_STORE_DTYPE=float16" in capsys.readouterr().err
+
+
 def test_default_folder_is_the_contracts(zoo, monkeypatch, capsys):
     monkeypatch.chdir(zoo.root)
     assert call(zoo.argv("ZooLinear", "2", "--seed", "3", "--variant", "mine")) == 0
@@ -118,7 +143,7 @@ def test_a_failing_run_is_status_1_with_its_traceback_in_the_log(zoo, capsys):
 
 
 def test_a_truncated_image_is_status_2_in_one_line(zoo, capsys):
-    out = zoo.out / "run"
+    out = zoo.out / "deep" / "run"
     assert call(zoo.argv("ZooLinear", "2", "--no-train", "--output-dir", str(out))) == 0
     image = next((zoo.root / "zoo" / "main" / "beta").glob("*008.png"))
     image.write_bytes(image.read_bytes()[:60])
@@ -127,7 +152,7 @@ def test_a_truncated_image_is_status_2_in_one_line(zoo, capsys):
     error = capsys.readouterr().err
     assert image.name in error and "Traceback" not in error
     assert error.startswith("error: ") and error.strip().count("\n") == 0
-    assert not out.exists()
+    assert not zoo.out.exists()
 
 
 @pytest.mark.parametrize(

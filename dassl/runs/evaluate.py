@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
 from dassl.config import CfgNode
 from dassl.errors import UserError
+from dassl.runs.leftovers import undo_on_user_error
 from dassl.runs.logs import log_to
 from dassl.runs.results import read_results
 from dassl.runs.runner import Run, in_folder
@@ -30,26 +32,42 @@ def evaluate_run(
     """
     if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
         raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
-    old = read_results(model_dir) or {}
+    old = read_results(model_dir)
+    ours = old is not None or (Path(model_dir) / "config.yaml").is_file()
+    status = "unfinished" if old is None else old["status"]
+    if ours and status != "done" and epoch is None:
+        raise UserError(
+            f"--model-dir {model_dir} holds a run that is {status}, not done; finish it, or name "
+            "one of its checkpoints by --load-epoch N"
+        )
+    old = old or {}
     folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with log_to(folder):
-            run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
-            run.build()
-            trainer = run.trainer
-            trainer.dm.training_ended = True
-            if getattr(trainer, "needs_training", True):
-                trainer.load_model(model_dir, epoch=epoch)
-            predictions, centers = run.score()
-            run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
-    except BaseException:
+    with ExitStack() as stack:
         if not output_dir:
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # other evaluations are there
-                folder.parent.rmdir()
-        raise
+            stack.enter_context(_removed_on_error(folder))
+        stack.enter_context(undo_on_user_error(folder))
+        stack.enter_context(log_to(folder))
+        run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
+        run.build()
+        trainer = run.trainer
+        trainer.dm.training_ended = True
+        if getattr(trainer, "needs_training", True):
+            trainer.load_model(model_dir, epoch=epoch)
+        predictions, centers = run.score()
+        run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
     return folder
+
+
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    """Leave no folder of a broken evaluation within the run's own."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other evaluations are there
+            folder.parent.rmdir()
+        raise
 
 
 def _new_folder(parent: Path) -> Path:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ import yaml
 from dassl.config import CfgNode
 from dassl.errors import UserError
 from dassl.runs import records
+from dassl.runs.folders import RESULTS
+from dassl.runs.leftovers import beside, swap, tidy, undo_on_user_error
 from dassl.runs.logs import log_to
 from dassl.runs.predict import IN_DOMAIN, Predictions, predict_items, write_predictions
 from dassl.runs.results import (
@@ -27,6 +29,7 @@ from dassl.runs.results import (
     read_results,
     write_results,
 )
+from dassl.runs.resuming import check_resume, reads_from
 from dassl.utils.files import atomic_write
 
 
@@ -53,29 +56,26 @@ def run_one(
         The content of results.json.
     """
     folder = Path(cfg.OUTPUT_DIR)
+    check_resume(cfg, folder, fresh)
     tidy(folder)
     old = state_of(folder, cfg, fresh)
     work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
-    beside = folder.with_name(f".{folder.name}.new-{os.getpid()}")
     if not train:
-        try:
-            return work(beside, train=False)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        with beside(folder, keep=False) as new:
+            return work(new, train=False)
     if old == "done" and not fresh:
         if echo:
             print(f"finished before: {folder} (--fresh runs it again)")
         return read_results(folder) or {}
-    if old == "failed" or (fresh and old == "unfinished"):
+    if old == "failed" and reads_from(cfg, folder):
+        (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
+    elif old == "failed" or (fresh and old == "unfinished"):
         shutil.rmtree(folder)
     if old not in ("done", "other"):
         return work(folder)
-    try:
-        results = work(beside)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    swap(beside, folder)
+    with beside(folder) as new:
+        results = work(new)
+        swap(new, folder)
     return results
 
 
@@ -105,30 +105,11 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         return "unfinished"
     if fresh:
         return "other"
+    what = "; ".join(keys) or "other files or code"
     raise UserError(
-        f"{folder} holds a run of another configuration: {'; '.join(keys) or 'an older version'}. "
+        f"{folder} holds a run of another configuration: {what}. "
         "Give --fresh to replace it, or another --output-dir or variant name to keep both"
     )
-
-
-def swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``; the old content is gone only when that is done."""
-    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        os.replace(folder, aside)
-    os.replace(new, folder)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def tidy(folder: Path) -> None:
-    """Clear what a process left beside the folder when it was killed while replacing it."""
-    for aside in sorted(folder.parent.glob(f".{folder.name}.old-*")):
-        if folder.exists():
-            shutil.rmtree(aside)
-        else:
-            os.replace(aside, folder)
-    for beside in folder.parent.glob(f".{folder.name}.new-*"):
-        shutil.rmtree(beside)
 
 
 def _run_in(
@@ -140,11 +121,10 @@ def _run_in(
     train: bool = True,
 ) -> dict[str, Any]:
     """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
-    existed = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     at_work = in_folder(cfg, folder)
-    with log_to(folder, echo):
+    undo = nullcontext() if keep_user_errors else undo_on_user_error(folder)
+    with undo, log_to(folder, echo):
         try:
             with atomic_write(folder / "config.yaml") as handle:
                 handle.write(cfg.dump())
@@ -153,10 +133,10 @@ def _run_in(
             if not isinstance(error, UserError) or keep_user_errors:
                 print(traceback.format_exc())
                 write_results(folder, failed_results(cfg, variant, error, started))
-            elif not existed:
-                shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
+            with suppress(OSError):  # opened for nothing where tensorboard is not installed
+                (folder / "tensorboard").rmdir()
             gc.collect()
 
 
@@ -314,9 +294,13 @@ def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str,
 
 
 def known_patients(predictions: Predictions) -> list[str]:
-    """Patient ids, "" for those that only repeat the file's name: such a patient is not known."""
-    pairs = zip(predictions.patient_ids, predictions.paths, strict=True)
-    return ["" if patient == Path(path).stem else patient for patient, path in pairs]
+    """Patient ids; "" throughout where all of them only repeat the files' names.
+
+    Then no patient is known. One id that equals its file's name may still be a patient's.
+    """
+    ids = predictions.patient_ids
+    stems = [Path(path).stem for path in predictions.paths]
+    return [""] * len(ids) if ids == stems else ids
 
 
 def print_config(cfg: CfgNode) -> None:

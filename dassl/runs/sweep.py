@@ -64,6 +64,7 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
         UserError: a key or value that cannot be, or a folder with a run of other settings.
     """
     from dassl.runs.results import config_hash
+    from dassl.runs.resuming import check_resume
     from dassl.runs.runner import state_of
     from dassl.runs.setup import setup_cfg
 
@@ -71,6 +72,7 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
     for spec in plan.runs:
         cfg = setup_cfg(spec.namespace(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
+        check_resume(cfg, folder, fresh)
         tasks.append(Task(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
     return tasks
 

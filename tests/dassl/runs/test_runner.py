@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -34,6 +36,7 @@ def test_a_run_leaves_every_file_of_the_contract(zoo):
     assert (folder / "confusion.png").read_bytes()[:4] == b"\x89PNG"
     assert (folder / "history.png").read_bytes()[:4] == b"\x89PNG"
     assert (folder / "model" / "model.pth.tar-2").is_file()
+    assert all(any(path.iterdir()) for path in folder.iterdir() if path.is_dir())
     assert read(folder) == results
 
 
@@ -196,12 +199,82 @@ def test_fresh_replaces_only_when_the_successor_is_done(zoo, monkeypatch):
     assert results["runtime"]["output_dir"] == str(zoo.out / "run")
 
 
-def test_killed_while_replacing_leaves_a_whole_run(zoo):
+@pytest.fixture
+def dead():
+    """The number of a process that was."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_killed_while_replacing_leaves_a_whole_run(zoo, dead):
     first = run_one(zoo.cfg(), echo=False)
-    (zoo.out / "run").rename(zoo.out / ".run.old-1")
-    (zoo.out / ".run.new-1").mkdir()
+    (zoo.out / "run").rename(zoo.out / f".run.old-{dead}")
+    (zoo.out / f".run.new-{dead}").mkdir()
     assert run_one(zoo.cfg(), echo=False) == first
     assert [p.name for p in zoo.out.iterdir()] == ["run"]
+
+
+def test_what_a_process_at_work_writes_to_stays(zoo, dead):
+    folder = zoo.out / "a[1]"
+    cfg = zoo.cfg("ZooLinear", "2", "--output-dir", str(folder))
+    theirs, left = (zoo.out / f".a[1].new-{pid}" for pid in (os.getppid(), dead))
+    for path in (theirs, left):
+        path.mkdir(parents=True)
+    run_one(cfg, echo=False)
+    assert theirs.is_dir() and not left.exists()
+
+
+# -- resume ------------------------------------------------------------------------------------
+
+
+def stop_while_scoring(patch):
+    patch.setattr(runner.Run, "score", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+
+
+def test_a_failed_run_goes_on_from_its_own_checkpoints(zoo, monkeypatch):
+    whole = run_one(zoo.cfg("ZooLinear", "2", "--output-dir", str(zoo.out / "whole")), echo=False)
+    cfg = zoo.cfg("ZooLinear", "2", "--resume", str(zoo.out / "run"))
+
+    def fail(self):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.Run, "score", fail)
+        with pytest.raises(RuntimeError):
+            run_one(cfg, echo=False)
+    again = run_one(cfg, echo=False)
+    assert again["centers"] == whole["centers"]
+    logs = "".join(path.read_text() for path in (zoo.out / "run").glob("log.txt*"))
+    assert "will resume training" in logs
+    with pytest.raises(UserError, match="--fresh.*--resume"):
+        run_one(cfg, echo=False, fresh=True)
+
+
+def test_resume_of_nothing_is_an_error_that_names_it(zoo):
+    wrong = zoo.out / "rnu"
+    cfg = zoo.cfg("ZooLinear", "2", "--resume", str(wrong))
+    with pytest.raises(UserError, match="rnu: there is no such folder"):
+        run_one(cfg, echo=False)
+    wrong.mkdir(parents=True)
+    with pytest.raises(UserError, match="rnu: no checkpoint"):
+        run_one(cfg, echo=False)
+    assert [p.name for p in zoo.out.iterdir()] == ["rnu"]
+
+
+def test_resume_of_another_configuration_names_the_key(zoo):
+    first = zoo.out / "first"
+    flags = ["--resume", str(first)]
+    run_one(zoo.cfg("ZooLinear", "2", "--output-dir", str(first)), echo=False)
+    with pytest.raises(UserError, match=r"first.*OPTIM\.LR \(0\.2 -> 0\.1\)"):
+        run_one(zoo.cfg("ZooLinear", "2", *flags, OPTIM__LR="0.1"), echo=False)
+    (first / "config.yaml").unlink()
+    with pytest.raises(UserError, match="first.*config_hash"):
+        run_one(zoo.cfg("ZooLinear", "2", *flags, OPTIM__LR="0.1"), echo=False)
+    assert run_one(zoo.cfg("ZooLinear", "2", *flags), echo=False)["status"] == "done"
+    (first / "results.json").unlink()  # of a program that says nothing of its settings
+    other = zoo.cfg("ZooLinear", "2", *flags, "--output-dir", str(zoo.out / "x"), OPTIM__LR="0.1")
+    assert run_one(other, echo=False)["status"] == "done"
 
 
 def test_failed_run_says_why_and_is_made_again(zoo, monkeypatch):
@@ -219,7 +292,7 @@ def test_failed_run_says_why_and_is_made_again(zoo, monkeypatch):
 def test_unfinished_run_goes_on_to_the_same_numbers(zoo, monkeypatch):
     whole = run_one(zoo.cfg("ZooLinear", "2", "--output-dir", str(zoo.out / "whole")), echo=False)
     with monkeypatch.context() as patch:
-        patch.setattr(runner.Run, "score", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        stop_while_scoring(patch)
         with pytest.raises(KeyboardInterrupt):
             run_one(zoo.cfg(), echo=False)
     assert state_of(zoo.out / "run", zoo.cfg()) == "unfinished"
@@ -238,7 +311,12 @@ def test_users_error_leaves_nothing_half_written(zoo, monkeypatch):
     monkeypatch.setattr(TrainerX, "run_epoch", refuse)
     with pytest.raises(UserError):
         run_one(zoo.cfg(), echo=False)
-    assert not (zoo.out / "run").exists()
+    assert not zoo.out.exists()
+    (zoo.out / "run").mkdir(parents=True)
+    (zoo.out / "run" / "note.txt").write_text("mine")
+    with pytest.raises(UserError):
+        run_one(zoo.cfg(), echo=False)
+    assert [p.name for p in (zoo.out / "run").iterdir()] == ["note.txt"]
     with pytest.raises(UserError):
         run_one(zoo.cfg(), echo=False, keep_user_errors=True)
     assert "x.png" in read(zoo.out / "run")["error"]
@@ -246,7 +324,7 @@ def test_users_error_leaves_nothing_half_written(zoo, monkeypatch):
 
 def test_no_train_checks_and_leaves_nothing(zoo):
     assert run_one(zoo.cfg(), echo=False, train=False) == {}
-    assert list(zoo.out.iterdir()) == []
+    assert not zoo.out.exists()
 
 
 def test_altering_the_shared_backbone_is_found_out(zoo, monkeypatch):
@@ -260,8 +338,13 @@ def test_altering_the_shared_backbone_is_found_out(zoo, monkeypatch):
 def test_patients_that_repeat_the_file_name_are_not_known():
     from dassl.runs.predict import Predictions
 
-    p = Predictions("test", ["a/x1.png", "a/x2.png"], ["x1", "P7"], np.zeros(2), np.zeros((2, 2)))
-    assert known_patients(p) == ["", "P7"]
+    def known(*ids):
+        paths = ["a/x1.png", "a/x2.png"]
+        return known_patients(Predictions("test", paths, [*ids], np.zeros(2), np.zeros((2, 2))))
+
+    assert known("x1", "x2") == ["", ""]
+    # A patient whose id is the name of one of her files is one patient still.
+    assert known("x1", "x1") == ["x1", "x1"] and known("x1", "P7") == ["x1", "P7"]
 
 
 def test_config_file_alone_gives_the_hash_back(zoo):

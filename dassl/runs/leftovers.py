@@ -1,0 +1,106 @@
+"""What runs leave where they were stopped or refused, and how it is cleared."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dassl.errors import UserError
+
+
+@contextmanager
+def undo_on_user_error(folder: Path) -> Iterator[None]:
+    """Make ``folder``; if the block ends in a UserError all is as it was before.
+
+    What the block added to the folder goes, and so do the folder and those above it where they were
+    not there; ``config.yaml`` is put back.
+    """
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    before = {path.name for path in folder.iterdir()}
+    config = folder / "config.yaml"
+    old = config.read_bytes() if config.is_file() else None
+    try:
+        yield
+    except UserError:
+        for path in folder.iterdir():
+            if path.name not in before:
+                remove(path)
+        if old is not None:
+            config.write_bytes(old)
+        remove_empty(absent)
+        raise
+
+
+@contextmanager
+def beside(folder: Path, keep: bool = True) -> Iterator[Path]:
+    """A name beside ``folder`` to work under; an error leaves nothing of it.
+
+    Args:
+        keep: False removes it in any case, with the folders above it that were not there.
+    """
+    path = folder.with_name(f".{folder.name}.new-{os.getpid()}")
+    absent = [parent for parent in path.parents if not parent.exists()]
+    try:
+        yield path
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            remove(path)
+            remove_empty(absent)
+
+
+def swap(new: Path, folder: Path) -> None:
+    """Put ``new`` in the place of ``folder``; the old content is gone only when that is done."""
+    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        os.replace(folder, aside)
+    os.replace(new, folder)
+    remove(aside)
+
+
+def tidy(folder: Path) -> None:
+    """Clear what a process left beside the folder when it was killed while replacing it.
+
+    What belongs to another process that is still at work stays.
+    """
+    for aside in _left_by_the_dead(folder, "old"):
+        if folder.exists():
+            remove(aside)
+        else:
+            os.replace(aside, folder)
+    for new in _left_by_the_dead(folder, "new"):
+        remove(new)
+
+
+def _left_by_the_dead(folder: Path, kind: str) -> list[Path]:
+    from dassl.utils.files import process_alive
+
+    start = f".{folder.name}.{kind}-"
+    found = []
+    for name in sorted(glob.glob(glob.escape(str(folder.parent / start)) + "*")):
+        pid = os.path.basename(name).removeprefix(start)
+        if not pid.isdigit() or int(pid) == os.getpid() or not process_alive(int(pid)):
+            found.append(Path(name))
+    return found
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders, the innermost first, as far as they are empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
