@@ -8,6 +8,8 @@ Run: python train.py --trainer TipAdapterF --dataset-config-file configs/dataset
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,8 +17,10 @@ from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.fit_once import FitOnce, choose_on_val, val_scores
+from dassl.engine.resume import BEST_MODEL
 from dassl.engine.supervised import SupervisedStep
 from dassl.engine.vlm_trainer import VLMTrainer
+from dassl.utils import atomic_write, load_checkpoint
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -139,6 +143,22 @@ class TipAdapterF(SupervisedStep, _CacheTrainer):
         self.register_learner("head", self.head)
 
     def after_epoch(self) -> None:
-        if self.epoch + 1 == self.max_epoch:
+        if self.epoch + 1 == self.max_epoch and not self._select_on_val():
             self.search()
         super().after_epoch()
+
+    def after_train(self) -> None:
+        if self._select_on_val():
+            self.search_on_best()
+        super().after_train()
+
+    def search_on_best(self) -> None:
+        """With TEST.FINAL_MODEL best_val: search on the keys that are deployed, and keep it with
+        them."""
+        self.load_model(self.output_dir)
+        self.search()
+        path = Path(self.output_dir) / "head" / BEST_MODEL
+        checkpoint = load_checkpoint(path)
+        checkpoint["state_dict"] = self.head.state_dict()
+        with atomic_write(path, "wb") as handle:
+            torch.save(checkpoint, handle)
