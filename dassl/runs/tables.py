@@ -139,12 +139,24 @@ def group_runs(
     Args:
         runs: contents of results.json.
         order: (trainer, variant) in the order wanted; others follow by name.
+
+    Raises:
+        UserError: two runs that a table cannot tell apart.
     """
     groups: dict[tuple, Group] = {}
+    places: dict[tuple, str] = {}
     for run in runs:
         if run["status"] != "done":
             continue
         key = (run["dataset"], run["trainer"], run["backbone"], run["variant"], run["shots"])
+        cell, place = (*key, run["seed"]), str(run.get("folder", "?"))
+        if cell in places:
+            raise UserError(
+                f"{places[cell]} and {place} are both {run['trainer']} on {run['dataset']}, "
+                f"{run['variant']}, {run['backbone']}, shots {run['shots']}, seed {run['seed']}; "
+                "a table takes one of them: give a folder that holds one only"
+            )
+        places[cell] = place
         groups.setdefault(key, Group(*key)).runs.append(dict(run))
     rank = {pair: i for i, pair in enumerate(order)}
     for group in groups.values():
@@ -189,7 +201,7 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order) or [0]
     labels = row_labels(groups)
     by_cell = {(g.row, g.shots): g for g in groups}
-    seeds = max(len(g.runs) for g in groups)
+    seeds = max(len({run["seed"] for run in g.runs}) for g in groups)
     fewer = early = False
     blocks = []
     for center in list(dict.fromkeys(c for g in groups for c in g.centers)):

@@ -92,6 +92,14 @@ def test_fewer_seeds_and_early_reading_are_marked():
     assert any("fewer seeds" in n for n in t.notes) and any("read before" in n for n in t.notes)
 
 
+def test_two_runs_of_one_seed_are_refused_by_their_folders():
+    twice = [run(folder="old/seed_1"), run(seed=2), run(folder="new/seed_1")]
+    with pytest.raises(UserError, match="old/seed_1 and new/seed_1 are both CoOp.*seed 1") as error:
+        table(twice)
+    assert "\n" not in str(error.value)
+    assert table([*twice[:2], run(folder="new/seed_1", status="failed", error="x")])
+
+
 def test_failed_runs_are_left_out_of_means_and_listed():
     failed = run(seed=9, status="failed", error="RuntimeError: x", centers={})
     content = summary(group_runs([*RUNS, failed]), [*RUNS, failed])
