@@ -147,7 +147,7 @@ def unknown_name(kind: str, name: str, registered: Iterable[str] = ()) -> Unknow
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` when a name is near, else nothing."""
     by_lower = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f", did you mean {by_lower[near[0]]!r}?" if near else ""
 
 

@@ -49,6 +49,17 @@ def test_help_names_every_flag_of_coop():
         assert f"--{flag} " in text or f"--{flag}\n" in text, flag
 
 
+def test_list_is_whole_where_it_is_no_terminal_that_shows_it(zoo, capsys, monkeypatch):
+    assert call(["--list"]) == 0
+    whole = capsys.readouterr().out.splitlines()
+    assert max(map(len, whole)) > 100 and not any(line.endswith("...") for line in whole)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert call(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40 and any(line.endswith("...") for line in lines)
+
+
 def test_list_shows_plugins_too(zoo, capsys):
     assert call(["--list", *zoo.common]) == 0
     printed = capsys.readouterr().out
@@ -171,6 +182,12 @@ def test_users_errors_are_status_2_in_one_line(capsys, flags, words):
     assert call(flags) == 2
     error = capsys.readouterr().err
     assert words in error and error.strip().count("\n") == 0 and "Traceback" not in error
+
+
+def test_a_name_that_is_like_none_gets_no_suggestion(capsys):
+    assert call(["--trainer", "Foo", "--dataset", "PhantomOCT"]) == 2
+    error = capsys.readouterr().err
+    assert "unknown trainer 'Foo' (known: " in error and "did you mean" not in error
 
 
 def test_debug_shows_the_traceback():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 from dassl import plugins
 
 
 def listing(width: int | None = None) -> str:
-    """The three lists as text, cut to the terminal's width."""
-    width = width or shutil.get_terminal_size((100, 24)).columns
+    """The three lists as text, cut to the terminal's width; whole where there is no terminal."""
+    if width is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     lines: list[str] = []
     for kind, title in (
         ("trainer", "Trainers"),
