@@ -64,15 +64,15 @@ def text_tower_step(trainer: Any) -> Callable[[], Any]:
     return work
 
 
-def random_features(trainer: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+def random_features(trainer: Any, shape: tuple[int, ...], size: int = BATCH) -> dict[str, Any]:
     """A batch of what a loader of stored rows gives; the numbers do not matter to the time."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     return {
-        "img": torch.randn(BATCH, *shape, generator=generator),
-        "label": torch.arange(BATCH) % trainer.num_classes,
-        "domain": torch.zeros(BATCH, dtype=torch.int64),
+        "img": torch.randn(size, *shape, generator=generator),
+        "label": torch.arange(size) % trainer.num_classes,
+        "domain": torch.zeros(size, dtype=torch.int64),
     }
 
 
