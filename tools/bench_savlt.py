@@ -1,394 +1,249 @@
+#!/usr/bin/env python
 """What SAVLT costs beside its tower, against a plain implementation, and in bf16; and its memory.
 
 Goal
-    Ratios measured turn by turn in one process, ViT-B/32 with random weights, batch 32, frames of
-    512 x 384 px in PNG files. ``step_over_bare``: a whole training step (loading, ROI, pooling,
-    texts, prototypes, optimiser, logging) over a bare forward and backward of the same LoRA tower
-    on a batch in memory; target 1.15, and as much against two bare passes with consistency on.
-    ``speedup_over_plain_fp32`` and ``_bf16``: images per second over those of an implementation
-    that loops over images and patches, encodes the texts and segments the frames at each step in
-    fp32; targets 1.15 and 2.5. ``bf16_speedup``: fp32 step over bf16 step; target 2 where the CPU
-    has bf16 instructions. ``resident_run25_over_run5``: of runs with PhantomCLIP; below 1.05.
+    Ratios measured in one process, the ways that are compared taking turns. ViT-B/32 with random
+    weights, batch 32, frames of 512 x 384 px in PNG files. ``step_over_bare``: a whole training
+    step (loading, ROI, pooling, texts, prototypes, optimiser, logging) over a bare forward and
+    backward of the same LoRA tower on a batch in memory; with consistency on over two bare
+    forwards and their backward. ``speedup_over_plain_fp32`` and ``_bf16``: steps a second over
+    those of an implementation that loops over images and patches and encodes the texts and
+    segments the frames at each step, in fp32. ``bf16_speedup``: fp32 step over bf16 step; with
+    its neighbour null on a CPU without bf16 instructions. ``peak_mb``: of a process that makes
+    fp32 steps. ``resident_run25_over_run5``: of runs with PhantomCLIP, measured before all else.
+    Each figure is a ratio of the quickest turns, which load of other programs cannot shorten; the
+    details in the JSON file hold every turn, in wall and processor seconds of one step.
 
 Usage
-    python tools/bench_savlt.py [--json FILE] [--only step plain bf16 memory] [--rounds 3]
+    python tools/bench_savlt.py [--json FILE] [--only step plain bf16 memory] [--minutes 9]
 
 Example output
-    step_over_bare              1.08   (target <= 1.15)
+    step_over_bare                        1.08   (target <= 1.15)
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+TOOLS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
 
 from dassl.errors import cli_main  # noqa: E402
 
 PARTS = ("step", "plain", "bf16", "memory")
-TARGETS = {
-    "step_over_bare": "<= 1.15",
-    "step_over_two_bare_with_consistency": "<= 1.15",
-    "speedup_over_plain_fp32": ">= 1.15",
-    "speedup_over_plain_bf16": ">= 2.5",
-    "bf16_speedup": ">= 2 on a CPU with bf16 instructions",
-    "resident_run25_over_run5": "< 1.05",
-    "peak_mb": "",
+# Key: the ways whose times are divided, and the target.
+RATIOS = {
+    "step_over_bare": ("step", "bare", "<= 1.15"),
+    "consistency_step_over_two_bare": ("consistency", "two bare", "<= 1.15"),
+    "speedup_over_plain_fp32": ("plain", "step", ">= 1.15"),
+    "speedup_over_plain_bf16": ("plain", "bf16", ">= 2.5"),
+    "bf16_speedup": ("step", "bf16", ">= 2"),
 }
-BATCH, STEPS = 32, 4  # images a step, steps a turn
+NEEDS_BF16 = {"speedup_over_plain_bf16", "bf16_speedup"}
+OTHERS = {"resident_run25_over_run5": "< 1.05", "peak_mb": ""}
+BACKBONE = "ViT-B/32"
+STEPS = 2  # a turn
+ROUNDS = 8
+RUNS = 25  # of the sweep whose memory is looked at
 
 
-# -- what is measured on -------------------------------------------------------------------------
+# -- the ways that take turns ----------------------------------------------------------------------
 
 
-def write_frames(root: Path, per_class: int = 30) -> None:
-    """Frames of 512 x 384 px in MixedCenterOCT's layout: dark water over bright noisy tissue."""
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    classes = (
-        "cancer",
-        "cyst",
-        "ectropion",
-        "high-grade_squamous_intraepithelial_lesion",
-        "mild_inflammation",
-    )
-    for c, name in enumerate(classes):
-        folder = root / "mixed" / "images" / name
-        folder.mkdir(parents=True)
-        for i in range(per_class):
-            surface = int(rng.integers(80, 200))
-            pixels = rng.integers(0, 30, (384, 512), dtype=np.uint8)
-            pixels[surface:] += rng.integers(60, 200, (384 - surface, 512), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"M1_2021_P{c:03d}{i // 2:04d}_C01_S{i:02d}.png")
-
-
-def write_weights(path: Path) -> None:
-    """Random ViT-B/32 in OpenAI's names and half precision."""
-    import torch
-    from clip.model import CLIP
-    from safetensors.torch import save_file
-
-    import dassl  # noqa: F401  (supplies what the clip package imports)
-
-    torch.manual_seed(0)
-    model = CLIP(512, 224, 12, 768, 32, 77, 49408, 512, 8, 12)
-    save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, path)
-
-
-def write_segmenter(path: Path, frames: Path) -> None:
-    """A U-Net that has seen a few frames, so that its ROI is a real one."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from dassl.modeling.segmentation import Segmenter, SegmenterSpec, dice_loss, to_input
-
-    torch.manual_seed(0)
-    model = Segmenter(SegmenterSpec(size=64)).train()
-    images = [np.asarray(Image.open(p)) for p in sorted(frames.rglob("*.png"))[::9][:16]]
-    batch = torch.stack([to_input(image, 64) for image in images])
-    masks = torch.stack([to_input(np.where(i.mean(1) > 40, 255, 0)[:, None].repeat(
-        i.shape[1], 1).astype("uint8"), 64) > 0.5 for i in images]).float()  # fmt: skip
-    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
-    for _ in range(30):
-        loss = dice_loss(model(batch), masks)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    model.save(path)
-
-
-def build(work: Path, **settings: Any):
-    """A SAVLT trainer on the frames; settings are config keys with ``__`` for the dots."""
-    from dassl.engine import build_trainer
-    from dassl.runs.flags import train_parser
-    from dassl.runs.setup import setup_cfg
-    from dassl.utils import set_random_seed
-
-    opts = {
-        "DATASET.SPLIT_RATIO": "(0.9, 0.05, 0.05)",
-        "DATALOADER.TRAIN_X.BATCH_SIZE": str(BATCH),
-        "DATALOADER.NUM_WORKERS": "0",
-        "TRAINER.SAVLT.PREC": "fp32",
-        "TRAINER.SAVLT.ROI.SOURCE": "segmenter",
-        "TRAINER.SAVLT.ROI.CHECKPOINT": str(work / "segmenter.safetensors"),
-        "TRAINER.SAVLT.CONSISTENCY.WEIGHT": "0.0",
-        "TRAINER.SAVLT.PROTOTYPES": "orthogonal",
-        "TRAIN.MAX_ITERS": "100000",
-        **{key.replace("__", "."): str(value) for key, value in settings.items()},
-    }
-    words = f"--trainer SAVLT --dataset MixedCenterOCT --root {work / 'data'} --shots 26 --seed 1 "
-    words += f"--backbone ViT-B/32 --weights {work / 'vit_b32.safetensors'} "
-    words += f"--output-dir {work / 'run'}"
-    flat = [word for pair in opts.items() for word in pair]
-    cfg = setup_cfg(train_parser().parse_args([*words.split(), *flat]))
-    set_random_seed(1)
-    trainer = build_trainer(cfg)
-    trainer.max_epoch = 10**6
-    trainer.set_model_mode("train")
-    return trainer
-
-
-# -- what is measured ----------------------------------------------------------------------------
-
-
-def savlt_turn(trainer) -> Callable[[], float]:
-    """Seconds a step of the trainer's own epoch, loading and logging included."""
-    import contextlib
-    import io
+def savlt_turn(trainer: Any) -> Callable[[], None]:
+    """Steps of the trainer's own epoch, loading and logging included."""
     import itertools
 
     inner = trainer.train_batches
     trainer.train_batches = lambda: itertools.islice(inner(), STEPS)
 
-    def turn() -> float:
+    def turn() -> None:
         trainer.epoch = 0
-        start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             trainer.run_epoch()
-        return (time.perf_counter() - start) / STEPS
 
     return turn
 
 
-def bare_turn(trainer, passes: int = 1) -> Callable[[], float]:
-    """Seconds of ``passes`` forwards and one backward of the LoRA tower on a batch in memory."""
+def bare_turn(trainer: Any, passes: int = 1) -> Callable[[], None]:
+    """``passes`` forwards and their backward of the LoRA tower on a batch in memory."""
     import torch
+    from bench_parts.savlt_setup import BATCH
 
     from dassl.modeling.vlm.lora import lora_parameters
 
-    images = torch.randn(passes * BATCH, 3, 224, 224)
+    height, width = trainer.backbone.preprocess.size
+    images = torch.randn(passes * BATCH, 3, height, width)
     parameters = list(lora_parameters(trainer.visual))
 
-    def turn() -> float:
-        start = time.perf_counter()
+    def turn() -> None:
         for _ in range(STEPS):
             with trainer.precision.autocast():
                 features = trainer.visual(images)
             features.float().square().mean().backward()
             for parameter in parameters:
                 parameter.grad = None
-        return (time.perf_counter() - start) / STEPS
 
     return turn
 
 
-class Plain:
-    """The same model as one would write it first: loops, texts and segmentation at every step."""
+def take_turns(ways: Mapping[str, Callable[[], None]], until: float) -> dict[str, list[dict]]:
+    """Wall and processor seconds a step of each turn, after one turn of each unmeasured.
 
-    def __init__(self, trainer, work: Path) -> None:
-        from dassl.modeling.segmentation import load_segmenter
+    Args:
+        ways: called one after another, up to ``ROUNDS`` times.
+        until: on the performance counter; no round begins that would end later.
+    """
+    from bench_parts.common import spent
 
-        self.trainer = trainer
-        self.segmenter = load_segmenter(work / "segmenter.safetensors")
-        self.greys: dict[str, Any] = {}
-
-    def rois(self, paths: Sequence[str]):
-        """Segment each frame of the batch anew and bring its box to the patches (B, N)."""
-        import numpy as np
-        import torch
-        from PIL import Image
-
-        from dassl.data.roi import box_top, patch_mask
-
-        rows = []
-        for path in paths:
-            if path not in self.greys:
-                self.greys[path] = np.asarray(Image.open(path).convert("L"))
-            grey = self.greys[path]
-            top = box_top(self.segmenter.masks([grey])[0])
-            roi = Image.new("L", (grey.shape[1], grey.shape[0]), 255 if top is None else 0)
-            if top is not None:
-                roi.paste(255, (0, top, grey.shape[1], grey.shape[0]))
-            for step in self.trainer.patch_rois.plain_steps:
-                roi = step(roi)
-            rows.append(patch_mask(roi, self.trainer.backbone.visual.grid))
-        return torch.stack(rows)
-
-    def texts(self):
-        """Class features, each class's prompts tokenised and encoded one class after another."""
-        import torch
-        import torch.nn.functional as F
-
-        backbone = self.trainer.backbone
-        prompts = self.trainer.class_texts(self.trainer.cfg.TRAINER.SAVLT.PROMPTS)
-        means = []
-        with torch.no_grad():
-            for words in prompts:
-                features = F.normalize(backbone.encode_text(backbone.tokenize(words)), dim=-1)
-                means.append(F.normalize(features.mean(0), dim=-1))
-        return torch.stack(means)
-
-    def pool(self, patches, inside):
-        """Attention pooling, image by image, head by head, patch by patch."""
-        import torch
-
-        pool, rows = self.trainer.head.pool, []
-        queries = pool.q(pool.queries)
-        for tokens, keep in zip(patches, inside, strict=True):
-            kept = torch.stack([tokens[i] for i in range(len(tokens)) if keep[i]])
-            key, value = pool.k(kept), pool.v(kept)
-            width = key.shape[-1] // pool.heads
-            heads = []
-            for h in range(pool.heads):
-                part = slice(h * width, (h + 1) * width)
-                scores = [queries[:, part] @ k[part] / width**0.5 for k in key]
-                weights = torch.stack(scores, dim=-1).softmax(-1)
-                heads.append(weights @ value[:, part])
-            rows.append(pool.out(torch.cat(heads, dim=-1).mean(0)))
-        return torch.stack(rows)
-
-    def logits(self, images, paths):
-        """Logits (B, C) against texts and prototypes."""
-        import torch.nn.functional as F
-
-        trainer, head = self.trainer, self.trainer.head
-        inside = self.rois(paths)
-        token, patches = trainer.visual.head(trainer.visual.run_blocks(trainer.visual.stem(images)))
-        token = F.normalize(token, dim=-1)
-        pooled = self.pool(F.normalize(patches, dim=-1), inside)
-        features = F.normalize(token + pooled if head.class_token else pooled, dim=-1)
-        return head.logits(features, self.texts(), trainer.backbone.scale)
-
-    def turn(self) -> float:
-        """Seconds a step, loading and optimiser included."""
-        import itertools
-
-        import torch.nn.functional as F
-
-        trainer, head = self.trainer, self.trainer.head
-        start = time.perf_counter()
-        for batch in itertools.islice(trainer.train_loader_x, STEPS):
-            text, prototype = self.logits(batch["img"], batch["impath"])
-            loss = head.mix(
-                F.cross_entropy(text, batch["label"]), F.cross_entropy(prototype, batch["label"])
-            )
-            trainer.model_backward_and_update(loss)
-        return (time.perf_counter() - start) / STEPS
+    for way in ways.values():
+        way()
+    times: dict[str, list[dict]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for name, way in ways.items():
+            times[name].append({k: v / STEPS for k, v in spent(way).items()})
+        if 2 * time.perf_counter() - began > until:
+            break
+    return times
 
 
-def check_same_logits(trainer, plain: Plain) -> float:
-    """Largest difference between the trainer's and the plain logits on test frames."""
-    import torch
-
-    trainer.set_model_mode("eval")
-    batch = next(iter(trainer.make_loader(trainer.dm.dataset.test[:8])))
-    with torch.no_grad():
-        (image, inside), _ = trainer.parse_batch_test(batch)
-        ours = trainer.both_logits(image, inside)
-        theirs = plain.logits(image, batch["impath"])
-    trainer.set_model_mode("train")
-    gap = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
-    if gap > 1e-3:
-        raise RuntimeError(f"the plain implementation's logits differ by {gap:.2g}")
-    return gap
+# -- memory ----------------------------------------------------------------------------------------
 
 
-def ratio(numerator: Callable[[], float], denominator: Callable[[], float], rounds: int) -> float:
-    """Median of the ratios of ``rounds`` pairs of turns, after one turn of each unmeasured."""
-    numerator()
-    denominator()
-    return statistics.median(numerator() / denominator() for _ in range(rounds))
-
-
-def resident_mb() -> float:
+def resident_growth(work: Path) -> list[float]:
+    """Resident MB after each of ``RUNS`` SAVLT runs of one process."""
     import psutil
-
-    return psutil.Process().memory_info().rss / 2**20
-
-
-def sweep_memory(work: Path, runs: int = 25) -> float:
-    """Resident memory after the last of ``runs`` SAVLT runs over that after run 5."""
-    import contextlib
-    import io
 
     from dassl.runs.flags import train_parser
     from dassl.runs.runner import run_one
     from dassl.runs.setup import setup_cfg
 
     sizes = []
-    for seed in range(1, runs + 1):
+    for seed in range(1, RUNS + 1):
         words = f"--trainer SAVLT --dataset MixedCenterOCT --root {work / 'data'} --shots 2 "
         words += f"--backbone PhantomCLIP --seed {seed} --output-dir {work / f'sweep_{seed}'}"
-        cfg = setup_cfg(
-            train_parser().parse_args(
-                [*words.split(), "DATASET.SPLIT_RATIO", "(0.5, 0.1, 0.4)", "TRAIN.MAX_ITERS", "4"]
-            )
-        )
+        keys = ["DATASET.SPLIT_RATIO", "(0.5, 0.1, 0.4)", "TRAIN.MAX_ITERS", "4"]
+        keys += ["TEST.EXTERNAL", "()"]  # these frames are of one centre
+        cfg = setup_cfg(train_parser().parse_args([*words.split(), *keys]))
         with contextlib.redirect_stdout(io.StringIO()):
             run_one(cfg, echo=False)
-        sizes.append(resident_mb())
-    return sizes[-1] / sizes[4]
+        sizes.append(psutil.Process().memory_info().rss / 2**20)
+    return sizes
 
 
-def measure(work: Path, only: Sequence[str], rounds: int) -> dict[str, float]:
-    """All ratios asked for."""
-    write_frames(work / "data")
-    write_weights(work / "vit_b32.safetensors")
-    write_segmenter(work / "segmenter.safetensors", work / "data")
-    figures: dict[str, float] = {}
-
-    def tell(key: str, value: float) -> None:
-        figures[key] = value
-        target = f"(target {TARGETS[key]})" if TARGETS[key] else ""
-        print(f"{key:<38} {value:8.3f}   {target}", flush=True)
-
-    if {"step", "plain", "bf16"} & set(only):
-        trainer = build(work)
-        step = savlt_turn(trainer)
-        if "step" in only:
-            tell("step_over_bare", ratio(step, bare_turn(trainer), rounds))
-            styled = build(work, TRAINER__SAVLT__CONSISTENCY__WEIGHT=1.0)
-            two = bare_turn(styled, passes=2)
-            tell("step_over_two_bare_with_consistency", ratio(savlt_turn(styled), two, rounds))
-        plain = Plain(trainer, work)
-        if {"plain", "bf16"} & set(only):
-            print(f"plain implementation: logits within {check_same_logits(trainer, plain):.1e}")
-        if "plain" in only:
-            tell("speedup_over_plain_fp32", ratio(plain.turn, step, rounds))
-        if "bf16" in only:
-            half = savlt_turn(build(work, TRAINER__SAVLT__PREC="bf16"))
-            tell("bf16_speedup", ratio(step, half, rounds))
-            tell("speedup_over_plain_bf16", ratio(plain.turn, half, rounds))
-    if "memory" in only:
-        tell("resident_run25_over_run5", sweep_memory(work))
+def peak_mb() -> float:
+    """Largest resident size of this process so far."""
     import resource
 
-    tell("peak_mb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    return figures
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def measure(bench: Any, only: Sequence[str], seconds: float) -> None:
+    """Fill ``bench.figures`` and ``bench.details`` with what was asked for."""
+    from bench_parts.common import machine
+    from bench_parts.savlt_plain import Plain, largest_difference
+    from bench_parts.savlt_setup import BATCH, build, write_frames, write_segmenter
+
+    until = time.perf_counter() + seconds
+    work, figures = bench.work, bench.figures
+    bench.details["machine"] = machine()
+    write_frames(work / "data")
+    if "memory" in only:
+        bench.say(f"memory over {RUNS} runs")
+        sizes = resident_growth(work)
+        figures["resident_run25_over_run5"] = sizes[-1] / sizes[4]
+        bench.details["resident_mb"] = sizes
+    if set(only) == {"memory"}:
+        return
+
+    bench.say("weights, segmenter, trainers")
+    write_segmenter(work / "segmenter.safetensors", work / "data")
+    weights = bench.weights(BACKBONE)
+    trainer = build(work, BACKBONE, weights)
+    ways: dict[str, Callable[[], None]] = {"step": savlt_turn(trainer)}
+    ways["step"]()
+    figures["peak_mb"] = peak_mb()  # before the others are there
+    plain = Plain(trainer, BATCH)
+    gap = bench.details["largest_logit_difference_to_plain"] = largest_difference(trainer, plain)
+    if gap > 1e-3:
+        raise RuntimeError(f"the plain implementation's logits differ by {gap:.2g}")
+    has_bf16 = bench.details["machine"]["bf16_instructions"]
+    if "step" in only:
+        ways["bare"] = bare_turn(trainer)
+    if {"plain", "bf16"} & set(only):
+        ways["plain"] = lambda: plain.steps(STEPS)
+    if "bf16" in only and has_bf16:
+        ways["bf16"] = savlt_turn(build(work, BACKBONE, weights, TRAINER__SAVLT__PREC="bf16"))
+    if "step" in only:
+        styled = build(work, BACKBONE, weights, TRAINER__SAVLT__CONSISTENCY__WEIGHT=1.0)
+        ways |= {"consistency": savlt_turn(styled), "two bare": bare_turn(styled, passes=2)}
+    bench.say(f"{', '.join(ways)} take turns")
+    times = take_turns(ways, until)
+    bench.details["turns"] = times
+    for key, (above, below, _) in RATIOS.items():
+        if above in ways and below in ways:
+            figures[key] = ratio(times[above], times[below])
+    if "bf16" in only and not has_bf16:
+        figures |= dict.fromkeys(NEEDS_BF16)
+        bench.details["bf16"] = "this CPU has no bf16 instructions: not measured"
+
+
+def ratio(above: Sequence[dict], below: Sequence[dict], key: str = "seconds") -> float:
+    """Of the quickest turns."""
+    return min(turn[key] for turn in above) / min(turn[key] for turn in below)
+
+
+def print_table(bench: Any) -> None:
+    print(", ".join(f"{key} {value}" for key, value in bench.details["machine"].items()))
+    for name, turns in bench.details.get("turns", {}).items():
+        walls = " ".join(f"{turn['seconds']:.2f}" for turn in turns)
+        print(f"{name:12} seconds a step: {walls}")
+    targets = {**{key: target for key, (_, _, target) in RATIOS.items()}, **OTHERS}
+    for key, target in targets.items():
+        if key in bench.figures:
+            value = bench.figures[key]
+            shown = "none" if value is None else f"{value:.3f}" if value < 100 else f"{value:.0f}"
+            print(f"{key:32}{shown:>9}" + (f"   (target {target})" if target else ""))
+    if "bf16" in bench.details:
+        print(bench.details["bf16"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write figures and details there")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of turns a ratio")
+    parser.add_argument("--minutes", type=float, default=9.0, help="begin no round after that")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
-    import torch
+    import os
 
-    from dassl.runs.records import device_name
+    from bench_parts.common import Bench
 
-    print(f"{device_name('cpu')}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    with tempfile.TemporaryDirectory() as work:
-        figures = measure(Path(work), args.only, args.rounds)
+    from dassl.utils.files import atomic_write
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        os.environ["CERVICLIP_CACHE"] = str(Path(work) / "cache")
+        bench = Bench(Path(work).resolve())
+        measure(bench, args.only, args.minutes * 60)
+    print_table(bench)
     if args.json:
-        scratch = args.json.with_name(f".{args.json.name}.tmp")
-        scratch.write_text(json.dumps(figures, indent=2) + "\n")
-        scratch.replace(args.json)
+        with atomic_write(args.json) as file:
+            file.write(json.dumps({**bench.figures, "details": bench.details}, indent=1) + "\n")
     return 0
 
 
