@@ -15,7 +15,13 @@ from dassl.modeling.vlm import (
     lora_parameters,
     lora_state_dict,
 )
-from dassl.modeling.vlm.lora import LoRALinear, first_adapted_block, lora_layers, saved_config
+from dassl.modeling.vlm.lora import (
+    CheapDropout,
+    LoRALinear,
+    first_adapted_block,
+    lora_layers,
+    saved_config,
+)
 
 ALL = ("q", "k", "v", "o", "mlp")
 
@@ -239,3 +245,29 @@ def test_adapters_over_16_bit_weights_learn_in_float32(files, precision):
         assert torch.equal(tower(x), backbone.visual(x))
     tower(x).float().square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in lora_parameters(tower))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25])
+@pytest.mark.parametrize("shape", [(400, 1001), (7, 3, 5000)])
+def test_cheap_dropout_drops_and_scales_as_torchs_does(p, shape):
+    torch.manual_seed(0)
+    x = torch.rand(shape) + 1
+    out = CheapDropout(p)(x)
+    kept = out != 0
+    assert kept.float().mean().item() == pytest.approx(1 - p, abs=0.005)
+    # No pattern along the last axis: each of the four draws in a random number is fair.
+    lanes = [kept.flatten()[lane::4].float().mean().item() for lane in range(4)]
+    assert max(lanes) - min(lanes) < 0.01
+    torch.testing.assert_close(out[kept], x[kept] / (1 - p))
+
+
+def test_cheap_dropout_rests_in_evaluation_and_passes_the_gradient():
+    layer, x = CheapDropout(0.25), torch.ones(64, 8, requires_grad=True)
+    out = layer(x)
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())
+    assert layer.eval()(x) is x
+    torch.manual_seed(3)
+    first = layer.train()(x)
+    torch.manual_seed(3)
+    assert torch.equal(layer(x), first)
