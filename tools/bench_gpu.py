@@ -5,11 +5,11 @@ Usage:
     python tools/bench_gpu.py --json gpu.json              # ViT-B/16 and ViT-L/14, batch 32 to 256
     python tools/bench_gpu.py --backbones ViT-L/14 --batches 256 --only encode
 
-The matrix rate is measured in the same run: the best bf16 product of square matrices. The operations
+The matrix rate is measured in the same run: the best bf16 product of square matrices. Operations
 are counted by torch over the very call that is timed. Weights are random, of the true shapes.
-Encoding is timed as it runs, under torch.compile and as a replayed CUDA graph; the steps are those
-that ``train.py`` makes, on a batch in memory. Target: encoding with ViT-L/14 at batch 256 reaches at
-least half of the matrix rate. It runs on a CPU too, to try it out.
+Encoding is timed as it runs, under torch.compile and as a replayed CUDA graph; the steps are
+those that ``train.py`` makes, on a batch in memory. Target: encoding with ViT-L/14 at batch 256
+reaches at least half of the matrix rate. It runs on a CPU too, to try it out.
 
 Example output:
     | work | backbone | batch | mode | images/s | TFLOP/s | share | MiB |
