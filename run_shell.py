@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from dassl.errors import cli_main
+from dassl.runs.arithmetic import one_order_of_sums
 from dassl.runs.flags import parse_args, sweep_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = parse_args(sweep_parser(), argv)
+    one_order_of_sums()
     from dassl.runs.sweep import sweep_command
 
     return sweep_command(args)

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from dassl.errors import cli_main
+from dassl.runs.arithmetic import one_order_of_sums
 from dassl.runs.flags import parse_args, train_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = parse_args(train_parser(), argv)
+    one_order_of_sums()
     if args.list:
         from dassl import plugins
         from dassl.runs.listing import listing

@@ -12,6 +12,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 
+from dassl.runs.arithmetic import one_order_of_sums
+
+one_order_of_sums()  # as train.py does; where torch is at work already it would come too late
+
 REPO = Path(__file__).resolve().parent.parent
 
 
