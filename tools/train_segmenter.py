@@ -2,19 +2,23 @@
 
 Goal
     A checkpoint that parts tissue from water and sheath in cervical OCT B-scans, for
-    TRAINER.SAVLT.ROI.SOURCE segmenter, and figures that say how far to trust it.
+    TRAINER.SAVLT.ROI.SOURCE segmenter, and figures that say how far to trust it, beside those of
+    the classical detector (TRAINER.SAVLT.ROI.SOURCE surface).
 
 Usage
     python tools/train_segmenter.py --arch unet --encoder resnet18 --folds 5
     python tools/train_segmenter.py --arch all --held-out data/phantom/huaxi data/phantom/xiangya
     python tools/train_segmenter.py --data my/centre --patient-pattern '(P[0-9]{7})'
+    python tools/train_segmenter.py --draw FRAMES --checkpoint output/segmenter/unet/*.safetensors
 
     A data folder holds images/ and masks/, with the same relative file names; a mask is tissue
     where it is not zero. Folds never part a patient's frames. The checkpoint is trained on all
-    patients with the folds' schedule, since the folds have said what that schedule gives.
+    patients with the folds' schedule, since the folds have said what that schedule gives. --draw
+    puts the surfaces found over frames without masks, one column a method; with --checkpoint
+    nothing is trained.
 
 Example output
-    | arch | fold Dice | fold IoU | held-out Dice | surface error (% of height) |
+    | arch | fold Dice | fold IoU | xiangya Dice | xiangya surface error |
 """
 
 from __future__ import annotations
@@ -23,14 +27,16 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dassl.errors import MissingFileError, UserError, cli_main
+from dassl.utils.files import atomic_write
 
+CLASSICAL = "classical"  # row of the table, column of the sheet
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
@@ -67,28 +73,21 @@ def find_frames(data: Path, pattern: str, limit: int) -> list[Frame]:
     return frames
 
 
-def read_pair(frame: Frame):
-    """Read a frame's grey image and boolean mask at the image's size.
-
-    A mask of another size but the same aspect is scaled (nearest); any other is refused.
-    """
+def read_grey(path: Path):
+    """An image of any mode as grey levels (H, W), uint8, as the ROI sources see it."""
     import numpy as np
-    from PIL import Image
 
-    try:
-        with Image.open(frame.image) as picture:
-            image = np.asarray(picture.convert("L"))
-        with Image.open(frame.mask) as picture:
-            mask = np.asarray(picture)
-    except OSError as error:
-        raise UserError(f"cannot read {frame.image} or its mask: {error}") from None
-    mask = mask.max(-1) if mask.ndim == 3 else mask
-    if mask.shape != image.shape:
-        (h, w), (mh, mw) = image.shape, mask.shape
-        if abs(mh / mw - h / w) > 0.01 * h / w:
-            raise UserError(f"mask {frame.mask} is {mw} x {mh} px, its image {w} x {h} px")
-        mask = np.asarray(Image.fromarray((mask > 0).astype(np.uint8)).resize((w, h), 0))
-    return image, mask > 0
+    from dassl.utils import read_image
+
+    return np.asarray(read_image(str(path)).convert("L"))
+
+
+def read_pair(frame: Frame):
+    """Read a frame's grey image and boolean mask at the image's size."""
+    from dassl.data.roi_sources import read_mask
+
+    image = read_grey(frame.image)
+    return image, read_mask(frame.mask, frame.image, image.shape)
 
 
 def load_tensors(frames: Sequence[Frame], size: int):
@@ -165,14 +164,24 @@ def fit(spec, images, masks, args, label: str):
     return model.eval()
 
 
-def evaluate(model, frames: Sequence[Frame]) -> dict[str, float]:
+def classical_masks(images):
+    """Masks of the detector that needs no training; empty where it finds no tissue."""
+    import numpy as np
+
+    from dassl.data.tissue_surface import tissue_mask
+
+    found = [tissue_mask(image) for image in images]
+    return [np.zeros(i.shape, bool) if m is None else m for i, m in zip(images, found, strict=True)]
+
+
+def evaluate(masks_of: Callable, frames: Sequence[Frame]) -> dict[str, float]:
     """Mean IoU and Dice over frames, and the median error of the surface in % of the height."""
     import numpy as np
 
     from dassl.modeling.segmentation import overlap_scores, surface_rows
 
     pairs = [read_pair(frame) for frame in frames]
-    predicted = model.masks([image for image, _ in pairs])
+    predicted = masks_of([image for image, _ in pairs])
     scores = [overlap_scores(p, mask) for p, (_, mask) in zip(predicted, pairs, strict=True)]
     errors = [
         np.median(np.abs(surface_rows(p) - surface_rows(mask))) / len(mask) * 100
@@ -191,36 +200,53 @@ def cross_validate(spec, frames: Sequence[Frame], args) -> list[dict[str, float]
     from sklearn.model_selection import GroupKFold
 
     patients = [frame.patient for frame in frames]
-    if args.folds > len(set(patients)):
-        raise UserError(f"--folds {args.folds}, but there are {len(set(patients))} patients")
     images, masks = load_tensors(frames, spec.size)
     rows = []
     for k, (train, test) in enumerate(GroupKFold(args.folds).split(patients, groups=patients)):
         model = fit(spec, images[train], masks[train], args, f"{spec.arch} fold {k + 1}")
-        rows.append(evaluate(model, [frames[i] for i in test]))
+        rows.append(evaluate(model.masks, [frames[i] for i in test]))
         print(f"{spec.arch} fold {k + 1}/{args.folds}: Dice {rows[-1]['dice']:.4f}")
     return rows
 
 
 def run_architecture(arch: str, frames: Sequence[Frame], held_out, args) -> dict:
     """Cross-validate one architecture, train it on all patients, score the held-out centres."""
-    import numpy as np
-
     from dassl.modeling.segmentation import SegmenterSpec
 
     spec = SegmenterSpec(arch, args.encoder, args.size)
     result: dict = {"arch": arch, "encoder": args.encoder, "size": args.size, "folds": []}
     if args.folds > 1:
         result["folds"] = cross_validate(spec, frames, args)
-        for key in ("dice", "iou"):
-            values = [fold[key] for fold in result["folds"]]
-            result[f"{key}_mean"], result[f"{key}_sd"] = np.mean(values), np.std(values, ddof=1)
+        add_means(result)
     images, masks = load_tensors(frames, spec.size)
     model = fit(spec, images, masks, args, f"{arch} on all patients")
     path = Path(args.output) / arch / "segmenter.safetensors"
     model.save(path)
     result["checkpoint"] = str(path)
-    result["held_out"] = {name: evaluate(model, found) for name, found in held_out.items()}
+    result["held_out"] = {name: evaluate(model.masks, found) for name, found in held_out.items()}
+    return result
+
+
+def add_means(result: dict) -> None:
+    """Mean and sd over the folds, beside them."""
+    import numpy as np
+
+    for key in ("dice", "iou"):
+        values = [fold[key] for fold in result["folds"]]
+        result[f"{key}_mean"], result[f"{key}_sd"] = np.mean(values), np.std(values, ddof=1)
+
+
+def run_classical(frames: Sequence[Frame], held_out, args) -> dict:
+    """The classical detector on the same folds and centres; there is nothing to train."""
+    from sklearn.model_selection import GroupKFold
+
+    result: dict = {"arch": CLASSICAL, "folds": []}
+    if args.folds > 1:
+        patients = [frame.patient for frame in frames]
+        for _, test in GroupKFold(args.folds).split(patients, groups=patients):
+            result["folds"].append(evaluate(classical_masks, [frames[i] for i in test]))
+        add_means(result)
+    result["held_out"] = {name: evaluate(classical_masks, f) for name, f in held_out.items()}
     return result
 
 
@@ -239,6 +265,38 @@ def table(results: Sequence[dict]) -> str:
             row[f"{name} surface error"] = f"{scores['surface_error_percent']:.2f} %"
         rows.append(row)
     return tabulate(rows, headers="keys", tablefmt="github")
+
+
+def draw(folder: Path, checkpoints: dict[str, Path], target: Path) -> None:
+    """One contact sheet: a row for each image of a folder, a column for each way to find tissue."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from dassl.modeling.segmentation import load_segmenter, surface_rows
+
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UserError(f"no images under {folder}")
+    images = [read_grey(path) for path in paths]
+    ways = {CLASSICAL: classical_masks}
+    ways |= {name: load_segmenter(path).masks for name, path in checkpoints.items()}
+    figure = Figure(figsize=(3.2 * len(ways), 3.2 * len(images)), layout="constrained")
+    axes = figure.subplots(len(images), len(ways), squeeze=False)
+    for column, (name, masks_of) in enumerate(ways.items()):
+        for row, (path, image, mask) in enumerate(
+            zip(paths, images, masks_of(images), strict=True)
+        ):
+            spot = axes[row, column]
+            spot.imshow(image, cmap="gray", vmin=0, vmax=255)
+            rows = np.where(mask.any(0), surface_rows(mask), np.nan)
+            spot.plot(rows, color="#ffb000", linewidth=1.2)
+            spot.set_title(f"{path.stem}: {name}", fontsize=9)
+            spot.set_axis_off()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.tmp")
+    figure.savefig(scratch, dpi=110, format="png")
+    scratch.replace(target)
+    print(target)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -261,12 +319,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", default="output/segmenter")
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw surfaces over its images")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="draw these only")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse(argv)
+def train_all(args: argparse.Namespace) -> dict[str, Path]:
+    """Train and judge what was asked for; the checkpoints by architecture."""
     from dassl.modeling.segmentation import ARCHITECTURES
 
     frames = find_frames(args.data, args.patient_pattern, args.frames_per_patient)
@@ -274,14 +334,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder.name: find_frames(folder, args.patient_pattern, args.frames_per_patient)
         for folder in args.held_out
     }
+    patients = len({frame.patient for frame in frames})
+    if args.folds > patients:
+        raise UserError(f"--folds {args.folds}, but there are {patients} patients")
     names = list(ARCHITECTURES) if args.arch == "all" else [args.arch]
     results = [run_architecture(name, frames, held_out, args) for name in names]
+    results.append(run_classical(frames, held_out, args))
     output = Path(args.output)
-    scratch = output / ".results.json.tmp"
-    scratch.write_text(json.dumps(results, indent=2, default=float) + "\n")
-    scratch.replace(output / "results.json")
+    with atomic_write(output / "results.json") as file:
+        file.write(json.dumps(results, indent=2, default=float) + "\n")
     print(table(results))
     print(f"Written to {output}")
+    return {name: output / name / "segmenter.safetensors" for name in names}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    if args.checkpoint and not args.draw:
+        raise UserError("--checkpoint is drawn over images: give --draw FOLDER as well")
+    if args.draw and not args.draw.is_dir():
+        raise MissingFileError(f"no folder {args.draw} (--draw)")
+    checkpoints = {path.parent.name: path for path in args.checkpoint} or train_all(args)
+    if args.draw:
+        draw(args.draw, checkpoints, Path(args.output) / "surfaces.png")
     return 0
 
 

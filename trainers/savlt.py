@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from dassl.data.roi import SOURCES, PatchRois, RoiFinder, roi_dataset
+from dassl.data.roi import PatchRois, RoiFinder, roi_dataset
+from dassl.data.roi_sources import SOURCES
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.iterations import ByIterations, iterations_per_shot
@@ -306,6 +307,8 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         self.class_features = KeptWhileUnchanged(compute, learned)
 
     def before_train(self) -> None:
+        if self.has_roi:
+            self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
         self.start_prototypes()
         super().before_train()
 

@@ -1,11 +1,10 @@
-"""Tissue regions of interest: where they come from, and how they follow an image to its patches."""
+"""Tissue regions of interest: found once per image, and how they follow it to its patches."""
 
 from __future__ import annotations
 
 import bisect
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,13 @@ from torch import Tensor
 from dassl.data.data_manager import DatasetWrapper
 from dassl.data.feature_store import get_store
 from dassl.data.features.encode import describe_transform, make_view
-from dassl.data.tissue_surface import tissue_mask
-from dassl.errors import MissingFileError, UserError
+from dassl.data.roi_sources import SOURCES, build_source
+from dassl.data.roi_store import RoiStore, StoredRoi
+from dassl.errors import UserError
 from dassl.utils import read_image
 
-SOURCES = ("surface", "masks", "segmenter", "full")
 KINDS = ("box", "mask")
 _TOP = 0.10  # part of the height, from the top, in which a box never starts
-
-# What one image's tissue is, by source: (path, grey image) -> boolean mask (H, W), or None.
-Source = Callable[[str, np.ndarray], "np.ndarray | None"]
 
 
 def box_top(mask: np.ndarray) -> int | None:
@@ -36,77 +32,8 @@ def box_top(mask: np.ndarray) -> int | None:
     return start + int(full_rows[0]) if len(full_rows) else None
 
 
-def _from_surface(path: str, image: np.ndarray) -> np.ndarray | None:
-    return tissue_mask(image)
-
-
-def _from_full(path: str, image: np.ndarray) -> np.ndarray:
-    return np.ones(image.shape, dtype=bool)
-
-
-def mask_path(impath: str, folder: str = "masks") -> Path:
-    """The mask beside an image: ``.../images/<class>/x.png`` has ``.../masks/<class>/x.png``.
-
-    An image outside a folder named ``images`` has its mask in ``masks/`` next to it.
-    """
-    path = Path(impath)
-    for depth, parent in enumerate(path.parents):
-        if parent.name == "images":
-            inner = path.relative_to(parent)
-            return path.parents[depth + 1] / folder / inner.with_suffix(".png")
-    return path.parent / folder / (path.stem + ".png")
-
-
-class MaskFiles:
-    """Masks stored beside the images; anything above 0 is tissue.
-
-    A mask of another size but the same shape is stretched to the image; a missing file, or a mask
-    of another aspect ratio, is an error, since it would put the ROI in the wrong place.
-    """
-
-    def __init__(self, folder: str = "masks") -> None:
-        self.folder = folder
-
-    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
-        file = mask_path(path, self.folder)
-        if not file.is_file():
-            raise MissingFileError(
-                f"no mask {file} for image {path}: put it there, or set "
-                "TRAINER.SAVLT.ROI.SOURCE to surface"
-            )
-        mask = np.asarray(read_image(str(file)).convert("L")) > 0
-        height, width = image.shape
-        if mask.shape != image.shape:
-            if abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width):
-                raise UserError(
-                    f"mask {file} is {mask.shape[1]}x{mask.shape[0]} px but its image is "
-                    f"{width}x{height} px; give both the same shape"
-                )
-            scaled = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-            mask = np.asarray(scaled)
-        return mask if mask.any() else None
-
-
-class SegmenterMasks:
-    """Masks from a network that ``tools/train_segmenter.py`` trained."""
-
-    def __init__(self, checkpoint: str) -> None:
-        from dassl.modeling.segmentation import load_segmenter
-
-        if not checkpoint:
-            raise UserError(
-                "TRAINER.SAVLT.ROI.SOURCE segmenter needs TRAINER.SAVLT.ROI.CHECKPOINT, a file "
-                "that tools/train_segmenter.py wrote"
-            )
-        self.segmenter = load_segmenter(checkpoint)
-
-    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
-        mask = self.segmenter.masks([image])[0]
-        return mask if mask.any() else None
-
-
 class RoiFinder:
-    """ROI of an image by its path, found once per image and process.
+    """ROI of an image by its path: from this process's memory, the disk, or the source.
 
     Where no tissue is found the whole image is the ROI, and ``record`` counts and lists it.
 
@@ -117,7 +44,7 @@ class RoiFinder:
         folder: of the mask files.
     """
 
-    _known: dict[tuple, tuple[tuple[int, int], int | bytes | None]] = {}
+    _known: dict[tuple, StoredRoi] = {}
 
     def __init__(
         self,
@@ -131,15 +58,10 @@ class RoiFinder:
                 f"TRAINER.SAVLT.ROI: SOURCE {source!r}, KIND {kind!r}; they take one of "
                 f"{', '.join(SOURCES)} and one of {', '.join(KINDS)}"
             )
-        sources: dict[str, Callable[[], Source]] = {
-            "surface": lambda: _from_surface,
-            "masks": lambda: MaskFiles(folder),
-            "segmenter": lambda: SegmenterMasks(checkpoint),
-            "full": lambda: _from_full,
-        }
         self.kind = kind
-        self.source = sources[source]()
-        self.identity = (source, kind, checkpoint, folder)
+        self.source = build_source(source, checkpoint, folder)
+        self.store = RoiStore(self.source.version, kind)
+        self.identity = (source, self.source.version, kind, folder)
         self._asked: set[str] = set()
         #: What results.json says about a run's ROIs; grows as images are asked for.
         self.record: dict = {
@@ -157,33 +79,46 @@ class RoiFinder:
             impath: the image file.
             image: the decoded image, where it is at hand.
         """
+        return self._roi(impath, image).image()
+
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Find the ROIs of all these images and count them here, whoever will ask for them: what
+        a loader's worker processes count never comes back."""
+        for path in paths:
+            self._roi(path, None)
+        get_store().hashes.flush()
+
+    def _roi(self, impath: str, image: Image.Image | None) -> StoredRoi:
         status = os.stat(impath)
         key = (self.identity, impath, status.st_size, status.st_mtime_ns)
-        if key not in self._known:
-            self._known[key] = self._find(impath, image)
-        (height, width), found = self._known[key]
-        self._count(impath, found is not None)
-        if found is None:
-            return Image.new("L", (width, height), 255)
-        if isinstance(found, bytes):
-            bits = np.unpackbits(np.frombuffer(found, np.uint8), count=height * width)
-            return Image.fromarray(bits.reshape(height, width) * np.uint8(255))
-        roi = Image.new("L", (width, height), 0)
-        roi.paste(255, (0, found, width, height))
+        key += self.source.depends_on(impath)
+        roi = self._known.get(key)
+        if roi is None:
+            roi = self._known[key] = self._stored(impath, image)
+        self._count(impath, roi.found is not None)
         return roi
 
-    def _find(
-        self, impath: str, image: Image.Image | None
-    ) -> tuple[tuple[int, int], int | bytes | None]:
+    def _stored(self, impath: str, image: Image.Image | None) -> StoredRoi:
+        if not self.store.active:
+            return self._find(impath, image)
+        digest = get_store().hashes.sha256(impath)
+        roi = self.store.get(digest)
+        if roi is None:
+            roi = self._find(impath, image)
+            self.store.put(digest, roi)
+        return roi
+
+    def _find(self, impath: str, image: Image.Image | None) -> StoredRoi:
         grey = np.asarray((image or read_image(impath)).convert("L"))
+        height, width = grey.shape
         mask = self.source(impath, grey)
-        if mask is None:
-            return grey.shape, None
-        if mask.all():
-            return grey.shape, 0  # a box, too, keeps its upper tenth
-        if self.kind == "box":
-            return grey.shape, box_top(mask)
-        return grey.shape, np.packbits(mask).tobytes()
+        found: int | bytes | None = None
+        if mask is not None:
+            if mask.all():
+                found = 0  # a box, too, keeps its upper tenth
+            else:
+                found = box_top(mask) if self.kind == "box" else np.packbits(mask).tobytes()
+        return StoredRoi((height, width), found)
 
     def _count(self, impath: str, found: bool) -> None:
         if impath in self._asked:

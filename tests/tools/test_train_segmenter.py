@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,19 +39,20 @@ def test_trains_by_patient_and_finds_the_surface(tmp_path, capsys):
         f"--output {out}".split()
     )
     assert status == 0
-    (result,) = json.loads((out / "results.json").read_text())
+    result, classical = json.loads((out / "results.json").read_text())
     assert len(result["folds"]) == 2
     assert result["held_out"]["b"]["dice"] > 0.9
     assert (out / "unet" / "segmenter.safetensors").is_file()
+    assert classical["arch"] == "classical" and classical["held_out"]["b"]["dice"] > 0.9
     assert "unet" in capsys.readouterr().out
 
 
 def test_folds_never_part_a_patient(tmp_path, monkeypatch):
     frames = train_segmenter.find_frames(_centre(tmp_path, "a", 6), r"_(P\d{7})_", 0)
     seen = []
-    monkeypatch.setattr(train_segmenter, "fit", lambda spec, images, *rest: len(images))
+    monkeypatch.setattr(train_segmenter, "fit", lambda *args: SimpleNamespace(masks=None))
     monkeypatch.setattr(
-        train_segmenter, "evaluate", lambda model, test: seen.append(test) or {"dice": 0.0}
+        train_segmenter, "evaluate", lambda masks_of, test: seen.append(test) or {"dice": 0.0}
     )
     args = train_segmenter.parse(["--folds", "3"])
     from dassl.modeling.segmentation import SegmenterSpec
@@ -73,7 +75,7 @@ def test_user_errors_are_one_line_and_status_2(tmp_path, capsys):
         (["--data", str(tmp_path / "none")], "images"),
         (["--data", str(data), "--folds", "9"], "--folds 9"),
         (["--data", str(data), "--patient-pattern", "(Q[0-9]+)"], "patient pattern"),
-        (["--data", str(data), "--folds", "2", "--size", "32"], "32 x 64"),
+        (["--data", str(data), "--folds", "2", "--size", "32"], "32x64"),
     ]:
         assert cli_main(train_segmenter.main, words) == 2
         error = capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -211,7 +213,8 @@ def test_every_ablation_is_a_config_value_and_trains(build, name):
         assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_path, workers):
     from PIL import Image
 
     from helpers import write_images
@@ -220,11 +223,14 @@ def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_pa
     paths = write_images(root / "cells", {"red": 8, "green": 8, "blue": 8}, patients=8)
     for path in paths:
         Image.new("L", (32, 32), 0).save(path)
-    trainer = build("SAVLT", "DATASET.ROOT", root, *SHORT)
+    opts = ("DATALOADER.NUM_WORKERS", workers, f"{S}.PROTOTYPES", "orthogonal")
+    trainer = build("SAVLT", "DATASET.ROOT", root, *opts, *SHORT)
     trainer.train()
     record = trainer.extra_results["roi"]
     assert record["source"] == "surface"
-    assert record["not_found"] == record["images"] == len(record["not_found_images"]) > 0
+    assert record["not_found"] == record["images"] == len(record["not_found_images"])
+    train = {Path(item.impath).name for item in trainer.dm.dataset.train_x}
+    assert train <= set(record["not_found_images"])
 
 
 @pytest.mark.parametrize(
