@@ -85,6 +85,17 @@ def test_patches_outside_the_roi_have_no_say(savlt):
     torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4))
 
 
+def test_a_pool_over_one_patch_is_that_patch_and_has_gradients(savlt):
+    pool = savlt.RoiAttentionPool(16, queries=2)
+    patches = torch.randn(2, 6, 16, requires_grad=True)
+    inside = F.one_hot(torch.tensor([3, 0]), 6).bool()
+    pooled = pool(patches, inside)
+    torch.testing.assert_close(pooled, torch.stack([patches[0, 3], patches[1, 0]]))  # identity V
+    pooled.square().sum().backward()
+    assert torch.isfinite(patches.grad).all() and patches.grad[0, 3].abs().sum() > 0
+    assert patches.grad[0, 4].abs().sum() == 0
+
+
 def test_heads_must_divide_the_features(savlt):
     with pytest.raises(UserError, match="HEADS 3 does not divide 16"):
         savlt.RoiAttentionPool(16, heads=3)
@@ -233,6 +244,73 @@ def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_pa
     assert train <= set(record["not_found_images"])
 
 
+def test_black_frames_are_trained_on_whole_and_listed_in_results_json(run, tmp_path):
+    from PIL import Image
+
+    from helpers import write_images
+
+    root = tmp_path / "oct"
+    paths = write_images(root / "cells", {"red": 12, "green": 12, "blue": 12}, patients=12)
+    for path in paths:
+        Image.new("L", (32, 32), 0).save(path)
+    _, results = run("SAVLT", "DATASET.ROOT", root, *SHORT)
+    record = results["runtime"]["trainer"]["roi"]
+    assert record["not_found"] == record["images"] == len(record["not_found_images"])
+    tested = results["centers"]["test"]["n_images"]
+    assert record["images"] >= tested + 12  # four shots of three classes
+
+
+def test_images_of_every_mode_and_size_train(build, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    from helpers import write_images
+
+    root = tmp_path / "oct"
+    paths = write_images(root / "cells", {"red": 8, "green": 8, "blue": 8}, patients=8)
+    for i, path in enumerate(paths):
+        image = Image.open(path).resize([(32, 32), (48, 40), (20, 50)][i % 3])
+        mode = ("RGB", "L", "RGBA", "I;16")[i % 4]
+        if mode == "I;16":
+            image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+        else:
+            image = image.convert(mode)
+        image.save(path)
+    trainer = build("SAVLT", "DATASET.ROOT", root, *SHORT)
+    trainer.train()
+    assert 0 < trainer.history[-1]["loss"] < 100
+
+
+@pytest.mark.parametrize("kind", ["mask", "box"])
+def test_an_roi_of_one_patch_trains(build, tmp_path, kind):
+    import numpy as np
+    from PIL import Image
+
+    from helpers import write_images
+
+    root = tmp_path / "oct"
+    paths = write_images(root / "cells" / "images", {"red": 8, "green": 8, "blue": 8}, patients=8)
+    for path in map(Path, paths):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[31, :] = 1  # a row of a patch
+        target = root / "cells" / "masks" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(target)
+    opts = ("DATASET.FOLDER", "cells/images", f"{S}.ROI.SOURCE", "masks", f"{S}.ROI.KIND", kind)
+    trainer = build("SAVLT", "DATASET.ROOT", root, *opts, *SHORT)
+    (_, inside), _ = trainer.parse_batch_test(next(iter(trainer.test_loader)))
+    assert (inside.sum(1) == trainer.backbone.visual.grid[1]).all()
+    trainer.train()
+    assert all(torch.isfinite(p).all() for m in trainer._models.values() for p in m.parameters())
+
+
+def test_descriptions_that_leave_a_class_out_are_refused(build, tmp_path):
+    file = tmp_path / "prompts.yaml"
+    file.write_text("short: {red: [warm], green: [moss]}\n")
+    with pytest.raises(UserError, match='"short" in .*prompts.yaml has no texts for class blue'):
+        build("SAVLT", "DATASET.DESCRIPTIONS", file, f"{S}.PROMPTS", "short")
+
+
 @pytest.mark.parametrize(
     "opts, message",
     [
@@ -241,6 +319,7 @@ def test_an_image_without_tissue_is_counted_and_listed(build, image_root, tmp_pa
         ((f"{S}.ROI.SOURCE", "unet"), "SOURCE is 'unet'"),
         ((f"{S}.ROI.SOURCE", "segmenter"), "CHECKPOINT"),
         ((f"{S}.LORA.BLOCKS", 5), "last 5 blocks.*has 2"),
+        ((f"{S}.TEXT_LORA.BLOCKS", 9), "last 9 blocks.*TextTower has 2"),
         (("DATASET.PROMPT_SET", "report"), "no prompt set 'report'"),
         ((f"{S}.CONSISTENCY.WEIGHT", 1.0, "INPUT.FEATURE_VIEWS", 2), "set one of the two to 0"),
         (PLAIN, "all off"),

@@ -89,6 +89,48 @@ def test_masks_of_any_mode_and_scale_serve(image_and_mask, mode):
     assert (box[20:] == 255).all() and (box[:20] == 0).all()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
+def test_images_of_other_modes_have_the_roi_of_the_grey_one(tmp_path, mode):
+    grey = np.zeros((60, 80), np.uint8)
+    for column in range(80):
+        grey[25 + column // 8 :, column] = 140
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    if mode == "I;16":
+        Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "other.png")
+    else:
+        Image.fromarray(grey).convert(mode).save(tmp_path / "other.png")
+    found = [
+        np.asarray(RoiFinder("surface", "mask").mask(str(tmp_path / name)))
+        for name in ("grey.png", "other.png")
+    ]
+    assert np.array_equal(*found) and 0 < (found[0] == 255).mean() < 1
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "P", "RGBA"])
+def test_a_mask_of_zeros_and_ones_serves(image_and_mask, mode):
+    path, mask_file = image_and_mask
+    ones = np.zeros((40, 60), np.uint8)
+    ones[20:] = 1
+    if mode == "RGBA":
+        alpha = np.full((40, 60), 255, np.uint8)  # opaque background, too
+        Image.fromarray(np.stack([ones, ones, ones, alpha], -1)).save(mask_file)
+    elif mode == "P":
+        labels = Image.fromarray(ones, "P")
+        labels.putpalette([0, 0, 0, 128, 0, 0])
+        labels.save(mask_file)
+    else:
+        Image.fromarray(ones.astype(np.uint16 if mode == "I;16" else np.uint8)).save(mask_file)
+    box = np.asarray(RoiFinder("masks", "mask").mask(str(path)))
+    assert (box[20:] == 255).all() and (box[:20] == 0).all()
+
+
+def test_a_mask_file_that_is_no_image_is_named(image_and_mask):
+    path, mask_file = image_and_mask
+    mask_file.write_text("not an image")
+    with pytest.raises(UserError, match="mask .*a.png cannot be read"):
+        RoiFinder("masks").mask(str(path))
+
+
 def test_a_mask_of_another_shape_is_refused(image_and_mask):
     path, mask_file = image_and_mask
     Image.new("L", (60, 60), 255).save(mask_file)
