@@ -127,6 +127,22 @@ def test_evaluation_of_a_run_that_is_not_done_needs_an_epoch(zoo, capsys, state)
     assert call([*zoo.common, *flags, "--load-epoch", "2"]) == 0
 
 
+def test_evaluation_with_another_backbone_is_refused(zoo, capsys):
+    """A learned prompt fits any text tower of its width."""
+    out = zoo.out / "run"
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0
+    results = json.loads((out / "results.json").read_text())
+    (out / "results.json").write_text(json.dumps(results | {"weights_sha256": "0" * 64}))
+    weights = zoo.root / "other.pt"
+    weights.write_bytes(b"other weights")
+    flags = ["--eval-only", "--model-dir", str(out), "--weights", str(weights)]
+    capsys.readouterr()
+    assert call([*zoo.common, *flags]) == 2
+    error = capsys.readouterr().err
+    assert f"{out}: the run's backbone has weights 00000000" in error
+    assert error.strip().count("\n") == 0 and not (out / "eval").exists()
+
+
 def test_evaluation_stores_features_as_the_run_did(zoo, capsys, monkeypatch):
     out = zoo.out / "run"
     assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0
@@ -174,6 +190,7 @@ def test_a_truncated_image_is_status_2_in_one_line(zoo, capsys):
         (["--trainer", "Coop", "--dataset", "PhantomOCT"], "did you mean 'CoOp'"),
         (["--trainer", "CoOp", "--dataset", "PhantomOTC"], "did you mean 'PhantomOCT'"),
         (["--trainer", "CoOp", "--dataset", "PhantomOCT", "--shots", "x"], "'x'"),
+        (["--trainer", "CoOp", "--dataset", "PhantomOCT", "--shots", ""], "not ''"),
         (["--trainer", "CoOp", "--dataset", "PhantomOCT", "TRAINER.COOP.CTX", "1"], "N_CTX"),
         (["--sots", "2"], "--sots"),
     ],

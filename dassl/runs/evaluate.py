@@ -12,6 +12,7 @@ from dassl.config import CfgNode
 from dassl.errors import UserError
 from dassl.runs.leftovers import undo_on_user_error
 from dassl.runs.logs import log_to
+from dassl.runs.records import weights_sha256
 from dassl.runs.results import read_results
 from dassl.runs.runner import Run, in_folder
 
@@ -50,12 +51,22 @@ def evaluate_run(
         run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
         run.build()
         trainer = run.trainer
+        _check_backbone(old.get("weights_sha256"), weights_sha256(cfg, trainer), model_dir)
         trainer.dm.training_ended = True
         if getattr(trainer, "needs_training", True):
             trainer.load_model(model_dir, epoch=epoch)
         predictions, centers = run.score()
         run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
     return folder
+
+
+def _check_backbone(trained: str | None, loaded: str | None, model_dir: str) -> None:
+    """What was learned beside a frozen backbone may fit another in shape and mean nothing there."""
+    if trained and loaded and trained != loaded:
+        raise UserError(
+            f"--model-dir {model_dir}: the run's backbone has weights {trained[:8]}, those given "
+            f"now are {loaded[:8]}; score it with the weights it was trained with"
+        )
 
 
 @contextmanager

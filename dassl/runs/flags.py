@@ -44,7 +44,7 @@ def train_parser() -> Parser:
         "--backbone", default="", metavar="NAME", help="such as ViT-B/16, PhantomCLIP"
     )
     what.add_argument("--head", default="", metavar="NAME", help="head of a plain CNN (Dassl's)")
-    what.add_argument("--shots", default="", metavar="K", help="images per class, or 'full'")
+    what.add_argument("--shots", metavar="K", help="images per class, or 'full'")
     what.add_argument(
         "--seed", type=int, default=-1, metavar="S", help="draw and training; default 1"
     )

@@ -290,7 +290,7 @@ def _merge_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
     merge_opts(cfg, pairs)
     if (vars(args).get("seed") if vars(args).get("seed") is not None else -1) >= 0:
         cfg.SEED = args.seed
-    if vars(args).get("shots") not in (None, ""):
+    if vars(args).get("shots") is not None:
         cfg.DATASET.NUM_SHOTS = parse_shots(args.shots)
 
 
