@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dassl.utils import random_kept
+
 
 class SummaryWriter:
     """``torch.utils.tensorboard.SummaryWriter`` by another door.
@@ -25,7 +27,8 @@ class SummaryWriter:
     def _open(self) -> Any:
         if self._real is None and not self._absent:
             try:
-                from torch.utils.tensorboard import SummaryWriter as Real
+                with random_kept():
+                    from torch.utils.tensorboard import SummaryWriter as Real
             except ImportError:
                 self._absent = True
             else:

@@ -10,7 +10,13 @@ from dassl.utils.files import atomic_write, file_sha256
 from dassl.utils.logger import Logger, setup_logger
 from dassl.utils.meters import AverageMeter, MetricMeter
 from dassl.utils.registry import Registry
-from dassl.utils.rng import get_rng_state, set_random_seed, set_rng_state, stable_seed
+from dassl.utils.rng import (
+    get_rng_state,
+    random_kept,
+    set_random_seed,
+    set_rng_state,
+    stable_seed,
+)
 from dassl.utils.tools import (
     check_availability,
     check_isfile,
@@ -55,6 +61,7 @@ __all__ = [
     "mkdir_if_missing",
     "open_all_layers",
     "open_specified_layers",
+    "random_kept",
     "read_image",
     "read_json",
     "resume_from_checkpoint",

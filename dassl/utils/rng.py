@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,20 @@ def set_random_seed(seed: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.cuda.manual_seed_all(seed)
+
+
+@contextmanager
+def random_kept() -> Iterator[None]:
+    """Python's ``random`` is afterwards as it was before: for imports in the middle of a run.
+
+    Some packages draw from it when they are first imported (rich does, which scikit-learn and
+    others import where it is installed).
+    """
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def get_rng_state() -> dict[str, Any]:

@@ -8,7 +8,13 @@ import random
 import numpy as np
 import torch
 
-from dassl.utils import get_rng_state, set_random_seed, set_rng_state, stable_seed
+from dassl.utils import (
+    get_rng_state,
+    random_kept,
+    set_random_seed,
+    set_rng_state,
+    stable_seed,
+)
 
 
 def draw():
@@ -58,3 +64,18 @@ def test_stable_seed_depends_on_the_parts_alone():
 
     digest = hashlib.sha256(b"'x'\x1f7").digest()
     assert stable_seed("x", 7) == int.from_bytes(digest[:8], "big") // 2
+
+
+def test_random_kept_undoes_the_draws_of_an_import_even_one_that_fails():
+    set_random_seed(3)
+    expected = draw()
+    set_random_seed(3)
+    for error in (None, ImportError):
+        try:
+            with random_kept():
+                random.random()
+                if error is not None:
+                    raise error
+        except ImportError:
+            pass
+    assert draw() == expected
