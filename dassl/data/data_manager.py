@@ -201,7 +201,7 @@ class DatasetWrapper(TorchDataset):
     Args:
         cfg: the config.
         data_source: the items.
-        transform: one transform, several, or None (then there is no ``img``).
+        transform: one transform, several, or None (``img`` is then the PIL image as it was read).
         is_train: whether ``K_TRANSFORMS`` applies.
     """
 
@@ -244,10 +244,12 @@ class DatasetWrapper(TorchDataset):
         }
         img0 = read_image(item.impath)
 
-        if callable(self.transform):
+        if self.transform is None:
+            output["img"] = img0
+        elif callable(self.transform):
             output["img"] = self._transform_image(self.transform, img0)
         else:
-            for i, tfm in enumerate(self.transform or ()):
+            for i, tfm in enumerate(self.transform):
                 output["img" if i == 0 else f"img{i + 1}"] = self._transform_image(tfm, img0)
 
         if self.return_img0:

@@ -44,6 +44,14 @@ def cfg(parts):
     return cfg
 
 
+def test_without_a_transform_img_is_the_image_itself(cfg, parts):
+    cfg.INPUT.NO_TRANSFORM = True
+    sample = DataManager(cfg).train_loader_x.dataset[3]
+    assert set(sample) == {"img", "label", "domain", "impath", "index"}
+    assert isinstance(sample["img"], Image.Image) and sample["img"].size == (32, 32)
+    assert sample["img"].tobytes() == Image.open(parts["train_x"][3].impath).tobytes()
+
+
 def test_loaders_have_upstreams_sizes_and_keys(cfg, parts):
     dm = DataManager(cfg)
     assert len(dm.train_loader_x) == 2  # 9 images, the last one dropped
@@ -150,7 +158,6 @@ def test_k_transforms_img0_and_several_transforms(cfg, parts):
     assert torch.equal(train["img0"], plain(image))
     test = DatasetWrapper(cfg, parts["test"], transform=tfm, is_train=False)[0]
     assert test["img"].shape == (3, 8, 8)  # one view only
-    assert "img" not in DatasetWrapper(cfg, parts["test"], transform=None)[0]
     with pytest.raises(ValueError, match="2 times"):
         DatasetWrapper(cfg, parts["train_x"], transform=None, is_train=True)
 
