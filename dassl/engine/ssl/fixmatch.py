@@ -67,8 +67,8 @@ class FixMatch(TrainerXU):
             "loss_x": loss_x.detach(),
             "acc_x": compute_accuracy(output_x.detach(), label_x)[0],
             "loss_u": loss_u.detach(),
-            "y_u_pred_acc_thre": quality["acc_thre"],
             "y_u_pred_acc_raw": quality["acc_raw"],
+            "y_u_pred_acc_thre": quality["acc_thre"],
             "y_u_pred_keep": quality["keep_rate"],
         }
 
@@ -83,14 +83,14 @@ class FixMatch(TrainerXU):
             mask: (B,), 1 where the model was sure enough.
 
         Returns:
-            Accuracy of the sure ones, accuracy of all, share of the sure ones, all in percent.
+            Accuracy of the sure ones, accuracy of all, share of the sure ones, each from 0 to 1.
         """
         right = (y_pred == y_true).float()
         kept = mask.sum()
         return {
-            "acc_thre": (right * mask).sum() / kept.clamp_min(1) * 100,
-            "acc_raw": right.mean() * 100,
-            "keep_rate": kept / len(mask) * 100,
+            "acc_thre": (right * mask).sum() / (kept + 1e-5),
+            "acc_raw": right.mean(),
+            "keep_rate": kept / len(mask),
         }
 
     def parse_batch_train(

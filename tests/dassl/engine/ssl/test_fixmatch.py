@@ -66,7 +66,10 @@ def test_only_sure_labels_count(tiny, threshold):
     mask = (confidence >= threshold).float()
     assert torch.allclose(summary["loss_u"], (losses * mask).mean(), atol=1e-6)
     kept, right = mask[4:], (pseudo[4:] == 0).float()
-    assert summary["y_u_pred_keep"].item() == pytest.approx(100 * kept.mean().item())
-    assert summary["y_u_pred_acc_raw"].item() == pytest.approx(100 * right.mean().item())
+    shares = list(summary)[3:]  # upstream's order in the log, and its shares from 0 to 1
+    assert shares == ["y_u_pred_acc_raw", "y_u_pred_acc_thre", "y_u_pred_keep"]
+    sure = ((kept * right).sum() / (kept.sum() + 1e-5)).item()
+    expected = [right.mean().item(), sure, kept.mean().item()]
+    assert [summary[name].item() for name in shares] == pytest.approx(expected, abs=1e-6)
     if threshold > 1:
         assert summary["loss_u"] == 0 and summary["y_u_pred_acc_thre"] == 0
