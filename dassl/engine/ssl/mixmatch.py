@@ -47,7 +47,8 @@ class MixMatch(TrainerXU):
     def forward_backward(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> dict[str, Any]:
         input_x, label_x, views_u = self.parse_batch_train(batch_x, batch_u)
         count = len(input_x)
-        input_u, label_u = views_u[0], self.guess_labels(views_u)
+        input_u = torch.cat(views_u)  # every view is mixed, under the label guessed from all
+        label_u = self.guess_labels(views_u).repeat(len(views_u), 1)
         others, labels = shuffle_index(torch.cat([input_x, input_u]), torch.cat([label_x, label_u]))
         input_x, label_x = mixup(
             input_x, others[:count], label_x, labels[:count], self.beta, preserve_order=True
@@ -58,14 +59,14 @@ class MixMatch(TrainerXU):
 
         output_x = F.softmax(self.model(input_x), 1)
         loss_x = -(label_x * torch.log(output_x + 1e-5)).sum(1).mean()
-        loss_u = (F.softmax(self.model(input_u), 1) - label_u).square().sum(1).mean()
+        loss_u = (F.softmax(self.model(input_u), 1) - label_u).square().mean()
         step = self.batch_idx + self.epoch * self.num_batches
         weight = self.weight_u * linear_rampup(step, self.rampup)
         self.model_backward_and_update(loss_x + loss_u * weight)
 
         if (self.batch_idx + 1) == self.num_batches:
             self.update_lr()
-        return {"loss_x": loss_x.detach(), "loss_u": loss_u.detach(), "weight_u": weight}
+        return {"loss_x": loss_x.detach(), "loss_u": loss_u.detach()}
 
     def parse_batch_train(
         self, batch_x: dict[str, Any], batch_u: dict[str, Any]

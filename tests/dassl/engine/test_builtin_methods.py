@@ -153,6 +153,35 @@ def test_mixmatch_guesses_by_the_mean_of_the_views_sharpened(tiny):
         make(tiny, "MixMatch", DATALOADER__K_TRANSFORMS=1)
 
 
+def test_mixmatch_mixes_every_view_and_takes_the_mean_over_classes_too(tiny):
+    trainer = make(tiny, "MixMatch", DATALOADER__K_TRANSFORMS=3, TRAINER__MIXMATCH__RAMPUP=1)
+    batch_x, batch_u = batches(trainer)
+    trainer.set_model_mode("eval")
+    trainer.epoch, trainer.num_batches = 1, 3  # past the ramp-up
+    x, views = batch_x["img"][0], batch_u["img"]
+    torch.manual_seed(4)
+    with torch.no_grad():
+        guess = trainer.guess_labels(views)
+        every = torch.cat([x, *views])
+        labels = torch.cat([F.one_hot(batch_x["label"], 3).float(), *[guess] * 3])
+        order = torch.randperm(len(every))  # one draw for all, then the shares of both mixtures
+        losses = []
+        for part, power in ((slice(0, len(x)), 1), (slice(len(x), None), 2)):
+            one, other = (every[part], labels[part]), (every[order][part], labels[order][part])
+            beta = torch.distributions.Beta(0.75, 0.75).sample((len(one[0]), 1, 1, 1))
+            share = torch.max(beta, 1 - beta)
+            output = F.softmax(trainer.model(one[0] * share + other[0] * (1 - share)), 1)
+            target = one[1] * share[:, :, 0, 0] + other[1] * (1 - share[:, :, 0, 0])
+            if power == 1:
+                losses.append(-(target * torch.log(output + 1e-5)).sum(1).mean())
+            else:
+                losses.append(((target - output) ** 2).mean())
+    torch.manual_seed(4)
+    summary = trainer.forward_backward(batch_x, batch_u)
+    assert list(summary) == ["loss_x", "loss_u"]
+    assert torch.allclose(torch.stack(list(summary.values())), torch.stack(losses), atol=1e-6)
+
+
 def test_adabn_changes_the_statistics_and_nothing_else(tiny, tmp_path, capsys):
     with pytest.raises(UserError, match="INIT_WEIGHTS"):
         make(tiny, "AdaBN")
