@@ -7,6 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dassl.utils import init_network_weights
+
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY
 
@@ -38,10 +40,6 @@ class ConvNet(Backbone):
         self.conv3 = Convolution(c_hidden, c_hidden)
         self.conv4 = Convolution(c_hidden, c_hidden)
         self._out_features = 2 * 2 * c_hidden
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, a=0, mode="fan_out")
-                nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         _check_size(x)
@@ -97,13 +95,17 @@ class FeatureExtractor(Backbone):
 @BACKBONE_REGISTRY.register()
 def cnn_digitsdg(**kwargs: Any) -> Backbone:
     """Network of the Digits-DG benchmark; no pre-trained weights exist."""
-    return ConvNet(c_hidden=64)
+    model = ConvNet(c_hidden=64)
+    init_network_weights(model, init_type="kaiming")
+    return model
 
 
 @BACKBONE_REGISTRY.register()
 def cnn_digitsingle(**kwargs: Any) -> Backbone:
     """Network of single-source digit generalisation; no pre-trained weights exist."""
-    return SingleSourceNet()
+    model = SingleSourceNet()
+    init_network_weights(model, init_type="kaiming")
+    return model
 
 
 @BACKBONE_REGISTRY.register()

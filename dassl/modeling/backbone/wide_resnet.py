@@ -16,17 +16,15 @@ SLOPE = 0.01  # of the leaky ReLUs
 class BasicBlock(nn.Module):
     """Batch norm, leaky ReLU, convolution, twice, and a shortcut.
 
+    The shortcut is the input itself; where widths differ, a convolution of the input's activation.
+
     Args:
         c_in: channels in.
         c_out: channels out.
         stride: of the first convolution.
-        activate_before_residual: the shortcut starts behind the first activation even where it is
-            an identity.
     """
 
-    def __init__(
-        self, c_in: int, c_out: int, stride: int, activate_before_residual: bool = False
-    ) -> None:
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(c_in)
         self.relu1 = nn.LeakyReLU(SLOPE, inplace=True)
@@ -36,31 +34,21 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(c_out, c_out, 3, stride=1, padding=1, bias=False)
         same = c_in == c_out
         self.convShortcut = None if same else nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False)
-        self.activate_before_residual = activate_before_residual
 
     def forward(self, x: Tensor) -> Tensor:
         active = self.relu1(self.bn1(x))
         out = self.conv2(self.relu2(self.bn2(self.conv1(active))))
-        if self.convShortcut is not None:
-            return out + self.convShortcut(active if self.activate_before_residual else x)
-        return out + (active if self.activate_before_residual else x)
+        return out + (x if self.convShortcut is None else self.convShortcut(active))
 
 
 class NetworkBlock(nn.Module):
     """A row of basic blocks; only the first strides and widens."""
 
-    def __init__(
-        self, count: int, c_in: int, c_out: int, stride: int, activate_before_residual: bool = False
-    ) -> None:
+    def __init__(self, count: int, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
         self.layer = nn.Sequential(
             *(
-                BasicBlock(
-                    c_in if i == 0 else c_out,
-                    c_out,
-                    stride if i == 0 else 1,
-                    activate_before_residual and i == 0,
-                )
+                BasicBlock(c_in if i == 0 else c_out, c_out, stride if i == 0 else 1)
                 for i in range(count)
             )
         )
@@ -84,7 +72,7 @@ class WideResNet(Backbone):
         count = (depth - 4) // 6
         widths = [16, 16 * widen_factor, 32 * widen_factor, 64 * widen_factor]
         self.conv1 = nn.Conv2d(3, widths[0], 3, stride=1, padding=1, bias=False)
-        self.block1 = NetworkBlock(count, widths[0], widths[1], 1, activate_before_residual=True)
+        self.block1 = NetworkBlock(count, widths[0], widths[1], 1)
         self.block2 = NetworkBlock(count, widths[1], widths[2], 2)
         self.block3 = NetworkBlock(count, widths[2], widths[3], 2)
         self.bn1 = nn.BatchNorm2d(widths[3])

@@ -137,6 +137,40 @@ def test_unknown_names_are_refused():
             build("resnet99")
 
 
+@pytest.mark.parametrize("name", ["cnn_digitsdg", "cnn_digitsingle"])
+def test_digit_networks_start_from_kaiming_weights_by_fan_in(name):
+    """Drawn when the layers are made, then again in the network's own way, as upstream."""
+    torch.manual_seed(5)
+    net = build_backbone(name, verbose=False)
+    layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    drawn = [layer.weight.detach().clone() for layer in layers]
+    torch.manual_seed(5)
+    for layer in layers:
+        layer.reset_parameters()
+    for layer, weight in zip(layers, drawn, strict=True):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_in")
+        assert torch.equal(layer.weight, weight)
+        expected = (2 / weight[0].numel()) ** 0.5
+        assert weight.std().item() == pytest.approx(expected, rel=0.1)
+
+
+def test_wide_resnets_shortcut_starts_behind_the_activation_where_widths_differ():
+    net = build_backbone("wide_resnet_16_4", verbose=False).eval()
+    for block, stride in ((net.block1, 1), (net.block2, 2), (net.block3, 2)):
+        first, second = block.layer
+        x = torch.randn(2, first.conv1.in_channels, 8, 8)
+        with torch.no_grad():
+            active = first.relu1(first.bn1(x))
+            inner = first.conv2(first.relu2(first.bn2(first.conv1(active))))
+            shortcut = nn.functional.conv2d(active, first.convShortcut.weight, stride=stride)
+            assert torch.allclose(first(x), inner + shortcut, atol=1e-5)
+            y = first(x)
+            inner = second.conv2(
+                second.relu2(second.bn2(second.conv1(second.relu1(second.bn1(y)))))
+            )
+            assert torch.allclose(second(y), inner + y, atol=1e-5)
+
+
 def test_digit_networks_refuse_other_sizes():
     for name in DIGITS:
         with pytest.raises(ValueError, match="32 x 32"):
