@@ -250,7 +250,7 @@ def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
             stacklevel=2,
         )
         return
-    print(f'Successfully loaded pretrained weights from "{weight_path}"')
+    print(f"Successfully loaded pretrained weights from {weight_path}")
     if discarded:
         print(f"Layers discarded due to unmatched keys or size: {discarded}")
 

@@ -40,6 +40,7 @@ class DANN(TrainerXU):
         )
         critic = nn.Sequential(body, nn.Linear(width, 1))
         self.critic = register_network(self, "critic", critic)
+        self.optim_c, self.sched_c = self._optims["critic"], self._scheds["critic"]  # upstream's
         self.revgrad = ReverseGrad()
 
     def forward_backward(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ def test_trains_and_saves_both_networks(tiny, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "Building critic" in out and " loss_d " in out
     assert trainer.get_model_names() == ["model", "critic"]
+    # Subclasses written for upstream call them by these names.
+    assert trainer.optim_c is trainer._optims["critic"]
+    assert trainer.sched_c is trainer._scheds["critic"]
     for name in ("model", "critic"):
         assert (tmp_path / "run" / name / "model.pth.tar-3").is_file()
     assert set(trainer.history[0]) == {"epoch", "lr", "loss_x", "acc_x", "loss_d"}
