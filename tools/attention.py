@@ -2,7 +2,9 @@
 
 Goal
     A picture per image: the frame as the model sees it with its ROI, each head's attention and
-    their mean, and the predicted class; or one contact sheet of mean attention for a folder.
+    their mean, and the predicted class; or contact sheets of mean attention for a folder. Colours
+    span the weights within the ROI of that panel; the title says between what multiples of equal
+    weights they lie, since a pool that learnt little attends to all patches nearly alike.
 
 Usage
     python tools/attention.py RUN IMAGE [IMAGE ...]
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dassl.errors import MissingFileError, UserError, cli_main
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-COLUMNS = 6  # of the contact sheet
+COLUMNS, ROWS = 6, 8  # of a contact sheet
+TITLE_WIDTH = 30  # characters of a line
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Look:
 
     path: Path
     picture: Any  # (H, W, 3) uint8, after the test transform's resize and crop
+    roi: Any  # (H, W) bool, before it is brought to patches
     inside: Any  # (gh, gw) bool
     attention: Any  # (heads, gh, gw), sums to 1 over the patches
     prediction: str
@@ -99,12 +104,14 @@ def look_at(trainer, path: Path) -> Look:
         patches = F.normalize(trainer.visual.head(hidden)[1].float(), dim=-1)
         weights = trainer.head.pool.attention(patches, inside)[0]
         label = int(trainer.model_inference((pixels, inside)).argmax())
+    roi = trainer.finder.mask(str(path))
     for step in trainer.patch_rois.plain_steps:
-        picture = step(picture)
+        picture, roi = step(picture), step(roi)
     grid = trainer.backbone.visual.grid
     return Look(
         path,
         np.asarray(picture.convert("RGB")),
+        np.asarray(roi) > 127,
         inside[0].reshape(grid).cpu().numpy(),
         weights.reshape(-1, *grid).cpu().numpy(),
         trainer.dm.dataset.classnames[label],
@@ -112,35 +119,44 @@ def look_at(trainer, path: Path) -> Look:
 
 
 def overlay(axes, look: Look, weights, title: str) -> None:
-    """Draw the picture with patch weights (gh, gw) over it and the ROI's outline."""
+    """Draw the picture, patch weights (gh, gw) over the patches in the ROI, and its outline."""
     import numpy as np
-    from PIL import Image
 
     height, width = look.picture.shape[:2]
     axes.imshow(look.picture)
     if weights is not None:
-        scaled = (weights / weights.max() * 255).astype(np.uint8)
-        heat = np.asarray(Image.fromarray(scaled).resize((width, height), Image.Resampling.BICUBIC))
-        axes.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=255)
-    rows, columns = look.inside.shape
-    # Each patch as a block of 8 x 8: the outline then has sharp corners.
-    outline = np.kron(look.inside, np.ones((8, 8))).astype(float)
-    x = (np.arange(columns * 8) + 0.5) * width / (columns * 8)
-    y = (np.arange(rows * 8) + 0.5) * height / (rows * 8)
-    if 0 < look.inside.mean() < 1:
-        axes.contour(x, y, outline, levels=[0.5], colors="#4dd0e1", linewidths=1)
+        share = weights * look.inside.sum()  # 1: what equal weights would be
+        low, high = share[look.inside].min(), share[look.inside].max()
+        title += f"\n{low:.2f} to {high:.2f} x equal weights"
+        visible = np.where(look.inside, 0.55, 0.0)
+        axes.imshow(
+            share,
+            cmap="inferno",
+            vmin=low,
+            vmax=max(high, low + 1e-3),
+            alpha=visible,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            interpolation="nearest",
+        )
+    if 0 < look.roi.mean() < 1:
+        axes.contour(look.roi.astype(float), levels=[0.5], colors="#4dd0e1", linewidths=1.2)
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
+
+
+def named(look: Look) -> str:
+    """The predicted class in lines that fit above a panel."""
+    return textwrap.fill(look.prediction.replace("_", " "), TITLE_WIDTH)
 
 
 def draw_heads(look: Look, target: Path) -> None:
     """One image: ROI, mean attention, each head."""
     from matplotlib.figure import Figure
 
-    panels = [(None, f"ROI; predicted: {look.prediction.replace('_', ' ')}")]
+    panels = [(None, f"ROI; predicted:\n{named(look)}")]
     panels.append((look.attention.mean(0), "mean of heads"))
     panels += [(head, f"head {i + 1}") for i, head in enumerate(look.attention)]
-    figure = Figure(figsize=(2.4 * len(panels), 2.7), layout="constrained")
+    figure = Figure(figsize=(2.4 * len(panels), 3.3), layout="constrained")
     for axes, (weights, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         overlay(axes, look, weights, title)
     save(figure, target)
@@ -151,13 +167,22 @@ def draw_sheet(looks: Sequence[Look], target: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = -(-len(looks) // COLUMNS)
-    figure = Figure(figsize=(2.2 * COLUMNS, 2.5 * rows), layout="constrained")
+    figure = Figure(figsize=(2.2 * COLUMNS, 2.8 * rows), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for spot, look in zip(axes, looks, strict=False):
-        overlay(spot, look, look.attention.mean(0), look.prediction.replace("_", " ")[:28])
+        overlay(spot, look, look.attention.mean(0), named(look))
     for spot in axes[len(looks) :]:
         spot.set_axis_off()
     save(figure, target)
+
+
+def picture_names(images: Sequence[Path]) -> list[str]:
+    """A file name for each image: its own, with its folder's before it where two are alike."""
+    stems = [image.stem for image in images]
+    return [
+        stem if stems.count(stem) == 1 else f"{image.parent.name}-{stem}"
+        for stem, image in zip(stems, images, strict=True)
+    ]
 
 
 def save(figure, target: Path) -> None:
@@ -175,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", help="folder of a SAVLT run")
     parser.add_argument("images", nargs="+", help="images or folders of images")
-    parser.add_argument("--sheet", action="store_true", help="one contact sheet for all images")
+    parser.add_argument("--sheet", action="store_true", help="contact sheets for all images")
     parser.add_argument("--output", type=Path, help="folder of the pictures (RUN/attention)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
@@ -184,10 +209,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = args.output or Path(args.run) / "attention"
     looks = [look_at(trainer, path) for path in images]
     if args.sheet:
-        draw_sheet(looks, output / "sheet.png")
+        size = COLUMNS * ROWS
+        for start in range(0, len(looks), size):
+            number = f"_{start // size + 1}" if len(looks) > size else ""
+            draw_sheet(looks[start : start + size], output / f"sheet{number}.png")
     else:
-        for look in looks:
-            draw_heads(look, output / f"{look.path.stem}.png")
+        for look, name in zip(looks, picture_names(images), strict=True):
+            draw_heads(look, output / f"{name}.png")
     return 0
 
 
