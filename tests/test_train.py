@@ -169,6 +169,16 @@ def test_a_failing_run_is_status_1_with_its_traceback_in_the_log(zoo, capsys):
     assert json.loads((out / "results.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.parametrize("inner", ["", "deep/run"])
+def test_results_that_cannot_be_written_are_status_2_in_one_line(zoo, capsys, inner):
+    file = zoo.root / "file"
+    file.write_text("mine")
+    assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(file / inner))) == 2
+    error = capsys.readouterr().err
+    assert f"cannot write results to {file / inner}" in error and error.strip().count("\n") == 0
+    assert file.read_text() == "mine"
+
+
 def test_a_truncated_image_is_status_2_in_one_line(zoo, capsys):
     out = zoo.out / "deep" / "run"
     assert call(zoo.argv("ZooLinear", "2", "--no-train", "--output-dir", str(out))) == 0

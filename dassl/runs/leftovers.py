@@ -20,7 +20,7 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
     not there; ``config.yaml`` is put back.
     """
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder)
     before = {path.name for path in folder.iterdir()}
     config = folder / "config.yaml"
     old = config.read_bytes() if config.is_file() else None
@@ -34,6 +34,21 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
             config.write_bytes(old)
         remove_empty(absent)
         raise
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder for results, with those above it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    why = "" if not folder.is_dir() or os.access(folder, os.W_OK) else "no permission"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror
+    if why:
+        raise UserError(f"cannot write results to {folder} ({why}); choose another --output-dir")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from dassl.runs import manifest
 from dassl.runs.contents import files_and_folders
+from dassl.runs.leftovers import make_writable
 from dassl.runs.plan import Plan, RunSpec, make_plan
 from dassl.runs.progress import SweepProgress, format_seconds
 from dassl.runs.results import flatten, read_results
@@ -46,6 +47,7 @@ def sweep_command(args: argparse.Namespace) -> int:
         return 0
     pending = [task for task in tasks if task.state != "done" or args.fresh]
     check_inputs(pending, args.jobs)
+    make_writable(plan.output_root)
     failed = execute(plan, tasks, pending, args, console)
     files = {path for task in tasks for path in files_and_folders(flatten(task.cfg))}
     manifest.remember(plan, [t.folder for t in tasks], [t.wanted for t in tasks], files)

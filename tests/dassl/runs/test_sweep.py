@@ -240,6 +240,7 @@ def test_dry_run_lists_and_does_nothing(zoo, capsys):
         (["--opts", "OPTIM.LR"], "OPTIM.LR"),
         (["--datasets", "Herlev"], "Herlev"),
         (["--weights", "/none/w.pt"], "/none/w.pt"),
+        (["--output-dir", "/dev/null/x"], "cannot write results to /dev/null/x"),
     ],
 )
 def test_users_errors_are_found_before_any_run(zoo, capsys, flags, words):
