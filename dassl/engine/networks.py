@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
@@ -15,12 +16,21 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def register_network(trainer: SimpleTrainer, name: str, network: Network) -> Network:
-    """Put a network on the trainer's device and register it with ``cfg.OPTIM``'s optimiser.
+def register_network(
+    trainer: SimpleTrainer, name: str, make: Callable[[], Network], title: str = ""
+) -> Network:
+    """Make a network and register it with ``cfg.OPTIM``'s optimiser, on the trainer's device.
 
     Sets upstream's attributes beside it: ``optim_<name>`` and ``sched_<name>``.
+
+    Args:
+        trainer: whose model it becomes.
+        name: in checkpoints.
+        make: makes the network, after the line that announces it.
+        title: for that line; ``name`` if empty.
     """
-    print(f"Building {name}")
+    print(f"Building {title or name}")
+    network = make()
     network.to(trainer.device)
     print(f"# params: {count_num_param(network):,}")
     optim = build_optimizer(network, trainer.cfg.OPTIM)

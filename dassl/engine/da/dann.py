@@ -31,15 +31,18 @@ class DANN(TrainerXU):
     def build_critic(self) -> None:
         """Two hidden layers of the features' width, then one logit; registered as ``critic``."""
         width = self.model.fdim
-        body = build_head(
-            "mlp",
-            verbose=self.cfg.VERBOSE,
-            in_features=width,
-            hidden_layers=[width, width],
-            activation="leaky_relu",
-        )
-        critic = nn.Sequential(body, nn.Linear(width, 1))
-        self.critic = register_network(self, "critic", critic)
+
+        def make() -> nn.Module:
+            body = build_head(
+                "mlp",
+                verbose=self.cfg.VERBOSE,
+                in_features=width,
+                hidden_layers=[width, width],
+                activation="leaky_relu",
+            )
+            return nn.Sequential(body, nn.Linear(width, 1))
+
+        self.critic = register_network(self, "critic", make, title="critic network")
         self.optim_c, self.sched_c = self._optims["critic"], self._scheds["critic"]  # upstream's
         self.revgrad = ReverseGrad()
 

@@ -25,9 +25,9 @@ class MCD(TrainerXU):
         self.n_step_F = cfg.TRAINER.MCD.N_STEP_F
 
     def build_model(self) -> None:
-        self.F = register_network(self, "F", SimpleNet(self.cfg, self.cfg.MODEL, 0))
-        self.C1 = register_network(self, "C1", nn.Linear(self.F.fdim, self.num_classes))
-        self.C2 = register_network(self, "C2", nn.Linear(self.F.fdim, self.num_classes))
+        self.F = register_network(self, "F", lambda: SimpleNet(self.cfg, self.cfg.MODEL, 0))
+        self.C1 = register_network(self, "C1", lambda: nn.Linear(self.F.fdim, self.num_classes))
+        self.C2 = register_network(self, "C2", lambda: nn.Linear(self.F.fdim, self.num_classes))
 
     def label_loss(self, features: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(self.C1(features), label) + F.cross_entropy(self.C2(features), label)

@@ -44,8 +44,8 @@ class MME(TrainerXU):
         self.lmda = cfg.TRAINER.MME.LMDA
 
     def build_model(self) -> None:
-        self.F = register_network(self, "F", SimpleNet(self.cfg, self.cfg.MODEL, 0))
-        self.C = register_network(self, "C", Prototypes(self.F.fdim, self.num_classes))
+        self.F = register_network(self, "F", lambda: SimpleNet(self.cfg, self.cfg.MODEL, 0))
+        self.C = register_network(self, "C", lambda: Prototypes(self.F.fdim, self.num_classes))
         self.revgrad = ReverseGrad()
 
     def forward_backward(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,10 @@ class CrossGrad(TrainerX):
 
     def build_model(self) -> None:
         cfg = self.cfg
-        self.F = register_network(self, "F", SimpleNet(cfg, cfg.MODEL, self.num_classes))
-        self.D = register_network(self, "D", SimpleNet(cfg, cfg.MODEL, self.num_source_domains))
+        self.F = register_network(self, "F", lambda: SimpleNet(cfg, cfg.MODEL, self.num_classes))
+        self.D = register_network(
+            self, "D", lambda: SimpleNet(cfg, cfg.MODEL, self.num_source_domains)
+        )
 
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, Any]:
         input, label, domain = self.parse_batch_train(batch)

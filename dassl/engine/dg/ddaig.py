@@ -41,12 +41,14 @@ class DDAIG(TrainerX):
 
     def build_model(self) -> None:
         cfg = self.cfg
-        self.F = register_network(self, "F", SimpleNet(cfg, cfg.MODEL, self.num_classes))
-        self.D = register_network(self, "D", SimpleNet(cfg, cfg.MODEL, self.num_source_domains))
-        generator = build_network(
-            cfg.TRAINER.DDAIG.G_ARCH, verbose=cfg.VERBOSE, image_size=cfg.INPUT.SIZE[0]
+        self.F = register_network(self, "F", lambda: SimpleNet(cfg, cfg.MODEL, self.num_classes))
+        self.D = register_network(
+            self, "D", lambda: SimpleNet(cfg, cfg.MODEL, self.num_source_domains)
         )
-        self.G = register_network(self, "G", generator)
+        arch, side = cfg.TRAINER.DDAIG.G_ARCH, cfg.INPUT.SIZE[0]
+        self.G = register_network(
+            self, "G", lambda: build_network(arch, verbose=cfg.VERBOSE, image_size=side)
+        )
 
     def perturb(self, input: Tensor) -> Tensor:
         perturbed = self.G(input, lmda=self.lmda)

@@ -22,7 +22,7 @@ def test_trains_and_saves_both_networks(tiny, tmp_path, capsys):
     trainer = build_trainer(tiny("DANN"))
     trainer.train()
     out = capsys.readouterr().out
-    assert "Building critic" in out and " loss_d " in out
+    assert "Building critic network\nHead: mlp\n# params: " in out and " loss_d " in out
     assert trainer.get_model_names() == ["model", "critic"]
     # Subclasses written for upstream call them by these names.
     assert trainer.optim_c is trainer._optims["critic"]
