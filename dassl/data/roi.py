@@ -138,6 +138,7 @@ _GEOMETRIC = (
     T.RandomResizedCrop,
     T.RandomHorizontalFlip,
     T.RandomVerticalFlip,
+    T.RandomVerticalFlip,
     T.RandomRotation,
     T.RandomAffine,
     T.Pad,

@@ -25,6 +25,7 @@ from torchvision.transforms import (
     RandomGrayscale,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    RandomVerticalFlip,
     Resize,
     ToTensor,
 )
@@ -57,6 +58,7 @@ AVAI_CHOICES = [
     "colorjitter",
     "randomgrayscale",
     "gaussian_blur",
+    "random_vertical_flip",  # ours: cells, unlike B-scans, have no upper side
 ]
 
 INTERPOLATION_MODES = {
@@ -241,6 +243,7 @@ def _train_steps(
             RandomResizedCrop(size, scale=inp.RRCROP_SCALE, interpolation=mode),
         ),
         "random_flip": lambda: ("random flip", RandomHorizontalFlip()),
+        "random_vertical_flip": lambda: ("random vertical flip", RandomVerticalFlip()),
         "imagenet_policy": lambda: ("imagenet policy", ImageNetPolicy()),
         "cifar10_policy": lambda: ("cifar10 policy", CIFAR10Policy()),
         "svhn_policy": lambda: ("svhn policy", SVHNPolicy()),
