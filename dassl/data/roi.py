@@ -138,7 +138,6 @@ _GEOMETRIC = (
     T.RandomResizedCrop,
     T.RandomHorizontalFlip,
     T.RandomVerticalFlip,
-    T.RandomVerticalFlip,
     T.RandomRotation,
     T.RandomAffine,
     T.Pad,
