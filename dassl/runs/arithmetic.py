@@ -4,6 +4,12 @@ A run alone uses all cores, one of a sweep with ``--jobs`` its share of them. By
 in an order that depends on the number of threads, so the last digits would differ. Its strict mode
 keeps one order (no slower where it was measured; its results differ in the last digits from those
 without). It is read when MKL is first used, so this must come before torch.
+
+What is left are torch's own gradients of the weights of LayerNorm and of convolutions, summed over
+the batch by each thread for itself. A backbone that is frozen, or that learns by LoRA, has none of
+them; a CNN trained in full (SupBaseline, Vanilla and the like) may differ between ``--jobs 1`` and
+more in the last digits on a CPU, unless OMP_NUM_THREADS is set to the same number for both. The same
+number of threads for all by default would make single runs, or sweeps, several times slower.
 """
 
 from __future__ import annotations
