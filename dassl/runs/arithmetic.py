@@ -7,9 +7,9 @@ without). It is read when MKL is first used, so this must come before torch.
 
 What is left are torch's own gradients of the weights of LayerNorm and of convolutions, summed over
 the batch by each thread for itself. A backbone that is frozen, or that learns by LoRA, has none of
-them; a CNN trained in full (SupBaseline, Vanilla and the like) may differ between ``--jobs 1`` and
-more in the last digits on a CPU, unless OMP_NUM_THREADS is set to the same number for both. The same
-number of threads for all by default would make single runs, or sweeps, several times slower.
+them; a CNN trained in full (SupBaseline, Vanilla ...) may differ in the last digits between
+``--jobs 1`` and more on a CPU, unless OMP_NUM_THREADS is set to one number for both. One number for
+all by default would make either single runs or sweeps several times slower.
 """
 
 from __future__ import annotations
