@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from run_fixtures import zoo
 
 import train
@@ -177,6 +178,17 @@ def test_results_that_cannot_be_written_are_status_2_in_one_line(zoo, capsys, in
     error = capsys.readouterr().err
     assert f"cannot write results to {file / inner}" in error and error.strip().count("\n") == 0
     assert file.read_text() == "mine"
+
+
+def test_weights_of_another_network_are_status_2_in_one_line(zoo, capsys):
+    """Of a plain Dassl trainer, whose loader only warns."""
+    torch.save({"state_dict": {"other.weight": torch.zeros(3)}}, zoo.root / "other.pt")
+    flags = ["--output-dir", str(zoo.out), "--weights", str(zoo.root / "other.pt")]
+    flags += ["--backbone", "resnet18"]
+    assert call(zoo.argv("Vanilla", "2", *flags, MODEL__BACKBONE__PRETRAINED="False")) == 2
+    error = capsys.readouterr().err
+    assert "other.pt" in error and "--weights" in error and error.strip().count("\n") == 0
+    assert not zoo.out.exists()
 
 
 def test_a_truncated_image_is_status_2_in_one_line(zoo, capsys):

@@ -6,8 +6,9 @@ import gc
 import shutil
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -200,7 +201,8 @@ class Run:
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
-        self.trainer = build_trainer(self.cfg)
+        with no_weights_are_an_error():
+            self.trainer = build_trainer(self.cfg)
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
         self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
@@ -263,6 +265,20 @@ class Run:
             records.forget_backbones()
             name = self.cfg.TRAINER.NAME
             raise RuntimeError(f"{name} altered the shared backbone; a trainer must adapt a copy")
+
+
+@contextmanager
+def no_weights_are_an_error() -> Iterator[None]:
+    """Upstream's loader warns of a file that fits nowhere, and trains on from random weights."""
+    start = "Cannot load weights from"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=start)
+            yield
+    except UserWarning as warning:
+        if not str(warning).startswith(start):
+            raise
+        raise UserError(f"{warning}; give weights of this network by --weights") from None
 
 
 def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
