@@ -261,6 +261,26 @@ class TrainerBase:
         Per parameter, as in ProGrad (Zhu et al., ICCV 2023, eq. 4): where the two gradients point
         apart, ``lambda_`` times the component of a's along b's is taken out.
         """
+        self._projected_step(loss_a, loss_b, lambda_, names, opposing_only=True)
+
+    def vertical_grad_backward_and_update(
+        self,
+        loss_a: Tensor,
+        loss_b: Tensor,
+        lambda_: float = 1,
+        names: str | Sequence[str] | None = None,
+    ) -> None:
+        """As ``prograd_backward_and_update``, but where the two gradients agree as well."""
+        self._projected_step(loss_a, loss_b, lambda_, names, opposing_only=False)
+
+    def _projected_step(
+        self,
+        loss_a: Tensor,
+        loss_b: Tensor,
+        lambda_: float,
+        names: str | Sequence[str] | None,
+        opposing_only: bool,
+    ) -> None:
         names = self.get_model_names(names)
         parameters = [p for name in names for p in self._models[name].parameters()]
 
@@ -272,7 +292,7 @@ class TrainerBase:
         self.model_zero_grad(names)
         self.detect_anomaly(loss_a)
         loss_a.backward()
-        project_gradients(parameters, gradients_b, lambda_)
+        project_gradients(parameters, gradients_b, lambda_, opposing_only)
 
         for name in names:
             if self._optims[name] is not None:

@@ -38,6 +38,15 @@ def test_prograd_takes_out_what_opposes():
         assert torch.allclose(w.detach(), torch.tensor(expected))
 
 
+def test_vertical_grad_takes_out_what_agrees_too():
+    """a = (1, 2), b = (0, 1): of a's part 2 along b nothing is left, or half of it."""
+    for strength, expected in ((1.0, [-1.0, 0.0]), (0.5, [-1.0, -1.0])):
+        trainer, w = one_parameter([0.0, 0.0])
+        a, b = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0])
+        trainer.vertical_grad_backward_and_update((w * a).sum(), (w * b).sum(), strength)
+        assert torch.allclose(w.detach(), torch.tensor(expected))
+
+
 def test_prograd_with_parameters_that_one_loss_does_not_see():
     trainer = TrainerBase()
     model = nn.ModuleDict({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1), "c": nn.Linear(1, 1)})
