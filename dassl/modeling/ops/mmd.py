@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -43,14 +45,14 @@ class MaximumMeanDiscrepancy(nn.Module):
         )
 
     def rbf_mmd(self, x: Tensor, y: Tensor) -> Tensor:
-        """With the kernel exp(-|x - y|^2 / (2 s)), s the mean squared distance over all pairs."""
-        both = torch.cat([x, y])
-        squared = (both.unsqueeze(0) - both.unsqueeze(1)).square().sum(-1)
-        count = len(both)
-        scale = squared.detach().sum() / (count * count - count)
-        kernel = torch.exp(-squared / (2 * scale))
-        n = len(x)
-        return self._estimate(kernel[:n, :n], kernel[n:, n:], kernel[:n, n:])
+        """With the sum of Gaussian kernels of widths 1, 5 and 10, as upstream."""
+        return self._estimate(*(self.rbf_kernel(a, b) for a, b in ((x, x), (y, y), (x, y))))
+
+    @staticmethod
+    def rbf_kernel(x: Tensor, y: Tensor, sigmas: Sequence[float] = (1, 5, 10)) -> Tensor:
+        """Sum of exp(-|x - y|^2 / (2 sigma^2)) over the widths, (B1, B2)."""
+        squared = (x.unsqueeze(1) - y.unsqueeze(0)).square().sum(-1)
+        return torch.stack([torch.exp(-squared / (2 * s**2)) for s in sigmas]).sum(0)
 
     @staticmethod
     def _estimate(k_xx: Tensor, k_yy: Tensor, k_xy: Tensor) -> Tensor:
