@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
+from torch import Tensor
 
 from dassl.engine.build import TRAINER_REGISTRY
 from dassl.engine.trainer import TrainerXU
@@ -16,7 +17,7 @@ class SourceOnly(TrainerXU):
     """Cross-entropy on labelled source images."""
 
     def forward_backward(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> dict[str, Any]:
-        input, label, _ = self.parse_batch_train(batch_x, batch_u)
+        input, label = self.parse_batch_train(batch_x, batch_u)
         output = self.model(input)
         loss = F.cross_entropy(output, label)
         self.model_backward_and_update(loss)
@@ -24,3 +25,8 @@ class SourceOnly(TrainerXU):
         if (self.batch_idx + 1) == self.num_batches:
             self.update_lr()
         return {"loss": loss.detach(), "acc": compute_accuracy(output, label)[0]}
+
+    def parse_batch_train(  # type: ignore[override]
+        self, batch_x: dict[str, Any], batch_u: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        return self._to_device(batch_x["img"]), self._to_device(batch_x["label"])

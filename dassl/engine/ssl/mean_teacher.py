@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os.path as osp
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,6 +35,29 @@ class MeanTeacher(TrainerXU):
         self.teacher = copy.deepcopy(self.model).requires_grad_(False)
         # Upstream does not register it, so that its runs cannot be continued exactly.
         self.register_model("teacher", self.teacher)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        with self._teacher_where_there_is_one(directory):
+            return super().resume_model_if_exist(directory)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        with self._teacher_where_there_is_one(directory):
+            super().load_model(directory, epoch)
+
+    @contextmanager
+    def _teacher_where_there_is_one(self, directory: str) -> Iterator[None]:
+        """From a run of upstream's, which saved none, the teacher is the student's copy."""
+        there = [bool(directory) and osp.isdir(osp.join(directory, n)) for n in self._models]
+        if there != [True, False]:
+            yield
+            return
+        print(f"No teacher at {directory}, it starts as a copy of the model")
+        teacher = self._models.pop("teacher")
+        try:
+            yield
+        finally:
+            self._models["teacher"] = teacher
+        teacher.load_state_dict(self.model.state_dict())
 
     def forward_backward(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> dict[str, Any]:
         input_x, label_x, input_u = self.parse_batch_train(batch_x, batch_u)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -139,6 +141,29 @@ def test_the_mean_teacher_is_the_mean_of_the_first_students(tiny):
     for teacher, *student in zip(weights(trainer.teacher), *students, strict=True):
         assert torch.allclose(teacher, torch.stack(student).mean(0), atol=1e-6)
     assert not any(p.requires_grad for p in trainer.teacher.parameters())
+
+
+def test_a_mean_teacher_of_upstreams_which_saved_no_teacher_goes_on(tiny, tmp_path, capsys):
+    make(tiny, "MeanTeacher", OPTIM__MAX_EPOCH=1).train()
+    shutil.rmtree(tmp_path / "run" / "teacher")
+    again = make(tiny, "MeanTeacher", OPTIM__MAX_EPOCH=2)
+    assert again.resume_model_if_exist(str(tmp_path / "run")) == 1
+    assert "No teacher at" in capsys.readouterr().out
+    loaded = make(tiny, "MeanTeacher", out="other")
+    loaded.load_model(str(tmp_path / "run"), epoch=1)
+    for trainer in (again, loaded):
+        assert trainer.get_model_names() == ["model", "teacher"]
+        for ours, student in zip(weights(trainer.teacher), weights(loaded.model), strict=True):
+            assert torch.equal(ours, student)
+    loaded.load_model("")  # nothing named, nothing loaded
+    assert "No teacher" not in capsys.readouterr().out.split("Load ")[-1]
+
+
+def test_source_only_parses_what_upstreams_does(tiny):
+    trainer = make(tiny, "SourceOnly")
+    batch_x, batch_u = batches(trainer)
+    input, label = trainer.parse_batch_train(batch_x, batch_u)
+    assert input is batch_x["img"] and label is batch_x["label"]
 
 
 def test_mixmatch_guesses_by_the_mean_of_the_views_sharpened(tiny):
