@@ -174,16 +174,19 @@ def spent(work: Callable[[], Any]) -> dict[str, float]:
     return {"seconds": wall, "cpu": time.process_time() - processor}
 
 
-def alternate(parts: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def alternate(
+    parts: Mapping[str, Callable[[], Any]], repeats: int, warm: int = 2
+) -> dict[str, float]:
     """Median seconds of each part, run in turn, so that a noisy moment hits all of them.
 
     Args:
-        parts: what to time; each is called twice beforehand.
+        parts: what to time.
         repeats: calls of each.
+        warm: calls of each beforehand that are not timed.
     """
     for work in parts.values():
-        work()
-        work()
+        for _ in range(warm):
+            work()
     times: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(repeats):
         for name, work in parts.items():
