@@ -200,22 +200,52 @@ def build_transform(
             f'unknown interpolation "{mode}" (INPUT.INTERPOLATION); known: {known}'
         )
 
-    normalize = (
-        f"normalization (mean={mean}, std={std})",
-        Normalize(mean=mean, std=std),
-    )
+    normalize = _named(Normalize(mean=mean, std=std))
     if is_train:
         steps = _train_steps(cfg, chosen, size, INTERPOLATION_MODES[mode], normalize)
     else:
         fit = getattr(preprocess, "resize", "shortest")
         steps = _test_steps(chosen, size, INTERPOLATION_MODES[mode], normalize, fit)
-    print(f"Building transform_{'train' if is_train else 'test'}")
-    for text, _ in steps:
-        print(f"+ {text}")
-    return Compose([step for _, step in steps])
+    return _compose("train" if is_train else "test", steps)
+
+
+def _build_transform_train(
+    cfg: CfgNode, choices: Sequence[str], target_size: str, normalize: Normalize
+) -> Compose:
+    """Upstream's inner function of ``build_transform``, which some code calls.
+
+    Args:
+        cfg: the config.
+        choices: names of steps.
+        target_size: for upstream's log line; the config's size is taken.
+        normalize: the step itself, used where it is among the choices.
+    """
+    del target_size
+    size, mode = tuple(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+    return _compose("train", _train_steps(cfg, choices, size, mode, _named(normalize)))
+
+
+def _build_transform_test(
+    cfg: CfgNode, choices: Sequence[str], target_size: str, normalize: Normalize
+) -> Compose:
+    """As ``_build_transform_train``."""
+    del target_size
+    size, mode = tuple(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+    return _compose("test", _test_steps(choices, size, mode, _named(normalize)))
 
 
 _Step = tuple[str, Callable]
+
+
+def _named(normalize: Normalize) -> _Step:
+    return f"normalization (mean={normalize.mean}, std={normalize.std})", normalize
+
+
+def _compose(part: str, steps: list[_Step]) -> Compose:
+    print(f"Building transform_{part}")
+    for text, _ in steps:
+        print(f"+ {text}")
+    return Compose([step for _, step in steps])
 
 
 def _train_steps(

@@ -21,6 +21,8 @@ from dassl.data.transforms.transforms import (
     GaussianNoise,
     InstanceNormalization,
     Random2DTranslation,
+    _build_transform_test,
+    _build_transform_train,
 )
 from dassl.errors import UnknownNameError
 from dassl.modeling.vlm.base import Preprocess
@@ -123,6 +125,16 @@ def test_preprocess_of_a_backbone_wins_and_always_normalises(cfg, image):
         ]
     )
     assert torch.equal(got, plain(image))
+
+
+def test_upstreams_inner_functions_build_the_same(cfg, capsys):
+    names, normalize = ["random_flip", "normalize"], T.Normalize(MEAN, STD)
+    for is_train, inner in ((True, _build_transform_train), (False, _build_transform_test)):
+        expected = repr(build_transform(cfg, is_train=is_train, choices=names))
+        printed = capsys.readouterr().out
+        made = inner(cfg, names, "32x24", normalize)
+        assert capsys.readouterr().out == printed
+        assert repr(made) == expected and normalize in made.transforms
 
 
 def test_no_transform(cfg):
