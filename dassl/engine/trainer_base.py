@@ -342,9 +342,12 @@ class TrainerBase:
             self._writer.close()
 
     def write_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
-        """Log a value; during training ``train/x`` and ``val/x`` also go to the epoch's history."""
+        """Log a value; during training ``train/x`` and ``val/x`` also go to the epoch's history.
+
+        What an evaluator of other people's returns besides numbers (lists, texts) is not kept.
+        """
         row = self._history_row
-        if row is not None:
+        if row is not None and _is_number(scalar_value):
             part, _, name = tag.partition("/")
             if part == "train":
                 # Within the last batch the scheduler steps: an epoch's rate is that of its start.
@@ -354,3 +357,11 @@ class TrainerBase:
                 row[f"val_{name}"] = float(scalar_value)
         if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):  # the last: a tensor of several
+        return False
+    return True

@@ -193,3 +193,12 @@ def test_a_trainer_may_return_nothing(capsys):
     progress.batch_loaded()
     progress.batch_done(None)
     assert "epoch [1/1] batch [1/1]" in capsys.readouterr().out
+
+
+def test_what_is_no_number_stays_out_of_the_history():
+    trainer = TrainerBase()
+    trainer._history_row = {}
+    odd = {"topk": [1.0, 2.0], "lines": "acc: 3%", "grid": torch.ones(2), "none": None}
+    for name, value in {"acc": 50, "f1": torch.tensor([2.0]), **odd}.items():
+        trainer.write_scalar(f"val/{name}", value, 0)
+    assert trainer._history_row == {"val_acc": 50.0, "val_f1": 2.0}
