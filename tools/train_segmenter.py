@@ -104,29 +104,45 @@ def load_tensors(frames: Sequence[Frame], size: int):
     return torch.stack(images), torch.stack(masks)
 
 
-def restyle(images, generator):
-    """Change gain, gamma and noise of a batch: another centre's scanner, same anatomy."""
+def restyle(images, masks, generator):
+    """Another centre's scanner over the same anatomy: gain, gamma, noise, a smooth illumination,
+    and how bright the sheath is against the tissue."""
     import torch
 
     n = len(images)
-    gamma = torch.exp(0.5 * torch.randn(n, 1, 1, 1, generator=generator))
-    gain = torch.exp(0.3 * torch.randn(n, 1, 1, 1, generator=generator))
+
+    def draw(spread, *shape):
+        return torch.exp(spread * torch.randn(n, 1, *(shape or (1, 1)), generator=generator))
+
+    light = torch.nn.functional.interpolate(
+        draw(0.25, 4, 4), size=images.shape[2:], mode="bicubic", align_corners=False
+    )
+    sheath = torch.where(masks > 0.5, 1.0, draw(0.3))
     noise = 0.05 * torch.rand(n, 1, 1, 1, generator=generator)
-    styled = gain * images.clamp(0, 1) ** gamma
+    styled = draw(0.3) * light * sheath * images.clamp(0, 1) ** draw(0.5)
     return (styled + noise * torch.randn(images.shape, generator=generator)).clamp(0, 1)
 
 
 def jitter(images, masks, generator):
-    """Mirror, shift in depth (zeros come in) and stretch in depth, images and masks alike."""
+    """Mirror, shift and stretch in depth, and make what lies above the tissue thicker or thinner,
+    as sheaths of other catheters are; images and masks alike."""
     import torch
 
-    n = len(images)
-    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
-    shift = 0.4 * (torch.rand(n, generator=generator) - 0.5)
-    stretch = 1 + 0.4 * (torch.rand(n, generator=generator) - 0.5)
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = flip, stretch, shift
-    grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
+    n, height = len(images), images.shape[2]
+
+    def draw(low, high):
+        return low + (high - low) * torch.rand(n, 1, 1, generator=generator)
+
+    flip = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
+    shift, stretch = draw(-0.2, 0.2), draw(0.8, 1.2)
+    thickness = torch.exp(draw(-0.4, 0.8))
+    # Depths run from -1 to 1. Stretched about the mean surface, tissue stays tissue.
+    surface = (1 - 2 * masks.mean((2, 3)))[..., None]
+    down = (torch.arange(height) + 0.5) * 2 / height - 1
+    across = (torch.arange(images.shape[3]) + 0.5) * 2 / images.shape[3] - 1
+    depth = down[None, :, None] * stretch + shift
+    depth = torch.where(depth < surface, surface + (depth - surface) / thickness, depth)
+    grid = torch.stack(torch.broadcast_tensors(across * flip, depth), dim=-1)
     # Past the bottom the tissue goes on: the border's value, not zeros, for the masks too.
     sample = torch.nn.functional.grid_sample
     moved = sample(images, grid, padding_mode="border", align_corners=False)
@@ -156,7 +172,7 @@ def fit(spec, images, masks, args, label: str):
             order, at = torch.randperm(len(images), generator=generator), 0
         rows = order[at : at + args.batch_size]
         batch, target = jitter(images[rows], masks[rows], generator)
-        loss = dice_loss(model(restyle(batch, generator)), target)
+        loss = dice_loss(model(restyle(batch, target, generator)), target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

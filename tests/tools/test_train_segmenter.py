@@ -80,3 +80,50 @@ def test_user_errors_are_one_line_and_status_2(tmp_path, capsys):
         assert cli_main(train_segmenter.main, words) == 2
         error = capsys.readouterr().err
         assert wanted in error and error.count("\n") == 1
+
+
+def test_jitter_moves_image_and_mask_alike_and_keeps_tissue_below():
+    import torch
+
+    masks = torch.zeros(16, 1, 64, 48)
+    masks[:, :, 30:] = 1
+    masks[:, :, 24:30, :20] = 1
+    moved, moved_masks = train_segmenter.jitter(masks, masks, torch.Generator().manual_seed(0))
+    assert ((moved > 0.5) == (moved_masks > 0.5)).float().mean() > 0.98
+    assert set(moved_masks.unique().tolist()) == {0.0, 1.0}
+    depth = moved_masks.mean((1, 2, 3))
+    assert depth.max() - depth.min() > 0.1  # shifted and stretched
+    assert (moved_masks[:, :, 1:] >= moved_masks[:, :, :-1]).all()  # no water below tissue
+
+
+def test_restyle_stays_in_range_and_moves_nothing():
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(8, 1, 32, 32)
+    masks[:, :, 16:] = 1
+    images = 0.1 + 0.4 * masks
+    styled = train_segmenter.restyle(images, masks, generator)
+    assert styled.min() >= 0 and styled.max() <= 1
+    brighter = styled[:, :, 16:].mean((1, 2, 3)) > styled[:, :, :16].mean((1, 2, 3))
+    assert brighter.float().mean() > 0.8
+    assert not torch.equal(styled[0], styled[1])
+
+
+def test_draws_checkpoints_over_frames_without_masks(tmp_path, capsys):
+    from dassl.errors import cli_main
+    from dassl.modeling.segmentation import Segmenter, SegmenterSpec
+
+    frames = _centre(tmp_path, "a", 1) / "images"
+    checkpoint = tmp_path / "unet" / "segmenter.safetensors"
+    Segmenter(SegmenterSpec(size=32)).save(checkpoint)
+    words = ["--draw", str(frames), "--checkpoint", str(checkpoint), "--output", str(tmp_path)]
+    assert train_segmenter.main(words) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "surfaces.png")
+    with Image.open(tmp_path / "surfaces.png") as sheet:
+        assert sheet.width < sheet.height  # two columns, three frames
+        colours = np.asarray(sheet.convert("RGB")).astype(int)
+    assert (colours[..., 0] - colours[..., 2] > 150).sum() > 500  # the lines
+    for bad in (["--checkpoint", str(checkpoint)], ["--draw", str(tmp_path / "none")]):
+        assert cli_main(train_segmenter.main, bad) == 2
+        assert capsys.readouterr().err.count("\n") == 1
