@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from dassl.errors import UserError
 from dassl.evaluation.build import EVALUATOR_REGISTRY
 from dassl.utils.files import atomic_write
+from dassl.utils.rng import random_kept
 
 
 class EvaluatorBase:
@@ -46,9 +47,12 @@ class Classification(EvaluatorBase):
         if cfg.TEST.PER_CLASS_RESULT and lab2cname is None:
             raise ValueError("TEST.PER_CLASS_RESULT needs lab2cname, the names of the classes")
         self._lab2cname = lab2cname
-        self.reset()
+        self._clear()  # not reset(): a subclass's may need what its own __init__ sets later
 
     def reset(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._correct = 0
         self._total = 0
         self._y_true: list[int] = []
@@ -99,7 +103,8 @@ class Classification(EvaluatorBase):
 
     def _macro_f1(self) -> float:
         """Mean F1 over the classes that occur among the labels, as upstream."""
-        from sklearn.metrics import f1_score  # slow to import, and only needed here
+        with random_kept():  # a first import draws from Python's generator
+            from sklearn.metrics import f1_score  # slow to import, and only needed here
 
         return float(
             f1_score(
@@ -129,7 +134,8 @@ class Classification(EvaluatorBase):
 
     def _save_confusion_matrix(self) -> None:
         """Rows are true classes and sum to 1; a tensor, so that ``torch.load`` reads it."""
-        from sklearn.metrics import confusion_matrix
+        with random_kept():
+            from sklearn.metrics import confusion_matrix
 
         matrix = confusion_matrix(self._y_true, self._y_pred, normalize="true")
         path = osp.join(self.cfg.OUTPUT_DIR, "cmat.pt")

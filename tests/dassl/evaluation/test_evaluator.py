@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -80,6 +83,44 @@ def test_reset_forgets_everything(tmp_path):
     results = made.evaluate()
     assert results["accuracy"] == 100.0 and results["perclass_accuracy"] == 100.0
     assert made._total == 3
+
+
+def test_a_subclass_may_reset_what_it_sets_itself(tmp_path):
+    class Counting(Classification):
+        def __init__(self, cfg, lab2cname=None, **kwargs):
+            super().__init__(cfg, lab2cname, **kwargs)
+            self.counts = {"batches": 0}
+
+        def reset(self):
+            super().reset()
+            self.counts.clear()
+
+    made = Counting(get_cfg_default(), NAMES)
+    made.process(torch.eye(3), torch.tensor([0, 1, 2]))
+    made.reset()
+    assert made.counts == {}
+    with pytest.raises(UserError, match="no images to evaluate"):
+        made.evaluate()
+
+
+def test_the_first_result_draws_nothing_from_pythons_generator(tmp_path, repo_dir):
+    """In a fresh process: scikit-learn's first import draws."""
+    code = f"""
+import random, sys, torch
+from dassl.config import get_cfg_default
+from dassl.evaluation import Classification
+cfg = get_cfg_default()
+cfg.OUTPUT_DIR, cfg.TEST.COMPUTE_CMAT = {str(tmp_path)!r}, True
+made = Classification(cfg)
+made.process(torch.eye(2), torch.tensor([0, 1]))
+assert "sklearn" not in sys.modules
+random.seed(1)
+before = random.getstate()
+made.evaluate()
+assert "sklearn" in sys.modules and random.getstate() == before
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repo_dir, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_empty_split_and_missing_names(tmp_path):
