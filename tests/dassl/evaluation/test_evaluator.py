@@ -119,7 +119,8 @@ before = random.getstate()
 made.evaluate()
 assert "sklearn" in sys.modules and random.getstate() == before
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=repo_dir, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=repo_dir, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
