@@ -91,3 +91,12 @@ def test_sweep_floor_and_published_way_agree(small):
     assert small.figures["published_predictions_agree"] >= 99
     assert small.details["sweep"]["floor"]["images"] == 210
     assert set(small.details["sweep"]["published"]["per_trainer"]) == set(sweep.TRAINERS)
+
+
+def test_published_training_grows_by_what_grows_less(bench):
+    from bench_parts.sweep import growth
+
+    assert growth("LinearProbe", 28, 7) == 0.25
+    assert growth("CoOp", 28, 7) == 0.25  # one step either way, of a quarter of the images
+    assert growth("CoOp", 28, 552) == 17  # 17 full batches, 544 images
+    assert growth("TipAdapterF", 28, 56) == 1  # the last 24 images are dropped
