@@ -6,7 +6,7 @@ deterministic test transform with the backbone's own mean and std, splits by pat
 follow the seed, an ROI that falls back to the whole image, binary AUC from probabilities, texts
 encoded once. Three choices are our own and reference.yaml takes them back: the class token beside
 the ROI pool, prototypes that start from class means, and consistency between two styles.
-Run: python train.py --trainer SAVLT --dataset-config-file configs/datasets/PhantomOCT.yaml
+Run: python train.py --trainer SAVLT --dataset-config-file configs/datasets/phantom_oct.yaml
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ from dassl.modeling.vlm.adapted import AdaptedTower
 from dassl.modeling.vlm.class_features import ClassPrompts, KeptWhileUnchanged
 from dassl.modeling.vlm.lora import apply_lora, lora_parameters
 from dassl.modeling.vlm.prompts import PromptLearner
+
+# Transforms that move pixels by draws that are not replayed on the ROI.
+UNFOLLOWED = {
+    *("random_translation", "imagenet_policy", "cifar10_policy", "svhn_policy"),
+    *("randaugment", "randaugment2", "randaugment_fixmatch"),
+}
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -206,6 +212,12 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             raise UserError(
                 f"TRAINER.SAVLT.ROI.SOURCE is {section.ROI.SOURCE!r}; take one of "
                 f"{', '.join(SOURCES)}, none"
+            )
+        moving = [t for t in cfg.INPUT.TRANSFORMS if t in UNFOLLOWED]
+        if moving and section.ROI.SOURCE not in ("full", "none"):
+            raise UserError(
+                f"INPUT.TRANSFORMS {moving[0]} moves pixels in a way that an ROI cannot follow; "
+                "leave it out, or set TRAINER.SAVLT.ROI.SOURCE to full or none"
             )
         if section.CONSISTENCY.WEIGHT > 0 and cfg.INPUT.FEATURE_VIEWS > 0:
             raise UserError(

@@ -130,7 +130,8 @@ class RoiFinder:
             bisect.insort(self.record["not_found_images"], os.path.basename(impath))
 
 
-# Transforms that move pixels; all others (colour, noise, normalisation) leave an ROI where it is.
+# Transforms that move pixels and draw from torch's generator. Colour, noise and normalisation leave
+# an ROI where it is; trainers refuse what moves pixels by other draws.
 _GEOMETRIC = (
     T.Resize,
     T.CenterCrop,

@@ -323,6 +323,10 @@ def test_descriptions_that_leave_a_class_out_are_refused(build, tmp_path):
         (("DATASET.PROMPT_SET", "report"), "no prompt set 'report'"),
         ((f"{S}.CONSISTENCY.WEIGHT", 1.0, "INPUT.FEATURE_VIEWS", 2), "set one of the two to 0"),
         (PLAIN, "all off"),
+        (
+            ("INPUT.TRANSFORMS", ["random_translation", "normalize"], f"{S}.ROI.SOURCE", "surface"),
+            "random_translation moves pixels in a way that an ROI cannot follow",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(build, opts, message):

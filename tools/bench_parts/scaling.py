@@ -73,7 +73,7 @@ def folders() -> list[tuple[str, int, int]]:
 
 
 def sweep_of(run: Runs, name: str, cases: list[tuple[str, int]], values: Any) -> dict[str, Any]:
-    """First runs encode, second runs at another seed find their images in the store."""
+    """First runs encode; the same runs again, in folders of their own, find all in the store."""
     first = [run(f"{name}_first", data, shots, 1) for data, shots in cases]
     second = [run(f"{name}_second", data, shots, 1) for data, shots in cases]
     return {"x": list(values), "first": first, "second": second}
