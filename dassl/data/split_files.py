@@ -132,11 +132,11 @@ def _from_list(values: Any, side: str, where: str, classes: tuple[str, ...]) -> 
 
 
 def _class_of(label: list[Any], classes: tuple[str, ...]) -> str:
-    """A class name from a label, where the file says which class a number means."""
+    """A class name from a label; a number names one of ``classes`` where the file has them."""
     if not label:
         return ""
     value = label[0]
-    if isinstance(value, int) or (isinstance(value, str) and value.isdigit() and classes):
+    if classes and (isinstance(value, int) or (isinstance(value, str) and value.isdigit())):
         return classes[int(value)] if 0 <= int(value) < len(classes) else ""
     return str(value)
 
@@ -199,6 +199,7 @@ def place_entries(
         MissingFileError: entries whose files are not there.
     """
     known = {item.path: item for item in items}
+    classnames = {item.classname for item in items}
     split: Split = {side: [] for side in SIDES}
     seen: dict[str, str] = {}
     absent = []
@@ -213,7 +214,9 @@ def place_entries(
                 f"{source} lists {entry.path} twice (in {seen[path]} and {entry.side}); "
                 "keep one of them"
             )
-        if entry.classname and entry.classname != item.classname:
+        # A number that is no folder's name says nothing that the folder could contradict.
+        says = entry.classname in classnames or not entry.classname.isdigit()
+        if entry.classname and says and entry.classname != item.classname:
             raise UserError(
                 f"{source} calls {entry.path} {entry.classname}, its folder says "
                 f"{item.classname}; correct one of them"

@@ -205,3 +205,23 @@ def test_pickles_of_old_module_paths_need_no_old_module(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="elsewhere_datasets"):
         read_split_file(path)
+
+
+@pytest.mark.parametrize("label", [0, "0"])
+def test_numbers_as_labels_are_read_from_json_as_from_csv(tmp_path, label):
+    """A list says "0" in either form; with declared classes it is the first of them."""
+    rows = [{"path": "a.png", "label": label}, {"path": "b.png", "label": 1}]
+    lists = [
+        read_list_file(write(tmp_path / "l.json", rows)),
+        read_list_file(write(tmp_path / "l.csv", "path,label\na.png,0\nb.png,1\n")),
+    ]
+    assert [[entry.classname for entry in entries] for entries in lists] == [["0", "1"]] * 2
+    split = {"classes": ["cancer", "cyst"], "train": rows}
+    entries = read_split_file(write(tmp_path / "s.json", split))
+    assert [entry.classname for entry in entries] == ["cancer", "cyst"]
+
+
+def test_numbers_without_classes_contradict_no_folder_that_is_no_number(tmp_path):
+    rows = [["cyst/P4_0.png", 1], {"path": "cancer/P0_0.png", "label": 0}]
+    split = place(read_split_file(write(tmp_path / "s.json", {"train": rows, "test": []})))
+    assert [item.classname for item in split["train"]] == ["cyst", "cancer"]
