@@ -32,13 +32,17 @@ def write_centre(folder: Path, patients: int, frames: int, first: int = 0, class
             number = first + 1000 * c + p
             for f in range(frames):
                 file = f"M0008_2021_P{number:07d}_circle_2.5x3.0_C{f:02d}_S11.png"
-                (folder / name / file).write_bytes(_png(40 * c + f))
+                (folder / name / file).write_bytes(_png(40 * c + f, number))
 
 
 @cache
-def _png(grey: int) -> bytes:
+def _png(grey: int, number: int) -> bytes:
+    """Eight by eight pixels; the first three hold a number, so that no two files are the same."""
     stream = io.BytesIO()
-    Image.new("L", (8, 8), grey).save(stream, "png")
+    image = Image.new("L", (8, 8), grey)
+    for x in range(3):
+        image.putpixel((x, 0), number >> 8 * x & 255)
+    image.save(stream, "png", compress_level=0)
     return stream.getvalue()
 
 

@@ -55,7 +55,8 @@ def write_images(
 ) -> list[Path]:
     """Write ``classes[name]`` learnable images to ``root/name/``; each class has its own colour.
 
-    With ``patients`` > 0 file names carry patient ids of the OCT form (``P`` and seven digits).
+    With ``patients`` > 0 file names carry patient ids of the OCT form (``P`` and seven digits),
+    others for another seed.
     """
     rng = np.random.default_rng(seed)
     paths = []
@@ -65,7 +66,8 @@ def write_images(
         for i in range(count):
             pixels = rng.integers(0, 60, (size, size, 3), dtype=np.uint8)
             pixels[..., c % 3] += np.uint8(120 + 20 * (c // 3))
-            patient = f"M0001_2021_P{c:03d}{i % max(patients, 1):04d}_" if patients else ""
+            number = 10_000 * (c + 10 * seed) + i % max(patients, 1)
+            patient = f"M0001_2021_P{number:07d}_" if patients else ""
             path = folder / f"{patient}img_{i:03d}{suffix}"
             Image.fromarray(pixels).save(path)
             paths.append(path)

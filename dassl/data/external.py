@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dassl import plugins
+from dassl.data.feature_store import get_store
 from dassl.errors import MissingFileError, UserError
 
 from .datasets.base_dataset import DatasetBase, Datum
@@ -50,7 +51,7 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
 
     Raises:
         UserError: a centre has a class that the training does not know, or images of the
-            training's own.
+            training's own, be it as copies.
     """
     # A data set of centres as domains finds its own centres by the same key.
     domains = set(getattr(dataset, "domains", ()))
@@ -69,7 +70,7 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
             )
         centres[name] = _folder(cfg, name, str(folder), dataset)
     if centres:
-        _check_no_image_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
+        _check_nothing_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
     return centres
 
 
@@ -157,10 +158,11 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
     return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), built.mapped)
 
 
-def _check_no_image_is_the_trainings(
+def _check_nothing_is_the_trainings(
     centres: dict[str, list[Datum]], dataset: DatasetBase, training: str
 ) -> None:
-    """Refuse a centre with an image that the training's data set has too, on whichever side."""
+    """Refuse a centre with an image that the training's data set has too, on whichever side, as the
+    same file or as a copy of it; warn of patients with the same name."""
     real = cache(os.path.realpath)
 
     def real_path(path: str) -> str:
@@ -169,25 +171,74 @@ def _check_no_image_is_the_trainings(
         folder, name = os.path.split(path)
         return os.path.join(real(folder), name)
 
-    own = {real_path(path) for path in _all_paths(dataset)}
+    images = dict(_all_images(dataset))
+    own = {real_path(path) for path in images}
+    patients = set(images.values()) - {""}
+    contents = _Contents(images)
     for name, items in centres.items():
-        common = [item.impath for item in items if real_path(item.impath) in own]
+        paths = [item.impath for item in items]
+        common = [path for path in paths if real_path(path) in own] or contents.found_in(paths)
         if common:
             raise UserError(
                 f"external centre {name}: {len(common)} of its {len(items)} images belong to "
                 f"{training}, the data set of the training itself (such as {common[0]}); an "
-                "external centre has none of its images"
+                "external centre has none of its images, nor copies of them"
+            )
+        shared = sorted(patients & {item.patient_id for item in items})
+        if shared:
+            warnings.warn(
+                f"external centre {name} shares {len(shared)} patient ids with {training} (such as "
+                f"{shared[0]}); if they are the same people, the centre is not external",
+                stacklevel=3,
             )
 
 
-def _all_paths(dataset: DatasetBase) -> Iterator[str]:
-    """Paths of all images of a data set, those that the few-shot draw left out included."""
+class _Contents:
+    """Which files hold the very bytes of one of ``paths``; files are read only where sizes agree,
+    and their hashes are remembered with the store's."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.paths: dict[int, list[str]] = {}
+        for path in paths:
+            self.paths.setdefault(_size(path), []).append(path)
+        self.digests: dict[int, set[str]] = {}
+
+    def found_in(self, paths: Iterable[str]) -> list[str]:
+        found = [path for path in paths if self._has(path)]
+        if self.digests:
+            get_store().hashes.flush()
+        return found
+
+    def _has(self, path: str) -> bool:
+        size = _size(path)
+        if size not in self.paths or size < 0:
+            return False
+        hashes = get_store().hashes
+        if size not in self.digests:
+            self.digests[size] = {hashes.sha256(own) for own in self.paths[size]}
+        return hashes.sha256(path) in self.digests[size]
+
+
+def _size(path: str) -> int:
+    """Size in bytes; -1 of a file that is not there, which whoever reads it will say."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _all_images(dataset: DatasetBase) -> Iterator[tuple[str, str]]:
+    """Path and patient of all images of a data set, those that the few-shot draw left out
+    included; the patient is empty where nobody knows."""
     if isinstance(dataset, ImagingDataset):
+        known = dataset.patients_known
         for items in dataset.full_split.values():
-            yield from (f"{dataset.image_dir}{os.sep}{item.path}" for item in items)
+            for item in items:
+                path = f"{dataset.image_dir}{os.sep}{item.path}"
+                yield path, item.patient if known else ""
         return
     for part in (dataset.train_x, dataset.train_u, dataset.val, dataset.test):
-        yield from (item.impath for item in part or ())
+        yield from ((item.impath, item.patient_id) for item in part or ())
 
 
 def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:

@@ -102,7 +102,8 @@ def test_classes_of_a_folder_are_mapped_once(centres, oct_root):
 
 def test_map_of_the_centres_leaves_the_training_as_it_is(make_cfg, tmp_path):
     for part in ("mine", "theirs"):
-        write_images(tmp_path / part, {"a": 12, "b": 12}, patients=6, size=8)
+        images = {"a": 12, "b": 12}
+        write_images(tmp_path / part, images, patients=6, size=8, seed=len(part))
     options = {"FOLDER": "mine", "PATIENT_PATTERN": r"(P\d{7})", "CLASS_MAP": {"a": "b", "b": "a"}}
     with pytest.raises(UserError, match='CLASS_MAP maps "a".*mine itself.*DATASET.CLASSES'):
         build_dataset(make_cfg(tmp_path, "FolderDataset", **options))
@@ -114,12 +115,18 @@ def test_map_of_the_centres_leaves_the_training_as_it_is(make_cfg, tmp_path):
     assert all(f"/{item.classname}/" not in item.impath for item in items)
 
 
-@pytest.mark.parametrize("kind", ["folder", "linked folder", "linked image"])
+@pytest.mark.parametrize("kind", ["folder", "linked folder", "linked image", "copy", "one copy"])
 def test_a_centre_with_images_of_the_training_is_refused(centres, oct_root, kind):
     folder = oct_root / "mixed/images"
     if kind == "linked folder":
         (oct_root / "copy").symlink_to(folder)
         folder = oct_root / "copy"
+    elif kind == "copy":
+        folder = shutil.copytree(folder, oct_root / "copy")
+    elif kind == "one copy":
+        copied = next((folder / "cyst").iterdir())
+        folder = oct_root / "xiangya/images"
+        shutil.copyfile(copied, folder / "cyst/M0001_2021_P9000000_copied.png")
     elif kind != "folder":
         used = {item.name for item in (oct_root / "mixed/images/cyst").iterdir()}
         image = oct_root / "mixed/images/cyst" / min(used)
@@ -130,6 +137,25 @@ def test_a_centre_with_images_of_the_training_is_refused(centres, oct_root, kind
     with pytest.raises(UserError, match="clinic: .* belong to MixedCenterOCT") as error:
         centres(EXTERNAL_FOLDERS={"clinic": str(folder)})
     assert "\n" not in str(error.value)
+
+
+def test_patients_named_as_the_trainings_are_warned_of(centres, oct_root):
+    """Two hospitals may count their patients alike, so this is no error."""
+    for folder in (oct_root / "huaxi/images").iterdir():
+        for path in folder.iterdir():
+            path.rename(path.with_name(path.name.replace("P01", "P00")))
+    with pytest.warns(UserWarning, match=r"clinic shares 15 patient ids with .* P0000000\)"):
+        found = centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
+    assert len(found["clinic"]) == 30
+
+
+def test_only_files_of_equal_size_are_read(centres, oct_root, monkeypatch):
+    for path in (oct_root / "huaxi/images").rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b" ")
+    monkeypatch.setattr("dassl.data.features.hashes.HashCache.sha256", None)
+    sizes = {path.stat().st_size for path in (oct_root / "mixed/images").rglob("*.png")}
+    other = {path.stat().st_size for path in (oct_root / "huaxi/images").rglob("*.png")}
+    assert not sizes & other and len(centres(["HuaxiOCT"])["HuaxiOCT"]) == 30
 
 
 def test_domains_found_by_the_same_key_are_no_external_centres(make_cfg, oct_root):
