@@ -77,10 +77,14 @@ class _Index:
             names = {e.name for e in os.scandir(self.folder) if e.name.endswith(SUFFIX)}
         except OSError:  # not made yet, or not to be made
             names = set()
-        for name in self.shards.keys() - names:
+        gone = self.shards.keys() - names
+        for name in gone:
             for key in self.shards.pop(name).keys:
                 if self.where.get(key, ("", 0))[0] == name:
                     del self.where[key]
+        if gone:  # another shard may hold the same keys
+            for name, shard in self.shards.items():
+                self._register(name, shard)
         for name in sorted(names - self.shards.keys()):
             self.open(name)
 
@@ -90,6 +94,9 @@ class _Index:
         except (DamagedShardError, FileNotFoundError):
             return  # its rows count as absent and are encoded anew; `verify` reports the file
         self.shards[name] = shard
+        self._register(name, shard)
+
+    def _register(self, name: str, shard: Shard) -> None:
         for row, key in enumerate(shard.keys):
             self.where.setdefault(key, (name, row))
 
@@ -203,7 +210,7 @@ class FeatureStore:
         return dropped
 
     def spaces(self) -> list[dict[str, Any]]:
-        """One dict per space: its fields, ``id``, ``images`` (rows), ``shards``, ``bytes``,
+        """One dict per space: its fields, ``id``, ``rows``, ``shards``, ``bytes``,
         ``used``."""
         found = []
         for folder in sorted(self.folder.glob("*/")):
@@ -291,7 +298,9 @@ class FeatureStore:
         small = [
             n for n, s in index.shards.items() if s.rows.nbytes < _SMALL_SHARD and len(s.keys) > 0
         ]
-        keys = [k for n in small for k in index.shards[n].keys if index.where[k][0] == n]
+        keys = [
+            k for n in small for k in index.shards[n].keys if index.where.get(k, ("", 0))[0] == n
+        ]
         if len(small) < 2 or not keys:
             return
         rows = np.stack([index.shards[index.where[k][0]].rows[index.where[k][1]] for k in keys])

@@ -62,6 +62,24 @@ def test_another_process_sees_new_rows_without_reopening(tmp_path):
     assert reader.contains(SPACE, keys_of(5)).all()
 
 
+def test_a_key_in_two_shards_outlives_either(tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path)
+    for _ in range(2):  # as two processes that encode the same image write it
+        store.put(SPACE, keys_of(1), rows_of(1))
+    (index,) = store._indices.values()
+    first = index.where[keys_of(1)[0]][0]
+    (index.folder / first).unlink()
+    store.contains(SPACE, keys_of(2))  # looks at the folder again
+    assert store.contains(SPACE, keys_of(1)).all()
+    rows, present = store.get(SPACE, keys_of(1))
+    assert present.all() and rows[0, 0] == 1
+    monkeypatch.setattr(feature_store, "_MERGE_ABOVE", 1)
+    for n in (2, 3):
+        store.put(SPACE, keys_of(n), rows_of(n))
+    assert store.contains(SPACE, keys_of(1, 2, 3)).all()
+    assert len(index.shards) == 1
+
+
 def write_many(root: Path, first: int, count: int, told) -> None:
     store = FeatureStore(root)
     for n in range(first, first + count):
