@@ -11,6 +11,11 @@ from pathlib import Path
 
 from dassl.errors import UserError
 
+RUN_FILES = {
+    "config.yaml", "split.json", "history.csv", "history.png", "predictions.csv", "confusion.png",
+    "results.json", "cmat.pt",
+}  # fmt: skip
+
 
 @contextmanager
 def undo_on_user_error(folder: Path) -> Iterator[None]:
@@ -71,12 +76,44 @@ def beside(folder: Path, keep: bool = True) -> Iterator[Path]:
             remove_empty(absent)
 
 
+def check_only_run_files(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything a run does not write.
+
+    Raises:
+        UserError: there is such a file or folder.
+    """
+    foreign = sorted(path.name for path in folder.iterdir() if not _is_run_file(path))
+    if foreign:
+        raise UserError(
+            f"{folder} also holds {', '.join(foreign[:3])}{' ...' if len(foreign) > 3 else ''}, "
+            "which no run wrote; move that away, or choose another --output-dir"
+        )
+
+
+def remove_run_files(folder: Path) -> None:
+    """Remove a run's files; what later evaluations of it wrote stays."""
+    for path in folder.iterdir():
+        if path.name != "eval":
+            remove(path)
+
+
+def _is_run_file(path: Path) -> bool:
+    if path.is_dir() and not path.is_symlink():
+        if path.name in ("eval", "tensorboard"):
+            return True
+        names = [inner.name for inner in path.iterdir()]
+        return all(name == "checkpoint" or name.startswith("model") for name in names)
+    return path.name.startswith(("log.txt", ".tmp")) or path.name in RUN_FILES
+
+
 def swap(new: Path, folder: Path) -> None:
     """Put ``new`` in the place of ``folder``; the old content is gone only when that is done."""
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         os.replace(folder, aside)
     os.replace(new, folder)
+    if (aside / "eval").is_dir():  # evaluations go along to the successor
+        os.replace(aside / "eval", folder / "eval")
     remove(aside)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import time
 import traceback
 import warnings
@@ -20,7 +19,14 @@ from dassl.config import CfgNode
 from dassl.errors import UserError
 from dassl.runs import records
 from dassl.runs.folders import RESULTS
-from dassl.runs.leftovers import beside, swap, tidy, undo_on_user_error
+from dassl.runs.leftovers import (
+    beside,
+    check_only_run_files,
+    remove_run_files,
+    swap,
+    tidy,
+    undo_on_user_error,
+)
 from dassl.runs.logs import log_to
 from dassl.runs.predict import IN_DOMAIN, Predictions, predict_items, write_predictions
 from dassl.runs.results import (
@@ -71,9 +77,11 @@ def run_one(
     if old == "failed" and reads_from(cfg, folder):
         (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
     elif old == "failed" or (fresh and old == "unfinished"):
-        shutil.rmtree(folder)
+        check_only_run_files(folder)
+        remove_run_files(folder)
     if old not in ("done", "other"):
         return work(folder)
+    check_only_run_files(folder)
     with beside(folder) as new:
         results = work(new)
         swap(new, folder)

@@ -181,7 +181,7 @@ def test_workers_verbosity_and_paths_are_no_other_configuration(zoo):
 def test_fresh_replaces_only_when_the_successor_is_done(zoo, monkeypatch):
     run_one(zoo.cfg(), echo=False)
     before = (zoo.out / "run" / "results.json").read_bytes()
-    (zoo.out / "run" / "note.txt").write_text("of the old run")
+    (zoo.out / "run" / "log.txt-old").write_text("of the old run")
 
     def fail(self):
         raise RuntimeError("power cut")
@@ -194,9 +194,32 @@ def test_fresh_replaces_only_when_the_successor_is_done(zoo, monkeypatch):
     assert [p.name for p in zoo.out.iterdir()] == ["run"]
     results = run_one(zoo.cfg(OPTIM__LR="0.1"), echo=False, fresh=True)
     assert results["config_hash"] != json.loads(before)["config_hash"]
-    assert not (zoo.out / "run" / "note.txt").exists()
+    assert not (zoo.out / "run" / "log.txt-old").exists()
     assert yaml.safe_load((zoo.out / "run" / "config.yaml").read_text())["OPTIM"]["LR"] == 0.1
     assert results["runtime"]["output_dir"] == str(zoo.out / "run")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_no_run_wrote_is_never_deleted(zoo, monkeypatch, fresh):
+    folder = zoo.out / "run"
+    if fresh:
+        run_one(zoo.cfg(), echo=False)
+    else:
+        with pytest.raises(RuntimeError):
+            run_one(zoo.cfg("ZooBroken"), echo=False)
+        monkeypatch.setenv("ZOO_MENDED", "1")
+    cfg = zoo.cfg("ZooLinear" if fresh else "ZooBroken")
+    (folder / "old_study").mkdir()
+    (folder / "old_study" / "notes.txt").write_text("mine")
+    before = (folder / "results.json").read_bytes()
+    with pytest.raises(UserError, match="old_study"):
+        run_one(cfg, echo=False, fresh=fresh)
+    assert (folder / "old_study" / "notes.txt").read_text() == "mine"
+    assert (folder / "results.json").read_bytes() == before
+    (folder / "old_study").rename(zoo.root / "old_study")
+    (folder / "eval" / "20260101T000000Z").mkdir(parents=True)
+    assert run_one(cfg, echo=False, fresh=fresh)["status"] == "done"
+    assert (folder / "eval" / "20260101T000000Z").is_dir()
 
 
 @pytest.fixture
