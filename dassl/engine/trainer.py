@@ -22,7 +22,6 @@ from dassl.utils import (
     count_num_param,
     load_pretrained_weights,
     mkdir_if_missing,
-    random_kept,
 )
 
 from .progress import EpochProgress
@@ -182,9 +181,6 @@ class SimpleTrainer(TrainerBase):
 
     def before_train(self) -> None:
         """Resume if there is something to resume, open the writer, start the clock."""
-        if not self.cfg.TEST.NO_TEST:
-            with random_kept():  # evaluators import it at their first result
-                import sklearn.metrics  # noqa: F401
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.cfg.OUTPUT_DIR)
 
         writer_dir = osp.join(self.output_dir, "tensorboard")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -178,26 +176,6 @@ def test_the_engine_draws_nothing_besides_the_loaders(tiny):
         bare.sched.step()
     ours, written_out = weights(trainer), weights(bare)
     assert all(torch.equal(ours[k], written_out[k]) for k in ours)
-
-
-def test_what_evaluation_imports_is_imported_before_the_first_epoch_and_draws_nothing(
-    tiny, tmp_path, monkeypatch
-):
-    """scikit-learn's import draws from ``random``; amid a run it would change what follows."""
-    import sklearn.metrics  # so that the real one is put back
-
-    (tmp_path / "sklearn").mkdir()
-    (tmp_path / "sklearn/__init__.py").touch()
-    (tmp_path / "sklearn/metrics.py").write_text("import random\nrandom.random()\n")
-    for name in ("sklearn", "sklearn.metrics"):
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path)
-    trainer = build_trainer(tiny())
-    state = random.getstate()
-    trainer.before_train()
-    assert random.getstate() == state
-    assert sys.modules["sklearn.metrics"].__file__ == str(tmp_path / "sklearn/metrics.py")
-    assert sys.modules["sklearn.metrics"] is not sklearn.metrics
 
 
 def test_history_has_a_row_per_epoch(tiny):
