@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,7 +77,7 @@ class DataManager:
     """A data set and its loaders.
 
     ``test_loader`` is a property: handing it out before ``training_ended`` is set leaves a mark in
-    ``test_read_early``, which the results carry.
+    ``test_read_early``, which the results carry; so does `note_reading` of test images.
 
     Args:
         cfg: the config.
@@ -160,6 +160,18 @@ class DataManager:
     @test_loader.setter
     def test_loader(self, loader: DataLoader | None) -> None:
         self.__dict__["_test_loader"] = loader
+
+    def note_reading(self, items: Iterable[Datum]) -> None:
+        """Leave the mark if there are test images among ``items`` before training has ended; images
+        that are for training or validation too (as in a transductive protocol) are no reason."""
+        if self.training_ended or self.test_read_early:
+            return
+        data = self.dataset
+        paths = {item.impath for item in items} & {item.impath for item in data.test or ()}
+        if paths:
+            for part in (data.train_x, data.train_u, data.val):
+                paths.difference_update(item.impath for item in part or ())
+        self.test_read_early = bool(paths)
 
     @property
     def num_classes(self) -> int:

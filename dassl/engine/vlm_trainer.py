@@ -103,8 +103,8 @@ class VLMTrainer(FinalModel, TrainerX):
         self.num_classes = dm.num_classes
         self.num_source_domains = dm.num_source_domains
         self.lab2cname = dm.lab2cname
-        dm.val_loader = self.make_loader(dm.dataset.val) if dm.dataset.val else None
-        dm.test_loader = self.make_loader(dm.dataset.test) if dm.dataset.test else None
+        dm.val_loader = self._plain_loader(dm.dataset.val) if dm.dataset.val else None
+        dm.test_loader = self._plain_loader(dm.dataset.test) if dm.dataset.test else None
         if self.stored_kind and cfg.INPUT.FEATURE_VIEWS > 0:
             parts = cfg.DATALOADER
             dm.train_loader_x = self._stored_train_loader(dm.dataset.train_x, parts.TRAIN_X)
@@ -131,7 +131,14 @@ class VLMTrainer(FinalModel, TrainerX):
     # -- images --------------------------------------------------------------------------------
 
     def make_loader(self, items: Sequence[Datum]) -> DataLoader:
-        """A loader of ``items`` in their order behind the deterministic test transform."""
+        """A loader of ``items`` in their order behind the deterministic test transform.
+
+        Test images before training has ended leave a mark in the results.
+        """
+        self.dm.note_reading(items)
+        return self._plain_loader(items)
+
+    def _plain_loader(self, items: Sequence[Datum]) -> DataLoader:
         cfg = self.cfg
         kind = self.stored_kind
         if not kind:

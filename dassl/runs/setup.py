@@ -272,8 +272,9 @@ def _asked_backbone(args: argparse.Namespace, dataset_file: Path | None) -> str:
     opts = list(vars(args).get("opts") or ())
     key = "MODEL.BACKBONE.NAME"
     given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key]
-    model = _peek(dataset_file).get("MODEL", {}) if dataset_file else {}
-    in_file = (model.get("BACKBONE") or {}).get("NAME")
+    in_file: Any = _peek(dataset_file) if dataset_file else None
+    for part in ("MODEL", "BACKBONE", "NAME"):  # a wrong shape is named when the file is merged
+        in_file = in_file.get(part) if isinstance(in_file, dict) else None
     return next(filter(None, [*given[::-1], vars(args).get("backbone"), in_file]), "")
 
 
@@ -288,8 +289,11 @@ def _merge_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
         if value:
             pairs += [key, tuple(value) if isinstance(value, list) else value]
     merge_opts(cfg, pairs)
-    if (vars(args).get("seed") if vars(args).get("seed") is not None else -1) >= 0:
-        cfg.SEED = args.seed
+    seed = vars(args).get("seed")
+    if seed is not None and seed < -1:  # -1 is upstream's word for "as the config says"
+        raise UserError(f"--seed {seed}: seeds are whole numbers from 0")
+    if seed is not None and seed >= 0:
+        cfg.SEED = seed
     if vars(args).get("shots") is not None:
         cfg.DATASET.NUM_SHOTS = parse_shots(args.shots)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dassl.errors import UserError
 from dassl.runs import manifest
 from dassl.runs.contents import files_and_folders
 from dassl.runs.leftovers import make_writable
@@ -75,6 +76,12 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
         cfg = setup_cfg(spec.namespace(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
         check_resume(cfg, folder, fresh)
+        twin = next((task for task in tasks if task.folder == folder), None)
+        if twin is not None:
+            raise UserError(
+                f"{twin.spec.title} and {spec.title} are the same run, {folder}: an override "
+                "(--opts) makes their shots, seed or backbone equal"
+            )
         tasks.append(Task(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
     return tasks
 

@@ -151,7 +151,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         axes.plot(data["x"], data["first"], "o-", label="empty store", color="#d62728")
         axes.plot(data["x"], data["second"], "o-", label="filled store", color="#1f77b4")
         axes.set_xlabel(label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(*data["first"], *data["second"]))
         axes.legend(fontsize=8)
     for axes in panels:
         axes.grid(alpha=0.3)

@@ -184,6 +184,17 @@ def test_reading_the_test_loader_early_leaves_a_mark(cfg):
     assert dm.test_loader is not None and dm.test_read_early is False
 
 
+def test_test_images_that_are_trained_on_by_the_protocol_leave_no_mark(cfg):
+    dm = DataManager(cfg)
+    dm.note_reading(dm.dataset.train_x)
+    dm.dataset._train_u = list(dm.dataset.test)
+    dm.note_reading(dm.dataset.test)
+    assert not dm.test_read_early
+    dm.dataset._train_u = None
+    dm.note_reading(dm.dataset.test[-1:])
+    assert dm.test_read_early
+
+
 def test_test_loader_can_be_set_also_by_classes_that_skip_init():
     class Own(DataManager):
         def __init__(self):

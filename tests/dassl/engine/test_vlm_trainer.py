@@ -86,7 +86,7 @@ def toy(tmp_path):
 
     save_file(tiny_clip_state_dict(), tmp_path / "clip.safetensors")
     DATASET_REGISTRY._obj_map["Toy"] = toy_dataset
-    for kind in (Probe, Hidden):
+    for kind in (Probe, Hidden, Cheat):
         TRAINER_REGISTRY._obj_map[kind.__name__] = kind
     clear_tables()
     clear_backbones()
@@ -195,6 +195,26 @@ def test_test_set_is_not_touched_before_training_ended(toy):
     early = make(toy)
     next(iter(early.test_loader))
     assert early.dm.test_read_early
+
+
+class Cheat(Probe):
+    """Trains on the test images."""
+
+    def before_epoch(self):
+        self.train_loader_x = self.make_loader(self.dm.dataset.test[:4])
+
+
+def test_training_on_a_loader_of_test_images_leaves_a_mark(toy):
+    trainer = make(toy, Cheat)
+    assert not trainer.dm.test_read_early
+    trainer.train()
+    assert trainer.dm.test_read_early
+    honest = make(toy)
+    for items in (honest.dm.dataset.train_x, honest.dm.dataset.val):
+        honest.make_loader(items)
+    honest.train()
+    honest.make_loader(honest.dm.dataset.test)
+    assert not honest.dm.test_read_early
 
 
 def test_hidden_batches_are_tokens_and_first_block_0_without_views_is_pixels(toy):

@@ -165,3 +165,17 @@ def test_flags_after_overrides_are_refused():
 def test_abbreviated_flags_are_refused():
     with pytest.raises(UserError):
         parse_args(train_parser(), ["--train", "X"])
+
+
+def test_a_seed_below_zero_is_refused_and_upstreams_minus_one_is_not(zoo):
+    with pytest.raises(UserError, match="--seed -5: seeds are whole numbers from 0"):
+        setup_cfg(zoo.args("ZooLinear", "1", "--seed", "-5"))
+    assert setup_cfg(zoo.args("ZooLinear", "1", "--seed", "-1")).SEED == 1
+
+
+def test_a_backbone_that_is_no_section_is_named_not_a_traceback(zoo, tmp_path):
+    file = tmp_path / "data.yaml"
+    file.write_text("MODEL: {BACKBONE: RN50}\n")
+    args = zoo.args("ZooLinear", "1", "--dataset-config-file", str(file))
+    with pytest.raises(UserError, match="BACKBONE"):
+        setup_cfg(args)

@@ -248,3 +248,10 @@ def test_users_errors_are_found_before_any_run(zoo, capsys, flags, words):
     error = capsys.readouterr().err
     assert words in error and error.strip().count("\n") == 0
     assert not list(zoo.out.rglob("results.json")) and "Traceback" not in error
+
+
+def test_cells_that_an_override_makes_equal_are_refused_before_any_run(zoo, capsys):
+    text = "trainers: [ZooLinear]\nshots: [1, 2]\nseeds: [1]\n"
+    assert run(zoo, text, "--opts", "DATASET.NUM_SHOTS", "2") == 2
+    assert "are the same run" in capsys.readouterr().err
+    assert not list(find_results(zoo.out))
