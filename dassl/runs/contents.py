@@ -58,6 +58,9 @@ def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         if value and (key == "DATASET.FOLDER" or key.startswith("DATASET.EXTERNAL_FOLDERS.")):
             path = Path(str(value)).expanduser()
             found[key] = next((c for c in (root / path, path) if c.is_dir()), None)
+    own = flat.get("DATASET.NAME") == "FolderDataset" and not flat.get("DATASET.FILE")
+    if own and not flat.get("DATASET.FOLDER") and root.is_dir():
+        found["DATASET.FOLDER"] = root  # the images lie in the root itself
     return found
 
 
@@ -92,8 +95,9 @@ def folder_content(path: Path | None, named: str) -> str:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    """All folders below, at any depth: images may lie in ``train/<class>``."""
+    inner = [Path(top, name) for top, names, _ in os.walk(folder) for name in names]
+    return sorted(path for path in inner if path.is_dir())
 
 
 @lru_cache(maxsize=256)

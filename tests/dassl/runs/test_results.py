@@ -8,11 +8,13 @@ from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default, merge_opts
 from dassl.errors import UserError
+from dassl.runs.contents import files_and_folders
 from dassl.runs.folders import backbone_label, find_results, run_folder, safe_part
 from dassl.runs.results import (
     canonical,
     config_hash,
     differing_keys,
+    flatten,
     is_finished,
     read_results,
     sound,
@@ -139,6 +141,30 @@ def test_a_folder_counts_by_its_images_not_its_path(cfg, tmp_path, key):
     (tmp_path / "y/mine").rename(tmp_path / "y/enhanced")
     merge_opts(cfg, [key, str(tmp_path / "y/enhanced")])
     assert config_hash(cfg) != hashes[0]
+
+
+def test_images_in_the_root_itself_count_too(cfg, tmp_path):
+    """Without it, a run over one hospital would count as finished for the next."""
+    cfg.DATASET.NAME = "FolderDataset"
+    hashes = []
+    for place, count in (("x", 2), ("y", 3)):
+        write_images(tmp_path / place / "train", {"a": count}, size=8)
+        cfg.DATASET.ROOT = str(tmp_path / place)
+        hashes.append(config_hash(cfg))
+    assert hashes[0] != hashes[1]
+    cfg.DATASET.NAME = "Herlev"  # reads a folder of its own below the root
+    elsewhere = config_hash(cfg)
+    cfg.DATASET.ROOT = str(tmp_path / "x")
+    assert config_hash(cfg) == elsewhere
+
+
+def test_an_image_at_any_depth_changes_the_hash_and_the_note(cfg, tmp_path):
+    cfg.DATASET.ROOT, cfg.DATASET.FOLDER = str(tmp_path), "mine"
+    write_images(tmp_path / "mine" / "train", {"a": 2}, size=8)
+    before = config_hash(cfg)
+    assert str(tmp_path / "mine" / "train" / "a") in files_and_folders(flatten(cfg))
+    (tmp_path / "mine" / "train" / "a" / "new.png").write_bytes(b"12345")
+    assert config_hash(cfg) != before
 
 
 def test_how_features_are_stored_is_in_the_hash_where_it_is_unusual(cfg):
