@@ -13,7 +13,7 @@ from dassl.utils import AverageMeter, MetricMeter
 if TYPE_CHECKING:
     from .trainer import SimpleTrainer
 
-#: Losses left on the GPU are fetched at the latest after this many batches.
+#: What has not been printed goes to the meters at the latest after this many batches.
 MOST_WAITING = 256
 
 
@@ -21,11 +21,19 @@ def _on_gpu(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_cuda
 
 
+def _kept(value: Any) -> Any:
+    """A number where that costs no waiting: a tensor on the GPU stays there, without its graph."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach() if value.is_cuda else value.item()
+
+
 class EpochProgress:
     """Meters and log lines of one epoch.
 
     ``forward_backward`` may return tensors: those on a GPU are fetched together when a line is
-    printed, so that the loop never waits for the device in between.
+    printed, so that the loop never waits for the device in between. The meters are brought up to
+    date then, too.
 
     Args:
         trainer: its ``epoch``, ``batch_idx``, ``num_batches`` ... are read; scalars go to its
@@ -38,50 +46,57 @@ class EpochProgress:
         self.batch_time = AverageMeter()
         self.data_time = AverageMeter()
         self.print_freq = trainer.cfg.TRAIN.PRINT_FREQ
-        self._waiting: list[tuple[dict[str, Any], int, float]] = []
-        self._start = time.time()
+        self._waiting: list[tuple[dict[str, Any] | None, int, float, tuple[float, float]]] = []
+        self._start = self._loaded = time.time()
 
     def batch_loaded(self) -> None:
         """Call when a batch has come from the loader."""
-        self.data_time.update(time.time() - self._start)
+        self._loaded = time.time()
 
     def batch_done(self, summary: dict[str, Any] | None) -> None:
         """Call after ``forward_backward`` with what it returned."""
-        trainer = self.trainer
-        self.batch_time.update(time.time() - self._start)
+        trainer, now = self.trainer, time.time()
+        if summary:
+            for value in summary.values():
+                if isinstance(value, torch.Tensor):  # no graph may live on, no value change
+                    summary = {k: _kept(v) for k, v in summary.items()}
+                    break
+        times = (self._loaded - self._start, now - self._start)
+        self._waiting.append((summary, trainer.batch_idx, trainer.get_current_lr(), times))
         done = trainer.batch_idx + 1
-        step = trainer.epoch * trainer.num_batches + trainer.batch_idx
-        summary = summary or {}
-        on_device = any(_on_gpu(value) for value in summary.values())
-        if on_device:  # no graph may live on until the value is fetched
-            summary = {k: v.detach() if _on_gpu(v) else v for k, v in summary.items()}
-        self._waiting.append((summary, step, trainer.get_current_lr()))
         # Upstream's rule: each PRINT_FREQ batches, and each batch of an epoch shorter than that.
         printing = done % self.print_freq == 0 or trainer.num_batches < self.print_freq
-        last = done == trainer.num_batches
-        if printing or last or not on_device or len(self._waiting) >= MOST_WAITING:
+        if printing or done == trainer.num_batches or len(self._waiting) >= MOST_WAITING:
             self._fetch()
         if printing:
             self._print()
         self._start = time.time()
 
     def _fetch(self) -> None:
-        """Bring the waiting losses to the meters, all tensors of a device in one transfer."""
+        """Bring what waits to the meters, all tensors of a device in one transfer.
+
+        Together, because the few instructions of each batch would find the processor's caches cold.
+        """
         tensors = [
             value.float().reshape(())
-            for summary, _, _ in self._waiting
-            for value in summary.values()
+            for summary, *_ in self._waiting
+            for value in (summary or {}).values()
             if _on_gpu(value)
         ]
         numbers = iter(torch.stack(tensors).tolist() if tensors else ())
-        write = self.trainer.write_scalar
-        for summary, step, lr in self._waiting:
+        trainer = self.trainer
+        first_step = trainer.epoch * trainer.num_batches
+        write = trainer.write_scalar
+        for summary, batch_idx, lr, (data_time, batch_time) in self._waiting:
+            self.data_time.update(data_time)
+            self.batch_time.update(batch_time)
             if tensors:
-                summary = {k: next(numbers) if _on_gpu(v) else v for k, v in summary.items()}
+                pairs = (summary or {}).items()
+                summary = {k: next(numbers) if _on_gpu(v) else v for k, v in pairs}
             self.losses.update(summary)
             for name, meter in self.losses.meters.items():
-                write(f"train/{name}", meter.avg, step)
-            write("train/lr", lr, step)
+                write(f"train/{name}", meter.avg, first_step + batch_idx)
+            write("train/lr", lr, first_step + batch_idx)
         self._waiting.clear()
 
     def _print(self) -> None:
@@ -90,11 +105,9 @@ class EpochProgress:
         batches_left += (trainer.max_epoch - trainer.epoch - 1) * trainer.num_batches
         eta = datetime.timedelta(seconds=int(self.batch_time.avg * batches_left))
         print(
-            f"epoch [{trainer.epoch + 1}/{trainer.max_epoch}]",
-            f"batch [{trainer.batch_idx + 1}/{trainer.num_batches}]",
-            f"time {self.batch_time.val:.3f} ({self.batch_time.avg:.3f})",
-            f"data {self.data_time.val:.3f} ({self.data_time.avg:.3f})",
-            str(self.losses),
-            f"lr {trainer.get_current_lr():.4e}",
-            f"eta {eta}",
+            f"epoch [{trainer.epoch + 1}/{trainer.max_epoch}] "
+            f"batch [{trainer.batch_idx + 1}/{trainer.num_batches}] "
+            f"time {self.batch_time.val:.3f} ({self.batch_time.avg:.3f}) "
+            f"data {self.data_time.val:.3f} ({self.data_time.avg:.3f}) "
+            f"{self.losses} lr {trainer.get_current_lr():.4e} eta {eta}"
         )

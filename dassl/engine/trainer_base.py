@@ -222,9 +222,8 @@ class TrainerBase:
     # Steps ---------------------------------------------------------------------------------------
 
     def model_zero_grad(self, names: str | Sequence[str] | None = None) -> None:
-        for name in self.get_model_names(names):
-            if self._optims[name] is not None:
-                self._optims[name].zero_grad()
+        for optim in self._chosen_optims(names):
+            optim.zero_grad()
 
     def model_backward(self, loss: Tensor) -> None:
         self.detect_anomaly(loss)
@@ -233,14 +232,17 @@ class TrainerBase:
 
     def model_update(self, names: str | Sequence[str] | None = None) -> None:
         scaler = getattr(self.precision, "scaler", None)
-        optims = [self._optims[name] for name in self.get_model_names(names)]
-        for optim in optims:
-            if optim is not None and scaler is None:
+        for optim in self._chosen_optims(names):
+            if scaler is None:
                 optim.step()
-            elif optim is not None:
+            else:
                 scaler.step(optim)
         if scaler is not None:
             scaler.update()
+
+    def _chosen_optims(self, names: str | Sequence[str] | None) -> list[Any]:
+        chosen = self._optims if names is None else self.get_model_names(names)
+        return [self._optims[name] for name in chosen if self._optims[name] is not None]
 
     def model_backward_and_update(
         self, loss: Tensor, names: str | Sequence[str] | None = None
@@ -347,7 +349,7 @@ class TrainerBase:
         What an evaluator of other people's returns besides numbers (lists, texts) is not kept.
         """
         row = self._history_row
-        if row is not None and _is_number(scalar_value):
+        if row is not None and (type(scalar_value) is float or _is_number(scalar_value)):
             part, _, name = tag.partition("/")
             if part == "train":
                 # Within the last batch the scheduler steps: an epoch's rate is that of its start.
