@@ -28,6 +28,7 @@ from dassl.runs.tables import (
     group_runs,
     load_runs,
     summary,
+    sweep_order,
     to_csv,
     to_json,
     to_latex,
@@ -38,7 +39,7 @@ from dassl.runs.tables import (
 def make_text(folder: str, form: str, metrics: Sequence[str]) -> str:
     """The tables of all runs below ``folder`` in one of the four formats."""
     runs = load_runs(folder)
-    groups = group_runs(runs)
+    groups = group_runs(runs, sweep_order(folder))
     if form == "json":
         return to_json(summary(groups, runs, metrics or METRICS))
     if form == "csv":

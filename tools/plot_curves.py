@@ -20,7 +20,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dassl.errors import cli_main
 from dassl.runs.flags import Parser
 from dassl.runs.folders import safe_part
-from dassl.runs.tables import Group, check_metric, group_runs, load_runs, row_labels, shots_order
+from dassl.runs.tables import (
+    Group,
+    check_metric,
+    group_runs,
+    load_runs,
+    row_labels,
+    shots_order,
+    sweep_order,
+)
 
 
 def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str) -> list[Path]:
@@ -52,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     args = parser.parse_args(argv)
     metrics = [check_metric(metric) for metric in args.metric]
-    groups = group_runs(load_runs(args.folder))
+    groups = group_runs(load_runs(args.folder), sweep_order(args.folder))
     for path in draw(groups, metrics, Path(args.out or Path(args.folder) / "figures"), args.format):
         print(path)
     return 0

@@ -71,7 +71,7 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
     from dassl.runs.runner import state_of
     from dassl.runs.setup import setup_cfg
 
-    tasks = []
+    tasks: list[Task] = []
     for spec in plan.runs:
         cfg = setup_cfg(spec.namespace(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)

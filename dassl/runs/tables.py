@@ -127,6 +127,15 @@ def load_runs(folder: str | Path) -> list[dict[str, Any]]:
     return runs
 
 
+def sweep_order(folder: str | Path) -> list[tuple[str, str]]:
+    """(trainer, variant) as the sweep whose summary lies in the folder has them; empty without."""
+    try:
+        groups = json.loads((Path(folder) / "summary.json").read_text())["groups"]
+        return list(dict.fromkeys((g["trainer"], g["variant"]) for g in groups))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def shots_order(shots: int | str) -> float:
     return float("inf") if shots == "full" else float(shots)
 

@@ -10,6 +10,7 @@ import train
 from dassl.errors import cli_main
 from dassl.runs import sweep as sweep_module
 from dassl.runs.folders import find_results
+from dassl.runs.tables import group_runs, load_runs, sweep_order
 from dassl.runs.workers import run_jobs
 from helpers import write_images
 
@@ -255,3 +256,15 @@ def test_cells_that_an_override_makes_equal_are_refused_before_any_run(zoo, caps
     assert run(zoo, text, "--opts", "DATASET.NUM_SHOTS", "2") == 2
     assert "are the same run" in capsys.readouterr().err
     assert not list(find_results(zoo.out))
+
+
+def test_tools_keep_the_order_of_the_sweep(zoo):
+    """Two tables of the same runs must not contradict each other."""
+    text = "trainers: [ZooLinear, ZooConstant]\nshots: [1]\nseeds: [1]\n"
+    assert run(zoo, text) == 0
+    order = sweep_order(zoo.out)
+    assert order == [("ZooLinear", "default"), ("ZooConstant", "default")]
+    groups = group_runs(load_runs(zoo.out), order)
+    assert [g.trainer for g in groups] == ["ZooLinear", "ZooConstant"]
+    assert [g.trainer for g in group_runs(load_runs(zoo.out))] == ["ZooConstant", "ZooLinear"]
+    assert sweep_order(zoo.root) == []
