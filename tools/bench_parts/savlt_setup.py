@@ -9,19 +9,14 @@ from typing import Any
 
 BATCH = 32
 SEGMENTER_SIZE = 128  # px, the default of tools/train_segmenter.py
-CLASSES = (
-    "cancer",
-    "cyst",
-    "ectropion",
-    "high-grade_squamous_intraepithelial_lesion",
-    "mild_inflammation",
-)
 
 
 def write_frames(root: Path, per_class: int = 30, height: int = 384, width: int = 512) -> None:
     """Frames in MixedCenterOCT's layout, as PNG: dark water over bright noisy tissue."""
     import numpy as np
     from PIL import Image
+
+    from dassl.data.phantoms import CLASSES
 
     rng = np.random.default_rng(0)
     for c, name in enumerate(CLASSES):
