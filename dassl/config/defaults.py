@@ -36,6 +36,7 @@ INPUT: dict[str, Any] = {
     "GN_STD": 0.15,
     "RANDAUGMENT_N": 2,
     "RANDAUGMENT_M": 10,
+    "STYLE": (0.3, 0.3, 0.2, 0.5),  # gain, gamma, speckle, attenuation (transforms/style.py)
     "COLORJITTER_B": 0.4,
     "COLORJITTER_C": 0.4,
     "COLORJITTER_S": 0.4,

@@ -29,6 +29,27 @@ class StyleStrength:
     attenuation: float = 0.5
 
 
+@torch.no_grad()
+def restyle(x: Tensor, strength: StyleStrength) -> Tensor:
+    """Images (B, 3, H, W) with values in 0-1, each in a random style of its own."""
+
+    def draw(width: float) -> Tensor:
+        return (torch.rand(len(x), 1, 1, 1, device=x.device) * 2 - 1) * width
+
+    if strength.gamma:
+        x = x.clamp_min(1e-4) ** draw(strength.gamma).exp()
+    gain = draw(strength.gain)
+    if strength.attenuation:
+        depth = torch.linspace(0, 1, x.shape[2], device=x.device).view(1, 1, -1, 1)
+        gain = gain + draw(strength.attenuation) * depth
+    x = x * gain.exp()
+    if strength.speckle:
+        # Grey: one draw for all channels.
+        noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        x = x * (1 + draw(strength.speckle).abs() * noise)
+    return x.clamp(0, 1)
+
+
 class RandomStyle(nn.Module):
     """One random style for each image of a batch.
 
@@ -49,22 +70,16 @@ class RandomStyle(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) to normalised images of another style."""
-        s, count = self.strength, len(images)
         x = (images * self.std + self.mean).clamp(0, 1)
+        return (restyle(x, self.strength) - self.mean) / self.std
 
-        def draw(width: float) -> Tensor:
-            return (torch.rand(count, 1, 1, 1, device=x.device) * 2 - 1) * width
 
-        if s.gamma:
-            x = x.clamp_min(1e-4) ** draw(s.gamma).exp()
-        gain = draw(s.gain)
-        if s.attenuation:
-            depth = torch.linspace(0, 1, x.shape[2], device=x.device).view(1, 1, -1, 1)
-            gain = gain + draw(s.attenuation) * depth
-        x = x * gain.exp()
-        if s.speckle:
-            noise = torch.randn(
-                count, 1, *x.shape[2:], device=x.device
-            )  # grey: one for all channels
-            x = x * (1 + draw(s.speckle).abs() * noise)
-        return (x.clamp(0, 1) - self.mean) / self.std
+class RandomStyleOfOne:
+    """A random style for one image, as a step of a transform (``random_style``)."""
+
+    def __init__(self, strength: StyleStrength) -> None:
+        self.strength = strength
+
+    def __call__(self, img: Tensor) -> Tensor:
+        """Image (3, H, W) with values in 0-1."""
+        return restyle(img[None], self.strength)[0]

@@ -35,6 +35,7 @@ from dassl.errors import UnknownNameError
 
 from .autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
 from .randaugment import RandAugment, RandAugment2, RandAugmentFixMatch
+from .style import RandomStyleOfOne, StyleStrength
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -59,6 +60,7 @@ AVAI_CHOICES = [
     "randomgrayscale",
     "gaussian_blur",
     "random_vertical_flip",  # ours: cells, unlike B-scans, have no upper side
+    "random_style",  # ours: gain, gamma, speckle, attenuation (style.py)
 ]
 
 INTERPOLATION_MODES = {
@@ -300,6 +302,10 @@ def _train_steps(
             RandomApply([GaussianBlur(inp.GB_K)], p=inp.GB_P),
         ),
         "to_tensor": lambda: ("to torch tensor of range [0, 1]", ToTensor()),
+        "random_style": lambda: (
+            f"random style (gain, gamma, speckle, attenuation = {tuple(inp.STYLE)})",
+            RandomStyleOfOne(StyleStrength(*inp.STYLE)),
+        ),
         "cutout": lambda: (
             f"cutout (n_holes={inp.CUTOUT_N}, length={inp.CUTOUT_LEN})",
             Cutout(inp.CUTOUT_N, inp.CUTOUT_LEN),

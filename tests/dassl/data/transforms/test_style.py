@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
-from dassl.data.transforms.style import RandomStyle, StyleStrength
+from dassl.config import get_cfg_default
+from dassl.data.features.encode import describe_transform
+from dassl.data.transforms import build_transform
+from dassl.data.transforms.style import RandomStyle, RandomStyleOfOne, StyleStrength
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -51,3 +55,22 @@ def test_speckle_is_grey_and_scales_with_the_signal():
     torch.testing.assert_close(grey[:, 0], grey[:, 2], rtol=0, atol=1e-5)
     assert grey_of(style(normalised(0.05))).std() < grey.std()
     assert grey.min() >= -1e-6 and grey.max() <= 1 + 1e-6
+
+
+def test_as_a_step_of_a_transform_it_comes_before_normalising_and_stays_in_range():
+    cfg = get_cfg_default()
+    cfg.INPUT.TRANSFORMS = ("random_style", "normalize")
+    cfg.INPUT.SIZE, cfg.INPUT.STYLE = (8, 8), (0.5, 0.0, 0.0, 0.0)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(MEAN), list(STD)
+    image = Image.new("RGB", (8, 8), (102, 102, 102))  # 0.4
+    steps = build_transform(cfg, is_train=True)
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    greys = torch.stack([steps(image) * std + mean for _ in range(40)])[:, 0, 0, 0]
+    assert 0.4 * 0.606 <= greys.min() < 0.32 and 0.5 < greys.max() <= 0.4 * 1.65
+    plain = build_transform(cfg, is_train=False)(image)
+    torch.testing.assert_close(plain * std + mean, torch.full((3, 8, 8), 0.4))
+
+
+def test_its_strength_is_part_of_the_key_of_stored_views():
+    texts = {describe_transform(RandomStyleOfOne(StyleStrength(gain=g))) for g in (0.3, 0.3, 0.4)}
+    assert len(texts) == 2 and all("speckle=0.2" in text for text in texts)
