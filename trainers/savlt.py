@@ -80,7 +80,7 @@ def extend_cfg(cfg: CN) -> None:
     )
 
     section.CONSISTENCY = CN()
-    section.CONSISTENCY.WEIGHT = 0.0  # of the loss between two styles of an image; 0 is original
+    section.CONSISTENCY.WEIGHT = 1.0  # of the loss between two styles of an image; 0 is original
     section.CONSISTENCY.GAIN = 0.3  # half-widths, see dassl.data.transforms.style
     section.CONSISTENCY.GAMMA = 0.3
     section.CONSISTENCY.SPECKLE = 0.2

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from dassl.errors import UserError
 
 S = "TRAINER.SAVLT"
+NO_STYLES = (f"{S}.CONSISTENCY.WEIGHT", 0.0)
 SHORT = ("TRAIN.MAX_ITERS", 3)
 PLAIN = (f"{S}.ALPHA", 0.0, f"{S}.LORA.BLOCKS", 0, f"{S}.ROI.SOURCE", "none")
 
@@ -151,7 +152,7 @@ def test_alpha_0_with_fresh_lora_is_exactly_the_frozen_model(build):
 
 
 def test_loss_is_the_mix_of_both_cross_entropies(build):
-    trainer = build("SAVLT", f"{S}.ALPHA", 0.3, f"{S}.LORA.DROPOUT", 0.0)
+    trainer = build("SAVLT", *NO_STYLES, f"{S}.ALPHA", 0.3, f"{S}.LORA.DROPOUT", 0.0)
     input, label = train_batch(trainer)
     loss, _ = trainer.loss_and_logits(input, label)
     text, prototype = trainer.both_logits(*input)
@@ -160,7 +161,7 @@ def test_loss_is_the_mix_of_both_cross_entropies(build):
 
 
 def test_consistency_off_draws_nothing_and_changes_nothing(build):
-    trainer = build("SAVLT", f"{S}.LORA.DROPOUT", 0.0)
+    trainer = build("SAVLT", *NO_STYLES, f"{S}.LORA.DROPOUT", 0.0)
     input, label = train_batch(trainer)
     state = torch.get_rng_state()
     trainer.style = None  # would fail if it were called
@@ -205,12 +206,13 @@ ABLATIONS = {
     "mask ROI": (f"{S}.ROI.KIND", "mask"),
     "no prototypes": (f"{S}.ALPHA", 0.0),
     "no text": (f"{S}.ALPHA", 1.0),
+    "no consistency": NO_STYLES,
     "orthogonal": (f"{S}.PROTOTYPES", "orthogonal", f"{S}.ROI.CLASS_TOKEN", False),
     "from texts": (f"{S}.PROTOTYPES", "text"),
     "text LoRA": (f"{S}.TEXT_LORA.BLOCKS", -1),
     "context": (f"{S}.CONTEXT.N_CTX", 2),
-    "stored hidden": (f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 1),
-    "stored views": (f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 3),
+    "stored hidden": (*NO_STYLES, f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 1),
+    "stored views": (*NO_STYLES, f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 3),
     "bf16": (f"{S}.PREC", "bf16"),
 }
 
