@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dassl.config.environment import store_dtype
 from dassl.plugins import PROJECT_ROOT, plugin_files
 from dassl.runs.plan import Plan, RunSpec
 from dassl.runs.results import is_finished, read_results
@@ -49,7 +49,7 @@ def remember(plan: Plan, noted: Noted, files: Iterable[str]) -> None:
         "runs": [[str(folder), wanted] for folder, wanted in noted.runs],
         "others": [[str(folder), wanted] for folder, wanted in noted.others],
         "sources": _source_stamp(),
-        "store": _store_dtype(),
+        "store": store_dtype(),
     }
     with atomic_write(_path(plan)) as handle:
         json.dump(content, handle)
@@ -61,7 +61,7 @@ def finished_runs(plan: Plan) -> Noted | None:
         noted = json.loads(_path(plan).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if noted["sources"] != _source_stamp() or noted.get("store") != _store_dtype():
+    if noted["sources"] != _source_stamp() or noted.get("store") != store_dtype():
         return None
     now = _stamps(noted["files"])
     if noted["files"] != now or not all(now.values()):  # of an absent file nothing is known
@@ -90,10 +90,6 @@ def _stamp(path: Path) -> list[int]:
     except OSError:
         return []
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def _store_dtype() -> str:
-    return os.environ.get("CERVICLIP_STORE_DTYPE", "")
 
 
 def _source_stamp() -> str:

@@ -188,6 +188,14 @@ def test_second_run_encodes_nothing(toy):
     assert (second.store_counts["misses"], second.store_counts["hits"]) == (0, 20)
 
 
+@pytest.mark.parametrize("value", ["", "float16", "bfloat16"])
+def test_features_are_stored_as_the_environment_says_and_empty_is_nothing(toy, monkeypatch, value):
+    monkeypatch.setenv("CERVICLIP_STORE_DTYPE", value)
+    trainer = make(toy, INPUT__FEATURE_VIEWS=1)
+    rows = trainer.train_loader_x.dataset.table.rows
+    assert rows.dtype == getattr(torch, value or "float16")
+
+
 def test_test_set_is_not_touched_before_training_ended(toy):
     trainer = make(toy, INPUT__FEATURE_VIEWS=1)
     trainer.train()
