@@ -17,6 +17,7 @@ import yaml
 
 from dassl.config import CfgNode
 from dassl.errors import UserError
+from dassl.result_names import IN_DOMAIN
 from dassl.runs import records
 from dassl.runs.folders import RESULTS
 from dassl.runs.leftovers import (
@@ -28,7 +29,7 @@ from dassl.runs.leftovers import (
     undo_on_user_error,
 )
 from dassl.runs.logs import log_to
-from dassl.runs.predict import IN_DOMAIN, Predictions, predict_items, write_predictions
+from dassl.runs.predict import Predictions, predict_items, write_predictions
 from dassl.runs.results import (
     config_hash,
     differing_keys,

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import MissingFileError, UserError
+from dassl.result_names import BINARY, OVERALL
 from dassl.runs.folders import find_results
 from dassl.runs.results import read_results
 
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
-BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
 METRICS = (*OVERALL, *(f"binary.{name}" for name in BINARY))
 TITLES = {
     "accuracy": "accuracy (%)",
@@ -31,7 +30,6 @@ TITLES = {
     "binary.ppv": "positive predictive value (%)",
     "binary.npv": "negative predictive value (%)",
 }
-IN_DOMAIN = "test"
 
 
 @dataclass(frozen=True)
