@@ -14,7 +14,7 @@ from typing import Any
 from dassl.errors import UserError
 from dassl.runs import manifest
 from dassl.runs.contents import files_and_folders
-from dassl.runs.leftovers import make_writable
+from dassl.runs.leftovers import make_writable, tidy
 from dassl.runs.plan import Plan, RunSpec, make_plan
 from dassl.runs.progress import SweepProgress, format_seconds
 from dassl.runs.results import flatten, read_results
@@ -182,6 +182,8 @@ def report(plan: Plan, noted: manifest.Noted, console: Any) -> None:
     from dassl.runs.summary import other_results, sweep_results, write_summary
     from dassl.runs.tables import build_tables, group_runs, print_table
 
+    for folder in noted.folders:  # one that was being replaced at a kill may be finished, not tidy
+        tidy(folder)
     others, strange = other_results(noted.others)
     runs = sweep_results(noted.folders) + others
     groups = group_runs(runs, plan.order)
