@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
 from vlm_fixtures import Probe, make, toy
 
@@ -14,6 +17,7 @@ from dassl.data.features.source import clear_tables
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 from dassl.plugins import ensure_loaded
+from helpers import tiny_clip_state_dict
 
 __all__ = ["toy"]
 
@@ -195,6 +199,50 @@ def test_bad_settings_are_refused_in_one_line(toy):
         make(toy, INPUT__FEATURE_VIEWS=-1)
     with pytest.raises(UserError, match="TRAINER.PROBE.PREC is 'int4'"):
         make(toy, TRAINER__PROBE__PREC="int4")
+
+
+def other_weights(tmp_path, **shape):
+    """Weights of a CLIP of the same or of another shape."""
+    path = tmp_path / "other.safetensors"
+    save_file(tiny_clip_state_dict(seed=1, **shape), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("own_folder", [True, False])
+def test_resuming_on_another_backbone_of_the_same_shape_is_refused(toy, own_folder):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    where = {"OUTPUT_DIR" if own_folder else "RESUME": first.output_dir}
+    again = make(toy, **where, OPTIM__MAX_EPOCH=3)
+    again.train()
+    assert [row["epoch"] for row in again.history] == [1, 2, 3]
+    other = make(toy, **where, MODEL__INIT_WEIGHTS=other_weights(toy), OPTIM__MAX_EPOCH=4)
+    with pytest.raises(UserError, match="tar-[23] was trained on a backbone with weights "):
+        other.train()
+    with pytest.raises(UserError, match="was trained on a backbone with weights "):
+        other.load_model(first.output_dir)
+
+
+def test_resuming_on_a_backbone_of_another_shape_names_the_tensor(toy):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    wider = other_weights(toy, embed_dim=48)
+    other = make(toy, RESUME=first.output_dir, MODEL__INIT_WEIGHTS=wider, OPTIM__MAX_EPOCH=3)
+    with pytest.raises(UserError, match=r"does not fit.*size mismatch for weight.*\[3, 48\]") as e:
+        other.train()
+    assert "\n" not in str(e.value)
+
+
+def test_a_foreign_checkpoint_that_names_no_backbone_is_still_resumed(toy):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    path = Path(first.output_dir) / "head" / "model.pth.tar-2"
+    saved = torch.load(path, weights_only=True)
+    assert saved.pop("backbone_sha256") == first.backbone.weights_sha256 != ""
+    torch.save(saved, path)
+    again = make(toy, RESUME=first.output_dir, OPTIM__MAX_EPOCH=3)
+    again.train()
+    assert [row["epoch"] for row in again.history] == [1, 2, 3]
 
 
 def test_load_model_takes_the_final_model_and_refuses_another_shape(toy):
