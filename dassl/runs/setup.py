@@ -324,6 +324,7 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
     _note_store_dtype(cfg, saved=bool(vars(args).get("eval_only")))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
+    # With augmentation at load time this makes numbers differ between machines (docs/data.md).
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
         raise MissingFileError(
