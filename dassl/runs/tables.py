@@ -230,6 +230,9 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
     if any(g.shots == 0 for g in groups) and shots != [0]:
         names = ", ".join(dict.fromkeys(g.trainer for g in groups if g.shots == 0))
         notes.append(f"{names} trains nothing: one run stands for all shots")
+    splits = {run.get("split_hash") for g in groups for run in g.runs} - {None}
+    if len(splits) > 1:  # images were added between two runs, or a variant splits otherwise
+        notes.append(f"runs on {len(splits)} different splits of the images, hardly comparable")
     if fewer:
         notes.append("* fewer seeds than the others")
     if early:
