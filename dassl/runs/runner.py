@@ -145,7 +145,7 @@ def _run_in(
                 write_results(folder, failed_results(cfg, variant, error, started))
             raise
         finally:
-            with suppress(OSError):  # opened for nothing where tensorboard is not installed
+            with suppress(OSError):  # empty where tensorboard is not installed; the log says so
                 (folder / "tensorboard").rmdir()
             gc.collect()
 
