@@ -6,6 +6,7 @@ print that line and leave with status 2; anything else that escapes is a bug wit
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -53,8 +54,16 @@ def cli_main(
     except UserError as error:
         if "--debug" in words:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{_error_word()} {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _error_word() -> str:
+    """On a terminal apart and in red: above it may stand the whole configuration, as upstream
+    prints it before anything is loaded."""
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        return "\n\033[1;31merror:\033[0m"
+    return "error:"

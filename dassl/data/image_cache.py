@@ -199,8 +199,9 @@ def build_image_loader(cfg: CfgNode, items: Sequence[Datum], transform: Any) -> 
             cfg, part.SAMPLER, items, batch_size=part.BATCH_SIZE, tfm=transform, is_train=False
         )
     dataset = PlainImages(items, PlainPixels(transform))
-    return DataLoader(dataset, batch_size=part.BATCH_SIZE, collate_fn=cast(Any, _as_it_is))
+    return DataLoader(dataset, batch_size=part.BATCH_SIZE, collate_fn=cast(Any, as_it_is))
 
 
-def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+def as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """The ``collate_fn`` of data sets whose ``__getitems__`` gives a whole batch already."""
     return batch

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dassl.engine.resume import check_backbone
 from dassl.errors import MissingFileError, UserError
 from dassl.utils import load_checkpoint
 
@@ -25,7 +26,7 @@ class FinalModel:
             epoch: a saved epoch; None takes the run's final model, the one that was tested.
 
         Raises:
-            UserError: no such checkpoint, or one of another shape.
+            UserError: no such checkpoint, one of another shape, or of another backbone.
         """
         if not directory:
             print("Note that load_model() is skipped as no pretrained model is given")
@@ -35,6 +36,7 @@ class FinalModel:
             checkpoint = load_checkpoint(str(path))
             print(f'Loading weights to {name} from "{path}" (epoch = {checkpoint["epoch"]})')
             load_strictly(self._models[name], checkpoint["state_dict"], path)
+            check_backbone(checkpoint, self, path)
 
     def _checkpoint_path(self, folder: Path, epoch: int | None) -> Path:
         if epoch is not None:

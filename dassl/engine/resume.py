@@ -6,8 +6,11 @@ import os
 import os.path as osp
 import re
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dassl.errors import UserError
 from dassl.utils import get_rng_state, set_rng_state
 from dassl.utils.checkpoints import restore_checkpoint
 
@@ -25,6 +28,7 @@ def training_state(trainer: TrainerBase) -> dict[str, Any]:
         "history": [dict(row) for row in trainer._history],
         "rng": get_rng_state(),
         "scaler": None if scaler is None else scaler.state_dict(),
+        "backbone_sha256": _backbone_sha256(trainer),
     }
 
 
@@ -37,6 +41,9 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
 
     Returns:
         The epoch to go on with; 0 if there is nothing to continue.
+
+    Raises:
+        UserError: a checkpoint of another network, or learned beside another backbone.
     """
     names = trainer.get_model_names()
     file = common_checkpoint([osp.join(directory, name) for name in names])
@@ -47,12 +54,12 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
     print(f"Found checkpoint at {directory} (will resume training)")
     checkpoint: dict[str, Any] = {}
     for name in names:
-        checkpoint = restore_checkpoint(
-            osp.join(directory, name, file),
-            trainer._models[name],
-            trainer._optims[name],
-            trainer._scheds[name],
-        )
+        path = osp.join(directory, name, file)
+        with _misfits_are_users_errors(path):
+            checkpoint = restore_checkpoint(
+                path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
+            )
+        check_backbone(checkpoint, trainer, path)
         _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
 
     # Files of upstream know none of these.
@@ -64,6 +71,41 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
     if checkpoint.get("rng") is not None:
         set_rng_state(checkpoint["rng"])
     return int(checkpoint["epoch"])
+
+
+@contextmanager
+def _misfits_are_users_errors(path: str) -> Iterator[None]:
+    """torch's refusal of a state dict, as one line with the first tensor at fault."""
+    try:
+        yield
+    except RuntimeError as error:
+        start, *lines = str(error).splitlines()
+        if not start.startswith("Error(s) in loading state_dict"):
+            raise
+        raise UserError(
+            f"{path} does not fit this configuration: {lines[0].strip() if lines else start} "
+            "Use the backbone, classes and settings it was trained with, or another folder"
+        ) from error
+
+
+def check_backbone(checkpoint: Mapping[str, Any], trainer: Any, path: object) -> None:
+    """What was learned beside a frozen backbone may fit another in shape and mean nothing there.
+
+    Files of upstream do not say what they were trained on, and pass.
+
+    Raises:
+        UserError: the checkpoint says that it was trained on other weights than the trainer has.
+    """
+    trained, loaded = checkpoint.get("backbone_sha256") or "", _backbone_sha256(trainer)
+    if trained and loaded and trained != loaded:
+        raise UserError(
+            f"{path} was trained on a backbone with weights {trained[:8]}, this run has "
+            f"{trainer.backbone.name} with {loaded[:8]}; take the backbone it was trained with"
+        )
+
+
+def _backbone_sha256(trainer: Any) -> str:
+    return getattr(getattr(trainer, "backbone", None), "weights_sha256", "")
 
 
 def common_checkpoint(folders: list[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from dassl.utils import random_kept
@@ -23,6 +24,8 @@ class SummaryWriter:
         self._kwargs = kwargs
         self._real: Any = None
         self._absent = False
+        if find_spec("tensorboard") is None:  # the log has just named the folder, as upstream's
+            print("tensorboard is not installed: no event files are written")
 
     def _open(self) -> Any:
         if self._real is None and not self._absent:

@@ -6,7 +6,6 @@ are arranged for it; ``model_inference`` then works on a batch of any loader, pi
 
 from __future__ import annotations
 
-import os
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dassl.config.environment import store_dtype
 from dassl.data import DataManager
 from dassl.data.features.encode import FrozenEncoder
 from dassl.data.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
@@ -158,8 +158,7 @@ class VLMTrainer(FinalModel, TrainerX):
 
     def _encoder(self, kind: str) -> FrozenEncoder:
         if kind not in self._encoders:
-            dtype = os.environ.get("CERVICLIP_STORE_DTYPE", "float16")
-            self._encoders[kind] = FrozenEncoder(self.backbone, kind, dtype)
+            self._encoders[kind] = FrozenEncoder(self.backbone, kind, store_dtype())
         return self._encoders[kind]
 
     def _open(self, kind: str, views: int, paths: Sequence[str]) -> Any:

@@ -15,10 +15,7 @@ from dassl.evaluation.bootstrap import (
     patient_indices,
     weighted_metrics,
 )
-
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
-PER_CLASS = ("precision", "recall", "f1")
-BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
+from dassl.result_names import BINARY, OVERALL, PER_CLASS
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"

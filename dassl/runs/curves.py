@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dassl.result_names import IN_DOMAIN
 from dassl.runs.figures import GRID, INK, ConfusionTemplate, new_figure
 from dassl.runs.tables import TITLES, Group, row_labels, shots_order
 
@@ -23,7 +24,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
         groups: of one dataset, in the order of the legend.
         metric: such as ``accuracy`` or ``binary.auc``.
     """
-    centers = list(dict.fromkeys(c for g in groups for c in g.centers)) or ["test"]
+    centers = list(dict.fromkeys(c for g in groups for c in g.centers)) or [IN_DOMAIN]
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order)
     figure = new_figure(3.4 * len(centers) + 1.7, 3.6)
     panels = figure.subplots(1, len(centers), sharey=True, squeeze=False)[0]

@@ -117,7 +117,8 @@ examples:
   python run_shell.py --sweep my_sweep.yaml --output-dir results --jobs 2
 
 Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
-Beside the runs it leaves summary.csv, summary.json, results.md and figures.
+Beside the runs it leaves summary.csv, summary.json, results.md and figures. They cover all runs of
+the sweep's yaml that are there, so a sweep may be made in pieces (--trainers, --shots, --seeds).
 Exit status: 0 done, 1 some run failed, 2 something to correct (nothing was run), 130 Ctrl-C."""
 
 

@@ -112,8 +112,17 @@ def swap(new: Path, folder: Path) -> None:
     if folder.exists():
         os.replace(folder, aside)
     os.replace(new, folder)
-    if (aside / "eval").is_dir():  # evaluations go along to the successor
-        os.replace(aside / "eval", folder / "eval")
+    _bury(aside, folder)
+
+
+def _bury(aside: Path, folder: Path) -> None:
+    """Remove an old run; its evaluations go along to the one in ``folder``, before anything goes,
+    so that a kill at any point leaves them in one of the two places."""
+    for evaluation in sorted((aside / "eval").glob("*")):
+        place = folder / "eval" / evaluation.name
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True)
+            os.replace(evaluation, place)
     remove(aside)
 
 
@@ -124,7 +133,7 @@ def tidy(folder: Path) -> None:
     """
     for aside in _left_by_the_dead(folder, "old"):
         if folder.exists():
-            remove(aside)
+            _bury(aside, folder)
         else:
             os.replace(aside, folder)
     for new in _left_by_the_dead(folder, "new"):
@@ -132,11 +141,11 @@ def tidy(folder: Path) -> None:
 
 
 def _left_by_the_dead(folder: Path, kind: str) -> list[Path]:
-    from dassl.utils.files import process_alive
-
     start = f".{folder.name}.{kind}-"
     found = []
     for name in sorted(glob.glob(glob.escape(str(folder.parent / start)) + "*")):
+        from dassl.utils.files import process_alive  # brings torch; there is seldom anything
+
         pid = os.path.basename(name).removeprefix(start)
         if not pid.isdigit() or int(pid) == os.getpid() or not process_alive(int(pid)):
             found.append(Path(name))

@@ -9,45 +9,59 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dassl.config.environment import store_dtype
 from dassl.plugins import PROJECT_ROOT, plugin_files
-from dassl.runs.plan import Plan
+from dassl.runs.plan import Plan, RunSpec
 from dassl.runs.results import is_finished, read_results
 
 SOURCES = (("trainers", "*.py"), ("datasets", "*.py"), ("dassl", "*.py"), ("configs", "*.yaml"))
 
 
-def remember(
-    plan: Plan, folders: Sequence[Path], hashes: Sequence[str], files: Iterable[str]
-) -> None:
+@dataclass
+class Noted:
+    """Where a plan's runs are, each with the hash of the configuration that it must have."""
+
+    runs: list[tuple[Path, str]]
+    others: list[tuple[Path, str]]  # of the plan's other runs; some may not be there
+
+    @property
+    def folders(self) -> list[Path]:
+        return [folder for folder, _ in self.runs]
+
+
+def remember(plan: Plan, noted: Noted, files: Iterable[str]) -> None:
     """Note where a plan's runs are and which configuration each must have.
 
     Args:
         plan: the sweep.
-        folders: of its runs, in the plan's order.
-        hashes: their configurations' hashes.
-        files: what the configurations name besides the project's own sources (weights, splits).
+        noted: its runs.
+        files: what their configurations name besides the project's own sources (weights, splits).
     """
     from dassl.utils.files import atomic_write
 
-    runs = [[str(folder), wanted] for folder, wanted in zip(folders, hashes, strict=True)]
-    content = {"files": _stamps([*files, *_plugin_files(plan)]), "runs": runs}
-    content |= {"sources": _source_stamp(), "store": _store_dtype()}
+    content = {
+        "files": _stamps([*files, *_plugin_files(plan)]),
+        "runs": [[str(folder), wanted] for folder, wanted in noted.runs],
+        "others": [[str(folder), wanted] for folder, wanted in noted.others],
+        "sources": _source_stamp(),
+        "store": store_dtype(),
+    }
     with atomic_write(_path(plan)) as handle:
         json.dump(content, handle)
 
 
-def finished_folders(plan: Plan) -> list[Path] | None:
-    """A plan's folders if its runs are known to be finished; None if that must be worked out."""
+def finished_runs(plan: Plan) -> Noted | None:
+    """Where a plan's runs are if they are known to be finished; None if that must be worked out."""
     try:
         noted = json.loads(_path(plan).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if noted["sources"] != _source_stamp() or noted.get("store") != _store_dtype():
+    if noted["sources"] != _source_stamp() or noted.get("store") != store_dtype():
         return None
     now = _stamps(noted["files"])
     if noted["files"] != now or not all(now.values()):  # of an absent file nothing is known
@@ -55,11 +69,14 @@ def finished_folders(plan: Plan) -> list[Path] | None:
     for folder, wanted in noted["runs"]:
         if not is_finished(read_results(folder), wanted):
             return None
-    return [Path(folder) for folder, _ in noted["runs"]]
+    runs, others = (
+        [(Path(folder), wanted) for folder, wanted in noted[key]] for key in ("runs", "others")
+    )
+    return Noted(runs, others)
 
 
 def _path(plan: Plan) -> Path:
-    key = hashlib.sha256(repr([*plan.runs]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr([plan.runs, plan.others]).encode()).hexdigest()[:16]
     return plan.output_root / ".sweeps" / f"{key}.json"
 
 
@@ -75,10 +92,6 @@ def _stamp(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _store_dtype() -> str:
-    return os.environ.get("CERVICLIP_STORE_DTYPE", "")
-
-
 def _source_stamp() -> str:
     digest = hashlib.sha256()
     for folder, pattern in SOURCES:
@@ -88,7 +101,11 @@ def _source_stamp() -> str:
 
 
 def _plugin_files(plan: Plan) -> list[str]:
-    specs = sorted({spec for run in plan.runs for spec in run.plugins})
-    configs = sorted({run.config for run in plan.runs if run.config})
+    specs = sorted({spec for run in _all(plan) for spec in run.plugins})
+    configs = sorted({run.config for run in _all(plan) if run.config})
     found = [Path(c) if Path(c).is_file() else PROJECT_ROOT / c for c in configs]
     return [file for spec in specs for file in plugin_files(spec)] + [str(path) for path in found]
+
+
+def _all(plan: Plan) -> list[RunSpec]:
+    return [*plan.runs, *plan.others]

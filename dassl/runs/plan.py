@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dassl import plugins
-from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.errors import UnknownNameError, UserError
 from dassl.runs.flags import parse_shots
 from dassl.runs.folders import DEFAULT_ROOT, safe_part
-from dassl.runs.results import flatten
-
-SWEEPS = plugins.PROJECT_ROOT / "configs" / "sweeps"
-KEYS = {"datasets", "trainers", "shots", "seeds", "backbone", "external", "opts"}
-ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
-
-
-@dataclass(frozen=True)
-class TrainerEntry:
-    """One line of a sweep's ``trainers``."""
-
-    trainer: str
-    name: str = "default"  # the variant
-    config: str = ""
-    backbone: str = ""
-    weights: str = ""
-    opts: tuple[Any, ...] = ()
+from dassl.runs.sweep_file import (
+    TrainerEntry,
+    find_sweep,
+    listed,
+    read_entry,
+    read_opts,
+    read_sweep,
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +76,8 @@ class Plan:
     runs: list[RunSpec]
     output_root: Path
     order: list[tuple[str, str]] = field(default_factory=list)  # (trainer, variant), as listed
+    # The yaml's runs that the flags leave out: not made now, in the table if they are there.
+    others: list[RunSpec] = field(default_factory=list)
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -97,12 +89,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
     plugins.add_plugins(args.plugin)
     path = find_sweep(args.sweep)
     tree = read_sweep(path)
-    own_datasets = [str(d) for d in _listed(tree, "datasets", path)]
-    datasets = [_known("dataset", d, path) for d in (args.datasets or own_datasets)]
-    listed = [_entry(item, path) for item in _listed(tree, "trainers", path)]
-    entries = chosen_entries(listed, args.trainers) if args.trainers else listed
-    shots = [parse_shots(k) for k in (args.shots or _listed(tree, "shots", path))]
-    seeds = [_seed(s) for s in (args.seeds or _listed(tree, "seeds", path))]
+    maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args)
+    datasets = [_known("dataset", d) for d in (args.datasets or maker.own_datasets)]
+    own = [read_entry(item, path) for item in listed(tree, "trainers")]
+    entries = chosen_entries(own, args.trainers) if args.trainers else own
+    shots = [parse_shots(k) for k in (args.shots or listed(tree, "shots"))]
+    seeds = [_seed(s) for s in (args.seeds or listed(tree, "seeds"))]
     for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", shots)):
         if not values:
             raise UserError(f"sweep {path} names no {kind}; add one, or give it by a flag")
@@ -110,64 +102,67 @@ def make_plan(args: argparse.Namespace) -> Plan:
         raise UserError(f"sweep {path} names no seeds; add 'seeds: [1, 2, 3]', or give --seeds")
     if args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give the number of processes, from 1")
-    common = _opts(tree.get("opts"), path)
-    runs: dict[RunSpec, None] = {}
-    for dataset in datasets:
-        external = _external(tree, dataset, own_datasets, args, path)
-        for entry in entries:
-            spec = RunSpec(
-                dataset=dataset,
-                trainer=_known("trainer", entry.trainer, path),
-                variant=entry.name,
-                num_shots=0,
-                seed=0,
-                backbone=entry.backbone or args.backbone or str(tree.get("backbone") or ""),
-                weights=entry.weights or ("" if entry.backbone else args.weights),
-                config=entry.config,
-                root=args.root,
-                plugins=tuple(plugins.plugin_specs()),
-                opts=(*external, *common, *entry.opts, *args.opts),
-            )
-            for run in _cells(spec, shots, seeds):
-                runs[run] = None
-    _check_folders_differ(list(runs))
-    order = [(entry.trainer, entry.name) for entry in entries]
-    return Plan(path.stem, list(runs), Path(args.output_dir or DEFAULT_ROOT), order)
+    runs = list(
+        dict.fromkeys(
+            run for d in datasets for entry in entries for run in maker.runs(d, entry, shots, seeds)
+        )
+    )
+    _check_folders_differ(runs)
+    order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
+    root = Path(args.output_dir or DEFAULT_ROOT)
+    return Plan(path.stem, runs, root, order, maker.others(own, set(runs)))
 
 
-def find_sweep(sweep: str) -> Path:
-    """A yaml by its name in configs/sweeps, or by its path."""
-    direct = Path(sweep).expanduser()
-    for path in (SWEEPS / f"{sweep}.yaml", direct, plugins.PROJECT_ROOT / sweep):
-        if path.is_file():
-            return path
-    names = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
-    hint = plugins.did_you_mean(sweep, names)
-    raise MissingFileError(f"no sweep {sweep!r}{hint} (in configs/sweeps: {', '.join(names)})")
+@dataclass
+class _RunMaker:
+    """Makes runs out of what the yaml and the flags say of all of them."""
+
+    path: Path
+    tree: Mapping[str, Any]
+    own_datasets: list[str]
+    args: argparse.Namespace
+
+    def runs(
+        self, dataset: str, entry: TrainerEntry, shots: Sequence[int], seeds: Sequence[int]
+    ) -> Iterator[RunSpec]:
+        """One trainer's runs on one dataset."""
+        args, tree = self.args, self.tree
+        external = _external(tree, dataset, self.own_datasets, args, self.path)
+        common = read_opts(tree.get("opts"), self.path)
+        spec = RunSpec(
+            dataset=dataset,
+            trainer=_known("trainer", entry.trainer),
+            variant=entry.name,
+            num_shots=0,
+            seed=0,
+            backbone=entry.backbone or args.backbone or str(tree.get("backbone") or ""),
+            weights=entry.weights or ("" if entry.backbone else args.weights),
+            config=entry.config,
+            root=args.root,
+            plugins=tuple(plugins.plugin_specs()),
+            opts=(*external, *common, *entry.opts, *args.opts),
+        )
+        return _cells(spec, shots, seeds)
+
+    def others(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
+        """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
+        (a trainer of a plug-in that is not given) is left out."""
+        found: dict[RunSpec, None] = {}
+        for dataset in self.own_datasets:
+            for entry in entries:
+                with suppress(UserError):
+                    shots = [parse_shots(k) for k in listed(self.tree, "shots")]
+                    seeds = [_seed(s) for s in listed(self.tree, "seeds")]
+                    _known("dataset", dataset)
+                    found |= dict.fromkeys(self.runs(dataset, entry, shots, seeds))
+        return [run for run in found if run not in chosen]
 
 
-def read_sweep(path: Path) -> dict[str, Any]:
-    """The yaml's tree, its keys checked."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"sweep {path} is not valid yaml: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(tree, dict):
-        raise UserError(f"sweep {path} must hold keys such as 'trainers:', not a list")
-    for key in tree:
-        if key not in KEYS:
-            hint = plugins.did_you_mean(str(key), KEYS)
-            raise UserError(f"unknown key {key!r} in sweep {path}{hint} (keys: {_join(KEYS)})")
-    return tree
-
-
-def chosen_entries(listed: Sequence[TrainerEntry], names: Sequence[str]) -> list[TrainerEntry]:
+def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[TrainerEntry]:
     """The entries that ``--trainers`` picks: by trainer or variant; others with plain settings."""
     chosen: list[TrainerEntry] = []
     for name in names:
-        found = [entry for entry in listed if name in (entry.trainer, entry.name)]
+        found = [entry for entry in own if name in (entry.trainer, entry.name)]
         chosen += found or [TrainerEntry(name)]
     return list(dict.fromkeys(chosen))
 
@@ -193,54 +188,13 @@ def _cells(spec: RunSpec, shots: Sequence[int], seeds: Sequence[int]) -> Iterato
             yield replace(spec, num_shots=k, seed=seed)
 
 
-def _known(kind: str, name: str, path: Path) -> str:
+def _known(kind: str, name: str) -> str:
     if name not in plugins.discover()[kind]:
         try:
             plugins.ensure_loaded(kind, name)  # a plug-in may register what its source hides
         except UnknownNameError as error:
             raise UnknownNameError(str(error)) from None
     return name
-
-
-def _entry(item: Any, path: Path) -> TrainerEntry:
-    if isinstance(item, str):
-        return TrainerEntry(item)
-    if not isinstance(item, Mapping) or "trainer" not in item:
-        raise UserError(
-            f"in sweep {path} an entry of 'trainers' is a name or has 'trainer: NAME', not {item!r}"
-        )
-    for key in item:
-        if key not in ENTRY_KEYS:
-            hint = plugins.did_you_mean(str(key), ENTRY_KEYS)
-            raise UserError(
-                f"unknown key {key!r} of trainer {item['trainer']} in sweep {path}{hint} "
-                f"(keys: {_join(ENTRY_KEYS)})"
-            )
-    return TrainerEntry(
-        trainer=str(item["trainer"]),
-        name=str(item.get("name") or "default"),
-        config=str(item.get("config") or ""),
-        backbone=str(item.get("backbone") or ""),
-        weights=str(item.get("weights") or ""),
-        opts=_opts(item.get("opts"), path),
-    )
-
-
-def _opts(value: Any, path: Path) -> tuple[Any, ...]:
-    """Overrides as a flat (KEY, VALUE, ...) tuple; yaml may give a mapping or that list."""
-    if not value:
-        return ()
-    if isinstance(value, Mapping):
-        pairs = list(flatten(value).items())
-    elif isinstance(value, list) and len(value) % 2 == 0:
-        pairs = list(zip(value[::2], value[1::2], strict=True))
-    else:
-        raise UserError(f"'opts' in sweep {path} is a mapping KEY: VALUE, not {value!r}")
-    return tuple(x for key, v in pairs for x in (str(key), _hashable(v)))
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(_hashable(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def _external(
@@ -262,14 +216,7 @@ def _external(
         return ()
     if not isinstance(names, list):
         raise UserError(f"'external' in sweep {path} is a list of dataset names, not {names!r}")
-    return ("TEST.EXTERNAL", tuple(_known("dataset", str(name), path) for name in names))
-
-
-def _listed(tree: Mapping[str, Any], key: str, path: Path) -> list[Any]:
-    value = tree.get(key)
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+    return ("TEST.EXTERNAL", tuple(_known("dataset", str(name)) for name in names))
 
 
 def _seed(text: Any) -> int:
@@ -293,7 +240,3 @@ def _check_folders_differ(runs: Sequence[RunSpec]) -> None:
                 "another 'name:'"
             )
         seen[key] = run
-
-
-def _join(names: set[str]) -> str:
-    return ", ".join(sorted(names))

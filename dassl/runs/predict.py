@@ -19,8 +19,6 @@ import torch
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
-IN_DOMAIN = "test"
-
 
 @dataclass
 class Predictions:

@@ -41,7 +41,10 @@ KEYS = (
     "runtime",
 )
 
-# Keys that say where things are or how the work is shared out, and cannot change a number.
+# Keys that say where things are or how the work is shared out: no part of what a run is. Two of
+# them change numbers nevertheless: USE_CUDA the last digits, and NUM_WORKERS all of them where
+# images are augmented as they are loaded, since each loader process has a generator of its own, as
+# upstream's has (docs/data.md says what to do).
 UNHASHED = {
     "OUTPUT_DIR",
     "RESUME",

@@ -17,6 +17,7 @@ import yaml
 
 from dassl.config import CfgNode
 from dassl.errors import UserError
+from dassl.result_names import IN_DOMAIN
 from dassl.runs import records
 from dassl.runs.folders import RESULTS
 from dassl.runs.leftovers import (
@@ -28,7 +29,7 @@ from dassl.runs.leftovers import (
     undo_on_user_error,
 )
 from dassl.runs.logs import log_to
-from dassl.runs.predict import IN_DOMAIN, Predictions, predict_items, write_predictions
+from dassl.runs.predict import Predictions, predict_items, write_predictions
 from dassl.runs.results import (
     config_hash,
     differing_keys,
@@ -144,7 +145,7 @@ def _run_in(
                 write_results(folder, failed_results(cfg, variant, error, started))
             raise
         finally:
-            with suppress(OSError):  # opened for nothing where tensorboard is not installed
+            with suppress(OSError):  # empty where tensorboard is not installed; the log says so
                 (folder / "tensorboard").rmdir()
             gc.collect()
 

@@ -12,6 +12,7 @@ import yaml
 
 from dassl import plugins
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
+from dassl.config.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.runs.flags import parse_shots
 from dassl.runs.folders import (
@@ -323,6 +324,7 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
     _note_store_dtype(cfg, saved=bool(vars(args).get("eval_only")))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
+    # With augmentation at load time this makes numbers differ between machines (docs/data.md).
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
         raise MissingFileError(
@@ -342,12 +344,11 @@ def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:
     Args:
         saved: the settings are those of an earlier run.
     """
-    name, usual = "CERVICLIP_STORE_DTYPE", "float16"
-    now = os.environ.get(name) or usual
+    usual, now = USUAL_STORE_DTYPE, store_dtype()
     wanted = cfg.INPUT.STORE_DTYPE or (usual if saved else now)
     if wanted != now:
         raise UserError(
             f"INPUT.STORE_DTYPE is {wanted}, but features are now stored as {now}; set the "
-            f"environment variable {name}={wanted}"
+            f"environment variable {STORE_DTYPE}={wanted}"
         )
     cfg.INPUT.STORE_DTYPE = "" if now == usual else now

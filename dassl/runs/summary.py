@@ -19,6 +19,21 @@ def sweep_results(folders: Sequence[Path]) -> list[dict[str, Any]]:
     return [results | {"folder": str(folder)} for folder, results in found if results is not None]
 
 
+def other_results(noted: Sequence[tuple[Path, str]]) -> tuple[list[dict[str, Any]], int]:
+    """results.json of those folders whose run is of the configuration it must have.
+
+    Args:
+        noted: folders, each with the wanted configuration's hash; a run need not be there.
+
+    Returns:
+        The results as of `sweep_results`, and how many folders hold a run of other settings.
+    """
+    wanted = {str(folder): config_hash for folder, config_hash in noted}
+    there = sweep_results([folder for folder, _ in noted])
+    fitting = [run for run in there if run["config_hash"] == wanted[run["folder"]]]
+    return fitting, len(there) - len(fitting)
+
+
 def write_summary(
     plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]
 ) -> list[Path]:
@@ -43,7 +58,9 @@ def write_summary(
 def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> str:
     """All metrics of the sweep as pipe tables, and what failed."""
     backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
-    lines = [f"# Sweep {plan.name}", "", f"{len(runs)} runs; backbones: {backbones or 'none'}.", ""]
+    whole = len(plan.runs) + len(plan.others)
+    number = str(len(runs)) if len(runs) == whole else f"{len(runs)} of {whole}"
+    lines = [f"# Sweep {plan.name}", "", f"{number} runs; backbones: {backbones or 'none'}.", ""]
     for metric in MD_METRICS:
         for table in build_tables(groups, metric):
             if any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells):

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from dassl.errors import UserError
 from dassl.runs import manifest
 from dassl.runs.contents import files_and_folders
-from dassl.runs.leftovers import make_writable
+from dassl.runs.leftovers import make_writable, tidy
 from dassl.runs.plan import Plan, RunSpec, make_plan
 from dassl.runs.progress import SweepProgress, format_seconds
 from dassl.runs.results import flatten, read_results
@@ -37,10 +38,11 @@ def sweep_command(args: argparse.Namespace) -> int:
 
     console = Console(file=sys.stdout, highlight=False)
     plan = make_plan(args)
-    folders = None if args.fresh or args.dry_run else manifest.finished_folders(plan)
-    if folders is not None:
-        console.print(f"all {len(folders)} runs of sweep {plan.name} are finished")
-        report(plan, folders, console)
+    noted = None if args.fresh or args.dry_run else manifest.finished_runs(plan)
+    if noted is not None:
+        what = "chosen " if plan.others else ""
+        console.print(f"all {len(noted.runs)} {what}runs of sweep {plan.name} are finished")
+        report(plan, noted, console)
         return 0
     tasks = prepare(plan, args.fresh)
     if args.dry_run:
@@ -50,9 +52,11 @@ def sweep_command(args: argparse.Namespace) -> int:
     check_inputs(pending, args.jobs)
     make_writable(plan.output_root)
     failed = execute(plan, tasks, pending, args, console)
-    files = {path for task in tasks for path in files_and_folders(flatten(task.cfg))}
-    manifest.remember(plan, [t.folder for t in tasks], [t.wanted for t in tasks], files)
-    report(plan, [task.folder for task in tasks], console)
+    others = other_tasks(plan, {task.folder for task in tasks})
+    noted = manifest.Noted(_wanted(tasks), _wanted(others))
+    files = {path for t in (*tasks, *others) for path in files_and_folders(flatten(t.cfg))}
+    manifest.remember(plan, noted, files)
+    report(plan, noted, console)
     if failed:
         console.print(
             f"[red]{failed} of {len(tasks)} runs failed[/red]; the same command tries them again"
@@ -84,6 +88,27 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
             )
         tasks.append(Task(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
     return tasks
+
+
+def other_tasks(plan: Plan, taken: set[Path]) -> list[Task]:
+    """The runs of the sweep's yaml that the flags leave out, but for those that cannot be
+    configured here: they are for the table only, and nothing about them may stop it.
+
+    Args:
+        plan: the sweep.
+        taken: folders of the runs that were asked for.
+    """
+    from dassl.runs.results import config_hash
+    from dassl.runs.setup import setup_cfg
+
+    tasks: dict[Path, Task] = {}
+    for spec in plan.others:
+        with suppress(UserError):
+            cfg = setup_cfg(spec.namespace(plan.output_root))
+            folder = Path(cfg.OUTPUT_DIR)
+            if folder not in taken:
+                tasks[folder] = Task(spec, cfg, folder, "", config_hash(cfg))
+    return list(tasks.values())
 
 
 def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
@@ -151,12 +176,16 @@ def record_failure(task: Task, error: str) -> None:
         write_results(task.folder, failed_results(task.cfg, task.spec.variant, error))
 
 
-def report(plan: Plan, folders: Sequence[Path], console: Any) -> None:
-    """Write the sweep's files and print its table."""
-    from dassl.runs.summary import sweep_results, write_summary
+def report(plan: Plan, noted: manifest.Noted, console: Any) -> None:
+    """Write the sweep's files and print its table: of all its runs that are there, also when the
+    flags picked a part of it."""
+    from dassl.runs.summary import other_results, sweep_results, write_summary
     from dassl.runs.tables import build_tables, group_runs, print_table
 
-    runs = sweep_results(folders)
+    for folder in noted.folders:  # one that was being replaced at a kill may be finished, not tidy
+        tidy(folder)
+    others, strange = other_results(noted.others)
+    runs = sweep_results(noted.folders) + others
     groups = group_runs(runs, plan.order)
     written = write_summary(plan, runs, groups)
     for table in build_tables(groups, "accuracy"):
@@ -164,6 +193,8 @@ def report(plan: Plan, folders: Sequence[Path], console: Any) -> None:
     for run in runs:
         if run["status"] != "done":
             console.print(f"failed: {run['folder']}: {run['error']}", markup=False)
+    if strange:
+        console.print(f"left out: {strange} runs of the sweep made with other settings than these")
     console.print(f"also: {', '.join(str(path) for path in written)}", markup=False)
 
 
@@ -176,6 +207,10 @@ def show_plan(tasks: Sequence[Task], console: Any) -> None:
         )
     todo = sum(task.state != "done" for task in tasks)
     console.print(f"{len(tasks)} runs, {todo} to do")
+
+
+def _wanted(tasks: Sequence[Task]) -> list[tuple[Path, str]]:
+    return [(task.folder, task.wanted) for task in tasks]
 
 
 def _scores(folder: Path) -> str:

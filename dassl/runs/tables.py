@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import MissingFileError, UserError
+from dassl.result_names import BINARY, OVERALL
 from dassl.runs.folders import find_results
 from dassl.runs.results import read_results
 
-OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
-BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
 METRICS = (*OVERALL, *(f"binary.{name}" for name in BINARY))
 TITLES = {
     "accuracy": "accuracy (%)",
@@ -31,7 +30,6 @@ TITLES = {
     "binary.ppv": "positive predictive value (%)",
     "binary.npv": "negative predictive value (%)",
 }
-IN_DOMAIN = "test"
 
 
 @dataclass(frozen=True)
@@ -232,6 +230,9 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
     if any(g.shots == 0 for g in groups) and shots != [0]:
         names = ", ".join(dict.fromkeys(g.trainer for g in groups if g.shots == 0))
         notes.append(f"{names} trains nothing: one run stands for all shots")
+    splits = {run.get("split_hash") for g in groups for run in g.runs} - {None}
+    if len(splits) > 1:  # images were added between two runs, or a variant splits otherwise
+        notes.append(f"runs on {len(splits)} different splits of the images, hardly comparable")
     if fewer:
         notes.append("* fewer seeds than the others")
     if early:

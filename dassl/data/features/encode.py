@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dassl.config.environment import STORE_DTYPE
 from dassl.data.feature_store import DTYPES, Space
 from dassl.errors import UserError
 from dassl.utils.rng import stable_seed
@@ -107,7 +108,7 @@ def to_numpy(rows: Tensor) -> np.ndarray:
     if not torch.isfinite(rows).all():
         raise UserError(
             "a feature is infinite or not a number in the store's float16; set "
-            "CERVICLIP_STORE_DTYPE=bfloat16, or check the weights for NaN"
+            f"{STORE_DTYPE}=bfloat16, or check the weights for NaN"
         )
     if rows.dtype == torch.bfloat16:
         return rows.view(torch.int16).numpy().view(np.uint16)

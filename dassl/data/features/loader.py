@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dassl.data.features.source import StoredTable, Table
+from dassl.data.image_cache import as_it_is
 from dassl.data.samplers import build_sampler
 
 if TYPE_CHECKING:
@@ -119,9 +120,5 @@ class FeatureLoader(DataLoader):
             batch_size=size,
             sampler=sampler,
             drop_last=is_train and len(dataset) >= size,
-            collate_fn=cast(Any, _as_it_is),
+            collate_fn=cast(Any, as_it_is),
         )
-
-
-def _as_it_is(batch: dict[str, Any]) -> dict[str, Any]:
-    return batch

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
-from yacs.config import CfgNode as CN
+from vlm_fixtures import Probe, make, toy
 
-from dassl.config import get_cfg_default
 from dassl.data import image_cache
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.data.features.loader import FeatureLoader
 from dassl.data.features.source import clear_tables
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
-from dassl.modeling.vlm.loading import clear_backbones
-from dassl.plugins import ensure_loaded, extend_cfg_of
-from dassl.utils import set_random_seed
-from helpers import tiny_clip_state_dict, write_images
+from dassl.plugins import ensure_loaded
+from helpers import tiny_clip_state_dict
 
-_runs = itertools.count()  # a run must not resume its predecessor
-CLASSES = {"red": 10, "green": 10, "blue": 10}
-
-
-def toy_dataset(cfg: CN) -> DatasetBase:
-    paths = sorted(p for name in CLASSES for p in Path(cfg.DATASET.ROOT, name).glob("*.png"))
-    names = sorted(CLASSES)
-    items = [Datum(str(p), names.index(p.parent.name), 0, p.parent.name) for p in paths]
-    data = DatasetBase(train_x=items[::3], val=items[1::3], test=items[2::3])
-    data.templates = ["a photo of a {}."]
-    data.descriptions = {"long": {n: [f"cells that look {n}", f"{n} stain"] for n in names}}
-    return data
-
-
-class Probe(VLMTrainer):
-    """A learnable scale of the class texts: the least that trains."""
-
-    image_input = "features"
-
-    def build_model(self) -> None:
-        self.head = nn.Linear(self.backbone.embed_dim, self.num_classes)
-        self.head.weight.data = self.text_features().clone()
-        self.optim = torch.optim.SGD(self.head.parameters(), lr=0.5)
-        self.register_model("head", self.head, self.optim)
-        self.losses: list[float] = []
-        self.order: list[str] = []
-
-    def forward_backward(self, batch):
-        image, label, _ = self.parse_batch_train(batch)
-        self.order += list(batch["impath"])
-        loss = F.cross_entropy(self.head(self.image_features(image)), label)
-        self.model_backward_and_update(loss)
-        self.losses.append(loss.item())
-        return {"loss": loss.item()}
-
-    def model_inference(self, input):
-        return self.head(self.image_features(input))
+__all__ = ["toy"]
 
 
 class Hidden(Probe):
@@ -77,48 +36,6 @@ class Hidden(Probe):
         self.shapes.append(tuple(x.shape))
         h = self.hidden_states(x)
         return F.normalize(self.backbone.visual.finish(h, self.first_block), dim=-1)
-
-
-@pytest.fixture
-def toy(tmp_path):
-    write_images(tmp_path / "data", CLASSES, size=40)
-    from safetensors.torch import save_file
-
-    save_file(tiny_clip_state_dict(), tmp_path / "clip.safetensors")
-    DATASET_REGISTRY._obj_map["Toy"] = toy_dataset
-    for kind in (Probe, Hidden, Cheat):
-        TRAINER_REGISTRY._obj_map[kind.__name__] = kind
-    clear_tables()
-    clear_backbones()
-    yield tmp_path
-    image_cache.disable()
-    clear_tables()
-    clear_backbones()
-
-
-def make(tmp_path, kind=Probe, opts=(), **keys) -> VLMTrainer:
-    cfg = get_cfg_default()
-    if extend := extend_cfg_of(kind.__module__):
-        extend(cfg)
-    cfg.DATASET.NAME = "Toy"
-    cfg.DATASET.ROOT = str(tmp_path / "data")
-    cfg.MODEL.BACKBONE.NAME = "CLIP"
-    cfg.MODEL.INIT_WEIGHTS = str(tmp_path / "clip.safetensors")
-    cfg.TRAINER.NAME = kind.__name__
-    if not extend:
-        cfg.TRAINER[kind.__name__.upper()] = CN({"PREC": "fp32"})
-    cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 4
-    cfg.OPTIM.MAX_EPOCH = 2
-    cfg.OUTPUT_DIR = str(tmp_path / f"out{next(_runs)}")
-    cfg.INPUT.TRANSFORMS = ["normalize"]
-    for key, value in keys.items():
-        cfg.merge_from_list([key.replace("__", "."), value])
-    cfg.merge_from_list(list(opts))
-    set_random_seed(3)
-    trainer = kind(cfg)
-    trainer.test_items = trainer.dm.dataset.test
-    return trainer
 
 
 @pytest.mark.parametrize("kind", [Probe, Hidden])
@@ -186,6 +103,14 @@ def test_second_run_encodes_nothing(toy):
     second = make(toy, INPUT__FEATURE_VIEWS=1)
     second.train()
     assert (second.store_counts["misses"], second.store_counts["hits"]) == (0, 20)
+
+
+@pytest.mark.parametrize("value", ["", "float16", "bfloat16"])
+def test_features_are_stored_as_the_environment_says_and_empty_is_nothing(toy, monkeypatch, value):
+    monkeypatch.setenv("CERVICLIP_STORE_DTYPE", value)
+    trainer = make(toy, INPUT__FEATURE_VIEWS=1)
+    rows = trainer.train_loader_x.dataset.table.rows
+    assert rows.dtype == getattr(torch, value or "float16")
 
 
 def test_test_set_is_not_touched_before_training_ended(toy):
@@ -274,6 +199,50 @@ def test_bad_settings_are_refused_in_one_line(toy):
         make(toy, INPUT__FEATURE_VIEWS=-1)
     with pytest.raises(UserError, match="TRAINER.PROBE.PREC is 'int4'"):
         make(toy, TRAINER__PROBE__PREC="int4")
+
+
+def other_weights(tmp_path, **shape):
+    """Weights of a CLIP of the same or of another shape."""
+    path = tmp_path / "other.safetensors"
+    save_file(tiny_clip_state_dict(seed=1, **shape), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("own_folder", [True, False])
+def test_resuming_on_another_backbone_of_the_same_shape_is_refused(toy, own_folder):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    where = {"OUTPUT_DIR" if own_folder else "RESUME": first.output_dir}
+    again = make(toy, **where, OPTIM__MAX_EPOCH=3)
+    again.train()
+    assert [row["epoch"] for row in again.history] == [1, 2, 3]
+    other = make(toy, **where, MODEL__INIT_WEIGHTS=other_weights(toy), OPTIM__MAX_EPOCH=4)
+    with pytest.raises(UserError, match="tar-[23] was trained on a backbone with weights "):
+        other.train()
+    with pytest.raises(UserError, match="was trained on a backbone with weights "):
+        other.load_model(first.output_dir)
+
+
+def test_resuming_on_a_backbone_of_another_shape_names_the_tensor(toy):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    wider = other_weights(toy, embed_dim=48)
+    other = make(toy, RESUME=first.output_dir, MODEL__INIT_WEIGHTS=wider, OPTIM__MAX_EPOCH=3)
+    with pytest.raises(UserError, match=r"does not fit.*size mismatch for weight.*\[3, 48\]") as e:
+        other.train()
+    assert "\n" not in str(e.value)
+
+
+def test_a_foreign_checkpoint_that_names_no_backbone_is_still_resumed(toy):
+    first = make(toy, INPUT__FEATURE_VIEWS=1)
+    first.train()
+    path = Path(first.output_dir) / "head" / "model.pth.tar-2"
+    saved = torch.load(path, weights_only=True)
+    assert saved.pop("backbone_sha256") == first.backbone.weights_sha256 != ""
+    torch.save(saved, path)
+    again = make(toy, RESUME=first.output_dir, OPTIM__MAX_EPOCH=3)
+    again.train()
+    assert [row["epoch"] for row in again.history] == [1, 2, 3]
 
 
 def test_load_model_takes_the_final_model_and_refuses_another_shape(toy):

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from dassl.evaluation.report import BINARY, OVERALL, score
+from dassl.evaluation.report import score
+from dassl.result_names import BINARY, OVERALL
 
 CLASSES = ["cancer", "cyst", "mild"]
 

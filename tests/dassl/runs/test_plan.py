@@ -30,6 +30,19 @@ def test_flags_override_the_yaml(zoo):
     assert [(r.trainer, r.num_shots, r.seed) for r in runs] == [("ZooLinear", 8, 7)]
 
 
+def test_what_the_flags_leave_out_is_kept_apart(zoo):
+    assert plan_of(zoo).others == []
+    plan = plan_of(zoo, ENTRIES, "--trainers", "ZooLinear", "--shots", "4", "8", "--seeds", "2")
+    assert {(r.trainer, r.shots, r.seed) for r in plan.runs} == {
+        ("ZooLinear", "4", 2), ("ZooLinear", "8", 2)
+    }  # fmt: skip
+    assert {(r.trainer, r.shots, r.seed) for r in plan.others} == {
+        ("ZooConstant", "0", 0),
+        *(("ZooLinear", k, s) for k in ("1", "4", "full") for s in (1, 2) if (k, s) != ("4", 2)),
+    }
+    assert plan.order == plan_of(zoo).order
+
+
 def test_trainers_flag_keeps_the_entries_settings(zoo):
     text = (
         "trainers:\n- {trainer: ZooLinear, name: slow, opts: {OPTIM.LR: 0.01}}\n- ZooConstant\n"

@@ -106,7 +106,7 @@ def test_an_edited_list_is_noticed_in_spite_of_the_note(zoo, capsys, place, key)
     assert run(zoo, text, *flags) == 0
     capsys.readouterr()
     assert run(zoo, text, *flags) == 0
-    assert "all 1 runs of sweep zoo are finished" in capsys.readouterr().out
+    assert "all 1 chosen runs of sweep zoo are finished" in capsys.readouterr().out
     content = file.read_text().splitlines()
     file.write_text("\n".join([content[0], *(x for x in content[1:] if "P0000001" not in x)]))
     assert run(zoo, text, *flags) == 2
@@ -129,6 +129,57 @@ def test_a_note_on_files_that_were_not_there_says_nothing(made, monkeypatch):
     monkeypatch.setattr(sweep_module, "prepare", lambda *a: asked.append(a) or [])
     run(made)
     assert asked
+
+
+def cells_of(folder):
+    """(trainer, shots, seeds) of each row of a sweep's summary.json."""
+    groups = json.loads((folder / "summary.json").read_text())["groups"]
+    return {(g["trainer"], g["shots"], tuple(g["seeds"])) for g in groups}
+
+
+def test_a_sweep_made_in_pieces_ends_with_the_table_of_the_whole(made, capsys):
+    names = ("summary.csv", "summary.json", "results.md")
+    whole = [(made.out / name).read_text() for name in names]
+    made.out.rename(made.root / "whole")
+    assert run(made, TEXT, "--trainers", "ZooLinear", "--shots", "1") == 0
+    assert cells_of(made.out) == {("ZooLinear", 1, (1, 2))}  # the rest is not there: no error
+    assert "2 of 5 runs" in (made.out / "results.md").read_text()
+    assert run(made, TEXT, "--seeds", "2") == 0
+    assert cells_of(made.out) == {
+        ("ZooConstant", 0, (0,)), ("ZooLinear", 1, (1, 2)), ("ZooLinear", 4, (2,))
+    }  # fmt: skip
+    assert run(made, TEXT, "--shots", "4", "--trainers", "ZooLinear") == 0
+    assert [(made.out / name).read_text() for name in names] == whole
+    # The first piece again, from its note: it knew nothing of the later ones when it was written.
+    capsys.readouterr()
+    assert run(made, TEXT, "--trainers", "ZooLinear", "--shots", "1") == 0
+    assert "all 2 chosen runs of sweep zoo are finished" in capsys.readouterr().out
+    assert [(made.out / name).read_text() for name in names] == whole
+
+
+def test_what_the_flags_add_to_the_sweep_stands_beside_it(made):
+    assert run(made, TEXT, "--trainers", "ZooPeeker", "--shots", "2", "--seeds", "7") == 0
+    assert cells_of(made.out) == {
+        ("ZooConstant", 0, (0,)), ("ZooLinear", 1, (1, 2)), ("ZooLinear", 4, (1, 2)),
+        ("ZooPeeker", 2, (7,)),
+    }  # fmt: skip
+
+
+def test_other_settings_of_the_unchosen_runs_are_said_and_left_out(made, capsys):
+    flags = ["--trainers", "ZooPeeker", "--shots", "1", "--opts", "OPTIM.LR", "0.1"]
+    for _ in range(2):  # worked out, and from the note
+        capsys.readouterr()
+        assert run(made, TEXT, *flags) == 0
+        assert "left out: 5 runs" in capsys.readouterr().out
+        assert cells_of(made.out) == {("ZooPeeker", 1, (1, 2))}
+
+
+def test_an_unchosen_entry_that_cannot_be_is_no_error(zoo):
+    text = TEXT.replace(
+        "[ZooConstant", "[NoSuchTrainer, {trainer: ZooLinear, name: x, weights: /no}"
+    )
+    assert run(zoo, text, "--trainers", "ZooPeeker", "--shots", "1", "--seeds", "1") == 0
+    assert cells_of(zoo.out) == {("ZooPeeker", 1, (1,))}
 
 
 def test_changed_results_are_noticed_in_spite_of_the_note(made):

@@ -92,6 +92,15 @@ def test_fewer_seeds_and_early_reading_are_marked():
     assert any("fewer seeds" in n for n in t.notes) and any("read before" in n for n in t.notes)
 
 
+def test_runs_on_different_splits_are_noted():
+    """As when images were added to a data set between two parts of a sweep."""
+    same = [run(seed=s, split_hash="one") for s in (1, 2)]
+    assert not any("splits" in note for note in table([*same, run("Old", split_hash=None)]).notes)
+    mixed = [*same, run(seed=3, split_hash="two")]
+    assert any("2 different splits" in note for note in table(mixed).notes)
+    assert "2 different splits" in to_markdown(table(mixed))
+
+
 def test_two_runs_of_one_seed_are_refused_by_their_folders():
     twice = [run(folder="old/seed_1"), run(seed=2), run(folder="new/seed_1")]
     with pytest.raises(UserError, match="old/seed_1 and new/seed_1 are both CoOp.*seed 1") as error:

@@ -1,0 +1,6 @@
+"""Names in ``results.json``, for those who score and those who read. Imports nothing heavy."""
+
+IN_DOMAIN = "test"  # the centre that is the data set's own test part
+OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
+PER_CLASS = ("precision", "recall", "f1")
+BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
