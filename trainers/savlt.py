@@ -12,6 +12,7 @@ Run: python train.py --trainer SAVLT --dataset-config-file configs/datasets/phan
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ from dassl.data.roi import PatchRois, RoiFinder, roi_dataset
 from dassl.data.roi_sources import SOURCES
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.iterations import ByIterations, iterations_per_shot
+from dassl.engine.head_first import random_batches, styled_transform, train_head
+from dassl.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
 from dassl.engine.supervised import SupervisedStep
 from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
@@ -49,6 +51,11 @@ def extend_cfg(cfg: CN) -> None:
     section.PROTOTYPES = (
         "class_means"  # how they start: class_means, text, or orthogonal (original)
     )
+
+    section.HEAD = CN()  # pool and prototypes alone on the frozen tower, before all learns
+    section.HEAD.ITERS_PER_SHOT = 125  # steps are this times the shots; 0 is original
+    section.HEAD.LR = 1e-3
+    section.HEAD.VIEWS = 12  # stored views of each image; 1 is the plain image
 
     section.LORA = CN()
     section.LORA.BLOCKS = -1  # last blocks of the vision tower; -1 is all, 0 is no LoRA
@@ -191,6 +198,10 @@ class SAVLTHead(nn.Module):
         """(1 - a) text + a prototype: of logits at inference and of losses in training."""
         return torch.lerp(text, prototype, self.alpha) if self.alpha > 0 else text
 
+    def loss(self, text: Tensor, prototype: Tensor, label: Tensor) -> Tensor:
+        """(1 - a) cross-entropy of the text logits (B, C) + a that of the prototype logits."""
+        return self.mix(F.cross_entropy(text, label), F.cross_entropy(prototype, label))
+
 
 @TRAINER_REGISTRY.register()
 class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
@@ -201,6 +212,11 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         section = cfg.TRAINER.SAVLT
+        for key, least in (("ITERS_PER_SHOT", 0), ("VIEWS", 1)):
+            if section.HEAD[key] < least:
+                raise UserError(
+                    f"TRAINER.SAVLT.HEAD.{key} is {section.HEAD[key]}; take at least {least}"
+                )
         if not 0 <= section.ALPHA <= 1:
             raise UserError(f"TRAINER.SAVLT.ALPHA is {section.ALPHA}; it lies between 0 and 1")
         if section.PROTOTYPES not in ("class_means", "text", "orthogonal"):
@@ -322,6 +338,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         if self.has_roi:
             self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
         self.start_prototypes()
+        self.train_head_first()
         super().before_train()
 
     @torch.no_grad()
@@ -340,6 +357,52 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             absent = means.norm(dim=-1, keepdim=True) == 0
             start = torch.where(absent, start, means)  # a class without images starts at its text
         self.head.prototypes.copy_(F.normalize(start, dim=-1))
+
+    def train_head_first(self) -> None:
+        """Pool and prototypes alone, on stored views of the tower, which LoRA has not moved yet."""
+        cfg, items = self.cfg.TRAINER.SAVLT, self.dm.dataset.train_x
+        steps = cfg.HEAD.ITERS_PER_SHOT * count_as_shots(self.cfg, self.dm.dataset)
+        if steps == 0 or not any(True for _ in self.head.parameters()):
+            return
+        views = cfg.HEAD.VIEWS
+        size = min(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE, len(items))
+        batches = random_batches(len(items), views, size, steps, max(0, self.cfg.SEED))
+        optim = self.cfg.OPTIM.clone()
+        optim.defrost()
+        optim.LR = cfg.HEAD.LR
+        train_head(self.head, optim, steps, batches, self.loss_on_views(items, views))
+
+    def loss_on_views(self, items: Sequence[Any], views: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of the head on images (B,) in their stored views (B,)."""
+        styled = self.cfg.TRAINER.SAVLT.CONSISTENCY.WEIGHT > 0
+        strength = self.style.strength if styled else None
+        transform = styled_transform(self.cfg, self.backbone.preprocess, strength)
+        paths = [item.impath for item in items]
+        table = self._open("patches" if self.has_roi else "pooled", views, paths, transform)
+        rois = self.rois_of_views(paths, views, transform)
+        labels = torch.tensor([item.label for item in items])
+        with torch.no_grad(), self.precision.autocast():
+            texts = self.class_features()
+
+        def loss(index: Tensor, view: Tensor) -> Tensor:
+            tokens, label = table.gather(index, view).to(self.device), labels[index].to(self.device)
+            if rois is None:
+                features = self.head.image_features(tokens, None, None)
+            else:
+                inside = rois[index, view].to(self.device)
+                features = self.head.image_features(tokens[:, 0], tokens[:, 1:], inside)
+            return self.head.loss(*self.head.logits(features, texts, self.backbone.scale), label)
+
+        return loss
+
+    def rois_of_views(self, paths: Sequence[str], views: int, transform: Callable) -> Tensor | None:
+        """Boolean (images, views, N) for views behind a transform."""
+        if not self.has_roi:
+            return None
+        if views == 1:
+            return self.patch_rois(paths).unsqueeze(1)
+        rois = PatchRois(self.finder, self.tfm_test, transform, self.backbone.visual.grid)
+        return torch.stack([rois([path] * views, range(views)) for path in paths])
 
     def image_features_of(self, image: Tensor, inside: Tensor | None) -> Tensor:
         """Unit image features (B, D) from pixels or stored hidden states, and the ROI (B, N)."""
@@ -367,7 +430,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             inside = None if inside is None else torch.cat([inside, inside])
             label = torch.cat([label, label])
         text, prototype = self.both_logits(image, inside)
-        loss = self.head.mix(F.cross_entropy(text, label), F.cross_entropy(prototype, label))
+        loss = self.head.loss(text, prototype, label)
         if weight > 0:
             loss = loss + weight * consistency_loss(*text.chunk(2))
         logits = self.head.mix(text, prototype)

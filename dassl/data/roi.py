@@ -228,10 +228,15 @@ class PatchRois:
         grid: tuple[int, int],
     ) -> None:
         self.finder = finder
-        self.tfm_train = tfm_train
+        self.text = describe_transform(tfm_train)
+        steps = steps_of(tfm_train)
+        # What comes after the last step that moves pixels neither moves the ROI nor draws before it.
+        moving = [n for n, step in enumerate(steps, start=1) if isinstance(step, _GEOMETRIC)]
+        self.view_steps = steps[: max(moving, default=0)]
         self.plain_steps = [step for step in steps_of(tfm_test) if isinstance(step, _GEOMETRIC)]
         self.grid = grid
         self._known: dict[tuple[str, int | None], Tensor] = {}
+        self._last: tuple[str, Any] = ("", None)
 
     def __call__(self, paths: Sequence[str], views: Sequence[int] | None = None) -> Tensor:
         """Boolean (B, N).
@@ -256,11 +261,12 @@ class PatchRois:
 
     def _of_view(self, path: str, roi: Image.Image, view: int) -> Image.Image:
         """The ROI behind the very draws that the store made for that view."""
-        steps = steps_of(self.tfm_train)
+        if self._last[0] != path:  # the views of an image are asked for in turn
+            self._last = (path, read_image(path))
         return make_view(
-            read_image(path),
-            lambda image: transform_together(steps, image, roi)[1],
-            describe_transform(self.tfm_train),
+            self._last[1],
+            lambda image: transform_together(self.view_steps, image, roi)[1],
+            self.text,
             get_store().hashes.sha256(path),
             view,
         )

@@ -7,7 +7,7 @@ are arranged for it; ``model_inference`` then works on a batch of any loader, pi
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -161,8 +161,10 @@ class VLMTrainer(FinalModel, TrainerX):
             self._encoders[kind] = FrozenEncoder(self.backbone, kind, store_dtype())
         return self._encoders[kind]
 
-    def _open(self, kind: str, views: int, paths: Sequence[str]) -> Any:
-        transform = self.tfm_train if views > 1 else self.tfm_test
+    def _open(
+        self, kind: str, views: int, paths: Sequence[str], tfm_train: Callable | None = None
+    ) -> Any:
+        transform = (tfm_train or self.tfm_train) if views > 1 else self.tfm_test
         source = FeatureSource(self._encoder(kind), transform, views, counts=self.store_counts)
         return source.table(paths)
 
