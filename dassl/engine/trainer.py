@@ -275,7 +275,7 @@ class TrainerX(SimpleTrainer):
     def run_epoch(self) -> None:
         self.set_model_mode("train")
         self.num_batches = self.count_batches()
-        progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self)
         for self.batch_idx, batch in enumerate(self.train_batches()):  # noqa: B020
             progress.batch_loaded()
             summary = self.forward_backward(batch)
@@ -313,7 +313,7 @@ class TrainerXU(SimpleTrainer):
         self.num_batches = self.count_batches()
         batches_x = endless(self.train_loader_x)
         batches_u = endless(self.train_loader_u)
-        progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self)
         for self.batch_idx in range(self.num_batches):  # noqa: B020
             batch_x = next(batches_x)
             batch_u = next(batches_u)
