@@ -266,6 +266,8 @@ class SimpleTrainer(TrainerBase):
         return self._to_device(batch["img"]), self._to_device(batch["label"])
 
     def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            tensor = tensor.pin_memory()  # out of other memory a copy waits for the device
         return tensor.to(self.device, non_blocking=True)
 
 
