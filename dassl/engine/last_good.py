@@ -29,9 +29,11 @@ class LastGoodState:
     def _tensors(self, buffers: bool) -> list[Tensor]:
         found: list[Tensor] = []
         for name, model in self.trainer._models.items():
-            if self.trainer._optims[name] is None or not isinstance(model, torch.nn.Module):
+            averaged = name in self.trainer._averaged
+            trained = self.trainer._optims[name] is not None or averaged
+            if not trained or not isinstance(model, torch.nn.Module):
                 continue
-            found += [p for p in model.parameters() if p.requires_grad]
+            found += [p for p in model.parameters() if p.requires_grad or averaged]
             if buffers:
                 found += list(model.buffers())
         return found

@@ -41,6 +41,7 @@ class TrainerBase:
     precision: Any = (
         None  # a dassl.utils.precision.Precision; its scaler is used where there is one
     )
+    _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, nn.Module] = OrderedDict()

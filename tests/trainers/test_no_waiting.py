@@ -103,6 +103,26 @@ def test_a_training_step_reads_nothing_back(case, on_meta):
     assert trainer.batch_idx >= 1
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_on_a_gpu_a_training_step_does_not_wait(case, build):
+    name, *opts = CASES[case]
+    backbone = "squeezenet1_0" if name == "CNNBaseline" else "CLIP"
+    trainer = build(name, *opts, "MODEL.BACKBONE.PRETRAINED", False, backbone=backbone)
+    trainer._begin_epoch()
+    trainer.set_model_mode("train")
+    trainer.num_batches = 1000
+    first, *others = trainer.train_loader_x
+    trainer.batch_idx = 0
+    trainer.forward_backward(first)  # what is read once and remembered
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in others:
+            trainer.forward_backward(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_what_waits_fails_on_this_device():
     tensor = torch.ones(2, device=META)
     for read in (

@@ -149,6 +149,22 @@ def test_no_update_made_with_a_bad_loss_is_kept(tiny):
     trainer.resume_model_if_exist(trainer.output_dir)
 
 
+def test_a_teacher_goes_back_with_its_student(tiny):
+    """It is a running average of weights that broke, and no optimiser's."""
+
+    class Teaching(Late, TRAINER_REGISTRY.get("MeanTeacher")):
+        def forward_backward(self, *batches):
+            bad_step(1, 1)(self, batches[0])
+            return super().forward_backward(*batches)
+
+    TRAINER_REGISTRY.register(Teaching)
+    trainer = build_trainer(tiny("Teaching", TRAIN__PRINT_FREQ=3))
+    with pytest.raises(FloatingPointError, match="epoch 2, batch 2, seen at batch 3"):
+        trainer.train()
+    path = Path(trainer.output_dir) / "teacher" / "model-last-good.pth.tar"
+    assert all(value.isfinite().all() for value in load_checkpoint(path)["state_dict"].values())
+
+
 def test_no_checkpoint_is_written_over_a_bad_loss(tiny):
     bad = bad_step(0, 0)
 
