@@ -109,12 +109,12 @@ def late(cfg_of, step, **keys):
     return build_trainer(cfg), Path(cfg.OUTPUT_DIR) / "model"
 
 
-def bad_step(epoch, batch_idx, value=float("nan")):
-    """A step whose loss is ``value`` and whose gradients are zeros, or NaN for a NaN."""
+def bad_step(epoch, batch_idx, factor=float("nan"), plus=0.0):
+    """A step of the loss ``factor * sum + plus``, whose gradients are those of the first part."""
 
     def step(trainer, batch):
         if (trainer.epoch, trainer.batch_idx) == (epoch, batch_idx):
-            trainer.model_backward_and_update(trainer.model(batch["img"]).sum() * 0 + value)
+            trainer.model_backward_and_update(trainer.model(batch["img"]).sum() * factor + plus)
 
     return step
 
@@ -133,7 +133,7 @@ def test_a_loss_seen_late_names_its_batch_and_the_current_one(tiny, capsys):
 def test_no_update_made_with_a_bad_loss_is_kept(tiny):
     """The weights stay finite, and are still those of the epoch's start; so are the moments."""
     starts = []
-    step = bad_step(1, 0, float("inf"))
+    step = bad_step(1, 0, factor=0.1, plus=float("inf"))
 
     def keeping(trainer, batch):
         if trainer.batch_idx == 0:
