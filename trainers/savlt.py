@@ -268,8 +268,8 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         inside = None
         if self.has_roi:
             inside = batch["roi"] if "roi" in batch else self.patch_rois(batch["impath"])
-            inside = inside.to(self.device, non_blocking=True)
-        return (batch["img"].to(self.device), inside), batch["label"].to(self.device)
+            inside = self._to_device(inside)
+        return (self._to_device(batch["img"]), inside), self._to_device(batch["label"])
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[tuple[Tensor, Any], Tensor]:
         if self.has_roi and self.cfg.INPUT.FEATURE_VIEWS > 1:

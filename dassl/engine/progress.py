@@ -10,6 +10,8 @@ import torch
 
 from dassl.utils import AverageMeter, MetricMeter
 
+from .loss_watch import on_device
+
 if TYPE_CHECKING:
     from .trainer import SimpleTrainer
 
@@ -17,15 +19,11 @@ if TYPE_CHECKING:
 MOST_WAITING = 256
 
 
-def _on_gpu(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_cuda
-
-
 def _kept(value: Any) -> Any:
     """A number where that costs no waiting: a tensor on the GPU stays there, without its graph."""
     if not isinstance(value, torch.Tensor):
         return value
-    return value.detach() if value.is_cuda else value.item()
+    return value.detach() if on_device(value) else value.item()
 
 
 class EpochProgress:
@@ -37,7 +35,7 @@ class EpochProgress:
 
     Args:
         trainer: its ``epoch``, ``batch_idx``, ``num_batches`` ... are read; scalars go to its
-            ``write_scalar``.
+            ``write_scalar``; ``_check_losses`` is called before each transfer.
     """
 
     def __init__(self, trainer: SimpleTrainer) -> None:
@@ -67,10 +65,21 @@ class EpochProgress:
         # Upstream's rule: each PRINT_FREQ batches, and each batch of an epoch shorter than that.
         printing = done % self.print_freq == 0 or trainer.num_batches < self.print_freq
         if printing or done == trainer.num_batches or len(self._waiting) >= MOST_WAITING:
+            trainer._check_losses()
             self._fetch()
         if printing:
             self._print()
         self._start = time.time()
+
+    def flush(self, before: int | None = None) -> None:
+        """Bring what waits to the meters and the history, as the run stops.
+
+        Args:
+            before: leave out this batch, whose loss broke, and all that follow.
+        """
+        if before is not None:
+            self._waiting = [waiting for waiting in self._waiting if waiting[1] < before]
+        self._fetch()
 
     def _fetch(self) -> None:
         """Bring what waits to the meters, all tensors of a device in one transfer.
@@ -81,7 +90,7 @@ class EpochProgress:
             value.float().reshape(())
             for summary, *_ in self._waiting
             for value in (summary or {}).values()
-            if _on_gpu(value)
+            if on_device(value)
         ]
         numbers = iter(torch.stack(tensors).tolist() if tensors else ())
         trainer = self.trainer
@@ -92,7 +101,7 @@ class EpochProgress:
             self.batch_time.update(batch_time)
             if tensors:
                 pairs = (summary or {}).items()
-                summary = {k: next(numbers) if _on_gpu(v) else v for k, v in pairs}
+                summary = {k: next(numbers) if on_device(v) else v for k, v in pairs}
             self.losses.update(summary)
             for name, meter in self.losses.meters.items():
                 write(f"train/{name}", meter.avg, first_step + batch_idx)

@@ -266,6 +266,8 @@ class SimpleTrainer(TrainerBase):
         return self._to_device(batch["img"]), self._to_device(batch["label"])
 
     def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            tensor = tensor.pin_memory()  # out of other memory a copy waits for the device
         return tensor.to(self.device, non_blocking=True)
 
 
@@ -275,7 +277,7 @@ class TrainerX(SimpleTrainer):
     def run_epoch(self) -> None:
         self.set_model_mode("train")
         self.num_batches = self.count_batches()
-        progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self)
         for self.batch_idx, batch in enumerate(self.train_batches()):  # noqa: B020
             progress.batch_loaded()
             summary = self.forward_backward(batch)
@@ -313,7 +315,7 @@ class TrainerXU(SimpleTrainer):
         self.num_batches = self.count_batches()
         batches_x = endless(self.train_loader_x)
         batches_u = endless(self.train_loader_u)
-        progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self)
         for self.batch_idx in range(self.num_batches):  # noqa: B020
             batch_x = next(batches_x)
             batch_u = next(batches_u)

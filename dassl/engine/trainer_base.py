@@ -6,7 +6,7 @@ import math
 import os.path as osp
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,13 @@ from dassl.errors import MissingFileError
 from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
 
 from .last_good import LastGoodState, advice
+from .loss_watch import LossWatch, Place, on_device
 from .resume import BEST_MODEL, resume_training, training_state
 from .steps import project_gradients
 from .summary import SummaryWriter
+
+if TYPE_CHECKING:
+    from .progress import EpochProgress
 
 
 class TrainerBase:
@@ -37,6 +41,7 @@ class TrainerBase:
     precision: Any = (
         None  # a dassl.utils.precision.Precision; its scaler is used where there is one
     )
+    _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 
     def __init__(self) -> None:
         self._models: OrderedDict[str, nn.Module] = OrderedDict()
@@ -46,6 +51,8 @@ class TrainerBase:
         self._history: list[dict[str, float]] = []
         self._history_row: dict[str, float] | None = None
         self._last_good: LastGoodState | None = None
+        self._loss_watch: LossWatch | None = None  # of the epoch that train() is in
+        self._epoch_progress: EpochProgress | None = None
 
     @property
     def history(self) -> Any:
@@ -113,6 +120,7 @@ class TrainerBase:
             val_result: accuracy on val in percent, if known.
             model_name: file name, ``model.pth.tar-<epoch + 1>`` if empty.
         """
+        self._check_losses()
         extra = training_state(self)
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
@@ -172,6 +180,7 @@ class TrainerBase:
             self._begin_epoch()
             self.before_epoch()
             self.run_epoch()
+            self._check_losses()
             self._check_weights()
             self.after_epoch()
         self._end_training()
@@ -181,11 +190,13 @@ class TrainerBase:
         self._history_row = {"epoch": self.epoch + 1}
         self._history.append(self._history_row)
         self._last_good = LastGoodState(self)
+        self._loss_watch = LossWatch()
+        self._epoch_progress = None
 
     def _end_training(self) -> None:
         """From here on the test set may be read."""
         self._history_row = None
-        self._last_good = None
+        self._last_good = self._loss_watch = self._epoch_progress = None
         if (dm := getattr(self, "dm", None)) is not None:
             dm.training_ended = True
 
@@ -315,22 +326,48 @@ class TrainerBase:
     def detect_anomaly(self, loss: Tensor) -> None:
         """Stop at an infinite or NaN loss, after writing the last good state to disk.
 
+        Within ``train`` a loss on a GPU is only noted, as a look would wait for the device. What is
+        noted is looked at when a line is printed, before a checkpoint and at the end of the epoch.
+
         Raises:
             FloatingPointError: with epoch, batch, learning rate and what to try.
         """
+        if self._loss_watch is not None and self._looks_later(loss):
+            place = Place(getattr(self, "batch_idx", None), self.get_current_lr())
+            self._loss_watch.note(place, loss)
+            if self._loss_watch.full:
+                self._check_losses()
+            return
         # On a number, item() is thirty times as fast as torch's isfinite, and waits no longer.
         finite = math.isfinite(loss.item()) if loss.numel() == 1 else torch.isfinite(loss).all()
         if not finite:
             self._stop_training("Loss is infinite or NaN!")
+
+    def _looks_later(self, loss: Tensor) -> bool:
+        """Whether ``detect_anomaly`` puts the look at a loss off."""
+        return on_device(loss)
+
+    def _check_losses(self) -> None:
+        """Look at the losses that ``detect_anomaly`` has only noted.
+
+        Raises:
+            FloatingPointError: as ``detect_anomaly``, with the batch at fault and the current one.
+        """
+        bad = None if self._loss_watch is None else self._loss_watch.first_bad()
+        if bad is not None:
+            self._stop_training("Loss is infinite or NaN!", bad)
 
     def _check_weights(self) -> None:
         """A trainer with steps of its own may never ask ``detect_anomaly``: look once an epoch."""
         if self._last_good is not None and not self._last_good.weights_finite():
             self._stop_training("Weights are infinite or NaN!")
 
-    def _stop_training(self, what: str) -> None:
-        saved = "" if self._last_good is None else self._last_good.save()
-        raise FloatingPointError(f"{what} {advice(self, saved)}")
+    def _stop_training(self, what: str, since: Place | None = None) -> None:
+        """Raise; updates ``since`` an earlier batch of the epoch were made with a bad loss."""
+        if self._epoch_progress is not None:
+            self._epoch_progress.flush(None if since is None else since.batch_idx)
+        saved = "" if self._last_good is None else self._last_good.save(go_back=since is not None)
+        raise FloatingPointError(f"{what} {advice(self, saved, since)}")
 
     # Scalars -------------------------------------------------------------------------------------
 

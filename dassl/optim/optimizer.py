@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from yacs.config import CfgNode
 
+from dassl.optim.fused import fused_option, listed, prepared
 from dassl.optim.radam import RAdam
 from dassl.utils.tools import check_availability
 
@@ -22,7 +23,7 @@ def build_optimizer(
     optim_cfg: CfgNode,
     param_groups: Iterable[Any] | None = None,
 ) -> Optimizer:
-    """The optimiser that ``cfg.OPTIM`` asks for.
+    """The optimiser that ``cfg.OPTIM`` asks for, in torch's fused form for parameters on CUDA.
 
     Args:
         model: a module, or an iterable of parameters or of parameter groups.
@@ -50,24 +51,33 @@ def build_optimizer(
 
 
 def _by_name(params: Iterable[Any], cfg: CfgNode) -> Optimizer:
+    params = listed(params)
     common: dict[str, Any] = {"lr": cfg.LR, "weight_decay": cfg.WEIGHT_DECAY}
     if cfg.NAME == "sgd":
-        return torch.optim.SGD(
-            params,
-            **common,
-            momentum=cfg.MOMENTUM,
-            dampening=cfg.SGD_DAMPNING,
-            nesterov=cfg.SGD_NESTEROV,
-        )
+        return prepared(_sgd(params, cfg, common))
     if cfg.NAME == "rmsprop":
         return torch.optim.RMSprop(params, **common, momentum=cfg.MOMENTUM, alpha=cfg.RMSPROP_ALPHA)
     common["betas"] = (cfg.ADAM_BETA1, cfg.ADAM_BETA2)
     common["eps"] = cfg.get("ADAM_EPS", 1e-8)
     if cfg.NAME == "radam":
         return RAdam(params, **common)
+    common |= fused_option(params)
     if cfg.NAME == "adamw":
-        return torch.optim.AdamW(params, **common)
-    return torch.optim.Adam(params, **common, amsgrad=cfg.NAME == "amsgrad")
+        return prepared(torch.optim.AdamW(params, **common))
+    return prepared(torch.optim.Adam(params, **common, amsgrad=cfg.NAME == "amsgrad"))
+
+
+def _sgd(params: Iterable[Any], cfg: CfgNode, common: dict[str, Any]) -> Optimizer:
+    # Dampening does not touch a parameter's first step, which the fused kernel cannot tell alone.
+    damped = cfg.MOMENTUM != 0 and cfg.SGD_DAMPNING != 0
+    return torch.optim.SGD(
+        params,
+        **common,
+        momentum=cfg.MOMENTUM,
+        dampening=cfg.SGD_DAMPNING,
+        nesterov=cfg.SGD_NESTEROV,
+        **({} if damped else fused_option(params)),
+    )
 
 
 def _staged_groups(model: Any, cfg: CfgNode) -> list[dict[str, Any]]:

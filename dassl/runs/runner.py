@@ -221,8 +221,17 @@ class Run:
     def train(self) -> None:
         clock = time.perf_counter()
         if getattr(self.trainer, "needs_training", True):
-            self.trainer.train()
+            try:
+                self.trainer.train()
+            except Exception:
+                self.keep_history()
+                raise
         self.seconds["train"] = time.perf_counter() - clock
+
+    def keep_history(self) -> None:
+        """history.csv of a training that broke: its losses say how it came to that."""
+        if rows := getattr(self.trainer, "_history", []):
+            records.write_history(self.folder, rows)
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
         """Predict and score the test set, then every external centre."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -11,13 +10,8 @@ from dassl.errors import UserError
 
 
 @pytest.fixture
-def bench(repo_dir, monkeypatch):
-    monkeypatch.syspath_prepend(str(repo_dir / "tools"))
-    import bench
-
-    yield bench
-    for name in [n for n in sys.modules if n == "bench" or n.startswith("bench_parts")]:
-        del sys.modules[name]
+def bench(import_tool):
+    return import_tool("bench")
 
 
 def test_unknown_and_lone_keys_are_refused(bench, tmp_path):

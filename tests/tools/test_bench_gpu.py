@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
@@ -12,13 +11,8 @@ from dassl.errors import UserError
 
 
 @pytest.fixture
-def bench_gpu(repo_dir, monkeypatch):
-    monkeypatch.syspath_prepend(str(repo_dir / "tools"))
-    import bench_gpu
-
-    yield bench_gpu
-    for name in [n for n in sys.modules if n == "bench_gpu" or n.startswith("bench_parts")]:
-        del sys.modules[name]
+def bench_gpu(import_tool):
+    return import_tool("bench_gpu")
 
 
 def test_operations_of_a_product_are_counted(bench_gpu):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
@@ -12,16 +11,11 @@ pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segm
 
 
 @pytest.fixture
-def bench(repo_dir, monkeypatch):
-    monkeypatch.syspath_prepend(str(repo_dir / "tools"))
-    import bench_savlt
-
-    yield bench_savlt
+def bench(import_tool):
+    yield import_tool("bench_savlt")
     from dassl.data import image_cache
 
     image_cache.disable()
-    for name in [n for n in sys.modules if n == "bench_savlt" or n.startswith("bench_parts")]:
-        del sys.modules[name]
 
 
 @pytest.fixture

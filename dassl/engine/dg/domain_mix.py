@@ -22,7 +22,7 @@ def other_domain_partners(domain: Tensor) -> Tensor:
     """For each image one of another domain.
 
     Args:
-        domain: labels (B,).
+        domain: labels (B,), best on the CPU: a GPU would be waited for at each domain.
 
     Returns:
         Indices (B,); where all are of one domain, a random order.
@@ -70,7 +70,7 @@ class DomainMix(Vanilla):
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         images, label = super().parse_batch_train(batch)
-        return self.domain_mix(images, label, self._to_device(batch["domain"]))
+        return self.domain_mix(images, label, batch["domain"])
 
     def domain_mix(
         self, x: Tensor, target: Tensor, domain: Tensor
@@ -81,9 +81,9 @@ class DomainMix(Vanilla):
             Mixed images, their own labels, their partners' labels, the share (1,) of their own.
         """
         share = torch.ones(1) if self.dist_beta is None else self.dist_beta.sample((1,))
-        share = share.to(x)
+        share = share.to(x, non_blocking=True)
         if self.mix_type == "crossdomain":
-            partners = other_domain_partners(domain)
+            partners = other_domain_partners(domain).to(x.device, non_blocking=True)
         else:
             partners = torch.randperm(len(x), device=x.device)
         return share * x + (1 - share) * x[partners], target, target[partners], share

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class MeanTeacher(TrainerXU):
     """Agree, on unlabelled images, with a running average of one's own weights."""
 
+    _averaged = ("teacher",)
+
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__(cfg)
         self.weight_u = cfg.TRAINER.MEANTEACHER.WEIGHT_U

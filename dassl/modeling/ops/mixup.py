@@ -25,5 +25,6 @@ def mixup(
     share = torch.distributions.Beta(beta, beta).sample((x1.shape[0], 1, 1, 1))
     if preserve_order:
         share = torch.max(share, 1 - share)
-    share_x, share_y = share.to(x1), share.view(-1, 1).to(y1)
+    share_x = share.to(x1, non_blocking=True)
+    share_y = share.view(-1, 1).to(y1, non_blocking=True)
     return x1 * share_x + x2 * (1 - share_x), y1 * share_y + y2 * (1 - share_y)

@@ -66,8 +66,9 @@ class StyleMixer(nn.Module):
         if not self.training or not self._activated or random.random() > self.p:
             return x
         # Upstream draws the shares before the partners.
-        share = self.beta.sample((x.size(0), 1, 1, 1)).to(x)
-        return self.mix_styles(x, share, partners(x.size(0), self.mix))
+        share = self.beta.sample((x.size(0), 1, 1, 1)).to(x, non_blocking=True)
+        index = partners(x.size(0), self.mix).to(x.device, non_blocking=True)
+        return self.mix_styles(x, share, index)
 
     def mix_styles(self, x: Tensor, share: Tensor, index: Tensor) -> Tensor:
         """Hook: each image keeps ``share`` (B, 1, 1, 1) of its style, the rest is its partner's."""

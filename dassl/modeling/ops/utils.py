@@ -27,7 +27,8 @@ def reverse_index(data: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
 def shuffle_index(data: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one random order."""
     index = torch.randperm(data.shape[0])
-    return data[index], label[index]
+    moved = [index.to(tensor.device, non_blocking=True) for tensor in (data, label)]
+    return data[moved[0]], label[moved[1]]
 
 
 def create_onehot(label: Tensor, num_classes: int) -> Tensor:

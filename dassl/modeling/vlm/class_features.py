@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .base import Backbone, TextTower
 from .prompts import encode_in_chunks
+from .tensor_state import state_of
 
 
 class ClassPrompts:
@@ -49,13 +50,13 @@ class KeptWhileUnchanged:
     ) -> None:
         self.compute = compute
         self.parameters = list(parameters)
-        self._versions: tuple[int, ...] | None = None
+        self._made_from: tuple[int, ...] | None = None
         self._value: Tensor | None = None
 
     def __call__(self) -> Tensor:
         if torch.is_grad_enabled():
             return self.compute()
-        versions = tuple(p._version for p in self.parameters)
-        if versions != self._versions:
-            self._value, self._versions = self.compute(), versions
+        made_from = state_of(*self.parameters)
+        if made_from != self._made_from:
+            self._value, self._made_from = self.compute(), made_from
         return self._value

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dassl.errors import UserError
 
 from .base import Tower
+from .tensor_state import state_of
 
 TARGETS = ("q", "k", "v", "o", "mlp")
 CONFIG_KEY, BASE_KEY = "lora.config", "lora.base_sha256"  # in saved states, as bytes
@@ -96,7 +97,7 @@ class LoRALinear(loralib.Linear):
     def merged_weight(self) -> Tensor:
         """W + scaling * B A, in the type of W."""
         a, b, w = self.lora_A, self.lora_B, self.weight
-        made_from = (a._version, b._version, w._version, a.data_ptr(), b.data_ptr(), w.data_ptr())
+        made_from = state_of(a, b, w)
         if self._merged is None or self._merged_from != made_from:
             self._merged = (w.float() + (b @ a) * self.scaling).to(w.dtype)
             self._merged_from = made_from

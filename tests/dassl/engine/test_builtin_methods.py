@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.engine import TRAINER_REGISTRY, TrainerXU, build_trainer
 from dassl.engine.dg.crossgrad import loss_gradient
+from dassl.engine.progress import EpochProgress
 from dassl.errors import UserError
 from dassl.modeling.ops import entropy
 from dassl.utils import set_random_seed
@@ -65,6 +66,38 @@ def test_trains_saves_and_tests(tiny, name, capsys):
     again = make(tiny, name)  # the folder holds a finished run: loads it, and only tests
     again.train()
     assert f"accuracy: {out.split('accuracy: ')[1].split('%')[0]}%" in capsys.readouterr().out
+
+
+ON_META = {
+    **OPTIONS,
+    "Vanilla": DOMAINS,
+    "DomainMix": {**DOMAINS, "TRAINER__DOMAINMIX__TYPE": "crossdomain"},
+    "DANN": {},
+    "FixMatch": {"TRAINER__FIXMATCH__STRONG_TRANSFORMS": ("random_flip", "normalize")},
+}
+
+
+@pytest.mark.parametrize("name", ON_META)
+def test_a_step_reads_nothing_back_from_its_device(tiny, name, monkeypatch):
+    """Torch's meta device has shapes and no values: what would wait for a GPU fails on it."""
+    trainer_class = TRAINER_REGISTRY.get(name)
+    plain = trainer_class.build_data_loader
+
+    def build_data_loader(self):
+        plain(self)
+        self.device = torch.device("meta")
+
+    monkeypatch.setattr(trainer_class, "build_data_loader", build_data_loader)
+    trainer = build_trainer(tiny(name, **ON_META[name]))
+    trainer.max_epoch = 3
+    trainer._begin_epoch()
+    labelled, unlabelled = batches(trainer)
+    progress = EpochProgress(trainer)
+    both = isinstance(trainer, TrainerXU)
+    summary = trainer.forward_backward(labelled, *([unlabelled] if both else []))
+    progress.print_freq, trainer.num_batches = 1000, 1000
+    progress.batch_done(summary)
+    assert all(value.device == trainer.device for value in summary.values())
 
 
 def test_crossgrad_moves_images_up_the_loss_and_not_far():

@@ -170,6 +170,7 @@ def test_progress_averages_tensors_and_numbers_alike(capsys):
         batch_idx=0,
         get_current_lr=lambda: 0.25,
         write_scalar=lambda *args: written.append(args),
+        _check_losses=lambda: None,
     )
     progress = EpochProgress(trainer)
     for trainer.batch_idx, loss in enumerate((1.0, torch.tensor(3.0), torch.tensor([5.0]))):
@@ -197,6 +198,7 @@ def test_a_trainer_may_return_nothing(capsys):
         batch_idx=0,
         get_current_lr=lambda: 0.0,
         write_scalar=lambda *args: None,
+        _check_losses=lambda: None,
     )
     progress = EpochProgress(trainer)
     progress.batch_loaded()

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from sklearn.metrics import accuracy_score, roc_auc_score
 
@@ -310,6 +311,23 @@ def test_failed_run_says_why_and_is_made_again(zoo, monkeypatch):
     assert "Traceback" in (zoo.out / "run" / "log.txt").read_text()
     monkeypatch.setenv("ZOO_MENDED", "1")
     assert run_one(zoo.cfg("ZooBroken"), echo=False)["status"] == "done"
+
+
+def test_a_training_that_broke_leaves_its_losses(zoo, monkeypatch):
+    """history.csv goes up to the batch before, whether or not a line was printed for it."""
+    plain, calls = torch.nn.functional.cross_entropy, []
+
+    def breaking(logits, labels):
+        loss = plain(logits, labels)
+        calls.append(loss.item())
+        return loss * float("nan") if len(calls) == 5 else loss  # of three an epoch
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", breaking)
+    with pytest.raises(FloatingPointError, match="epoch 2, batch 2, lr"):
+        run_one(zoo.cfg("ZooLinear", "4", TRAIN__PRINT_FREQ="3"), echo=False)
+    with open(zoo.out / "run" / "history.csv") as handle:
+        losses = [float(row["loss"]) for row in csv.DictReader(handle)]
+    assert losses == pytest.approx([sum(calls[:3]) / 3, calls[3]])
 
 
 def test_unfinished_run_goes_on_to_the_same_numbers(zoo, monkeypatch):
