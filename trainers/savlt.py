@@ -53,7 +53,7 @@ def extend_cfg(cfg: CN) -> None:
     )
 
     section.HEAD = CN()  # pool and prototypes alone on the frozen tower, before all learns
-    section.HEAD.ITERS_PER_SHOT = 125  # steps are this times the shots; 0 is original
+    section.HEAD.ITERS_PER_SHOT = 250  # steps are this times the shots; 0 is original
     section.HEAD.LR = 1e-3
     section.HEAD.VIEWS = 12  # stored views of each image; 1 is the plain image
 

@@ -12,7 +12,7 @@ from dassl.errors import UserError
 
 S = "TRAINER.SAVLT"
 NO_STYLES = (f"{S}.CONSISTENCY.WEIGHT", 0.0)
-SHORT = ("TRAIN.MAX_ITERS", 3)
+SHORT = ("TRAIN.MAX_ITERS", 3, f"{S}.HEAD.ITERS_PER_SHOT", 1, f"{S}.HEAD.VIEWS", 2)
 PLAIN = (f"{S}.ALPHA", 0.0, f"{S}.LORA.BLOCKS", 0, f"{S}.ROI.SOURCE", "none")
 
 
