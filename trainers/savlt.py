@@ -25,7 +25,7 @@ from dassl.data.roi_sources import SOURCES
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.head_first import random_batches, styled_transform, train_head
-from dassl.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
+from dassl.engine.iterations import ByIterations, iterations_per_shot
 from dassl.engine.supervised import SupervisedStep
 from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
@@ -361,10 +361,10 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def train_head_first(self) -> None:
         """Pool and prototypes alone, on stored views of the tower, which LoRA has not moved yet."""
         cfg, items = self.cfg.TRAINER.SAVLT, self.dm.dataset.train_x
-        steps = cfg.HEAD.ITERS_PER_SHOT * count_as_shots(self.cfg, self.dm.dataset)
-        if steps == 0 or not any(True for _ in self.head.parameters()):
+        per_shot = cfg.HEAD.ITERS_PER_SHOT
+        if per_shot == 0 or not any(True for _ in self.head.parameters()):
             return
-        views = cfg.HEAD.VIEWS
+        steps, views = iterations_per_shot(self.cfg, self.dm.dataset, per_shot), cfg.HEAD.VIEWS
         size = min(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE, len(items))
         batches = random_batches(len(items), views, size, steps, max(0, self.cfg.SEED))
         optim = self.cfg.OPTIM.clone()

@@ -8,11 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dassl.data.feature_store import get_store
+from dassl.data.features.encode import describe_transform, make_view
+from dassl.data.roi import patch_mask, steps_of, transform_together
+from dassl.engine.head_first import styled_transform
 from dassl.errors import UserError
+from dassl.utils import read_image
 
 S = "TRAINER.SAVLT"
 NO_STYLES = (f"{S}.CONSISTENCY.WEIGHT", 0.0)
-SHORT = ("TRAIN.MAX_ITERS", 3, f"{S}.HEAD.ITERS_PER_SHOT", 1, f"{S}.HEAD.VIEWS", 2)
+SHORT = ("TRAIN.MAX_ITERS", 3, f"{S}.HEAD.VIEWS", 2)
 PLAIN = (f"{S}.ALPHA", 0.0, f"{S}.LORA.BLOCKS", 0, f"{S}.ROI.SOURCE", "none")
 
 
@@ -345,3 +350,67 @@ def test_prompts_name_a_set_and_fall_back_to_templates_where_there_are_none(buil
     assert build("SAVLT", f"{S}.PROMPTS", "short", *known).prompt_set == "short"
     with pytest.raises(UserError, match="'long'.*short"):
         build("SAVLT", f"{S}.PROMPTS", "long", *known)
+
+
+# -- the head first --------------------------------------------------------------------------------
+
+
+def test_the_head_learns_first_while_the_tower_stands(build):
+    trainer = build("SAVLT", f"{S}.HEAD.ITERS_PER_SHOT", 40, f"{S}.HEAD.VIEWS", 3)
+    trainer.start_prototypes()
+    before = {k: v.clone() for k, v in trainer.head.state_dict().items()}
+    loss = trainer.loss_on_views(trainer.dm.dataset.train_x, 3)
+    everything = torch.arange(len(trainer.dm.dataset.train_x))
+    started = loss(everything, everything % 3).item()
+    state = torch.get_rng_state()
+    trainer.train_head_first()
+    assert torch.equal(torch.get_rng_state(), state)  # its draws are its own
+    assert loss(everything, everything % 3).item() < 0.7 * started
+    after = trainer.head.state_dict()
+    assert not any(
+        torch.equal(before[key], after[key]) for key in ("prototypes", "pool.out.weight")
+    )
+    assert all((p == 0).all() for n, p in trainer.visual.named_parameters() if "lora_B" in n)
+
+
+def test_without_steps_of_its_own_the_head_starts_as_it_was(build):
+    trainer = build("SAVLT", f"{S}.HEAD.ITERS_PER_SHOT", 0)
+    before = {k: v.clone() for k, v in trainer.head.state_dict().items()}
+    trainer.train_head_first()
+    assert all(torch.equal(before[k], v) for k, v in trainer.head.state_dict().items())
+
+
+@pytest.mark.parametrize("source", ["surface", "none"])
+def test_loss_on_stored_views_is_the_loss_on_their_pixels(build, source):
+    """The plain view is the test transform's image, so pixels give the same but for float16."""
+    trainer = build("SAVLT", f"{S}.ROI.SOURCE", source, f"{S}.HEAD.VIEWS", 1)
+    items = trainer.dm.dataset.train_x
+    trainer.set_model_mode("eval")
+    batch = next(iter(trainer.make_loader(items)))
+    input, label = trainer.parse_batch_test(batch)
+    with torch.no_grad():
+        expected = trainer.head.loss(*trainer.both_logits(*input), label)
+        index = torch.arange(len(label))
+        got = trainer.loss_on_views(items, 1)(index, torch.zeros_like(index))
+    torch.testing.assert_close(got, expected, rtol=5e-3, atol=5e-3)
+
+
+def test_rois_of_views_are_those_behind_the_whole_transform(build):
+    """Steps after the last one that moves pixels are left out; the draws must be the same."""
+    trainer = build("SAVLT")
+    preprocess, strength = trainer.backbone.preprocess, trainer.style.strength
+    transform = styled_transform(trainer.cfg, preprocess, strength)
+    path = trainer.dm.dataset.train_x[0].impath
+    got = trainer.rois_of_views([path], 4, transform)[0]
+    for view in range(4):
+        roi = make_view(
+            read_image(path),
+            lambda image: transform_together(steps_of(transform), image, trainer.finder.mask(path))[
+                1
+            ],
+            describe_transform(transform),
+            get_store().hashes.sha256(path),
+            view,
+        )
+        assert torch.equal(got[view], patch_mask(roi, trainer.backbone.visual.grid))
+    assert len({tuple(g.tolist()) for g in got}) > 1

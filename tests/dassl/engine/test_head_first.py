@@ -1,0 +1,68 @@
+"""A head alone: batches from the seed, the optimum of a convex loss, styles on request."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dassl.config import get_cfg_default
+from dassl.data.transforms.style import StyleStrength
+from dassl.engine.head_first import random_batches, styled_transform, train_head
+from dassl.errors import UserError
+from dassl.modeling.vlm.base import Preprocess
+
+
+def test_batches_come_from_the_seed_alone():
+    state = torch.get_rng_state()
+    first, again = (list(random_batches(10, 3, 4, 20, seed=1)) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    other = list(random_batches(10, 3, 4, 20, seed=2))
+    assert any(not torch.equal(x[0], y[0]) for x, y in zip(first, other, strict=True))
+
+
+def test_a_batch_has_different_images_and_all_views_come_up():
+    batches = list(random_batches(5, 3, 4, 60, seed=1))
+    assert all(len(set(index.tolist())) == 4 for index, _ in batches)
+    assert {v for _, view in batches for v in view.tolist()} == {0, 1, 2}
+    assert {i for index, _ in batches for i in index.tolist()} == set(range(5))
+
+
+def optim_cfg(lr: float):
+    cfg = get_cfg_default().OPTIM
+    cfg.NAME, cfg.LR, cfg.LR_SCHEDULER, cfg.WEIGHT_DECAY = "adamw", lr, "cosine", 0.0
+    return cfg
+
+
+def test_finds_the_least_squares_solution(capsys):
+    torch.manual_seed(0)
+    x, head = torch.randn(50, 4), nn.Linear(4, 2, bias=False)
+    y = x @ torch.randn(4, 2) + 0.1 * torch.randn(50, 2)
+    batches = random_batches(50, 1, 50, 1500, seed=1)
+    loss = train_head(
+        head, optim_cfg(0.02), 1500, batches, lambda i, _: F.mse_loss(head(x[i]), y[i])
+    )
+    best = torch.linalg.lstsq(x, y).solution
+    torch.testing.assert_close(head.weight.detach().t(), best, rtol=1e-3, atol=1e-3)
+    assert loss == pytest.approx(F.mse_loss(x @ best, y).item(), rel=1e-3)
+    assert capsys.readouterr().out.count("head alone [") == 4
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_a_way_out():
+    head = nn.Linear(2, 1)
+    batches = random_batches(4, 1, 2, 3, seed=1)
+    with pytest.raises(UserError, match="lower OPTIM.LR"):
+        train_head(head, optim_cfg(0.1), 3, batches, lambda i, v: head(torch.ones(2)).sum() * 1e39)
+
+
+def test_style_is_added_with_its_strength_and_the_config_stays(capsys):
+    cfg = get_cfg_default()
+    cfg.INPUT.TRANSFORMS = ("random_flip",)
+    cfg.freeze()
+    preprocess = Preprocess(size=(16, 16))
+    text = str(styled_transform(cfg, preprocess, StyleStrength(0.1, 0.2, 0.3, 0.4)))
+    assert "RandomStyleOfOne" in text and "(0.1, 0.2, 0.3, 0.4)" in capsys.readouterr().out
+    assert "RandomStyle" not in str(styled_transform(cfg, preprocess, None))
+    assert cfg.INPUT.TRANSFORMS == ("random_flip",) and cfg.INPUT.STYLE == (0.3, 0.3, 0.2, 0.5)
