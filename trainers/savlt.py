@@ -425,16 +425,13 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def loss_and_logits(self, input: Any, label: Tensor) -> tuple[Tensor, Tensor]:
         image, inside = input
         weight = self.cfg.TRAINER.SAVLT.CONSISTENCY.WEIGHT
-        if weight > 0:
-            image = torch.cat([self.style(image), self.style(image)])
-            inside = None if inside is None else torch.cat([inside, inside])
-            label = torch.cat([label, label])
-        text, prototype = self.both_logits(image, inside)
-        loss = self.head.loss(text, prototype, label)
-        if weight > 0:
-            loss = loss + weight * consistency_loss(*text.chunk(2))
-        logits = self.head.mix(text, prototype)
-        return loss, logits if weight <= 0 else logits.chunk(2)[0]
+        if weight <= 0:
+            text, prototype = self.both_logits(image, inside)
+            return self.head.loss(text, prototype, label), self.head.mix(text, prototype)
+        views = [self.both_logits(self.style(image), inside) for _ in range(2)]
+        loss = sum(self.head.loss(*logits, label) for logits in views) / 2
+        loss = loss + weight * consistency_loss(views[0][0], views[1][0])
+        return loss, self.head.mix(*views[0])
 
     def model_inference(self, input: Any) -> Tensor:
         return self.head.mix(*self.both_logits(*input))

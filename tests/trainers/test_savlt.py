@@ -181,7 +181,7 @@ def test_consistency_weighs_the_distance_of_two_styles(build, savlt):
     loss, logits = trainer.loss_and_logits((x, inside), label)
     assert logits.shape == (len(label), 3)
     torch.manual_seed(3)
-    views = torch.cat([trainer.style(x), trainer.style(x)])
+    views = torch.cat([trainer.style(x), trainer.style(x)])  # as one batch: the same but for speed
     text, prototype = trainer.both_logits(views, torch.cat([inside, inside]))
     both = torch.cat([label, label])
     expected = (F.cross_entropy(text, both) + F.cross_entropy(prototype, both)) / 2
