@@ -159,6 +159,39 @@ CENTRES: dict[str, Centre] = {
     )
 }
 
+# Patients to develop methods on, so that no centre of a data set has to be looked at for it.
+DEVELOPMENT_CODE, _DEVELOPMENT_SEED = 40, 20261121
+
+
+def development_centres(count: int = 4) -> list[Centre]:
+    """``dev_mixed``, an in-domain centre with patients of its own, and ``dev_ext0`` ... : external
+    centres whose ranges are moved at random, most parameters, each in a direction of its own."""
+    rng = np.random.default_rng(_DEVELOPMENT_SEED)
+    centres = [Centre("dev_mixed", DEVELOPMENT_CODE, (40,) * 5, (9, 11), 8)]
+    for n in range(count):
+        code = DEVELOPMENT_CODE + 1 + n
+        centres.append(Centre(f"dev_ext{n}", code, (6,) * 5, (8, 10), 50 + n, _moved_ranges(rng)))
+    return centres
+
+
+def _moved_ranges(rng: np.random.Generator) -> dict[str, Range]:
+    """Ranges moved by 0.8 to 2.4 of their half-widths, up or down; a quarter of them stay."""
+    moved = {}
+    for key, (low, high) in _MIXED.items():
+        if rng.random() < 0.25:
+            continue
+        half, middle = (high - low) / 2, (high + low) / 2
+        shift = rng.choice([-1, 1]) * rng.uniform(0.8, 2.4) * half
+        width, centre = half * rng.uniform(0.8, 1.5), middle + shift
+        if centre < width:  # no parameter is below 0
+            centre = max(centre, 0.25 * middle)
+            width = min(width, centre)
+        moved[key] = (max(centre - width, 0.0), centre + width)
+    return moved
+
+
+CENTRES |= {centre.name: centre for centre in development_centres()}
+
 # Centre of the pre-training patients: in no data set; its ranges are wide and drawn per patient.
 PRETRAINING_CODE = 90
 

@@ -87,3 +87,12 @@ def test_file_names_have_the_real_form():
     frame = render_patient(centre, 7, 1, 1)[0]
     name = frame_name(centre, 7, frame)
     assert name == f"M0021_2021_P0020007_circle_2.5x3.0_C{frame.circle:02d}_S{frame.slice:02d}.png"
+
+
+def test_development_centres_are_shifted_in_most_parameters_and_nowhere_negative():
+    external = [c for name, c in CENTRES.items() if name.startswith("dev_ext")]
+    assert len(external) == 4 and CENTRES["dev_mixed"].ranges == CENTRES["mixed"].ranges
+    for centre in external:
+        moved = [k for k in centre.overrides if k not in SHIFT_KINDS["style"]]
+        assert len(moved) >= 8 and all(low >= 0 for low, _ in centre.ranges.values())
+    assert len({str(c.overrides) for c in external}) == 4
