@@ -26,6 +26,7 @@ PLAIN = T.Compose(
 
 @pytest.fixture
 def paths(tmp_path):
+    image_cache.disable()  # a sweep of another test in this process leaves it on
     yield [str(p) for p in write_images(tmp_path, {"a": 4}, size=33)]
     image_cache.disable()
 
