@@ -10,8 +10,6 @@ from dassl.runs.plan import Plan
 from dassl.runs.results import read_results
 from dassl.runs.tables import METRICS, Group, build_tables, summary, to_csv, to_json, to_markdown
 
-MD_METRICS = tuple(m for m in METRICS if m != "binary.accuracy")
-
 
 def sweep_results(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """results.json of each folder that has one, with the folder's path under ``folder``."""
@@ -61,7 +59,7 @@ def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequ
     whole = len(plan.runs) + len(plan.others)
     number = str(len(runs)) if len(runs) == whole else f"{len(runs)} of {whole}"
     lines = [f"# Sweep {plan.name}", "", f"{number} runs; backbones: {backbones or 'none'}.", ""]
-    for metric in MD_METRICS:
+    for metric in METRICS:
         for table in build_tables(groups, metric):
             if any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells):
                 lines += [to_markdown(table)]
