@@ -15,6 +15,7 @@ from dassl.runs.tables import TITLES, Group, row_labels, shots_order
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
 MARKERS = "osD^vPX*"
+LINES = ("-", ":", "-.")  # the next one where the colours begin again
 
 
 def shots_figure(groups: Sequence[Group], metric: str) -> Any:
@@ -55,14 +56,15 @@ def _draw(
         if stats and stats[0][0] == 0:
             axes.axhline(stats[0][1].mean, color=INK, lw=1.2, ls="--", label=label)
             continue
-        colour, marker = COLOURS[learnt % len(COLOURS)], MARKERS[learnt % len(MARKERS)]
+        again, place = divmod(learnt, len(COLOURS))
+        colour, marker, line = COLOURS[place], MARKERS[place], LINES[again % len(LINES)]
         learnt += 1
         x = [x_of[k] for k, _ in stats]
         mean = [s.mean for _, s in stats]
         low = [s.mean - (s.sd or 0) for _, s in stats]
         high = [s.mean + (s.sd or 0) for _, s in stats]
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        axes.plot(x, mean, color=colour, marker=marker, ms=4, lw=1.5, label=label)
+        axes.plot(x, mean, color=colour, marker=marker, ls=line, ms=4, lw=1.5, label=label)
     axes.set_xticks(range(len(shots)), [str(k) for k in shots])
     axes.tick_params(labelsize=8)
     axes.grid(color=GRID, lw=0.5)

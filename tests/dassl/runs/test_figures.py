@@ -107,6 +107,13 @@ def test_curves_have_a_panel_per_centre_and_a_line_per_method():
     assert "phantom data" in figure.get_suptitle()
 
 
+def test_no_two_of_many_methods_look_alike():
+    runs = [r | {"variant": f"v{n}"} for n in range(12) for r in make_runs() if r["shots"]]
+    lines = shots_figure(group_runs(runs), "accuracy").axes[0].lines
+    looks = {(ln.get_color(), ln.get_marker(), ln.get_linestyle()) for ln in lines}
+    assert len(lines) == len(looks) >= 12
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_seeds_are_pooled_in_confusion_matrices(tmp_path, suffix):
     group = next(g for g in group_runs(make_runs()) if g.shots == 4)
