@@ -37,7 +37,8 @@ STEPS: dict[str, dict[str, Any]] = {
     # FEATURE_VIEWS: CoOp's image side comes from the store, as its yaml has it.
     "CoOp": {"INPUT.FEATURE_VIEWS": 1},
     "CLIPLoRA": {},
-    "SAVLT": {"TRAINER.SAVLT.ROI.SOURCE": "full"},
+    # Two styles would be two passes of the tower a step, and no rate to set beside CLIP-LoRA's.
+    "SAVLT": {"TRAINER.SAVLT.ROI.SOURCE": "full", "TRAINER.SAVLT.CONSISTENCY.WEIGHT": 0.0},
 }
 WORKS = ("encode", *STEPS)
 

@@ -4,8 +4,9 @@ LoRA on the vision tower, a tissue ROI, attention pooling over the patches in it
 class texts and with visual prototypes. Differs from the published code where that is flawed:
 deterministic test transform with the backbone's own mean and std, splits by patient, shots that
 follow the seed, an ROI that falls back to the whole image, binary AUC from probabilities, texts
-encoded once. Three choices are our own and reference.yaml takes them back: the class token beside
-the ROI pool, prototypes that start from class means, and consistency between two styles.
+encoded once. Four choices are our own and reference.yaml takes them back: the class token beside
+the ROI pool, prototypes that start from class means, consistency between two styles, and a head
+that learns first, on stored views of the frozen tower.
 Run: python train.py --trainer SAVLT --dataset-config-file configs/datasets/phantom_oct.yaml
 """
 
@@ -22,10 +23,11 @@ from yacs.config import CfgNode as CN
 
 from dassl.data.roi import PatchRois, RoiFinder, roi_dataset
 from dassl.data.roi_sources import SOURCES
+from dassl.data.transforms import build_styled_transform
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.head_first import random_batches, styled_transform, train_head
-from dassl.engine.iterations import ByIterations, iterations_per_shot
+from dassl.engine.head_first import head_optim_cfg, random_batches, train_head
+from dassl.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
 from dassl.engine.supervised import SupervisedStep
 from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
@@ -212,11 +214,16 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         section = cfg.TRAINER.SAVLT
-        for key, least in (("ITERS_PER_SHOT", 0), ("VIEWS", 1)):
+        for key, least in (("ITERS_PER_SHOT", 0), ("VIEWS", 1), ("LR", 1e-12)):
             if section.HEAD[key] < least:
                 raise UserError(
                     f"TRAINER.SAVLT.HEAD.{key} is {section.HEAD[key]}; take at least {least}"
                 )
+        if cfg.DATALOADER.K_TRANSFORMS > 1:
+            raise UserError(
+                f"SAVLT takes one view of an image; DATALOADER.K_TRANSFORMS is "
+                f"{cfg.DATALOADER.K_TRANSFORMS}, set it to 1"
+            )
         if not 0 <= section.ALPHA <= 1:
             raise UserError(f"TRAINER.SAVLT.ALPHA is {section.ALPHA}; it lies between 0 and 1")
         if section.PROTOTYPES not in ("class_means", "text", "orthogonal"):
@@ -237,7 +244,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             )
         if section.CONSISTENCY.WEIGHT > 0 and cfg.INPUT.FEATURE_VIEWS > 0:
             raise UserError(
-                "TRAINER.SAVLT.CONSISTENCY styles pixels, and INPUT.FEATURE_VIEWS "
+                "TRAINER.SAVLT.CONSISTENCY.WEIGHT > 0 styles pixels, and INPUT.FEATURE_VIEWS "
                 f"{cfg.INPUT.FEATURE_VIEWS} stores features: set one of the two to 0"
             )
 
@@ -335,11 +342,12 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         self.class_features = KeptWhileUnchanged(compute, learned)
 
     def before_train(self) -> None:
+        super().before_train()
         if self.has_roi:
             self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
-        self.start_prototypes()
-        self.train_head_first()
-        super().before_train()
+        if self.start_epoch == 0:  # else all of it is in the checkpoint
+            self.start_prototypes()
+            self.train_head_first()
 
     @torch.no_grad()
     def start_prototypes(self) -> None:
@@ -360,23 +368,32 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
 
     def train_head_first(self) -> None:
         """Pool and prototypes alone, on stored views of the tower, which LoRA has not moved yet."""
-        cfg, items = self.cfg.TRAINER.SAVLT, self.dm.dataset.train_x
-        per_shot = cfg.HEAD.ITERS_PER_SHOT
-        if per_shot == 0 or not any(True for _ in self.head.parameters()):
+        cfg, items = self.cfg.TRAINER.SAVLT.HEAD, self.dm.dataset.train_x
+        shots, limit = count_as_shots(self.cfg, self.dm.dataset), self.cfg.TRAIN.MAX_ITERS
+        steps = min(cfg.ITERS_PER_SHOT * shots, limit if limit > 0 else cfg.ITERS_PER_SHOT * shots)
+        if steps == 0 or not any(True for _ in self.head.parameters()):
             return
-        steps, views = iterations_per_shot(self.cfg, self.dm.dataset, per_shot), cfg.HEAD.VIEWS
+        # A full training set is stored in fewer views: no more rows than its steps can see.
+        rows = cfg.VIEWS * shots * self.num_classes
+        views = min(cfg.VIEWS, max(2, rows // len(items)))
         size = min(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE, len(items))
         batches = random_batches(len(items), views, size, steps, max(0, self.cfg.SEED))
-        optim = self.cfg.OPTIM.clone()
-        optim.defrost()
-        optim.LR = cfg.HEAD.LR
-        train_head(self.head, optim, steps, batches, self.loss_on_views(items, views))
+        train_head(
+            self.head,
+            head_optim_cfg(self.cfg.OPTIM, cfg.LR),
+            steps,
+            batches,
+            self.loss_on_views(items, views),
+            "TRAINER.SAVLT.HEAD.LR",
+        )
 
     def loss_on_views(self, items: Sequence[Any], views: int) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of the head on images (B,) in their stored views (B,)."""
-        styled = self.cfg.TRAINER.SAVLT.CONSISTENCY.WEIGHT > 0
-        strength = self.style.strength if styled else None
-        transform = styled_transform(self.cfg, self.backbone.preprocess, strength)
+        transform = None
+        if views > 1:
+            styled = self.cfg.TRAINER.SAVLT.CONSISTENCY.WEIGHT > 0
+            strength = self.style.strength if styled else None
+            transform = build_styled_transform(self.cfg, self.backbone.preprocess, strength)
         paths = [item.impath for item in items]
         table = self._open("patches" if self.has_roi else "pooled", views, paths, transform)
         rois = self.rois_of_views(paths, views, transform)
@@ -385,22 +402,25 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             texts = self.class_features()
 
         def loss(index: Tensor, view: Tensor) -> Tensor:
-            tokens, label = table.gather(index, view).to(self.device), labels[index].to(self.device)
+            tokens, label = self._to_device(table.gather(index, view)), labels[index]
             if rois is None:
                 features = self.head.image_features(tokens, None, None)
             else:
-                inside = rois[index, view].to(self.device)
+                inside = self._to_device(rois[index, view])
                 features = self.head.image_features(tokens[:, 0], tokens[:, 1:], inside)
-            return self.head.loss(*self.head.logits(features, texts, self.backbone.scale), label)
+            logits = self.head.logits(features, texts, self.backbone.scale)
+            return self.head.loss(*logits, self._to_device(label))
 
         return loss
 
-    def rois_of_views(self, paths: Sequence[str], views: int, transform: Callable) -> Tensor | None:
+    def rois_of_views(
+        self, paths: Sequence[str], views: int, transform: Callable | None
+    ) -> Tensor | None:
         """Boolean (images, views, N) for views behind a transform."""
         if not self.has_roi:
             return None
-        if views == 1:
-            return self.patch_rois(paths).unsqueeze(1)
+        if transform is None or self.cfg.TRAINER.SAVLT.ROI.SOURCE == "full":  # every view's
+            return self.patch_rois(paths).unsqueeze(1).expand(-1, views, -1)
         rois = PatchRois(self.finder, self.tfm_test, transform, self.backbone.visual.grid)
         return torch.stack([rois([path] * views, range(views)) for path in paths])
 

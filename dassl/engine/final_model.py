@@ -35,8 +35,8 @@ class FinalModel:
             path = self._checkpoint_path(Path(directory) / name, epoch)
             checkpoint = load_checkpoint(str(path))
             print(f'Loading weights to {name} from "{path}" (epoch = {checkpoint["epoch"]})')
-            load_strictly(self._models[name], checkpoint["state_dict"], path)
             check_backbone(checkpoint, self, path)
+            load_strictly(self._models[name], checkpoint["state_dict"], path)
 
     def _checkpoint_path(self, folder: Path, epoch: int | None) -> Path:
         if epoch is not None:

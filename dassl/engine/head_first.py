@@ -3,7 +3,7 @@
 Fine-tuning that starts from an untrained head bends the features towards it, at the cost of data
 from elsewhere; from a head that fits already it has little to bend (LP-FT: Kumar et al., ICLR 2022,
 arXiv:2202.10054). The tower is run once per stored view, so thousands of steps of the head cost
-what some dozens of the tower do.
+what some dozens of the tower do. Nothing here knows whose head it is.
 """
 
 from __future__ import annotations
@@ -14,36 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from dassl.data.transforms import build_transform
 from dassl.engine.iterations import build_iteration_scheduler
-from dassl.errors import UserError
 from dassl.optim import build_optimizer
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
-    from dassl.data.transforms.style import StyleStrength
-
 _PRINTED = 4  # lines of the log
-
-
-def styled_transform(cfg: CfgNode, preprocess: Any, strength: StyleStrength | None) -> Callable:
-    """The training transform, with a random style among its steps.
-
-    Args:
-        cfg: the config, whose ``INPUT.TRANSFORMS`` is taken.
-        preprocess: of the backbone.
-        strength: of the style; None adds none.
-    """
-    cfg, choices = cfg.clone(), list(cfg.INPUT.TRANSFORMS)
-    if strength is not None:
-        cfg.defrost()
-        cfg.INPUT.STYLE = (
-            *(strength.gain, strength.gamma),
-            *(strength.speckle, strength.attenuation),
-        )
-        choices.append("random_style")
-    return build_transform(cfg, is_train=True, choices=choices, preprocess=preprocess)
 
 
 def random_batches(
@@ -56,36 +33,50 @@ def random_batches(
         yield index, torch.randint(views, index.shape, generator=generator)
 
 
+def head_optim_cfg(optim_cfg: CfgNode, lr: float) -> CfgNode:
+    """``cfg.OPTIM`` with another rate, cosine and without warm-up: its counts are of another
+    stage's iterations."""
+    optim_cfg = optim_cfg.clone()
+    optim_cfg.defrost()
+    optim_cfg.LR, optim_cfg.LR_SCHEDULER, optim_cfg.WARMUP_EPOCH = lr, "cosine", -1
+    return optim_cfg
+
+
 def train_head(
     head: nn.Module,
     optim_cfg: CfgNode,
     steps: int,
     batches: Iterator[Any],
     loss_of: Callable[..., Tensor],
-) -> float:
-    """Minimise ``loss_of(*batch)`` over a head's parameters by the optimiser and schedule of
-    ``cfg.OPTIM``, the schedule over ``steps``.
+    lr_key: str = "OPTIM.LR",
+) -> None:
+    """Minimise ``loss_of(*batch)`` over a head's parameters in ``steps`` steps.
 
-    Returns:
-        The loss of the last batch.
+    Args:
+        head: what learns.
+        optim_cfg: optimiser and schedule, as ``head_optim_cfg`` gives.
+        steps: length of ``batches`` and of the schedule.
+        batches: arguments of ``loss_of``, one tuple a step.
+        loss_of: the loss (scalar) of a batch.
+        lr_key: config key of the rate, for the message.
 
     Raises:
-        UserError: the loss is not finite.
+        FloatingPointError: loss or weights are not finite; looked at where a line is printed, so
+            that no other step waits for the device.
     """
     optim = build_optimizer(head, optim_cfg)
     sched = build_iteration_scheduler(optim, optim_cfg, steps)
-    loss = torch.zeros(())
     for step, batch in enumerate(batches, start=1):
         loss = loss_of(*batch)
         optim.zero_grad()
         loss.backward()
         optim.step()
         sched.step()
-        if step % max(1, steps // _PRINTED) == 0:
+        if step % max(1, steps // _PRINTED) == 0 or step == steps:
+            finite = all(torch.isfinite(p).all() for p in head.parameters())
+            if not (finite and torch.isfinite(loss)):
+                raise FloatingPointError(
+                    f"the head alone: loss {loss.item()} at step {step}/{steps}; "
+                    f"lower {lr_key}, now {optim_cfg.LR}"
+                )
             print(f"head alone [{step}/{steps}] loss {loss.item():.4f}", flush=True)
-    if not torch.isfinite(loss):
-        raise UserError(
-            f"the head alone ended at a loss of {loss.item()} (OPTIM.LR {optim_cfg.LR}); "
-            "lower OPTIM.LR"
-        )
-    return loss.item()

@@ -29,18 +29,19 @@ def build_iteration_scheduler(optim: Any, optim_cfg: CfgNode, max_iters: int) ->
 _FULL_AS_SHOTS = 32
 
 
-def iterations_per_shot(cfg: CfgNode, dataset: Any, per_shot: int) -> int:
-    """``TRAIN.MAX_ITERS`` where it is set, else ``per_shot`` times the shots.
+def count_as_shots(cfg: CfgNode, dataset: Any) -> int:
+    """The shots; for a full training set its mean number of images per class, at most 32."""
+    if cfg.DATASET.NUM_SHOTS >= 1:
+        return cfg.DATASET.NUM_SHOTS
+    mean = math.ceil(len(dataset.train_x) / max(1, dataset.num_classes))
+    return min(mean, _FULL_AS_SHOTS)
 
-    A full training set counts as its mean number of images per class, at most 32.
-    """
+
+def iterations_per_shot(cfg: CfgNode, dataset: Any, per_shot: int) -> int:
+    """``TRAIN.MAX_ITERS`` where it is set, else ``per_shot`` times what `count_as_shots` gives."""
     if cfg.TRAIN.MAX_ITERS > 0:
         return cfg.TRAIN.MAX_ITERS
-    shots = cfg.DATASET.NUM_SHOTS
-    if shots < 1:
-        mean = math.ceil(len(dataset.train_x) / max(1, dataset.num_classes))
-        shots = min(mean, _FULL_AS_SHOTS)
-    return per_shot * shots
+    return per_shot * count_as_shots(cfg, dataset)
 
 
 class ByIterations(Base):

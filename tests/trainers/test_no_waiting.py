@@ -34,7 +34,10 @@ CASES = {
         *("SAVLT", "TRAINER.SAVLT.CONSISTENCY.WEIGHT", 1.0),
         *("INPUT.FEATURE_VIEWS", 0),
     ),
-    "SAVLT, stored": ("SAVLT", "INPUT.FEATURE_VIEWS", 2, "TRAINER.SAVLT.LORA.BLOCKS", 1),
+    "SAVLT, stored": (
+        *("SAVLT", "INPUT.FEATURE_VIEWS", 2, "TRAINER.SAVLT.LORA.BLOCKS", 1),
+        *("TRAINER.SAVLT.CONSISTENCY.WEIGHT", 0.0),
+    ),
     "SAVLT, texts learn": (
         *("SAVLT", "TRAINER.SAVLT.CONTEXT.N_CTX", 2, "TRAINER.SAVLT.TEXT_LORA.BLOCKS", 1),
         *("TRAINER.SAVLT.ROI.SOURCE", "none"),
@@ -51,7 +54,7 @@ class OnMeta:
         plain(self)
         self.device = META
         if hasattr(self, "backbone"):
-            kinds = {"pooled", self.stored_kind} - {""}
+            kinds = {"pooled", "patches", self.stored_kind} - {""}
             self.on_host = {kind: FrozenEncoder(self.backbone, kind) for kind in kinds}
             self.backbone = copy.deepcopy(self.backbone).to(META)
 
@@ -101,6 +104,15 @@ def test_a_training_step_reads_nothing_back(case, on_meta):
         trainer.after_batch()
         progress.batch_done(summary)
     assert trainer.batch_idx >= 1
+
+
+@pytest.mark.parametrize("source", ["surface", "none"])
+def test_steps_of_the_head_alone_read_nothing_back(source, on_meta):
+    trainer = on_meta("SAVLT", "TRAINER.SAVLT.ROI.SOURCE", source, "INPUT.FEATURE_VIEWS", 0)
+    loss = trainer.loss_on_views(trainer.dm.dataset.train_x, 2)
+    value = loss(torch.tensor([0, 1]), torch.tensor([1, 0]))
+    value.backward()
+    assert value.device == META
 
 
 @pytest.mark.gpu

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dassl.data.feature_store import get_store
 from dassl.data.features.encode import describe_transform, make_view
 from dassl.data.roi import patch_mask, steps_of, transform_together
-from dassl.engine.head_first import styled_transform
+from dassl.data.transforms import build_styled_transform
 from dassl.errors import UserError
 from dassl.utils import read_image
 
@@ -219,6 +219,10 @@ ABLATIONS = {
     "stored hidden": (*NO_STYLES, f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 1),
     "stored views": (*NO_STYLES, f"{S}.LORA.BLOCKS", 1, "INPUT.FEATURE_VIEWS", 3),
     "bf16": (f"{S}.PREC", "bf16"),
+    "bf16, texts learn": (
+        *(f"{S}.PREC", "bf16", f"{S}.TEXT_LORA.BLOCKS", -1, f"{S}.CONTEXT.N_CTX", 2),
+        *(f"{S}.PROTOTYPES", "orthogonal"),
+    ),
 }
 
 
@@ -330,6 +334,10 @@ def test_descriptions_that_leave_a_class_out_are_refused(build, tmp_path):
         (("DATASET.PROMPT_SET", "report"), "no prompt set 'report'"),
         ((f"{S}.CONSISTENCY.WEIGHT", 1.0, "INPUT.FEATURE_VIEWS", 2), "set one of the two to 0"),
         (PLAIN, "all off"),
+        ((f"{S}.HEAD.VIEWS", 0), "HEAD.VIEWS is 0; take at least 1"),
+        ((f"{S}.HEAD.ITERS_PER_SHOT", -1), "HEAD.ITERS_PER_SHOT is -1; take at least 0"),
+        ((f"{S}.HEAD.LR", 0.0), "HEAD.LR is 0.0"),
+        (("DATALOADER.K_TRANSFORMS", 2), "K_TRANSFORMS is 2, set it to 1"),
         (
             ("INPUT.TRANSFORMS", ["random_translation", "normalize"], f"{S}.ROI.SOURCE", "surface"),
             "random_translation moves pixels in a way that an ROI cannot follow",
@@ -399,7 +407,7 @@ def test_rois_of_views_are_those_behind_the_whole_transform(build):
     """Steps after the last one that moves pixels are left out; the draws must be the same."""
     trainer = build("SAVLT")
     preprocess, strength = trainer.backbone.preprocess, trainer.style.strength
-    transform = styled_transform(trainer.cfg, preprocess, strength)
+    transform = build_styled_transform(trainer.cfg, preprocess, strength)
     path = trainer.dm.dataset.train_x[0].impath
     got = trainer.rois_of_views([path], 4, transform)[0]
     for view in range(4):
@@ -414,3 +422,24 @@ def test_rois_of_views_are_those_behind_the_whole_transform(build):
         )
         assert torch.equal(got[view], patch_mask(roi, trainer.backbone.visual.grid))
     assert len({tuple(g.tolist()) for g in got}) > 1
+
+
+def test_a_resumed_run_has_its_head_from_the_checkpoint(build, capsys):
+    trainer = build("SAVLT", *SHORT)
+    trainer.train()
+    assert "head alone" in capsys.readouterr().out
+    resumed = build("SAVLT", *SHORT, "RESUME", trainer.output_dir)
+    resumed.before_train()
+    assert resumed.start_epoch > 0 and "head alone" not in capsys.readouterr().out
+    before, after = trainer.head.state_dict(), resumed.head.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_full_training_set_is_stored_in_fewer_views(build, savlt, monkeypatch):
+    trainer = build("SAVLT", f"{S}.HEAD.VIEWS", 12, shots="full")
+    asked = []
+    monkeypatch.setattr(savlt, "train_head", lambda *args: None)
+    monkeypatch.setattr(savlt, "count_as_shots", lambda cfg, dataset: 1)
+    monkeypatch.setattr(trainer, "loss_on_views", lambda items, views: asked.append(views))
+    trainer.train_head_first()
+    assert asked == [max(2, 12 * 3 // len(trainer.dm.dataset.train_x))] and asked[0] < 12

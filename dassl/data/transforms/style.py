@@ -6,10 +6,13 @@ act on the grey levels of the finished image, whatever made them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from dassl.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class StyleStrength:
     gamma: float = 0.3
     speckle: float = 0.2
     attenuation: float = 0.5
+
+    @classmethod
+    def from_config(cls, values: Sequence[float]) -> StyleStrength:
+        """From ``INPUT.STYLE``.
+
+        Raises:
+            UserError: not four numbers of at least 0.
+        """
+        if len(values) != 4 or not all(isinstance(v, (int, float)) and v >= 0 for v in values):
+            raise UserError(
+                f"INPUT.STYLE is {tuple(values)}; give four numbers of at least 0: "
+                "gain, gamma, speckle, attenuation"
+            )
+        return cls(*values)
 
 
 @torch.no_grad()
@@ -75,7 +92,11 @@ class RandomStyle(nn.Module):
 
 
 class RandomStyleOfOne:
-    """A random style for one image, as a step of a transform (``random_style``)."""
+    """A random style for one image, as a step of a transform (``random_style``).
+
+    Stored views are kept under the step's public attributes: whoever changes what ``restyle``
+    computes adds one (``self.version = 2``), or views of before are taken for new ones.
+    """
 
     def __init__(self, strength: StyleStrength) -> None:
         self.strength = strength

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -211,6 +212,25 @@ def build_transform(
     return _compose("train" if is_train else "test", steps)
 
 
+def build_styled_transform(
+    cfg: CfgNode, preprocess: Any, strength: StyleStrength | None
+) -> Compose | None:
+    """The training transform with a random style of its own strength among its steps.
+
+    Args:
+        cfg: the config, whose ``INPUT.TRANSFORMS`` is taken.
+        preprocess: of the backbone.
+        strength: of the style; None adds none.
+    """
+    choices = list(cfg.INPUT.TRANSFORMS)
+    if strength is not None:
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.INPUT.STYLE = astuple(strength)
+        choices.append("random_style")
+    return build_transform(cfg, is_train=True, choices=choices, preprocess=preprocess)
+
+
 def _build_transform_train(
     cfg: CfgNode, choices: Sequence[str], target_size: str, normalize: Normalize
 ) -> Compose:
@@ -304,7 +324,7 @@ def _train_steps(
         "to_tensor": lambda: ("to torch tensor of range [0, 1]", ToTensor()),
         "random_style": lambda: (
             f"random style (gain, gamma, speckle, attenuation = {tuple(inp.STYLE)})",
-            RandomStyleOfOne(StyleStrength(*inp.STYLE)),
+            RandomStyleOfOne(StyleStrength.from_config(inp.STYLE)),
         ),
         "cutout": lambda: (
             f"cutout (n_holes={inp.CUTOUT_N}, length={inp.CUTOUT_LEN})",

@@ -30,8 +30,9 @@ class ClassPrompts:
         self.average = average.to(backbone.device)
 
     def class_means(self, features: Tensor) -> Tensor:
-        """Features (P, D) of prompts to unit features (C, D) of classes."""
-        return F.normalize(self.average @ F.normalize(features.float(), dim=-1), dim=-1)
+        """Features (P, D) of prompts to unit float32 features (C, D), whatever the autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            return F.normalize(self.average @ F.normalize(features.float(), dim=-1), dim=-1)
 
     def features(self, tower: TextTower) -> Tensor:
         """Unit features (C, D) of the classes by a text tower, with its gradients."""

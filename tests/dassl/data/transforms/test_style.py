@@ -10,6 +10,7 @@ from dassl.config import get_cfg_default
 from dassl.data.features.encode import describe_transform
 from dassl.data.transforms import build_transform
 from dassl.data.transforms.style import RandomStyle, RandomStyleOfOne, StyleStrength
+from dassl.errors import UserError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -74,3 +75,11 @@ def test_as_a_step_of_a_transform_it_comes_before_normalising_and_stays_in_range
 def test_its_strength_is_part_of_the_key_of_stored_views():
     texts = {describe_transform(RandomStyleOfOne(StyleStrength(gain=g))) for g in (0.3, 0.3, 0.4)}
     assert len(texts) == 2 and all("speckle=0.2" in text for text in texts)
+
+
+@pytest.mark.parametrize("values", [(0.3, 0.3, 0.2), (0.3, 0.3, 0.2, 0.5, 1.0), (0.3, -0.1, 0, 0)])
+def test_strengths_that_are_not_four_numbers_are_refused_by_name(values):
+    cfg = get_cfg_default()
+    cfg.INPUT.TRANSFORMS, cfg.INPUT.STYLE = ("random_style",), values
+    with pytest.raises(UserError, match="INPUT.STYLE is .* give four numbers"):
+        build_transform(cfg, is_train=True)
