@@ -84,13 +84,16 @@ def score_run(folder: str | Path) -> dict[str, Scored]:
     try:
         with open(path, newline="", encoding="utf-8") as handle:
             reader = csv.reader(handle)
-            classes = tuple(column.removeprefix("p_") for column in next(reader)[5:])
-            for center, *row in reader:
-                by_center.setdefault(center, []).append(tuple(row[:4]))
+            head = next(reader)
+            for row in reader:
+                if len(row) != len(head):
+                    raise ValueError(f"line {reader.line_num} has {len(row)} columns")
+                by_center.setdefault(row[0], []).append(tuple(row[1:5]))
+        classes = tuple(column.removeprefix("p_") for column in head[5:])
         return {name: score_center(name, rows, classes) for name, rows in by_center.items()}
     except FileNotFoundError:
         return {}
-    except (StopIteration, ValueError, KeyError, IndexError) as error:
+    except (StopIteration, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a run's predictions ({error!r}); run it again") from error
 
 

@@ -227,8 +227,8 @@ def test_unknown_names_are_refused_with_the_known_ones(add_run):
 def test_a_file_cut_short_is_named(add_run, tmp_path):
     runs = [add_run(t, 1, three(0.5, 1)) for t in "AB"]
     path = tmp_path / "B-16-1" / "predictions.csv"
-    path.write_text(path.read_text()[:200])
-    with pytest.raises(UserError, match="B-16-1.predictions.csv is not a run's predictions"):
+    path.write_text(path.read_text().rsplit(",", 2)[0])
+    with pytest.raises(UserError, match="B-16-1.predictions.csv is not .* has 6 columns"):
         pairs(runs)
     path.unlink()
     assert "no predictions" in pairs(runs)[0].centers["test"]["reason"]
