@@ -172,10 +172,10 @@ def _compare_dataset(
             other = cells.get((label, k)) or cells.get((label, 0))
             if ours is None or other is None:
                 continue
-            *sides, seeds = paired_runs(ours, other)
+            first, second, seeds = paired_runs(ours, other)
             fewer = len(seeds) < most and seeds != [0]
             for metric in metrics:
-                entries = _entries(*sides, scored, metric, centers, means)
+                entries = _entries(first, second, scored, metric, centers, means)
                 pair = (against, label, ours, other, k, metric, seeds, fewer, entries)
                 out.append(Comparison(*pair))
     return out
@@ -216,8 +216,10 @@ def _entries(
     """The difference on each centre and, of several external centres, on their mean."""
     samples = {}
     for center in centers:
-        sides = ([scored[run["folder"]].get(center) for run in runs] for runs in (ours, other))
-        samples[center] = difference(*sides, metric=metric)
+        first, second = (
+            [scored[run["folder"]].get(center) for run in runs] for runs in (ours, other)
+        )
+        samples[center] = difference(first, second, metric)
     if len(means) > 1:
         samples[f"mean of {', '.join(means)}"] = mean_difference({c: samples[c] for c in means})
     return {name: interval_entry(values) for name, values in samples.items()}
