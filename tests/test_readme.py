@@ -71,6 +71,8 @@ def test_every_flag_that_readme_shows_exists():
         known |= {flag for action in parser._actions for flag in action.option_strings}
     tools = {
         "--format",
+        "--against",
+        "--centers",
         "--sheet",
         "--arch",
         "--folds",

@@ -67,8 +67,7 @@ def weighted_metrics(
         percent; binary ones are named ``binary/accuracy`` and so on.
     """
     n_classes = probs.shape[1]
-    confusion = _patient_confusion(labels, predictions, patients, weights.shape[1], n_classes)
-    confusion = (weights @ confusion).reshape(-1, n_classes, n_classes)  # (R, C true, C predicted)
+    confusion = _confusion(labels, predictions, patients, weights, n_classes)
     out = _from_confusion(confusion)
     out["ece"] = _ece(labels, probs, predictions, patients, weights)
     present = np.flatnonzero(np.bincount(labels, minlength=n_classes))
@@ -79,6 +78,17 @@ def weighted_metrics(
         out.update(_binary(confusion, group))
         out["binary/auc"] = _auc(probs[:, group].sum(axis=1), group[labels], patients, weights)
     return out
+
+
+def confusion_metrics(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    patients: np.ndarray,
+    weights: np.ndarray,
+    n_classes: int,
+) -> dict[str, np.ndarray]:
+    """Those of ``weighted_metrics`` that the predicted classes alone decide, in percent."""
+    return _from_confusion(_confusion(labels, predictions, patients, weights, n_classes))
 
 
 def intervals(samples: np.ndarray, level: float = 0.95) -> np.ndarray:
@@ -96,13 +106,14 @@ def intervals(samples: np.ndarray, level: float = 0.95) -> np.ndarray:
     return bounds
 
 
-def _patient_confusion(
-    labels: np.ndarray, predictions: np.ndarray, patients: np.ndarray, n_patients: int, n: int
+def _confusion(
+    labels: np.ndarray, predictions: np.ndarray, patients: np.ndarray, weights: np.ndarray, n: int
 ) -> np.ndarray:
-    """(P, C * C) confusion counts of each patient."""
+    """(R, C true, C predicted) confusion counts of each resample."""
+    n_patients = weights.shape[1]
     cells = (patients * n + labels) * n + predictions
-    counts = np.bincount(cells, minlength=n_patients * n * n)
-    return counts.reshape(n_patients, n * n).astype(np.float64)
+    counts = np.bincount(cells, minlength=n_patients * n * n).reshape(n_patients, n * n)
+    return (weights @ counts.astype(np.float64)).reshape(-1, n, n)
 
 
 def _from_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:

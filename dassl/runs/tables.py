@@ -195,7 +195,11 @@ class Table:
     @property
     def title(self) -> str:
         phantom = " (phantom data)" if "phantom" in self.dataset.lower() else ""
-        return f"{self.dataset}{phantom}: {TITLES.get(self.metric, self.metric)}"
+        return f"{self.dataset}{phantom}: {self.heading}"
+
+    @property
+    def heading(self) -> str:
+        return TITLES.get(self.metric, self.metric)
 
 
 def build_tables(groups: Sequence[Group], metric: str) -> list[Table]:
@@ -308,6 +312,7 @@ def _tex(text: str) -> str:
         ("&", r"\&"),
         ("#", r"\#"),
         ("±", r"$\pm$"),
+        ("−", "$-$"),
         ("†", r"$^\dagger$"),
         ("*", r"$^*$"),
     ):

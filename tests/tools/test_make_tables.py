@@ -68,3 +68,26 @@ def test_curves_and_confusion_matrices(folder, tmp_path, capsys):
         "curves_Herlev_accuracy.png", "confusion_Herlev_CoOp_1.png",
         "confusion_Herlev_ZeroShotCLIP_0.png",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form, words",
+    [("md", "| test | ZeroShotCLIP | - |"), ("latex", "CoOp minus each other trainer"),
+     ("csv", "Herlev,CoOp,ZeroShotCLIP,RN50,default,1,balanced_accuracy,1;2,test,,,,a run has no"),
+     ("json", '"against": "CoOp"')],
+)  # fmt: skip
+def test_differences_in_every_format(folder, capsys, form, words):
+    """These runs have no predictions.csv: a reason stands where a number would."""
+    assert cli_main(make_tables.main, [str(folder), "--against", "CoOp", "--format", form]) == 0
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [(["--centers", "test"], "add --against"), (["--against", "Coop"], "did you mean 'CoOp'"),
+     (["--against", "CoOp", "--metric", "binary.auc"], "no comparison of 'binary.auc'")],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_one_line(folder, capsys, flags, words):
+    assert cli_main(make_tables.main, [str(folder), *flags]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
