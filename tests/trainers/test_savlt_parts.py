@@ -92,7 +92,7 @@ def test_what_is_saved_is_what_learns_and_fits_its_base_alone(run, build, tmp_pa
     same = build("SAVLT", f"{S}.CONTEXT.N_CTX", 2, *SHORT)
     same.load_model(str(folder))
     trainer = build("SAVLT", f"{S}.CONTEXT.N_CTX", 2, "MODEL.INIT_WEIGHTS", other, *SHORT)
-    with pytest.raises(UserError, match="trained over weights"):
+    with pytest.raises(UserError, match="trained on a backbone with weights"):
         trainer.load_model(str(folder))
 
 
