@@ -321,9 +321,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def build_texts(self) -> None:
         """Class features by a function: constants, unless text tower or context learn."""
         cfg = self.cfg.TRAINER.SAVLT
-        # A data set without any prompt sets has its templates; one with others refuses the name.
-        self.prompt_set = cfg.PROMPTS if getattr(self.dm.dataset, "descriptions", None) else ""
-        texts = self.class_texts(self.prompt_set)
+        texts = self.class_texts(cfg.PROMPTS)
         tower = self.adapt("text_lora", self.backbone.text, cfg.TEXT_LORA)
         if cfg.CONTEXT.N_CTX == 0 and cfg.TEXT_LORA.BLOCKS == 0:
             frozen = self.text_features(texts)

@@ -106,6 +106,7 @@ class VLMTrainer(FinalModel, TrainerX):
         dm.val_loader = self._plain_loader(dm.dataset.val) if dm.dataset.val else None
         dm.test_loader = self._plain_loader(dm.dataset.test) if dm.dataset.test else None
         if self.stored_kind and cfg.INPUT.FEATURE_VIEWS > 0:
+            self._note_unused_transforms()
             parts = cfg.DATALOADER
             dm.train_loader_x = self._stored_train_loader(dm.dataset.train_x, parts.TRAIN_X)
             part_u = parts.TRAIN_X if parts.TRAIN_U.SAME_AS_X else parts.TRAIN_U
@@ -113,6 +114,14 @@ class VLMTrainer(FinalModel, TrainerX):
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
         self.val_loader = dm.val_loader
+
+    def _note_unused_transforms(self) -> None:
+        unused = [t for t in self.cfg.INPUT.TRANSFORMS if t != "normalize"]
+        if self.cfg.INPUT.FEATURE_VIEWS == 1 and unused:
+            print(
+                "Note: INPUT.FEATURE_VIEWS 1 stores the plain image, so these have no effect: "
+                f"{', '.join(unused)}; set it above 1"
+            )
 
     def dataset_wrapper(self) -> Any:
         """Hook: the class of the training images' data set, None for the usual one. The backbone
@@ -245,6 +254,8 @@ class VLMTrainer(FinalModel, TrainerX):
         if prompt_set and not cfg.PROMPT_SET and not sets:
             print(f"Note: {cfg.NAME} has no prompt sets; its templates stand in for {prompt_set!r}")
             prompt_set = ""
+        elif prompt_set and cfg.PROMPT_SET and prompt_set != cfg.PROMPT_SET:
+            print(f"Note: prompts are {cfg.PROMPT_SET!r} (DATASET.PROMPT_SET), not {prompt_set!r}")
         prompt_set = cfg.PROMPT_SET or prompt_set
         if not prompt_set:
             return class_texts(dataset.classnames, templates)

@@ -349,13 +349,21 @@ def test_settings_that_cannot_be_are_refused(build, opts, message):
         build("SAVLT", *opts)
 
 
-def test_prompts_name_a_set_and_fall_back_to_templates_where_there_are_none(build, tmp_path):
-    trainer = build("SAVLT", f"{S}.PROMPTS", "short", *SHORT)  # the data set has no sets at all
-    assert trainer.prompt_set == ""
+def test_prompts_name_a_set_and_fall_back_to_templates_where_there_are_none(
+    build, tmp_path, capsys
+):
+    plain = build("SAVLT", *SHORT).class_features()
+    named = build("SAVLT", f"{S}.PROMPTS", "short", *SHORT)  # the data set has no sets at all
+    assert torch.equal(named.class_features(), plain)
+    assert "its templates stand in for 'short'" in capsys.readouterr().out
     file = tmp_path / "prompts.yaml"
     file.write_text("short: {red: [warm], green: [moss], blue: [sky]}\n")
     known = ("DATASET.DESCRIPTIONS", file, *SHORT)
-    assert build("SAVLT", f"{S}.PROMPTS", "short", *known).prompt_set == "short"
+    short = build("SAVLT", f"{S}.PROMPTS", "short", *known).class_features()
+    assert not torch.equal(short, plain)
+    both = build("SAVLT", f"{S}.PROMPTS", "other", "DATASET.PROMPT_SET", "short", *known)
+    assert torch.equal(both.class_features(), short)
+    assert "prompts are 'short' (DATASET.PROMPT_SET), not 'other'" in capsys.readouterr().out
     with pytest.raises(UserError, match="'long'.*short"):
         build("SAVLT", f"{S}.PROMPTS", "long", *known)
 

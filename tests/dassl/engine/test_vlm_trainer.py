@@ -260,3 +260,9 @@ def test_load_model_takes_the_final_model_and_refuses_another_shape(toy):
         again.load_model(trainer.output_dir)
     with pytest.raises(UserError, match="no checkpoint"):
         again.load_model(str(toy / "nowhere"))
+
+
+@pytest.mark.parametrize("views, said", [(1, True), (3, False), (0, False)])
+def test_random_steps_without_effect_are_named(toy, capsys, views, said):
+    make(toy, Probe, INPUT__FEATURE_VIEWS=views, INPUT__TRANSFORMS=("random_flip", "normalize"))
+    assert ("these have no effect: random_flip;" in capsys.readouterr().out) == said
