@@ -368,7 +368,9 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         """Pool and prototypes alone, on stored views of the tower, which LoRA has not moved yet."""
         cfg, items = self.cfg.TRAINER.SAVLT.HEAD, self.dm.dataset.train_x
         shots, limit = count_as_shots(self.cfg, self.dm.dataset), self.cfg.TRAIN.MAX_ITERS
-        steps = min(cfg.ITERS_PER_SHOT * shots, limit if limit > 0 else cfg.ITERS_PER_SHOT * shots)
+        steps = cfg.ITERS_PER_SHOT * shots
+        if 0 < limit < steps:
+            steps = limit
         if steps == 0 or not any(True for _ in self.head.parameters()):
             return
         # A full training set is stored in fewer views: no more rows than its steps can see.

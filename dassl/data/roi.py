@@ -261,7 +261,7 @@ class PatchRois:
 
     def _of_view(self, path: str, roi: Image.Image, view: int) -> Image.Image:
         """The ROI behind the very draws that the store made for that view."""
-        if self._last[0] != path:  # the views of an image are asked for in turn
+        if self._last[0] != path:  # an image whose views are asked for in turn is read once
             self._last = (path, read_image(path))
         return make_view(
             self._last[1],
