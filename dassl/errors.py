@@ -6,9 +6,10 @@ print that line and leave with status 2; anything else that escapes is a bug wit
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -34,6 +35,25 @@ class DuplicateNameError(UserError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+def similarity(a: str, b: str) -> float:
+    """1 for equal strings, 0 for strings with nothing in common; capitals count a fifth."""
+    exact = difflib.SequenceMatcher(None, a, b).ratio()
+    folded = difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio()
+    return (exact + 4 * folded) / 5
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str:
+    """The name most like ``name``, or "" if none is like it."""
+    best = max(names, key=lambda other: similarity(name, other), default="")
+    return best if best and similarity(name, best) >= cutoff else ""
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.55) -> str:
+    """``, did you mean 'x'?`` for a message, where a name is near; else nothing."""
+    near = nearest(name, names, cutoff)
+    return f", did you mean {near!r}?" if near else ""
 
 
 def cli_main(

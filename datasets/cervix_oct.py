@@ -6,9 +6,9 @@ give train, val and test; the other two centres are tested on only.
 
 from __future__ import annotations
 
+from cerviclip.data.domains import CentresAsDomains
+from cerviclip.data.imaging import ImagingDataset
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.data.datasets.domains import CentresAsDomains
-from dassl.data.datasets.imaging import ImagingDataset
 
 CLASSES = (
     "cancer",

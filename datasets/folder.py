@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dassl.data.datasets import DATASET_REGISTRY
-from dassl.data.datasets.imaging import (
+from cerviclip.data.imaging import (
     STEM,
     ImagingDataset,
     class_folders,
     image_files,
     patient_in,
 )
-from dassl.data.split_files import Entry, check_sides, read_list_file, side_name
-from dassl.data.splits import SIDES, Item, Split
+from cerviclip.data.split_files import Entry, check_sides, read_list_file, side_name
+from cerviclip.data.splits import SIDES, Item, Split
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cerviclip.data.imaging import ImagingDataset, class_folders
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.data.datasets.imaging import ImagingDataset, class_folders
 from dassl.errors import MissingFileError
 
 if TYPE_CHECKING:

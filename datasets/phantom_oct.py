@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cerviclip.data.domains import CentresAsDomains
+from cerviclip.data.phantoms import CENTRES, VERSION, ensure_centre
+from cerviclip.datasets.cervix_oct import HuaxiOCT, MixedCenterOCT, XiangyaOCT
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.data.datasets.domains import CentresAsDomains
-from dassl.data.phantoms import CENTRES, VERSION, ensure_centre
-from datasets.cervix_oct import HuaxiOCT, MixedCenterOCT, XiangyaOCT
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode

@@ -12,9 +12,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 
-from dassl.runs.arithmetic import one_order_of_sums
+from cerviclip.runs.run.summation_order import fix_summation_order
 
-one_order_of_sums()  # as train.py does; where torch is at work already it would come too late
+fix_summation_order()  # as train.py does; where torch is at work already it would come too late
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -38,7 +38,7 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
         ours = {
             name: registered
             for name, registered in registry._obj_map.items()
-            if registered.__module__.split(".")[0] in ("dassl", "datasets", "trainers")
+            if registered.__module__.split(".")[0] in ("dassl", "cerviclip")
         }
         registry._obj_map.clear()
         registry._obj_map.update({**ours, **saved})

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from yacs.config import CfgNode
 
-from dassl import plugins
+from cerviclip import plugins
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 

@@ -23,7 +23,7 @@ def tiny_clip_state_dict(
     vocab_size: int = 49408,
 ) -> dict[str, torch.Tensor]:
     """Random weights of a small ViT CLIP, under OpenAI's names (heads are width // 64)."""
-    from dassl.modeling.vlm.clip_package import import_clip
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     CLIP = import_clip().model.CLIP
 

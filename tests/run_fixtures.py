@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dassl import plugins
+from cerviclip import plugins
+from cerviclip.runs.settings.configure import setup_cfg
+from cerviclip.runs.settings.flags import parse_args, train_parser
 from dassl.config import CfgNode
-from dassl.runs.flags import parse_args, train_parser
-from dassl.runs.setup import setup_cfg
 
 PLUGIN = Path(__file__).with_name("plugin_zoo.py")
 QUICK = {

@@ -64,7 +64,7 @@ def test_the_commands_of_ci_are_the_readmes():
 
 
 def test_every_flag_that_readme_shows_exists():
-    from dassl.runs.flags import sweep_parser, train_parser
+    from cerviclip.runs.settings.flags import sweep_parser, train_parser
 
     known = set()
     for parser in (train_parser(), sweep_parser()):

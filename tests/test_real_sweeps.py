@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from dassl.runs.folders import find_results
+from cerviclip.runs.settings.folders import find_results
 from helpers import tiny_clip_state_dict, write_images
 
 OCT = (
@@ -31,7 +31,7 @@ def write_oct(root, shots):
 
 
 def write_cells(root, shots):
-    from datasets.herlev import Herlev
+    from cerviclip.datasets.herlev import Herlev
 
     for path in write_images(root / "herlev" / "images", dict.fromkeys(Herlev.classes, 3 * shots)):
         number = int(path.stem.split("_")[1])

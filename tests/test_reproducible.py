@@ -10,15 +10,15 @@ from collections import OrderedDict
 import pytest
 
 import run_shell
-from dassl import plugins
+from cerviclip import plugins
+from cerviclip.data import image_cache
+from cerviclip.engine import vlm_trainer
+from cerviclip.runs.settings.folders import find_results
+from cerviclip.runs.sweep import command as sweep
+from cerviclip.runs.sweep.workers import run_jobs
+from cerviclip.vlm import clear_backbones
 from dassl.config import get_cfg_default
-from dassl.data import image_cache
-from dassl.engine import vlm_trainer
 from dassl.errors import cli_main
-from dassl.modeling.vlm import clear_backbones
-from dassl.runs import sweep
-from dassl.runs.folders import find_results
-from dassl.runs.workers import run_jobs
 from helpers import tiny_clip_state_dict, write_images
 
 CNN = "torchvision:squeezenet1_1"
@@ -45,7 +45,7 @@ EXTRA = {
 
 def own_trainers():
     entries = plugins.discover()["trainer"].items()
-    return [name for name, entry in entries if entry.module.startswith("trainers.")]
+    return [name for name, entry in entries if entry.module.startswith("cerviclip.trainers.")]
 
 
 def precision_of(name):

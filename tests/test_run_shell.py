@@ -10,7 +10,7 @@ import time
 import pytest
 from run_fixtures import zoo
 
-from dassl.runs.folders import find_results
+from cerviclip.runs.settings.folders import find_results
 
 __all__ = ["zoo"]
 TEXT = "trainers: [ZooLinear, ZooSleeper]\nshots: [1, 2]\nseeds: [1]\n"

@@ -10,8 +10,8 @@ import torch
 from run_fixtures import zoo
 
 import train
+from cerviclip.runs.run.results_json import KEYS
 from dassl.errors import cli_main
-from dassl.runs.results import KEYS
 
 __all__ = ["zoo"]
 HEAVY = {"torch", "torchvision", "pandas", "sklearn", "matplotlib", "numpy", "scipy"}
@@ -39,7 +39,7 @@ def test_help_and_list_import_nothing_heavy(flag, repo_dir):
 
 
 def test_help_names_every_flag_of_coop():
-    from dassl.runs.flags import train_parser
+    from cerviclip.runs.settings.flags import train_parser
 
     text = train_parser().format_help()
     for flag in (

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 from yacs.config import CfgNode as CN
 
+from cerviclip.data import image_cache
+from cerviclip.engine.vlm_trainer import VLMTrainer
+from cerviclip.features.source import clear_tables
+from cerviclip.plugins import extend_cfg_of
+from cerviclip.vlm.loading import clear_backbones
 from dassl.config import get_cfg_default
-from dassl.data import image_cache
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
-from dassl.data.features.source import clear_tables
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.vlm_trainer import VLMTrainer
-from dassl.modeling.vlm.loading import clear_backbones
-from dassl.plugins import extend_cfg_of
 from dassl.utils import set_random_seed
 from helpers import tiny_clip_state_dict, write_images
 

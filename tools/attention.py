@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from dassl.errors import MissingFileError, UserError, cli_main
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -71,9 +69,9 @@ def open_run(run: str):
     Raises:
         UserError: the run is of another trainer, or has no ROI pool to look at.
     """
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.flags import train_parser
     from dassl.engine import build_trainer
-    from dassl.runs.flags import train_parser
-    from dassl.runs.setup import setup_cfg
     from dassl.utils import set_random_seed
 
     if not (Path(run) / "config.yaml").is_file():

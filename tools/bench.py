@@ -24,10 +24,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
-
-from dassl.errors import UserError, cli_main  # noqa: E402
+from dassl.errors import UserError, cli_main
 
 # Key: what it is, and the target.
 FIGURES = {
@@ -64,9 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def measure(bench, wanted: set[str], scaling: str | None) -> None:
     """Fill ``bench.figures``, the quick ones first."""
-    from bench_parts import steps, sweep
-    from bench_parts.common import machine
-    from bench_parts.scaling import measure_scaling
+    from cerviclip.tools.bench_parts import steps, sweep
+    from cerviclip.tools.bench_parts.common import machine
+    from cerviclip.tools.bench_parts.scaling import measure_scaling
 
     bench.details["machine"] = machine()
     sweep.measure_startup(bench, wanted)
@@ -111,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"unknown figure {key!r}; there are: {', '.join(sorted(known))}")
     if "resident_growth" in wanted and not args.scaling:
         raise UserError("resident_growth is measured with --scaling PICTURE.png")
-    from bench_parts.common import Bench
+    from cerviclip.tools.bench_parts.common import Bench
 
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         work = Path(args.work) if args.work else Path(temporary)

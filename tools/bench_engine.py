@@ -29,10 +29,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from dassl.errors import cli_main  # noqa: E402
+from dassl.errors import cli_main
 
 IMAGES, BATCH, CLASSES = 6400, 32, 2
 

@@ -27,10 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-TOOLS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
-
-from dassl.errors import UserError, cli_main  # noqa: E402
+from dassl.errors import UserError, cli_main
 
 MODES = ("eager", "compile", "graph")
 STEPS: dict[str, dict[str, Any]] = {
@@ -73,7 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
 def matrix_rate(side: int, precision: str) -> float:
     """The best rate of a product of two square matrices, in operations a second."""
     import torch
-    from bench_parts.common import device, seconds
+
+    from cerviclip.tools.bench_parts.common import device, seconds
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(side, side, device=device(), dtype=dtype) for _ in range(2))
@@ -100,7 +98,7 @@ def timed(work: Callable[[], Any]) -> float:
     """Median seconds of a call, over enough calls to fill the device's queue."""
     import statistics
 
-    from bench_parts.common import device, seconds
+    from cerviclip.tools.bench_parts.common import device, seconds
 
     calls = 10 if device().type == "cuda" else 1
 
@@ -152,7 +150,8 @@ def encoders(model: Any, pixels: Any, modes: Sequence[str]) -> Iterator[tuple[st
 def measure_encode(bench: Any, backbone: str, batch: int, args: Any) -> Iterator[Row]:
     """Rows of the image tower alone."""
     import torch
-    from bench_parts.common import device
+
+    from cerviclip.tools.bench_parts.common import device
 
     model = bench.backbone(backbone, args.precision)
     pixels = torch.randn(batch, 3, *model.preprocess.size, device=device())
@@ -164,7 +163,8 @@ def measure_encode(bench: Any, backbone: str, batch: int, args: Any) -> Iterator
 def measure_step(bench: Any, name: str, backbone: str, batch: int, args: Any) -> Iterator[Row]:
     """A training step of one method on a batch in memory."""
     import torch
-    from bench_parts.steps import build, random_features, stepper
+
+    from cerviclip.tools.bench_parts.steps import build, random_features, stepper
 
     precision = {f"TRAINER.{name.upper()}.PREC": args.precision}
     trainer = build(bench, name, backbone, {**STEPS[name], **precision})
@@ -224,9 +224,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    from bench_parts.common import Bench, device, machine
-
-    from dassl.modeling.vlm.names import OPENAI_GEOMETRY
+    from cerviclip.tools.bench_parts.common import Bench, device, machine
+    from cerviclip.vlm.names import OPENAI_GEOMETRY
 
     for name in args.backbones:
         if name not in OPENAI_GEOMETRY:

@@ -34,10 +34,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-TOOLS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
-
-from dassl.errors import cli_main  # noqa: E402
+from dassl.errors import cli_main
 
 PARTS = ("step", "plain", "bf16", "memory")
 # Key: the ways whose times are divided, and the target.
@@ -77,9 +74,9 @@ def savlt_turn(trainer: Any) -> Callable[[], None]:
 def bare_turn(trainer: Any, passes: int = 1) -> Callable[[], None]:
     """``passes`` forwards and their backward of the LoRA tower on a batch in memory."""
     import torch
-    from bench_parts.savlt_setup import BATCH
 
-    from dassl.modeling.vlm.lora import lora_parameters
+    from cerviclip.tools.bench_parts.savlt_setup import BATCH
+    from cerviclip.vlm.lora import lora_parameters
 
     height, width = trainer.backbone.preprocess.size
     images = torch.randn(passes * BATCH, 3, height, width)
@@ -103,7 +100,7 @@ def take_turns(ways: Mapping[str, Callable[[], None]], until: float) -> dict[str
         ways: called one after another, up to ``ROUNDS`` times.
         until: on the performance counter; no round begins that would end later.
     """
-    from bench_parts.common import spent
+    from cerviclip.tools.bench_parts.common import spent
 
     for way in ways.values():
         way()
@@ -124,9 +121,9 @@ def resident_growth(work: Path) -> list[float]:
     """Resident MB after each of ``RUNS`` SAVLT runs of one process."""
     import psutil
 
-    from dassl.runs.flags import train_parser
-    from dassl.runs.runner import run_one
-    from dassl.runs.setup import setup_cfg
+    from cerviclip.runs.run.runner import run_one
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.flags import train_parser
 
     sizes = []
     for seed in range(1, RUNS + 1):
@@ -153,9 +150,9 @@ def peak_mb() -> float:
 
 def measure(bench: Any, only: Sequence[str], seconds: float) -> None:
     """Fill ``bench.figures`` and ``bench.details`` with what was asked for."""
-    from bench_parts.common import machine
-    from bench_parts.savlt_plain import Plain, largest_difference
-    from bench_parts.savlt_setup import BATCH, build, write_frames, write_segmenter
+    from cerviclip.tools.bench_parts.common import machine
+    from cerviclip.tools.bench_parts.savlt_plain import Plain, largest_difference
+    from cerviclip.tools.bench_parts.savlt_setup import BATCH, build, write_frames, write_segmenter
 
     until = time.perf_counter() + seconds
     work, figures = bench.work, bench.figures
@@ -232,8 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     import os
 
-    from bench_parts.common import Bench
-
+    from cerviclip.tools.bench_parts.common import Bench
     from dassl.utils.files import atomic_write
 
     with tempfile.TemporaryDirectory(prefix="bench-") as work:

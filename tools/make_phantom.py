@@ -22,16 +22,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from dassl.data.phantoms import (  # noqa: E402
+from cerviclip.data.phantoms import (
     CENTRES,
     CLASSES,
     VERSION,
     ensure_centre,
     render_patient,
 )
-from dassl.errors import UserError, cli_main  # noqa: E402
+from dassl.errors import UserError, cli_main
 
 DEFAULT_CENTRES = ("mixed", "huaxi", "xiangya")
 # Numbers from here on belong to no patient of a data set: pictures show nothing that is tested on.

@@ -19,13 +19,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from dassl.errors import UserError, cli_main
-from dassl.runs.compare import COMPARABLE, check_comparable, compare
-from dassl.runs.comparison_tables import comparison_csv, comparison_record, difference_tables
-from dassl.runs.flags import Parser
-from dassl.runs.tables import (
+from cerviclip.runs.report.compare import COMPARABLE, check_comparable, compare
+from cerviclip.runs.report.comparison_tables import (
+    comparison_csv,
+    comparison_record,
+    difference_tables,
+)
+from cerviclip.runs.report.tables import (
     METRICS,
     build_tables,
     check_metric,
@@ -38,6 +38,8 @@ from dassl.runs.tables import (
     to_latex,
     to_markdown,
 )
+from cerviclip.runs.settings.flags import Parser
+from dassl.errors import UserError, cli_main
 
 
 def make_text(folder: str, form: str, metrics: Sequence[str]) -> str:

@@ -15,12 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from dassl.errors import cli_main
-from dassl.runs.flags import Parser
-from dassl.runs.folders import safe_part
-from dassl.runs.tables import (
+from cerviclip.runs.report.tables import (
     Group,
     check_metric,
     group_runs,
@@ -29,11 +24,14 @@ from dassl.runs.tables import (
     shots_order,
     sweep_order,
 )
+from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.folders import safe_part
+from dassl.errors import cli_main
 
 
 def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str) -> list[Path]:
     """Write the figures of every dataset; returns their paths."""
-    from dassl.runs.curves import save_pooled_confusion, shots_figure
+    from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
 
     out.mkdir(parents=True, exist_ok=True)
     written = []

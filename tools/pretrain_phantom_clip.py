@@ -9,7 +9,7 @@ the frames show. The model card with its figures is docs/phantom_clip.md.
 
 Example output:
     step   450/450  contrast 3.748  regression 0.654  129 img/s
-    wrote dassl/modeling/vlm/weights/phantom_clip.safetensors (3.0 MB)
+    wrote cerviclip/vlm/weights/phantom_clip.safetensors (3.0 MB)
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from dassl.data.phantoms import (  # noqa: E402
+from cerviclip.data.phantoms import (
     CLASSES,
     VERSION,
     Frame,
     pretraining_centre,
     render_patient,
 )
-from dassl.data.phantoms.captions import DETAILS, caption  # noqa: E402
-from dassl.errors import cli_main  # noqa: E402
+from cerviclip.data.phantoms.captions import DETAILS, caption
+from cerviclip.places import PACKAGE
+from dassl.errors import cli_main
 
-WEIGHTS = ROOT / "dassl" / "modeling" / "vlm" / "weights" / "phantom_clip.safetensors"
+WEIGHTS = PACKAGE / "vlm" / "weights" / "phantom_clip.safetensors"
 IMAGE_SIZE, PATCH = 96, 16
 STORED_SIZE = 112  # px; crops of it are scaled to IMAGE_SIZE
 VISION = {"width": 128, "layers": 6}
@@ -65,7 +63,7 @@ def render_corpus(patients: int, frames: int, seed: int) -> tuple[np.ndarray, li
 
 def short_caption(frame: Frame, rng: np.random.Generator) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Token ids (1, 77) of a caption no longer than training reads, and the facts it states."""
-    from dassl.modeling.vlm.clip_package import import_clip
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     while True:
         text, facts = caption(frame, rng)
@@ -90,7 +88,7 @@ class Captions:
 
 def build_model(vocabulary: int) -> torch.nn.Module:
     """OpenAI's CLIP at PhantomCLIP's size."""
-    from dassl.modeling.vlm.clip_package import import_clip
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     return (
         import_clip()
@@ -192,7 +190,7 @@ def make_optimiser(
 
 def train(args: argparse.Namespace) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Pre-train; returns a state dict of the full vocabulary and context, and the tokens in use."""
-    from dassl.modeling.vlm.compact import untouched_rows
+    from cerviclip.vlm.files.compact import untouched_rows
 
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
@@ -240,7 +238,7 @@ def train(args: argparse.Namespace) -> tuple[dict[str, torch.Tensor], torch.Tens
 
 def widen(model: torch.nn.Module, used: torch.Tensor) -> dict[str, torch.Tensor]:
     """Back to CLIP's vocabulary and context; tokens that no caption used stay as they started."""
-    from dassl.modeling.vlm.compact import untouched_rows
+    from cerviclip.vlm.files.compact import untouched_rows
 
     state = {k: v.detach().clone() for k, v in model.state_dict().items()}
     table = untouched_rows(VOCABULARY, TEXT["width"])
@@ -266,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
 
-    from dassl.modeling.vlm import save_compact_clip
+    from cerviclip.vlm import save_compact_clip
 
     state, used = train(args)
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -20,11 +20,8 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from dassl.errors import UnknownNameError, UserError, cli_main  # noqa: E402
+from dassl.errors import UnknownNameError, UserError, cli_main
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -125,7 +122,7 @@ def verify(store, repair: bool) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    from dassl.data.feature_store import FeatureStore
+    from cerviclip.features.store import FeatureStore
 
     store = FeatureStore(args.root)
     if args.command == "ls":

@@ -31,8 +31,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
@@ -84,7 +82,7 @@ def read_grey(path: Path):
 
 def read_pair(frame: Frame):
     """Read a frame's grey image and boolean mask at the image's size."""
-    from dassl.data.roi_sources import read_mask
+    from cerviclip.data.roi.sources import read_mask
 
     image = read_grey(frame.image)
     return image, read_mask(frame.mask, frame.image, image.shape)
@@ -94,7 +92,7 @@ def load_tensors(frames: Sequence[Frame], size: int):
     """All frames as tensors (N, 1, size, size): images in 0-1, masks 0 or 1."""
     import torch
 
-    from dassl.modeling.segmentation import to_input
+    from cerviclip.data.roi.segmenters import to_input
 
     images, masks = [], []
     for frame in frames:
@@ -155,7 +153,7 @@ def fit(spec, images, masks, args, label: str):
     import torch
     from rich.progress import track
 
-    from dassl.modeling.segmentation import Segmenter, dice_loss
+    from cerviclip.data.roi.segmenters import Segmenter, dice_loss
     from dassl.utils import set_random_seed
 
     set_random_seed(args.seed)
@@ -184,7 +182,7 @@ def classical_masks(images):
     """Masks of the detector that needs no training; empty where it finds no tissue."""
     import numpy as np
 
-    from dassl.data.tissue_surface import tissue_mask
+    from cerviclip.data.roi.surface import tissue_mask
 
     found = [tissue_mask(image) for image in images]
     return [np.zeros(i.shape, bool) if m is None else m for i, m in zip(images, found, strict=True)]
@@ -194,7 +192,7 @@ def evaluate(masks_of: Callable, frames: Sequence[Frame]) -> dict[str, float]:
     """Mean IoU and Dice over frames, and the median error of the surface in % of the height."""
     import numpy as np
 
-    from dassl.modeling.segmentation import overlap_scores, surface_rows
+    from cerviclip.data.roi.segmenters import overlap_scores, surface_rows
 
     pairs = [read_pair(frame) for frame in frames]
     predicted = masks_of([image for image, _ in pairs])
@@ -227,7 +225,7 @@ def cross_validate(spec, frames: Sequence[Frame], args) -> list[dict[str, float]
 
 def run_architecture(arch: str, frames: Sequence[Frame], held_out, args) -> dict:
     """Cross-validate one architecture, train it on all patients, score the held-out centres."""
-    from dassl.modeling.segmentation import SegmenterSpec
+    from cerviclip.data.roi.segmenters import SegmenterSpec
 
     spec = SegmenterSpec(arch, args.encoder, args.size)
     result: dict = {"arch": arch, "encoder": args.encoder, "size": args.size, "folds": []}
@@ -288,7 +286,7 @@ def draw(folder: Path, checkpoints: dict[str, Path], target: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from dassl.modeling.segmentation import load_segmenter, surface_rows
+    from cerviclip.data.roi.segmenters import load_segmenter, surface_rows
 
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
@@ -316,7 +314,7 @@ def draw(folder: Path, checkpoints: dict[str, Path], target: Path) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    from dassl.modeling.segmentation import ARCHITECTURES
+    from cerviclip.data.roi.segmenters import ARCHITECTURES
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -343,7 +341,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train_all(args: argparse.Namespace) -> dict[str, Path]:
     """Train and judge what was asked for; the checkpoints by architecture."""
-    from dassl.modeling.segmentation import ARCHITECTURES
+    from cerviclip.data.roi.segmenters import ARCHITECTURES
 
     frames = find_frames(args.data, args.patient_pattern, args.frames_per_patient)
     held_out = {

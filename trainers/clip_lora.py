@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
+from cerviclip.engine.iterations import ByIterations, iterations_per_shot
+from cerviclip.engine.supervised import SupervisedStep
+from cerviclip.engine.vlm_trainer import VLMTrainer
+from cerviclip.vlm.adapted import AdaptedTower
+from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
+from cerviclip.vlm.lora import apply_lora, lora_parameters
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.iterations import ByIterations, iterations_per_shot
-from dassl.engine.supervised import SupervisedStep
-from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
-from dassl.modeling.vlm.adapted import AdaptedTower
-from dassl.modeling.vlm.class_features import ClassPrompts, KeptWhileUnchanged
-from dassl.modeling.vlm.lora import apply_lora, lora_parameters
 
 
 def extend_cfg(cfg: CN) -> None:

@@ -15,16 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from dassl.data.image_cache import build_image_loader
+from cerviclip.data.image_cache import build_image_loader
+from cerviclip.engine.final_model import FinalModel
+from cerviclip.engine.iterations import ByIterations
+from cerviclip.engine.precision import Precision
+from cerviclip.engine.supervised import SupervisedStep
+from cerviclip.vlm.logistic import fit_linear
+from cerviclip.vlm.towers.cnn import last_layer, timm_model, torchvision_model
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY, TrainerX
-from dassl.engine.final_model import FinalModel
-from dassl.engine.iterations import ByIterations
-from dassl.engine.supervised import SupervisedStep
 from dassl.errors import UserError
-from dassl.modeling.logistic import fit_linear
-from dassl.modeling.vlm.cnn import last_layer, timm_model, torchvision_model
-from dassl.utils.precision import Precision
 
 
 def extend_cfg(cfg: CN) -> None:

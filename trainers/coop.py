@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
+from cerviclip.engine.supervised import SupervisedStep
+from cerviclip.engine.vlm_trainer import VLMTrainer
+from cerviclip.vlm.class_features import KeptWhileUnchanged
+from cerviclip.vlm.prompts import PromptLearner
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.supervised import SupervisedStep
-from dassl.engine.vlm_trainer import VLMTrainer
-from dassl.modeling.vlm.class_features import KeptWhileUnchanged
-from dassl.modeling.vlm.prompts import PromptLearner
 
 
 def extend_cfg(cfg: CN) -> None:

@@ -21,20 +21,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from dassl.data.roi import PatchRois, RoiFinder, roi_dataset
-from dassl.data.roi_sources import SOURCES
+from cerviclip.data.roi.finder import PatchRois, RoiFinder, roi_dataset
+from cerviclip.data.roi.sources import SOURCES
+from cerviclip.engine.head_first import head_optim_cfg, random_batches, train_head
+from cerviclip.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
+from cerviclip.engine.supervised import SupervisedStep
+from cerviclip.engine.vlm_trainer import VLMTrainer
+from cerviclip.vlm.adapted import AdaptedTower
+from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
+from cerviclip.vlm.lora import apply_lora, lora_parameters
+from cerviclip.vlm.prompts import PromptLearner
 from dassl.data.transforms import build_styled_transform
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.head_first import head_optim_cfg, random_batches, train_head
-from dassl.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
-from dassl.engine.supervised import SupervisedStep
-from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.errors import UserError
-from dassl.modeling.vlm.adapted import AdaptedTower
-from dassl.modeling.vlm.class_features import ClassPrompts, KeptWhileUnchanged
-from dassl.modeling.vlm.lora import apply_lora, lora_parameters
-from dassl.modeling.vlm.prompts import PromptLearner
 
 # Transforms that move pixels by draws that are not replayed on the ROI.
 UNFOLLOWED = {

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
+from cerviclip.engine.fit_once import FitOnce, choose_on_val, val_scores
+from cerviclip.engine.supervised import SupervisedStep
+from cerviclip.engine.vlm_trainer import VLMTrainer
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.fit_once import FitOnce, choose_on_val, val_scores
 from dassl.engine.resume import BEST_MODEL
-from dassl.engine.supervised import SupervisedStep
-from dassl.engine.vlm_trainer import VLMTrainer
 from dassl.utils import atomic_write, load_checkpoint
 
 

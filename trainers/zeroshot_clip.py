@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
+from cerviclip.engine.vlm_trainer import VLMTrainer
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.vlm_trainer import VLMTrainer
 
 
 def extend_cfg(cfg: CN) -> None:

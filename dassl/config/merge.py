@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.errors import MissingFileError, UnknownNameError, UserError, nearest
 
 
 def all_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -144,17 +143,17 @@ def _near_key(cfg: CfgNode, key: str) -> str:
     section, _, leaf = key.upper().rpartition(".")
     same = {k.rpartition(".")[2].upper(): k for k in known if k.rpartition(".")[0] == section}
     if section and same:
-        near = difflib.get_close_matches(leaf, list(same), n=1, cutoff=0.5)
+        near = nearest(leaf, same, cutoff=0.5)
         if near:
-            return same[near[0]]
+            return same[near]
     leaves = {k.rpartition(".")[2].upper(): k for k in reversed(known)}
     if leaf in leaves:  # the right name in the wrong section
         return leaves[leaf]
     if section and same:
         return ""
     whole = {k.upper(): k for k in known}
-    near = difflib.get_close_matches(key.upper(), list(whole), n=1, cutoff=0.75)
-    return whole[near[0]] if near else ""
+    near = nearest(key.upper(), whole, cutoff=0.75)
+    return whole[near] if near else ""
 
 
 def _section_hint(cfg: CfgNode, key: str) -> str:

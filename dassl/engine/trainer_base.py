@@ -39,7 +39,7 @@ class TrainerBase:
     output_dir = ""
     best_result = -float("inf")
     precision: Any = (
-        None  # a dassl.utils.precision.Precision; its scaler is used where there is one
+        None  # a cerviclip.engine.precision.Precision; its scaler is used where there is one
     )
     _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 

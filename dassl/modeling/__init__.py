@@ -1,4 +1,4 @@
-"""Backbones, heads, networks and operations. The vision-language part is ``dassl.modeling.vlm``."""
+"""Backbones, heads, networks and operations. The vision-language part is ``cerviclip.vlm``."""
 
 from .backbone import BACKBONE_REGISTRY, Backbone, build_backbone
 from .head import HEAD_REGISTRY, build_head

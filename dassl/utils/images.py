@@ -18,7 +18,7 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
-#: Set by ``dassl.data.image_cache`` while our own runs keep decoded images in memory.
+#: Set by ``cerviclip.data.image_cache`` while our own runs keep decoded images in memory.
 decoded_cache: Any = None
 
 

@@ -7,8 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from dassl.errors import DuplicateNameError, UnknownNameError
-from dassl.utils.text import nearest
+from dassl.errors import DuplicateNameError, UnknownNameError, did_you_mean
 
 
 class Registry:
@@ -88,9 +87,7 @@ class Registry:
 
     def _unknown(self, name: str) -> str:
         names = sorted(self._obj_map)
-        message = f"{self._name} registry has no {name!r}"
-        if near := nearest(name, names):
-            message += f"; did you mean {near}?"
+        message = f"{self._name} registry has no {name!r}{did_you_mean(name, names)}"
         message += f" Registered: {', '.join(names) or 'nothing'}."
         if self.failed_imports:
             failed = "; ".join(f"{m} ({e})" for m, e in sorted(self.failed_imports.items()))

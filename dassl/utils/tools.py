@@ -14,10 +14,9 @@ from typing import Any
 
 import PIL
 
-from dassl.errors import UserError
+from dassl.errors import UserError, nearest, similarity
 from dassl.utils.files import atomic_write
 from dassl.utils.images import read_image
-from dassl.utils.text import nearest, similarity
 
 __all__ = [
     "check_availability",

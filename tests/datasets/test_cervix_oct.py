@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cerviclip.data.external import build_external_datasets
 from dassl.config import merge_file
 from dassl.data.datasets import build_dataset
-from dassl.data.external import build_external_datasets
 
 
 def test_mixed_gives_three_parts_and_centres_are_test_only(build, oct_root):

@@ -7,7 +7,7 @@ import json
 import pytest
 from data_fixtures import write_herlev
 
-from dassl import plugins
+from cerviclip import plugins
 from helpers import write_images
 
 OCT = ("mixed", "huaxi", "xiangya")

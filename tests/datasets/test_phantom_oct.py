@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from cerviclip.data.phantoms import CENTRES, CLASSES, VERSION
+from cerviclip.plugins import ensure_loaded
 from dassl.config import get_cfg_default
-from dassl.data.phantoms import CENTRES, CLASSES, VERSION
 from dassl.errors import UserError
-from dassl.plugins import ensure_loaded
 
 # Imported at collection, so that the fixture that puts the registries back leaves them registered.
 ensure_loaded("dataset", "PhantomOCT")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dassl import plugins
+from cerviclip import plugins
+from cerviclip.places import CONFIGS
 from dassl.config import get_cfg_default, merge_file
 
-FILES = sorted((plugins.PROJECT_ROOT / "configs/datasets").glob("*.yaml"))
+FILES = sorted((CONFIGS / "datasets").glob("*.yaml"))
 
 
 def test_there_are_some():

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from cerviclip.data.phantoms import CENTRES
+from cerviclip.plugins import ensure_loaded
 from dassl.config import get_cfg_default, merge_file
 from dassl.data import DataManager
-from dassl.data.phantoms import CENTRES
 from dassl.engine import TRAINER_REGISTRY, TrainerX, TrainerXU, build_trainer
-from dassl.plugins import ensure_loaded
 from dassl.utils import set_random_seed
 
 ensure_loaded("dataset", "PhantomDomains")

@@ -1,4 +1,4 @@
-"""Scripts of ``tools/`` that find their neighbours as ``python tools/<script>.py`` does."""
+"""Benchmarks and tools as modules, forgotten again after each test."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import pytest
 
 
 @pytest.fixture
-def import_tool(repo_dir, monkeypatch):
+def import_tool():
     """``import_tool(name)``: the script as a module; it and ``bench_parts`` are forgotten after."""
-    monkeypatch.syspath_prepend(str(repo_dir / "tools"))
-    imported = {"bench_parts"}
+    imported = {"cerviclip.tools.bench_parts"}
 
     def import_one(name):
-        imported.add(name)
-        return importlib.import_module(name)
+        imported.add(f"cerviclip.tools.{name}")
+        return importlib.import_module(f"cerviclip.tools.{name}")
 
     yield import_one
-    for name in [n for n in sys.modules if n.split(".")[0] in imported]:
+    for name in [n for n in sys.modules if n.startswith(tuple(imported))]:
         del sys.modules[name]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cerviclip.tools import attention
 from dassl.errors import cli_main
 from helpers import tiny_clip_state_dict
-from tools import attention
 
 
 def write_frames(root, per_class=6):

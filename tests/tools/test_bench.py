@@ -33,7 +33,7 @@ def test_json_holds_the_figures_asked_for_and_the_machine(bench, tmp_path, capsy
 
 
 def test_generated_images_have_herlevs_layout(bench, tmp_path, monkeypatch):
-    from bench_parts import common
+    from cerviclip.tools.bench_parts import common
 
     monkeypatch.setattr(common, "HERLEV_COUNTS", {"carcinoma_in_situ": 6, "light_dysplastic": 4})
     common.write_herlev_like(tmp_path)
@@ -48,7 +48,7 @@ def test_generated_images_have_herlevs_layout(bench, tmp_path, monkeypatch):
 
 
 def test_alternate_calls_each_part_equally(bench):
-    from bench_parts.common import alternate
+    from cerviclip.tools.bench_parts.common import alternate
 
     calls = {"a": 0, "b": 0}
 
@@ -62,7 +62,7 @@ def test_alternate_calls_each_part_equally(bench):
 @pytest.fixture
 def small(bench, tmp_path, monkeypatch):
     """The sweep on a tiny CLIP and few generated images."""
-    from bench_parts import common, scaling, sweep
+    from cerviclip.tools.bench_parts import common, scaling, sweep
 
     monkeypatch.setattr(common, "HERLEV_COUNTS", {n: 30 for n in common.HERLEV_COUNTS})
     monkeypatch.setenv("HERLEV_ROOT", str(tmp_path / "data"))
@@ -77,7 +77,7 @@ def small(bench, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_sweep_floor_and_published_way_agree(small):
-    from bench_parts import sweep
+    from cerviclip.tools.bench_parts import sweep
 
     keys = {"sweep_over_floor", "second_sweep_over_heads", "speedup_over_published"}
     sweep.measure_sweep(small, keys)
@@ -88,7 +88,7 @@ def test_sweep_floor_and_published_way_agree(small):
 
 
 def test_published_training_grows_by_what_grows_less(bench):
-    from bench_parts.sweep import growth
+    from cerviclip.tools.bench_parts.sweep import growth
 
     assert growth("LinearProbe", 28, 7) == 0.25
     assert growth("CoOp", 28, 7) == 0.25  # one step either way, of a quarter of the images

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tools import bench_engine
+from cerviclip.tools import bench_engine
 
 
 def test_writes_both_figures(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segm
 @pytest.fixture
 def bench(import_tool):
     yield import_tool("bench_savlt")
-    from dassl.data import image_cache
+    from cerviclip.data import image_cache
 
     image_cache.disable()
 
@@ -21,8 +21,8 @@ def bench(import_tool):
 @pytest.fixture
 def small(bench, tmp_path, monkeypatch):
     """A tiny CLIP, few small frames, and its trainer's builder."""
-    from bench_parts import savlt_setup, scaling
-    from bench_parts.common import Bench
+    from cerviclip.tools.bench_parts import savlt_setup, scaling
+    from cerviclip.tools.bench_parts.common import Bench
 
     write = savlt_setup.write_frames
     monkeypatch.setattr(savlt_setup, "write_frames", lambda root: write(root, 8, 48, 64))
@@ -54,8 +54,8 @@ def test_every_figure_is_there_and_the_plain_way_is_the_same_model(bench, small,
 
 
 def test_plain_and_vectorised_gradients_agree(bench, small):
-    from bench_parts import savlt_setup
-    from bench_parts.savlt_plain import Plain
+    from cerviclip.tools.bench_parts import savlt_setup
+    from cerviclip.tools.bench_parts.savlt_plain import Plain
 
     savlt_setup.write_frames(small.work / "data")
     savlt_setup.write_segmenter(small.work / "segmenter.safetensors", small.work / "data")
@@ -86,7 +86,7 @@ def test_no_round_begins_that_would_end_too_late(bench):
 
 
 def test_without_bf16_instructions_the_figures_are_null_with_the_reason(bench, small, monkeypatch):
-    from bench_parts import common
+    from cerviclip.tools.bench_parts import common
 
     monkeypatch.setattr(bench, "ROUNDS", 1)
     machine = common.machine()

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from dassl.data.phantoms import CENTRES
+from cerviclip.data.phantoms import CENTRES
+from cerviclip.tools import make_phantom
 from dassl.errors import cli_main
-from tools import make_phantom
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from cerviclip.tools import make_tables, plot_curves
 from dassl.errors import cli_main
-from tools import make_tables, plot_curves
 
 
 def metric(value):

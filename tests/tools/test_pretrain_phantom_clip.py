@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from tools import pretrain_phantom_clip as tool
+from cerviclip.tools import pretrain_phantom_clip as tool
 
 
 def test_a_few_steps_write_a_backbone_that_loads(tmp_path, capsys):
-    from dassl.modeling.vlm import load_backbone
+    from cerviclip.vlm import load_backbone
 
     path = tmp_path / "small.safetensors"
     arguments = ["--output", str(path), "--patients", "5", "--frames", "2"]
@@ -36,7 +36,7 @@ def test_captions_of_equal_facts_count_as_positives():
 def test_the_shipped_weights_are_small_and_of_this_generator():
     from safetensors import safe_open
 
-    from dassl.data.phantoms import VERSION
+    from cerviclip.data.phantoms import VERSION
 
     assert tool.WEIGHTS.stat().st_size <= 10e6
     with safe_open(str(tool.WEIGHTS), "pt") as file:

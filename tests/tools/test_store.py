@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from dassl.data.feature_store import FeatureStore, Space, make_key
+from cerviclip.features.store import FeatureStore, Space, make_key
 from dassl.errors import UserError
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segment]")
 
-from tools import train_segmenter
+from cerviclip.tools import train_segmenter
 
 
 def _centre(root, name, patients, seed=0):
@@ -55,7 +55,7 @@ def test_folds_never_part_a_patient(tmp_path, monkeypatch):
         train_segmenter, "evaluate", lambda masks_of, test: seen.append(test) or {"dice": 0.0}
     )
     args = train_segmenter.parse(["--folds", "3"])
-    from dassl.modeling.segmentation import SegmenterSpec
+    from cerviclip.data.roi.segmenters import SegmenterSpec
 
     train_segmenter.cross_validate(SegmenterSpec(size=32), frames, args)
     held = [{frame.patient for frame in fold} for fold in seen]
@@ -111,8 +111,8 @@ def test_restyle_stays_in_range_and_moves_nothing():
 
 
 def test_draws_checkpoints_over_frames_without_masks(tmp_path, capsys):
+    from cerviclip.data.roi.segmenters import Segmenter, SegmenterSpec
     from dassl.errors import cli_main
-    from dassl.modeling.segmentation import Segmenter, SegmenterSpec
 
     frames = _centre(tmp_path, "a", 1) / "images"
     checkpoint = tmp_path / "unet" / "segmenter.safetensors"

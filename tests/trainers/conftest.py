@@ -71,9 +71,9 @@ def flags(clip_file, image_root, tmp_path):
 @pytest.fixture
 def build(flags, tmp_path):
     """``build(trainer, KEY, VALUE, ...)``: the trainer object, untrained."""
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.flags import parse_args, train_parser
     from dassl.engine import build_trainer
-    from dassl.runs.flags import parse_args, train_parser
-    from dassl.runs.setup import setup_cfg
 
     def make(trainer: str, *opts: object, **kwargs: object):
         arguments = ["--output-dir", str(tmp_path / "built"), *flags(trainer, *opts, **kwargs)]
@@ -115,6 +115,6 @@ def module_of():
     """``module_of(trainer)``: the file that registers it, as a module."""
     import sys
 
-    from dassl.plugins import ensure_loaded
+    from cerviclip.plugins import ensure_loaded
 
     return lambda trainer: sys.modules[ensure_loaded("trainer", trainer).__module__]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dassl.plugins import PROJECT_ROOT, discover
+from cerviclip.places import CONFIGS
+from cerviclip.plugins import discover
 
 SMALL = ("TRAIN.MAX_ITERS", "3")
 CNN = {"backbone": "torchvision:squeezenet1_0", "opts": ("INPUT.SIZE", "(64,64)")}
@@ -56,7 +57,7 @@ def test_leaves_the_shared_backbone_as_it_was(name, build):
 
 def trainer_yamls() -> list[Path]:
     """Settings of the trainers of this folder; the engine's own are tested with the engine."""
-    every = sorted((PROJECT_ROOT / "configs" / "trainers").glob("*/*.yaml"))
+    every = sorted((CONFIGS / "trainers").glob("*/*.yaml"))
     return [path for path in every if path.parent.name in CASES]
 
 
@@ -66,8 +67,8 @@ def test_there_are_yamls_for_every_trainer():
 
 
 def test_settings_borrowed_from_another_backbone_leave_its_precision(flags):
-    from dassl.runs.flags import parse_args, train_parser
-    from dassl.runs.setup import setup_cfg
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.flags import parse_args, train_parser
 
     def prec(*more: str) -> str:
         cfg = setup_cfg(parse_args(train_parser(), [*flags("CLIPLoRA"), *more]))
@@ -79,8 +80,8 @@ def test_settings_borrowed_from_another_backbone_leave_its_precision(flags):
 
 @pytest.mark.parametrize("path", trainer_yamls(), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_yaml_merges_and_opens_with_its_command(path, flags, tmp_path):
-    from dassl.runs.flags import parse_args, train_parser
-    from dassl.runs.setup import setup_cfg
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.flags import parse_args, train_parser
 
     name = path.parent.name
     first = path.read_text().splitlines()[0]

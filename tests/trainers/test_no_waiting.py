@@ -15,10 +15,10 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from dassl.data.features.encode import FrozenEncoder
+from cerviclip.features.encode import FrozenEncoder
+from cerviclip.plugins import ensure_loaded
+from cerviclip.vlm.base import TextTower
 from dassl.engine.progress import EpochProgress
-from dassl.modeling.vlm.base import TextTower
-from dassl.plugins import ensure_loaded
 
 META = torch.device("meta")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dassl.data.feature_store import get_store
-from dassl.data.features.encode import describe_transform, make_view
-from dassl.data.roi import patch_mask, steps_of, transform_together
+from cerviclip.data.roi.finder import patch_mask, steps_of, transform_together
+from cerviclip.features.encode import describe_transform, make_view
+from cerviclip.features.store import get_store
 from dassl.data.transforms import build_styled_transform
 from dassl.errors import UserError
 from dassl.utils import read_image

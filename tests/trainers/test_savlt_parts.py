@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cerviclip.vlm.lora import lora_layers, lora_parameters, saved_config
 from dassl.errors import UserError
-from dassl.modeling.vlm.lora import lora_layers, lora_parameters, saved_config
 from helpers import tiny_clip_state_dict
 
 S = "TRAINER.SAVLT"
@@ -22,7 +22,7 @@ def save(state, path):
 
 @pytest.fixture
 def resnet_file(tmp_path):
-    from dassl.modeling.vlm.clip_package import import_clip
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     model = import_clip().model.CLIP(32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)
     return save({k: v.clone() for k, v in model.state_dict().items()}, tmp_path / "rn.safetensors")

@@ -50,7 +50,7 @@ class Bench:
 
     def backbone(self, name: str, precision: str = "fp32") -> Any:
         """A backbone with those weights on the machine's device."""
-        from dassl.modeling.vlm import load_backbone
+        from cerviclip.vlm import load_backbone
 
         return load_backbone(name, str(self.weights(name)), precision, device())
 
@@ -121,8 +121,8 @@ def write_clip(name: str, path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from dassl.modeling.vlm.clip_package import import_clip
-    from dassl.modeling.vlm.names import OPENAI_GEOMETRY
+    from cerviclip.vlm.names import OPENAI_GEOMETRY
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     import_clip()
     from clip.model import CLIP

@@ -62,10 +62,10 @@ def main(argv: Sequence[str]) -> None:
     trainer, out, *flags = argv
     started = time.time()
     import train as command
-    from dassl.data import image_cache
+    from cerviclip.data import image_cache
+    from cerviclip.plugins import ensure_loaded
+    from cerviclip.runs.run.runner import Run
     from dassl.engine import TRAINER_REGISTRY
-    from dassl.plugins import ensure_loaded
-    from dassl.runs.runner import Run
 
     image_cache.enable = lambda *args: None
     base = ensure_loaded("trainer", trainer)

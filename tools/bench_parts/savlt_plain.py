@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from dassl.data.roi import box_top, patch_mask
+from cerviclip.data.roi.finder import box_top, patch_mask
 
 
 class Frames(torch.utils.data.Dataset):

@@ -16,7 +16,7 @@ def write_frames(root: Path, per_class: int = 30, height: int = 384, width: int 
     import numpy as np
     from PIL import Image
 
-    from dassl.data.phantoms import CLASSES
+    from cerviclip.data.phantoms import CLASSES
 
     rng = np.random.default_rng(0)
     for c, name in enumerate(CLASSES):
@@ -35,7 +35,7 @@ def write_segmenter(path: Path, frames: Path, size: int = SEGMENTER_SIZE, steps:
     import torch
     from PIL import Image
 
-    from dassl.modeling.segmentation import Segmenter, SegmenterSpec, dice_loss, to_input
+    from cerviclip.data.roi.segmenters import Segmenter, SegmenterSpec, dice_loss, to_input
 
     torch.manual_seed(0)
     images = [np.asarray(Image.open(path)) for path in sorted(frames.rglob("*.png"))[::15][:8]]
@@ -57,10 +57,10 @@ def build(work: Path, backbone: str, weights: Path, **settings: Any) -> Any:
         work: folder with ``data`` and ``segmenter.safetensors``.
         settings: config keys, ``__`` for the dots.
     """
-    from dassl.data import image_cache
+    from cerviclip.data import image_cache
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.flags import train_parser
     from dassl.engine import build_trainer
-    from dassl.runs.flags import train_parser
-    from dassl.runs.setup import setup_cfg
     from dassl.utils import set_random_seed
 
     keys = {

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_parts.common import Bench, child
+from cerviclip.tools.bench_parts.common import Bench, child
 
 RUNS, SHOTS, CLASSES, IMAGES = 200, (1, 2, 4, 8, 16, 32), (2, 4, 8, 16, 32), (100, 400, 1600)
 TRAINER = "TipAdapterF"
@@ -20,7 +20,8 @@ def measure_scaling(bench: Bench, picture: Path) -> None:
     """Run the scaling child and draw what it found."""
     bench.say("scaling: 200 runs, then shots, classes and images")
     out = child(
-        ["-m", "bench_parts.scaling", str(bench.work / "scaling")], bench.environment("scaling")
+        ["-m", "cerviclip.tools.bench_parts.scaling", str(bench.work / "scaling")],
+        bench.environment("scaling"),
     )
     found = json.loads(out.splitlines()[-1])
     bench.details["scaling"] = found
@@ -89,8 +90,8 @@ class Runs:
         """Seconds of one run in a folder of its own."""
         import argparse
 
-        from dassl.runs.runner import run_one
-        from dassl.runs.setup import setup_cfg
+        from cerviclip.runs.run.runner import run_one
+        from cerviclip.runs.settings.configure import setup_cfg
 
         args = argparse.Namespace(
             trainer=TRAINER,
@@ -122,7 +123,7 @@ def tiny_weights(path: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from dassl.modeling.vlm.clip_package import import_clip
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     import_clip()
     from clip.model import CLIP

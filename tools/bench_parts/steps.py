@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from bench_parts.common import Bench, alternate, device
+from cerviclip.tools.bench_parts.common import Bench, alternate, device
 
 BATCH = 32
 # ViT-B/32 carries the target; the others show that it holds for other shapes.
@@ -16,10 +16,10 @@ BACKBONES = ("ViT-B/32", "ViT-B/16", "RN50")
 
 def build(bench: Bench, name: str, backbone: str, keys: dict[str, Any]) -> Any:
     """A trainer on Herlev at 16 shots, ready to step."""
+    from cerviclip.features.source import clear_tables
+    from cerviclip.plugins import ensure_loaded, extend_cfg_of
     from dassl.config import get_cfg_default
-    from dassl.data.features.source import clear_tables
     from dassl.engine import build_trainer
-    from dassl.plugins import ensure_loaded, extend_cfg_of
     from dassl.utils import set_random_seed
 
     cfg = get_cfg_default()
@@ -164,7 +164,7 @@ def measure_loader(bench: Bench) -> None:
 
 
 def _times(work: Callable[[], Any], repeats: int) -> list[float]:
-    from bench_parts.common import seconds
+    from cerviclip.tools.bench_parts.common import seconds
 
     return [seconds(work) for _ in range(repeats)]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from bench_parts.common import REPO, Bench, child, device, spent
+from cerviclip.tools.bench_parts.common import REPO, Bench, child, device, spent
 
 BACKBONE = "ViT-B/32"
 # With "full" among the five every training image is encoded once; other seeds then find all of
@@ -72,7 +72,9 @@ def sweep_flags(bench: Bench, out: str, *more: str) -> list[str]:
 def timed_sweep(bench: Bench, *flags: str) -> dict[str, float]:
     """Run a sweep in a process of its own: wall time, and the part after its imports."""
     start = time.perf_counter()
-    out = child(["-m", "bench_parts.sweep", "sweep", *flags], bench.environment("cache"))
+    out = child(
+        ["-m", "cerviclip.tools.bench_parts.sweep", "sweep", *flags], bench.environment("cache")
+    )
     wall = time.perf_counter() - start
     return {"wall": wall, **json.loads(out.splitlines()[-1])}
 
@@ -95,12 +97,12 @@ def preload() -> None:
     import pandas  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
-    import dassl.engine.vlm_trainer
-    import dassl.runs.summary
-    import dassl.runs.tables
-    import dassl.runs.workers  # noqa: F401
-    from dassl import plugins
-    from dassl.modeling.vlm.clip_package import import_clip
+    import cerviclip.engine.vlm_trainer
+    import cerviclip.runs.report.tables
+    import cerviclip.runs.sweep.summary_files
+    import cerviclip.runs.sweep.workers  # noqa: F401
+    from cerviclip import plugins
+    from cerviclip.vlm.towers.clip_package import import_clip
 
     import_clip()
     for name in TRAINERS:
@@ -120,7 +122,7 @@ def measure_floor(out: str, cases: Sequence[str], encode: bool) -> dict[str, Any
         encode: whether to time the encoder too.
     """
     preload()
-    from dassl.runs.folders import find_results
+    from cerviclip.runs.settings.folders import find_results
 
     heads: dict[str, float] = dict.fromkeys(cases, 0.0)
     cpu = 0.0
@@ -156,10 +158,10 @@ def one_head(folder: Path) -> tuple[Any, list[dict[str, float]]]:
 
     import torch
 
+    from cerviclip.evaluation.report import score
+    from cerviclip.plugins import ensure_loaded, extend_cfg_of
     from dassl.config import get_cfg_default
     from dassl.engine import build_trainer
-    from dassl.evaluation.report import score
-    from dassl.plugins import ensure_loaded, extend_cfg_of
     from dassl.utils import set_random_seed
 
     tree = yaml.safe_load((folder / "config.yaml").read_text())
@@ -204,7 +206,7 @@ def _train(trainer: Any, table: tuple[Any, Any]) -> None:
     """The head's own steps: no engine, no loader, no log."""
     import torch
 
-    from dassl.engine.fit_once import FitOnce
+    from cerviclip.engine.fit_once import FitOnce
 
     trainer.set_model_mode("train")
     if isinstance(trainer, FitOnce):
@@ -228,7 +230,7 @@ def encoder_pass(trainer: Any, paths: Sequence[str]) -> dict[str, float]:
     """Time of the encoder alone over so many images, decoded beforehand, in batches of 32."""
     import torch
 
-    from dassl.data.image_cache import PlainPixels
+    from cerviclip.data.image_cache import PlainPixels
 
     plain = PlainPixels(trainer.tfm_test)
     pixels = plain.tensor([plain.bytes_of(path) for path in paths]).to(device())
@@ -273,7 +275,7 @@ def measure_sweep(bench: Bench, wanted: set[str]) -> None:
 
 def floor_of(bench: Bench, out: str, cases: Sequence[str], encode: bool) -> dict[str, Any]:
     args = ["floor", str(bench.work / out), str(int(encode)), *cases]
-    out_text = child(["-m", "bench_parts.sweep", *args], bench.environment("cache"))
+    out_text = child(["-m", "cerviclip.tools.bench_parts.sweep", *args], bench.environment("cache"))
     return json.loads(out_text.splitlines()[-1])
 
 
@@ -341,7 +343,10 @@ def published_run(bench: Bench, name: str, opts: dict[str, Any]) -> tuple[float,
     for key, value in {**COMMON, **opts, "INPUT.FEATURE_VIEWS": 0}.items():
         flags += [key, str(value)]
     start = time.perf_counter()
-    child(["-m", "bench_parts.published", name, str(out), *flags], bench.environment("unused"))
+    child(
+        ["-m", "cerviclip.tools.bench_parts.published", name, str(out), *flags],
+        bench.environment("unused"),
+    )
     return time.perf_counter() - start, json.loads(out.read_text())
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from cerviclip.engine.precision import Precision
 from dassl.engine import TrainerBase, summary
 from dassl.engine.progress import EpochProgress
 from dassl.engine.steps import project_gradients
 from dassl.engine.trainer import SummaryWriter, endless
-from dassl.utils.precision import Precision
 
 
 def one_parameter(value, lr=1.0):

@@ -40,7 +40,7 @@ def test_unknown_name_says_what_where_nearest_and_all():
         registry.get("CoCoop")
     message = str(caught.value)
     assert "TRAINER" in message and "'CoCoop'" in message
-    assert "did you mean CoCoOp?" in message and "CoCoOp, CoOp" in message
+    assert "did you mean 'CoCoOp'?" in message and "CoCoOp, CoOp" in message
 
 
 def test_unknown_name_tells_of_failed_plugins():

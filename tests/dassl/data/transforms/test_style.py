@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from dassl.config import get_cfg_default
-from dassl.data.features.encode import describe_transform
+from cerviclip.features.encode import describe_transform
 from dassl.data.transforms import build_transform
 from dassl.data.transforms.style import RandomStyle, RandomStyleOfOne, StyleStrength
 from dassl.errors import UserError

@@ -25,7 +25,7 @@ from dassl.data.transforms.transforms import (
     _build_transform_train,
 )
 from dassl.errors import UnknownNameError
-from dassl.modeling.vlm.base import Preprocess
+from cerviclip.vlm.base import Preprocess
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 

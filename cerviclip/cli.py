@@ -1,0 +1,113 @@
+"""The command ``cerviclip``: one word for each thing a person does with the project.
+
+Each word is the ``main(argv)`` of one module, so ``cerviclip train`` is ``train.py`` and
+``cerviclip tables`` is ``tools/make_tables.py``. Nothing heavy is imported before a word is known.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dassl._version import __version__
+from dassl.errors import UserError, cli_main, did_you_mean
+
+#: word -> (module that has ``main(argv)``, what it does in a line)
+COMMANDS = {
+    "train": ("cerviclip.runs.run.command", "train and score one method on one data set"),
+    "sweep": (
+        "cerviclip.runs.sweep.command",
+        "data sets x trainers x shots x seeds, and the tables",
+    ),
+    "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
+    "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
+    "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
+    "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
+    "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
+    "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
+    "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
+    "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    return cli_main(_dispatch, argv)
+
+
+def run_as_script(word: str) -> int:
+    """What ``train.py`` and ``run_shell.py`` do: one word of the command, with its arguments."""
+    return cli_main(load_command(word))
+
+
+def load_command(word: str) -> Callable[[Sequence[str] | None], int | None]:
+    """The ``main(argv)`` behind a word.
+
+    Raises:
+        UserError: there is no such word.
+    """
+    if word not in COMMANDS:
+        raise UserError(
+            f"unknown command {word!r}{did_you_mean(word, COMMANDS)}; cerviclip --help lists them"
+        )
+    return importlib.import_module(COMMANDS[word][0]).main
+
+
+def _dispatch(argv: Sequence[str] | None) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        return _complete()
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"cerviclip {__version__}")
+        return 0
+    return load_command(words[0])(words[1:]) or 0
+
+
+def help_text() -> str:
+    """The list of words."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [
+        "usage: cerviclip COMMAND [arguments]",
+        "",
+        "Few-shot adaptation of vision-language models for cervical imaging. Research use only.",
+        "",
+        "commands:",
+        *(f"  {word:<{width}}{text}" for word, (_, text) in COMMANDS.items()),
+        "",
+        "cerviclip COMMAND --help explains one of them; cerviclip --version prints the version.",
+        'Completion for bash, zsh and fish: eval "$(register-python-argcomplete cerviclip)"',
+    ]
+    return "\n".join(lines)
+
+
+def _complete() -> int:
+    """Answer the shell's request for completions (argcomplete's protocol).
+
+    The first word is completed from the list of commands; behind it, the command's own parser
+    answers as it is asked to parse (`flags.Parser`).
+    """
+    import argparse
+
+    import argcomplete
+
+    words = os.environ.get("COMP_LINE", "").split()
+    ends_word = os.environ.get("COMP_LINE", "").endswith(" ")
+    if len(words) > 2 or (len(words) == 2 and ends_word):
+        if words[1] not in COMMANDS:
+            return 0
+        # argcomplete drops the words before this number: the command plays the program's part.
+        os.environ["_ARGCOMPLETE"] = "2"
+        return load_command(words[1])([]) or 0
+    parser = argparse.ArgumentParser(prog="cerviclip", add_help=False)
+    parser.add_argument("command", choices=list(COMMANDS))
+    argcomplete.autocomplete(parser)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Imaging data sets: splits by patient, shots, external centres, regions of interest, phantoms."""

@@ -1,0 +1,261 @@
+"""External centres: other data sets that a trained model is scored on, in the training's labels."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cerviclip import plugins
+from cerviclip.features.store import get_store
+from dassl.errors import MissingFileError, UserError
+
+from dassl.data.datasets.base_dataset import DatasetBase, Datum
+from cerviclip.data.imaging import ImagingDataset, PatientPatternError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+# Keys that describe the training data and mean nothing at another centre.
+_OF_TRAINING = {
+    "SPLIT_FILE": "",
+    "FOLDER": "",
+    "FILE": "",
+    "POSITIVE": (),
+    "DESCRIPTIONS": "",
+    "PROMPT_SET": "",
+    "TEMPLATES": (),
+    "SOURCE_DOMAINS": (),
+    "TARGET_DOMAINS": (),
+    "NUM_SHOTS": -1,
+}
+
+
+def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, list[Datum]]:
+    """The images of each external centre, labelled with the training's classes.
+
+    Of a registered data set it is the test part (a centre that is only tested on: all images), of
+    a folder all images.
+
+    Args:
+        cfg: ``TEST.EXTERNAL`` names registered data sets, ``DATASET.EXTERNAL_FOLDERS`` maps names
+            to folders (of a registered name: where that data set lies); ``DATASET.CLASS_MAP`` maps
+            their class names to ours, "" leaving a class out.
+        dataset: the data set of the training.
+
+    Returns:
+        Items by centre's name. A class without images there is fine.
+
+    Raises:
+        UserError: a centre has a class that the training does not know, or images of the
+            training's own, be it as copies.
+    """
+    # A data set of centres as domains finds its own centres by the same key.
+    domains = set(getattr(dataset, "domains", ()))
+    folders = {k: v for k, v in cfg.DATASET.EXTERNAL_FOLDERS.items() if k not in domains}
+    centres: dict[str, list[Datum]] = {}
+    for name in cfg.TEST.EXTERNAL:
+        if name == cfg.DATASET.NAME:
+            raise UserError(
+                f"TEST.EXTERNAL names {name}, the data set of the training itself; take it out"
+            )
+        centres[name] = _registered(cfg, name, folders.pop(name, ""), dataset)
+    for name, folder in folders.items():
+        if name in centres or name == "test":
+            raise UserError(
+                f'DATASET.EXTERNAL_FOLDERS: the name "{name}" is taken; choose another one'
+            )
+        centres[name] = _folder(cfg, name, str(folder), dataset)
+    if centres:
+        _check_nothing_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
+    return centres
+
+
+def relabel(
+    items: Sequence[Datum],
+    centre: str,
+    dataset: DatasetBase,
+    class_map: dict[str, str],
+    mapped: Collection[str] = (),
+) -> list[Datum]:
+    """Items with the labels of ``dataset``'s classes; classes mapped to "" are left out.
+
+    Args:
+        items: the centre's images.
+        centre: its name, for errors.
+        dataset: the data set of the training.
+        class_map: a class there: ours.
+        mapped: paths of images whose folder's name has been through the map already.
+    """
+    labels = {name: label for label, name in dataset.lab2cname.items()}
+    kept = []
+    for item in items:
+        name = item.classname
+        if not (name in labels and item.impath in mapped):
+            name = class_map.get(name, name)
+        if not name:
+            continue
+        if name not in labels:
+            known = ", ".join(labels)
+            raise UserError(
+                f'{centre} has the class "{name}", which the training on '
+                f"{type(dataset).__name__} does not know (its classes: {known}); map it with "
+                f'DATASET.CLASS_MAP ("{name}": one of them, or "" to leave it out)'
+            )
+        kept.append(Datum(item.impath, labels[name], item.domain, name, item.patient_id))
+    if not kept:
+        raise UserError(f"{centre} has no image of any class of the training; check its folder")
+    return kept
+
+
+def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
+    kind = plugins.ensure_loaded("dataset", name)
+    other = _options(cfg, name, folder)
+    own_classes = set(getattr(kind, "classes", ()))
+    if not set(other.DATASET.CLASSES) <= own_classes:
+        other.DATASET.CLASSES = ()
+    if isinstance(kind, type) and issubclass(kind, ImagingDataset):
+        kind = type(kind.__name__, (kind,), {"is_external": True})
+    try:
+        built = kind(other)
+    except PatientPatternError:
+        if not other.DATASET.PATIENT_PATTERN:
+            raise
+        # The pattern in the config is for the training's file names.
+        other.DATASET.PATIENT_PATTERN = ""
+        built = kind(other)
+    mapped = getattr(built, "mapped", ())
+    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), mapped)
+
+
+class _Centre(ImagingDataset):
+    """A folder of class folders that is only tested on."""
+
+    test_only = is_external = True
+
+
+def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
+    other = _options(cfg, name, folder)
+    other.DATASET.CLASSES = ()
+    kind = type(name, (_Centre,), {})  # errors say the name that the user gave
+    patterns = [cfg.DATASET.PATIENT_PATTERN, getattr(dataset, "patient_pattern", "")]
+    for pattern in (*filter(None, patterns), ""):
+        other.DATASET.PATIENT_PATTERN = pattern
+        try:
+            built = kind(other)
+        except PatientPatternError:
+            continue
+        if not pattern and any(patterns):
+            warnings.warn(
+                f"{name}: not all file names hold a patient by the training's pattern; each image "
+                "counts as a patient of its own, so intervals are too narrow",
+                stacklevel=3,
+            )
+        break
+    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), built.mapped)
+
+
+def _check_nothing_is_the_trainings(
+    centres: dict[str, list[Datum]], dataset: DatasetBase, training: str
+) -> None:
+    """Refuse a centre with an image that the training's data set has too, on whichever side, as the
+    same file or as a copy of it; warn of patients with the same name."""
+    real = cache(os.path.realpath)
+
+    def real_path(path: str) -> str:
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        return os.path.join(real(folder), name)
+
+    images = dict(_all_images(dataset))
+    own = {real_path(path) for path in images}
+    patients = set(images.values()) - {""}
+    contents = _Contents(images)
+    for name, items in centres.items():
+        paths = [item.impath for item in items]
+        common = [path for path in paths if real_path(path) in own] or contents.found_in(paths)
+        if common:
+            raise UserError(
+                f"external centre {name}: {len(common)} of its {len(items)} images belong to "
+                f"{training}, the data set of the training itself (such as {common[0]}); an "
+                "external centre has none of its images, nor copies of them"
+            )
+        shared = sorted(patients & {item.patient_id for item in items})
+        if shared:
+            warnings.warn(
+                f"external centre {name} shares {len(shared)} patient ids with {training} (such as "
+                f"{shared[0]}); if they are the same people, the centre is not external",
+                stacklevel=3,
+            )
+
+
+class _Contents:
+    """Which files hold the very bytes of one of ``paths``; files are read only where sizes agree,
+    and their hashes are remembered with the store's."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.paths: dict[int, list[str]] = {}
+        for path in paths:
+            self.paths.setdefault(_size(path), []).append(path)
+        self.digests: dict[int, set[str]] = {}
+
+    def found_in(self, paths: Iterable[str]) -> list[str]:
+        found = [path for path in paths if self._has(path)]
+        if self.digests:
+            get_store().hashes.flush()
+        return found
+
+    def _has(self, path: str) -> bool:
+        size = _size(path)
+        if size not in self.paths or size < 0:
+            return False
+        hashes = get_store().hashes
+        if size not in self.digests:
+            self.digests[size] = {hashes.sha256(own) for own in self.paths[size]}
+        return hashes.sha256(path) in self.digests[size]
+
+
+def _size(path: str) -> int:
+    """Size in bytes; -1 of a file that is not there, which whoever reads it will say."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _all_images(dataset: DatasetBase) -> Iterator[tuple[str, str]]:
+    """Path and patient of all images of a data set, those that the few-shot draw left out
+    included; the patient is empty where nobody knows."""
+    if isinstance(dataset, ImagingDataset):
+        known = dataset.patients_known
+        for items in dataset.full_split.values():
+            for item in items:
+                path = f"{dataset.image_dir}{os.sep}{item.path}"
+                yield path, item.patient if known else ""
+        return
+    for part in (dataset.train_x, dataset.train_u, dataset.val, dataset.test):
+        yield from ((item.impath, item.patient_id) for item in part or ())
+
+
+def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
+    """The config with another data set in place of the training's."""
+    other = cfg.clone()
+    other.defrost()
+    other.VERBOSE = False
+    other.DATASET.NAME = name
+    for key, value in _OF_TRAINING.items():
+        other.DATASET[key] = value
+    if folder:
+        in_root = Path(cfg.DATASET.ROOT or ".").expanduser() / folder
+        path = in_root if in_root.is_dir() else Path(folder).expanduser()
+        if not path.is_dir():
+            raise MissingFileError(
+                f"DATASET.EXTERNAL_FOLDERS.{name}: there is no folder {folder}, neither under "
+                f"DATASET.ROOT nor here"
+            )
+        other.DATASET.FOLDER = str(path.absolute())
+    return other

@@ -1,0 +1,420 @@
+"""``ImagingDataset``: what every data set of class folders shares.
+
+A subclass says where the images are, which classes there are and how a file name tells the patient;
+scanning, splitting by patient, drawing shots and the record of it all are done here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cerviclip.data.descriptions import load_descriptions
+from cerviclip.data.split_files import place_entries, read_split_file
+from cerviclip.data.splits import (
+    SIDES,
+    Item,
+    Split,
+    check_ratio,
+    draw_shots,
+    hash_of,
+    split_by_ratio,
+    split_hash,
+)
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.utils.images import check_images
+
+from dassl.data.datasets.base_dataset import DatasetBase, Datum
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
+
+
+class PatientPatternError(UserError):
+    """File names do not tell the patient by the pattern in use."""
+
+
+class ImagingDataset(DatasetBase):
+    """Images in class folders, split by patient.
+
+    Class attributes to set in a subclass:
+
+    * ``dataset_dir``, ``other_dirs``: image folder under ``DATASET.ROOT``, and where else to look.
+    * ``classes``: folder names in label order; () takes the sorted names of the folders found.
+    * ``patient_pattern``: regex with one group, searched in the file name; "" where names tell no
+      patient.
+    * ``positive``: class names that count as disease.
+    * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
+    * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
+      never trained on; ``is_external``: built as another training's centre; ``may_lack_classes``:
+      fewer classes than declared are no error; ``version``: of generated data, part of the split's
+      hash; ``domain``.
+
+    Attributes set on the instance, besides upstream's: ``root``, ``image_dir``,
+    ``positive_classes``, ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``,
+    ``split_record``, ``mapped`` (paths of images whose class ``DATASET.CLASS_MAP`` has given).
+    """
+
+    dataset_dir = ""
+    other_dirs: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    patient_pattern = ""
+    positive: Sequence[str] = ()
+    prompts = ""
+    templates: Sequence[str] = ("a photo of a {}.",)
+    split_ratio: Sequence[float] | None = None
+    test_only = False
+    is_external = False
+    may_lack_classes = False
+    version = ""
+    domain = 0
+    patients_known = True  # set by patients_of
+    split_source = ""  # set where the split is found rather than made ("file", "folders", "list")
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.name = type(self).__name__
+        options = cfg.DATASET
+        self.prepare(cfg)
+        self.image_dir = self.find_folder(cfg)
+        self.root = self._root_of(cfg)
+
+        items = self.read_items(cfg)
+        names = self.class_list(cfg, items)
+        labels = {name: label for label, name in enumerate(names)}
+        items = [
+            Item(i.path, labels[i.classname], i.classname, i.patient)
+            for i in sorted(items, key=lambda i: i.path)
+        ]
+        if not (self.test_only or self.may_lack_classes):
+            self._check_classes(items, names)
+        split = self.make_split(cfg, items)
+        self.split_hash = split_hash(self.name, self.version, split)
+        drawn = self._draw(cfg, split)
+        self.draw_hash = hash_of(
+            [
+                self.split_hash,
+                *([[i.path, i.classname] for i in drawn[s]] for s in ("train", "val")),
+            ]
+        )
+        self.split_record = self._record(cfg, drawn, names)
+
+        super().__init__(**self.make_lists(cfg, split, drawn))
+        self.full_split = split  # before the few-shot draw
+        self._num_classes = len(names)
+        self._classnames = list(names)
+        self._lab2cname = dict(enumerate(names))
+
+        self.templates = _templates(options.TEMPLATES or type(self).templates)
+        self.positive_classes = self._positive(options.POSITIVE, names)
+        self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
+        if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:
+            known = ", ".join(sorted(self.descriptions))
+            raise UnknownNameError(
+                f'DATASET.PROMPT_SET "{options.PROMPT_SET}" is unknown for {self.name}; '
+                f"its prompt sets: {known}"
+            )
+
+    # -- hooks -----------------------------------------------------------------------------------
+
+    def prepare(self, cfg: CfgNode) -> None:
+        """Make the data if they are made rather than found (phantoms do)."""
+
+    def find_folder(self, cfg: CfgNode) -> Path:
+        """The folder that holds the class folders."""
+        root = Path(cfg.DATASET.ROOT or ".").expanduser()
+        wanted = (
+            [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else [self.dataset_dir, *self.other_dirs]
+        )
+        for name in wanted:
+            folder = root / Path(name).expanduser()
+            if folder.is_dir():
+                return Path(os.path.abspath(folder))
+        looked = ", ".join(str(root / name) for name in wanted)
+        raise MissingFileError(
+            f"no images of {self.name}: looked for {looked}; give the data's place with --root "
+            "(DATASET.ROOT) or the folder's name with DATASET.FOLDER"
+        )
+
+    def read_items(self, cfg: CfgNode) -> list[Item]:
+        """All images with class and patient; labels are set later.
+
+        Raises:
+            UserError: no images, a folder that is no class, or file names without a patient.
+        """
+        try:
+            found = list(self.scan(cfg))
+        except PermissionError as error:
+            raise UserError(
+                f"{error.filename} cannot be read ({error.strerror}); change its permissions"
+            ) from error
+        if not found:
+            key = f"EXTERNAL_FOLDERS.{self.name}" if self.is_external else "FOLDER"
+            raise UserError(
+                f"{self.image_dir} holds no images in class folders "
+                f"({', '.join(IMAGE_SUFFIXES)}); check DATASET.ROOT and DATASET.{key}"
+            )
+        kept = self._name_classes(cfg, found)
+        patients = self.patients_of([path for path, _ in kept], cfg.DATASET.PATIENT_PATTERN)
+        return [
+            Item(path, -1, classname, patient)
+            for (path, classname), patient in zip(kept, patients, strict=True)
+        ]
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        """(path relative to the image folder, folder's class name) of every image."""
+        for folder in class_folders(self.image_dir):
+            for path in image_files(self.image_dir / folder):
+                yield f"{folder}/{path}", folder
+
+    def class_list(self, cfg: CfgNode, items: Sequence[Item]) -> list[str]:
+        """Class names in label order."""
+        declared = list(cfg.DATASET.CLASSES or self.classes)
+        if len(set(declared)) < len(declared):
+            raise UserError(f"DATASET.CLASSES names a class twice: {declared}")
+        return declared or sorted({item.classname for item in items})
+
+    def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
+        """Put every image into train, val or test."""
+        options = cfg.DATASET
+        if self.test_only:
+            return {"train": [], "val": [], "test": items}
+        self.check_split_by(options.SPLIT_BY)
+        if options.SPLIT_FILE:
+            self.split_source = "file"
+            return self._split_from_file(cfg, items)
+        split = split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
+        self._warn_of_gaps(split)
+        return split
+
+    def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
+        """The four lists that ``DatasetBase`` takes, from the split and the few-shot draw."""
+        lists: dict[str, Any] = {
+            {"train": "train_x"}.get(side, side): self.to_data(drawn[side]) for side in SIDES
+        }
+        check_images(datum.impath for part in lists.values() for datum in part)
+        return lists
+
+    # -- parts of the work -----------------------------------------------------------------------
+
+    def to_data(self, items: Sequence[Item]) -> list[Datum]:
+        """Items as ``Datum`` with absolute paths."""
+        folder, domain, known = f"{self.image_dir}{os.sep}", self.domain, self.patients_known
+        return [
+            Datum(folder + i.path, i.label, domain, i.classname, i.patient if known else "")
+            for i in items
+        ]
+
+    def check_split_by(self, by: str) -> None:
+        """Refuse an unknown way of splitting; warn of the one that leaks patients."""
+        if by not in ("patient", "image"):
+            raise UserError(f'DATASET.SPLIT_BY is "{by}"; it takes patient or image')
+        if by == "image":
+            warnings.warn(
+                f"{self.name} is split by image (DATASET.SPLIT_BY): images of one patient may fall "
+                "on both sides, and the results are too good",
+                stacklevel=3,
+            )
+
+    def patients_of(self, paths: Sequence[str], pattern: str = "") -> list[str]:
+        """The patient of each path by the config's pattern or the data set's own.
+
+        Without a pattern each file is split as a patient of its own, and nobody is told that its
+        name were a patient's (``patient_id`` is empty).
+        """
+        pattern = pattern or self.patient_pattern
+        self.patients_known = bool(pattern)
+        if pattern in ("", STEM):
+            return [path.rpartition(".")[0] for path in paths]
+        try:
+            regex = re.compile(pattern)
+        except re.error as error:
+            raise UserError(
+                f'DATASET.PATIENT_PATTERN "{pattern}" is no valid regex ({error})'
+            ) from error
+        if regex.groups != 1:
+            raise UserError(
+                f'DATASET.PATIENT_PATTERN "{pattern}" must have exactly one group in brackets '
+                f"(it has {regex.groups}), such as P(\\d{{7}})"
+            )
+        found = [patient_in(regex, path) for path in paths]
+        if not all(found):
+            wrong = [path for path, patient in zip(paths, found, strict=True) if not patient]
+            raise PatientPatternError(
+                f"{len(wrong)} of {len(paths)} file names of {self.name} hold no patient by the "
+                f'pattern "{pattern}" (such as {wrong[0]}); set DATASET.PATIENT_PATTERN to a regex '
+                f"with one group, or to {STEM} if each file is a patient of its own"
+            )
+        return found
+
+    def _root_of(self, cfg: CfgNode) -> str:
+        """What the record's paths are relative to: DATASET.ROOT, else the image folder itself."""
+        root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
+        return str(root if self.image_dir.is_relative_to(root) else self.image_dir)
+
+    def _name_classes(self, cfg: CfgNode, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Turn folder names into class names; drop folders of classes that are not asked for."""
+        declared = set(cfg.DATASET.CLASSES or self.classes)
+        class_map = dict(cfg.DATASET.CLASS_MAP)
+        if not (declared or self.is_external):
+            self._check_map_means_others(class_map, {folder for _, folder in found})
+            class_map = {}
+        self.mapped = set()
+        kept = []
+        for path, folder in found:
+            name = folder if folder in declared else class_map.get(folder, folder)
+            if not name or (name in self.classes and name not in declared):
+                continue
+            if declared and name not in declared:
+                raise UserError(
+                    f'{self.image_dir / folder} is no class folder of {self.name}: "{name}" is not '
+                    f"among {', '.join(sorted(declared))}; rename or move it, or map it with "
+                    f'DATASET.CLASS_MAP ("" leaves it out)'
+                )
+            if name != folder:
+                self.mapped.add(f"{self.image_dir}{os.sep}{path}")
+            kept.append((path, name))
+        return kept
+
+    def _check_map_means_others(self, class_map: dict[str, str], folders: set[str]) -> None:
+        """Where all folders are classes, a map of one of them may mean them or other centres'."""
+        both = sorted(folders & class_map.keys())
+        if both:
+            raise UserError(
+                f'DATASET.CLASS_MAP maps "{both[0]}", which is a class folder in {self.image_dir} '
+                "itself; name the classes to train on in DATASET.CLASSES: the map is for other "
+                "folders and for external centres"
+            )
+
+    def _check_classes(self, items: Sequence[Item], names: Sequence[str]) -> None:
+        empty = sorted(set(names) - {item.classname for item in items})
+        if empty:
+            raise UserError(
+                f"{self.image_dir} has no images of {', '.join(empty)}; "
+                "add them, or name fewer classes in DATASET.CLASSES"
+            )
+
+    def _warn_of_gaps(self, split: Split) -> None:
+        """Warn of classes with too few patients to be both trained on and tested on."""
+        have = {side: {item.classname for item in split[side]} for side in SIDES}
+        for side in ("train", "test"):
+            lacking = sorted(set().union(*have.values()) - have[side]) if split[side] else []
+            if lacking:
+                warnings.warn(
+                    f"{self.name}: no images of {', '.join(lacking)} in {side}, for want of "
+                    "patients; another DATASET.SPLIT_SEED or SPLIT_RATIO may help",
+                    stacklevel=2,
+                )
+
+    def _ratio(self, cfg: CfgNode) -> Sequence[float]:
+        from dassl.config.defaults import DATASET as DEFAULTS
+
+        own = self.split_ratio
+        given = tuple(cfg.DATASET.SPLIT_RATIO)
+        return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
+
+    def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
+        path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
+        in_root = Path(self.root) / path
+        path = path if path.is_file() or not in_root.is_file() else in_root
+        entries = read_split_file(path)
+        self.patients_known |= all(entry.patient for entry in entries)
+        by = cfg.DATASET.SPLIT_BY
+        return place_entries(entries, items, str(path), self.root, self.image_dir, by)
+
+    def _draw(self, cfg: CfgNode, split: Split) -> Split:
+        """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
+        shots = cfg.DATASET.NUM_SHOTS
+        if self.test_only or shots < 0:
+            return {side: draw_shots(split[side], -1, "", "", 0)[0] for side in SIDES}
+        train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED)
+        if short:
+            counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
+            warnings.warn(
+                f"{self.name}: {shots} shots asked, but of the training images {counts}; "
+                "all of them are taken",
+                stacklevel=2,
+            )
+        cap = cfg.DATASET.NUM_SHOTS_VAL
+        val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED)
+        test, _ = draw_shots(split["test"], -1, "", "", 0)
+        return {"train": train, "val": val, "test": test}
+
+    def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
+        """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""
+        options = cfg.DATASET
+        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+
+        def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
+            known = self.patients_known
+            return [
+                {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
+                for i in items
+            ]
+
+        made = bool(self.split_source)
+        return {
+            "dataset": self.name,
+            "by": self.split_source or options.SPLIT_BY,
+            "ratio": None if made or self.test_only else list(self._ratio(cfg)),
+            "seed": options.SPLIT_SEED,
+            "version": self.version,
+            "shots": options.NUM_SHOTS,
+            "draw_seed": cfg.SEED,
+            "hash": self.split_hash,
+            "draw_hash": self.draw_hash,
+            "classes": list(names),
+            **{side: rows(drawn[side]) for side in SIDES},
+        }
+
+    def _positive(self, given: Sequence[str], names: Sequence[str]) -> list[str]:
+        for name in given:
+            if name not in names:
+                raise UnknownNameError(
+                    f'DATASET.POSITIVE names "{name}", which is no class of {self.name}; '
+                    f"its classes: {', '.join(names)}"
+                )
+        return [name for name in names if name in (given or self.positive)]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Sorted names of the folders in a folder, hidden ones left out."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def image_files(folder: Path) -> list[str]:
+    """Sorted paths, relative to ``folder``, of all image files below it."""
+    found = []
+    waiting = [""]
+    while waiting:
+        inner = waiting.pop()
+        with os.scandir(folder / inner) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    found.append(f"{inner}{entry.name}")
+                elif entry.is_dir():
+                    waiting.append(f"{inner}{entry.name}/")
+    return sorted(found)
+
+
+def patient_in(regex: re.Pattern[str], path: str) -> str:
+    """The group's text in the file name, else in the folders between class and file."""
+    match = regex.search(path.rpartition("/")[2]) or regex.search(path.partition("/")[2])
+    return (match.group(1) or "") if match else ""
+
+
+def _templates(templates: Sequence[str]) -> list[str]:
+    for template in templates:
+        if "{}" not in template:
+            raise UserError(f'DATASET.TEMPLATES: "{template}" has no {{}} for the class name')
+    return list(templates)

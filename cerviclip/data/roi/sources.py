@@ -1,0 +1,169 @@
+"""Where an image's tissue mask comes from: the classical detector, mask files, a network, nothing.
+
+A source is called with (path, grey image) and gives a boolean mask (H, W), or None where it finds
+no tissue. Its ``version`` says what besides the image a mask depends on, and is part of the key
+under which a result is stored; it is empty where a result is not worth storing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from cerviclip.data.roi import surface
+from dassl.errors import MissingFileError, UserError
+from dassl.utils.files import file_sha256
+
+SOURCES = ("surface", "masks", "segmenter", "full")
+
+
+class Source(Protocol):
+    """What `cerviclip.data.roi.finder.RoiFinder` asks of a source."""
+
+    version: str
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None: ...
+
+    def depends_on(self, path: str) -> tuple:
+        """What besides the image file would change this image's mask within a process."""
+
+
+def build_source(name: str, checkpoint: str = "", folder: str = "masks") -> Source:
+    """One of ``SOURCES``.
+
+    Args:
+        name: of the source.
+        checkpoint: of the segmenter.
+        folder: of the mask files.
+    """
+    build: dict[str, Callable[[], Source]] = {
+        "surface": Surface,
+        "full": Full,
+        "masks": lambda: MaskFiles(folder),
+        "segmenter": lambda: SegmenterMasks(checkpoint),
+    }
+    return build[name]()
+
+
+class Surface:
+    """Everything below the surface that the classical detector finds."""
+
+    def __init__(self) -> None:
+        # By the detector's own text, since a version number would be forgotten.
+        self.version = f"surface {file_sha256(surface.__file__)[:16]}"
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
+        return surface.tissue_mask(image)
+
+    def depends_on(self, path: str) -> tuple:
+        return ()
+
+
+class Full:
+    """The whole image."""
+
+    version = ""
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray:
+        return np.ones(image.shape, dtype=bool)
+
+    def depends_on(self, path: str) -> tuple:
+        return ()
+
+
+class MaskFiles:
+    """Masks stored beside the images; anything above 0 is tissue.
+
+    A mask of another size but the same shape is stretched to the image; a missing file, or a mask
+    of another aspect ratio, is an error, since it would put the ROI in the wrong place.
+    """
+
+    version = ""  # a file is there already
+
+    def __init__(self, folder: str = "masks") -> None:
+        self.folder = folder
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
+        mask = read_mask(self._file(path), path, image.shape)
+        return mask if mask.any() else None
+
+    def depends_on(self, path: str) -> tuple:
+        status = os.stat(self._file(path))
+        return status.st_size, status.st_mtime_ns
+
+    def _file(self, path: str) -> Path:
+        file = mask_path(path, self.folder)
+        if not file.is_file():
+            raise MissingFileError(
+                f"no mask {file} for image {path}: put it there, or set "
+                "TRAINER.SAVLT.ROI.SOURCE to surface"
+            )
+        return file
+
+
+class SegmenterMasks:
+    """Masks from a network that ``tools/train_segmenter.py`` trained."""
+
+    def __init__(self, checkpoint: str) -> None:
+        from cerviclip.data.roi import segmenters
+
+        if not checkpoint:
+            raise UserError(
+                "TRAINER.SAVLT.ROI.SOURCE segmenter needs TRAINER.SAVLT.ROI.CHECKPOINT, a file "
+                "that tools/train_segmenter.py wrote"
+            )
+        self.segmenter = segmenters.load_segmenter(checkpoint)
+        hashes = file_sha256(checkpoint)[:32], file_sha256(segmenters.__file__)[:16]
+        self.version = f"segmenter {' '.join(hashes)}"
+
+    def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
+        mask = self.segmenter.masks([image])[0]
+        return mask if mask.any() else None
+
+    def depends_on(self, path: str) -> tuple:
+        return ()
+
+
+def mask_path(impath: str, folder: str = "masks") -> Path:
+    """The mask beside an image: ``.../images/<class>/x.png`` has ``.../masks/<class>/x.png``.
+
+    An image outside a folder named ``images`` has its mask in ``masks/`` next to it.
+    """
+    path = Path(impath)
+    for depth, parent in enumerate(path.parents):
+        if parent.name == "images":
+            inner = path.relative_to(parent)
+            return path.parents[depth + 1] / folder / inner.with_suffix(".png")
+    return path.parent / folder / (path.stem + ".png")
+
+
+def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask file of any mode as booleans of its image's shape; what is above 0 is tissue.
+
+    Not through ``read_image``: scaled to 8 bits, the 1 of a 16-bit mask would be 0. Alpha is left
+    out, since an opaque black pixel is background.
+
+    Raises:
+        UserError: no image, or one of another aspect ratio than the mask's image.
+    """
+    try:
+        with Image.open(file) as picture:
+            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
+            values = np.asarray(picture.convert("RGB") if coloured else picture)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
+    mask = (values.max(-1) if values.ndim == 3 else values) > 0
+    if mask.shape == shape:
+        return mask
+    height, width = shape
+    if abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width):
+        raise UserError(
+            f"mask {file} is {mask.shape[1]}x{mask.shape[0]} px but its image {impath} is "
+            f"{width}x{height} px; give both the same shape"
+        )
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))

@@ -1,0 +1,1 @@
+"""The base trainer of vision-language methods, and mixins that several methods share."""

@@ -1,0 +1,50 @@
+"""One training step on labelled images, for methods that differ in their loss alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cerviclip.engine.iterations import build_iteration_scheduler
+from dassl.optim import build_lr_scheduler, build_optimizer
+
+
+class SupervisedStep:
+    """Mixin before a trainer class: a step is one loss and one update of all registered models.
+
+    The loss is cross-entropy of ``model_inference`` unless ``loss_and_logits`` says otherwise.
+    Autocast belongs around the towers, within these two: logits and losses are float32.
+    """
+
+    max_iters = 0
+
+    def register_learner(self, name: str, model: nn.Module) -> None:
+        """Register a model with the optimiser and the schedule of ``cfg.OPTIM``.
+
+        With ``ByIterations`` set ``max_iters`` first: the schedule then runs over iterations.
+        """
+        optim = build_optimizer(model, self.cfg.OPTIM)
+        if self.max_iters > 0:
+            sched = build_iteration_scheduler(optim, self.cfg.OPTIM, self.max_iters)
+        else:
+            sched = build_lr_scheduler(optim, self.cfg.OPTIM)
+        self.register_model(name, model, optim, sched)
+
+    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
+        return self.parse_batch_test(batch)
+
+    def loss_and_logits(self, input: Any, label: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss (scalar) and the logits (B, C) of a training batch."""
+        logits = self.model_inference(input)
+        return F.cross_entropy(logits, label), logits
+
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        input, label = self.parse_batch_train(batch)
+        loss, logits = self.loss_and_logits(input, label)
+        self.model_backward_and_update(loss)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        accuracy = (logits.detach().argmax(dim=-1) == label).float().mean() * 100
+        return {"loss": loss.detach(), "acc": accuracy}

@@ -1,0 +1,285 @@
+"""What every trainer of the CLIP family shares: the frozen backbone, stored features, class texts.
+
+A trainer says in ``image_input`` what its batches hold, and the loaders, the store and the encoder
+are arranged for it; ``model_inference`` then works on a batch of any loader, pixels included.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cerviclip.data.image_cache import build_image_loader
+from cerviclip.engine.final_model import FinalModel
+from cerviclip.engine.precision import CHOICES, Precision
+from cerviclip.environment import store_dtype
+from cerviclip.features.encode import FrozenEncoder
+from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
+from cerviclip.features.source import FeatureSource
+from cerviclip.vlm.loading import get_backbone
+from cerviclip.vlm.prompts import class_texts, encode_class_texts
+from dassl.data import DataManager
+from dassl.data.transforms import build_transform
+from dassl.engine.trainer import TrainerX
+from dassl.errors import UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+    from dassl.data.datasets import Datum
+
+# Text features of recent prompt sets: the runs of a sweep share the same few.
+_TEXT_MEMO: OrderedDict[tuple, Tensor] = OrderedDict()
+_TEXT_MEMO_SIZE = 64
+
+
+class VLMTrainer(FinalModel, TrainerX):
+    """Base of trainers on a frozen vision-language backbone.
+
+    Class attributes:
+        image_input: what batches hold as ``img``. ``features``: pooled features (B, D);
+            ``patches``: pooled and patch features (B, 1 + N, D); ``hidden``: tokens (B, T, W) that
+            enter block ``first_block`` of the vision tower; ``images``: pixels (B, 3, H, W). With
+            ``INPUT.FEATURE_VIEWS`` 0 training batches are augmented pixels whatever it says.
+        needs_text: whether the backbone must have a text encoder.
+        needs_training: whether anything is learnt.
+        first_block: for ``hidden``, the lowest block that learns; known before ``build_model``
+            (a property that reads ``cfg`` and ``self.backbone`` will do).
+    """
+
+    image_input = "images"
+    needs_text = True
+    first_block = 0
+
+    # -- set-up --------------------------------------------------------------------------------
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        prec = self.prec_of(cfg)
+        if prec not in CHOICES:
+            name = cfg.TRAINER.NAME.upper()
+            raise UserError(f"TRAINER.{name}.PREC is {prec!r}; take one of {', '.join(CHOICES)}")
+        if cfg.INPUT.FEATURE_VIEWS < 0:
+            raise UserError(
+                f"INPUT.FEATURE_VIEWS is {cfg.INPUT.FEATURE_VIEWS}; take 0 (augment online), "
+                "1 (no augmentation) or a number of stored views"
+            )
+
+    @staticmethod
+    def prec_of(cfg: CfgNode) -> str:
+        """``TRAINER.<NAME>.PREC``, fp32 for a trainer without a section."""
+        section = getattr(cfg.TRAINER, cfg.TRAINER.NAME.upper(), None)
+        return getattr(section, "PREC", "fp32")
+
+    def build_data_loader(self) -> None:
+        """Backbone, transforms, data manager, and loaders of what ``image_input`` asks for."""
+        cfg = self.cfg
+        self.precision = Precision(self.prec_of(cfg), self.device)
+        self.backbone = get_backbone(cfg, self.device)
+        if self.needs_text and not self.backbone.has_text:
+            raise UserError(
+                f"{cfg.TRAINER.NAME} needs a text encoder and {self.backbone.name} has none; "
+                "choose a vision-language backbone such as ViT-B/16 (--backbone)"
+            )
+        self.store_counts: Counter = Counter()  # hits and misses of this run
+        self.extra_results: dict[str, Any] = {}  # what results.json should hold besides the scores
+        self._encoders: dict[str, FrozenEncoder] = {}
+        preprocess = self.backbone.preprocess
+        self.tfm_train = build_transform(cfg, is_train=True, preprocess=preprocess)
+        self.tfm_test = build_transform(cfg, is_train=False, preprocess=preprocess)
+        dm = DataManager(
+            cfg,
+            custom_tfm_train=self.tfm_train,
+            custom_tfm_test=self.tfm_test,
+            dataset_wrapper=self.dataset_wrapper(),
+        )
+        self.dm = dm
+        self.num_classes = dm.num_classes
+        self.num_source_domains = dm.num_source_domains
+        self.lab2cname = dm.lab2cname
+        dm.val_loader = self._plain_loader(dm.dataset.val) if dm.dataset.val else None
+        dm.test_loader = self._plain_loader(dm.dataset.test) if dm.dataset.test else None
+        if self.stored_kind and cfg.INPUT.FEATURE_VIEWS > 0:
+            self._note_unused_transforms()
+            parts = cfg.DATALOADER
+            dm.train_loader_x = self._stored_train_loader(dm.dataset.train_x, parts.TRAIN_X)
+            part_u = parts.TRAIN_X if parts.TRAIN_U.SAME_AS_X else parts.TRAIN_U
+            dm.train_loader_u = self._stored_train_loader(dm.dataset.train_u, part_u)
+        self.train_loader_x = dm.train_loader_x
+        self.train_loader_u = dm.train_loader_u
+        self.val_loader = dm.val_loader
+
+    def _note_unused_transforms(self) -> None:
+        unused = [t for t in self.cfg.INPUT.TRANSFORMS if t != "normalize"]
+        if self.cfg.INPUT.FEATURE_VIEWS == 1 and unused:
+            print(
+                "Note: INPUT.FEATURE_VIEWS 1 stores the plain image, so these have no effect: "
+                f"{', '.join(unused)}; set it above 1"
+            )
+
+    def dataset_wrapper(self) -> Any:
+        """Hook: the class of the training images' data set, None for the usual one. The backbone
+        and the transforms are there already."""
+        return None
+
+    @property
+    def stored_kind(self) -> str:
+        """The store's kind of feature behind ``image_input``; empty for pixels."""
+        if self.image_input == "hidden":
+            # Without stored views and with every block learning there is nothing to gain.
+            worth = self.first_block > 0 or self.cfg.INPUT.FEATURE_VIEWS > 0
+            return f"hidden:{self.first_block}" if worth else ""
+        return {"features": "pooled", "patches": "patches", "images": ""}[self.image_input]
+
+    # -- images --------------------------------------------------------------------------------
+
+    def make_loader(self, items: Sequence[Datum]) -> DataLoader:
+        """A loader of ``items`` in their order behind the deterministic test transform.
+
+        Test images before training has ended leave a mark in the results.
+        """
+        self.dm.note_reading(items)
+        return self._plain_loader(items)
+
+    def _plain_loader(self, items: Sequence[Datum]) -> DataLoader:
+        cfg = self.cfg
+        kind = self.stored_kind
+        if not kind:
+            return build_image_loader(cfg, items, self.tfm_test)
+        dataset = FeatureDataset(items, partial(self._open, kind, 1))
+        size = max(TEST_BATCH, cfg.DATALOADER.TEST.BATCH_SIZE) if kind == "pooled" else None
+        return FeatureLoader(cfg, dataset, cfg.DATALOADER.TEST, is_train=False, batch_size=size)
+
+    def _stored_train_loader(self, items: Sequence[Datum] | None, part: Any) -> DataLoader | None:
+        if not items:
+            return None
+        views = self.cfg.INPUT.FEATURE_VIEWS
+        dataset = FeatureDataset(
+            items, partial(self._open, self.stored_kind, views), self.cfg.DATALOADER.K_TRANSFORMS
+        )
+        return FeatureLoader(self.cfg, dataset, part, is_train=True)
+
+    def _encoder(self, kind: str) -> FrozenEncoder:
+        if kind not in self._encoders:
+            self._encoders[kind] = FrozenEncoder(self.backbone, kind, store_dtype())
+        return self._encoders[kind]
+
+    def _open(
+        self, kind: str, views: int, paths: Sequence[str], tfm_train: Callable | None = None
+    ) -> Any:
+        transform = (tfm_train or self.tfm_train) if views > 1 else self.tfm_test
+        source = FeatureSource(self._encoder(kind), transform, views, counts=self.store_counts)
+        return source.table(paths)
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """L2-normalised float32 features (B, D).
+
+        Args:
+            x: pixels (B, 3, H, W), stored features (B, D) or stored tokens with the pooled feature
+                first (B, 1 + N, D). Pixels give the very numbers that the store would.
+        """
+        if x.dim() == 4:
+            x = self._encoder("pooled")(x)
+        elif x.dim() == 3:
+            x = x[:, 0]
+        return F.normalize(x.to(self.device).float(), dim=-1)
+
+    def patch_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled (B, D) and patch features (B, N, D), L2-normalised float32, of pixels or of what a
+        loader of ``patches`` gives."""
+        if x.dim() == 4:
+            x = self._encoder("patches")(x)
+        x = F.normalize(x.to(self.device).float(), dim=-1)
+        return x[:, 0], x[:, 1:]
+
+    def hidden_states(self, x: Tensor) -> Tensor:
+        """Tokens (B, T, W) that enter block ``first_block``, of pixels or of stored tokens.
+
+        The frozen blocks below run without gradient, rounded as the store rounds them, so training
+        is the same with and without stored views. Where the first block learns and no views are
+        stored, the patch embedding is left unrounded.
+        """
+        if x.dim() == 4:
+            kind = self.stored_kind
+            if kind:
+                x = self._encoder(kind)(x)
+            else:
+                with torch.no_grad():
+                    x = self.backbone.visual.stem(x.to(self.device))
+        return x.to(self.device).float()
+
+    def split_features(self, split: str) -> tuple[Tensor, Tensor]:
+        """All features of a split at once, for methods that are fitted rather than trained.
+
+        Args:
+            split: ``train`` (with ``INPUT.FEATURE_VIEWS`` views, one plain view for 0) or ``val``.
+
+        Returns:
+            Features (N, V, D), float32, L2-normalised, and labels (N,); N = 0 for an empty split.
+        """
+        items = {"train": self.dm.dataset.train_x, "val": self.dm.dataset.val}[split] or []
+        views = max(1, self.cfg.INPUT.FEATURE_VIEWS) if split == "train" else 1
+        if not items:
+            empty = torch.zeros(0, views, self.backbone.embed_dim, device=self.device)
+            return empty, torch.zeros(0, dtype=torch.int64, device=self.device)
+        table = self._open("pooled", views, [item.impath for item in items])
+        index = torch.arange(len(items))
+        rows = torch.stack([table.gather(index, view) for view in range(views)], dim=1)
+        labels = torch.tensor([item.label for item in items], device=self.device)
+        return F.normalize(rows.to(self.device), dim=-1), labels
+
+    # -- texts ---------------------------------------------------------------------------------
+
+    def class_texts(self, prompt_set: str = "") -> list[list[str]]:
+        """The prompts of each class: ``DATASET.PROMPT_SET``, ``DATASET.TEMPLATES`` or the data
+        set's own templates.
+
+        Args:
+            prompt_set: taken where ``DATASET.PROMPT_SET`` is empty and the data set has any.
+
+        Raises:
+            UserError: a prompt set that the data set does not have.
+        """
+        cfg, dataset = self.cfg.DATASET, self.dm.dataset
+        templates = list(cfg.TEMPLATES) or list(
+            getattr(dataset, "templates", None) or ["a photo of a {}."]
+        )
+        sets = getattr(dataset, "descriptions", None) or {}
+        if prompt_set and not cfg.PROMPT_SET and not sets:
+            print(f"Note: {cfg.NAME} has no prompt sets; its templates stand in for {prompt_set!r}")
+            prompt_set = ""
+        elif prompt_set and cfg.PROMPT_SET and prompt_set != cfg.PROMPT_SET:
+            print(f"Note: prompts are {cfg.PROMPT_SET!r} (DATASET.PROMPT_SET), not {prompt_set!r}")
+        prompt_set = cfg.PROMPT_SET or prompt_set
+        if not prompt_set:
+            return class_texts(dataset.classnames, templates)
+        if prompt_set not in sets:
+            known = ", ".join(sorted(sets)) or "none; give a file by DATASET.DESCRIPTIONS"
+            raise UserError(
+                f"no prompt set {prompt_set!r} for {cfg.NAME} (DATASET.PROMPT_SET); "
+                f"there are: {known}"
+            )
+        return class_texts(dataset.classnames, templates, sets[prompt_set])
+
+    @torch.no_grad()
+    def text_features(self, texts: Sequence[Sequence[str]] | None = None) -> Tensor:
+        """Frozen class features (C, D), float32, L2-normalised; encoded once per process.
+
+        Args:
+            texts: prompts of each class; None takes `class_texts`.
+        """
+        texts = self.class_texts() if texts is None else texts
+        frozen = self._encoder("pooled").space("")  # weights, precision and device
+        key = (frozen, str(self.device), tuple(map(tuple, texts)))
+        if key not in _TEXT_MEMO:
+            _TEXT_MEMO[key] = encode_class_texts(self.backbone, texts)
+            while len(_TEXT_MEMO) > _TEXT_MEMO_SIZE:
+                _TEXT_MEMO.popitem(last=False)
+        _TEXT_MEMO.move_to_end(key)
+        return _TEXT_MEMO[key].clone()

@@ -1,0 +1,141 @@
+"""What results.json says of one centre: every metric with its interval over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cerviclip.evaluation.bootstrap import (
+    MIN_PATIENTS,
+    intervals,
+    patient_draws,
+    patient_indices,
+    weighted_metrics,
+)
+from cerviclip.evaluation.names import BINARY, OVERALL, PER_CLASS
+
+NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
+FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
+
+
+def score(
+    labels: Sequence[int],
+    probs: np.ndarray,
+    patient_ids: Sequence[str],
+    classnames: Sequence[str],
+    positive: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Score one centre's predictions.
+
+    Args:
+        labels: (B,) true classes.
+        probs: (B, C) class probabilities; the predicted class is the most probable one.
+        patient_ids: (B,) ids, "" where unknown (that image is then its own patient).
+        classnames: (C,) in label order.
+        positive: class names of the positive group of the binary task.
+
+    Returns:
+        The centre's entry of results.json: ``n_images n_patients accuracy balanced_accuracy
+        macro_f1 macro_auc ece per_class confusion_matrix binary`` and a ``note`` where one is due.
+        AUC and ECE lie in 0-1, all else in percent; what is undefined is null with a reason.
+    """
+    truth = np.asarray(labels, dtype=np.int64)
+    scores = np.asarray(probs, dtype=np.float64)
+    classnames = list(classnames)
+    if len(truth) == 0:
+        return _empty(classnames, positive)
+    predictions = scores.argmax(axis=1)
+    group = [classnames.index(name) for name in positive]
+    patients, n_patients = patient_indices(patient_ids, len(truth))
+    measure = partial(weighted_metrics, truth, scores, predictions, patients, positive=group)
+    point = measure(np.ones((1, n_patients)))
+    bounds: dict[str, np.ndarray] = {}
+    if n_patients >= MIN_PATIENTS:
+        bounds = _bounds(measure(patient_draws(n_patients)))
+    support = np.bincount(truth, minlength=len(classnames))
+
+    def metric(name: str, reason: str, column: int | None = None) -> dict[str, Any]:
+        def at(rows: Any, first: Any) -> Any:
+            return rows[first] if column is None else rows[first, column]
+
+        value = at(point[name], 0) if name in point else np.nan
+        interval = at(bounds[name], slice(None)) if name in bounds else (np.nan, np.nan)
+        return _metric(value, interval, reason)
+
+    confusion = np.zeros((len(classnames), len(classnames)), dtype=np.int64)
+    np.add.at(confusion, (truth, predictions), 1)
+    one_class = f"only one class has images here ({classnames[truth[0]]})"
+    entry: dict[str, Any] = {"n_images": len(labels), "n_patients": n_patients}
+    for name in OVERALL:
+        entry[name] = metric(name, one_class if name == "macro_auc" else "no images")
+    entry["per_class"] = {}
+    for c, classname in enumerate(classnames):
+        missing = (
+            "no image of this class here" if support[c] == 0 else "this class is never predicted"
+        )
+        row = {name: metric(name, missing, c) for name in PER_CLASS}
+        entry["per_class"][classname] = row | {"support": int(support[c])}
+    entry["confusion_matrix"] = confusion.tolist()
+    reasons = _binary_reasons(classnames, positive)
+    entry["binary"] = {name: metric(f"binary/{name}", reasons[name]) for name in BINARY}
+    if not all(patient_ids) or not len(patient_ids):
+        entry["note"] = NO_IDS
+    return entry
+
+
+def undefined(reason: str) -> dict[str, Any]:
+    """A metric that has no value, and why."""
+    return {"value": None, "low": None, "high": None, "reason": reason}
+
+
+def _metric(value: float, interval: Sequence[float], reason: str) -> dict[str, Any]:
+    if np.isnan(value):
+        return undefined(reason)
+    if np.isnan(interval[0]):
+        return {"value": float(value), "low": None, "high": None, "reason": FEW_PATIENTS}
+    return {"value": float(value), "low": float(interval[0]), "high": float(interval[1])}
+
+
+def _bounds(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """name -> (2,) or (2, C) percentile bounds, all columns sorted in one call."""
+    shapes = {name: values.shape[1:] for name, values in samples.items()}
+    flat = [values.reshape(len(values), -1) for values in samples.values()]
+    bounds = intervals(np.concatenate(flat, axis=1))
+    out, start = {}, 0
+    for name, shape in shapes.items():
+        width = int(np.prod(shape, dtype=int))
+        out[name] = bounds[:, start : start + width].reshape(2, *shape)
+        start += width
+    return out
+
+
+def _binary_reasons(classnames: Sequence[str], positive: Sequence[str]) -> dict[str, str]:
+    if not positive:
+        return dict.fromkeys(BINARY, "no positive classes are set (DATASET.POSITIVE)")
+    if set(positive) >= set(classnames):
+        return dict.fromkeys(BINARY, "every class is in the positive group")
+    no_positive, no_negative = "no positive image here", "no negative image here"
+    return {
+        "accuracy": "no images",
+        "auc": "positive or negative images are missing here",
+        "sensitivity": no_positive,
+        "specificity": no_negative,
+        "ppv": "no image is predicted positive",
+        "npv": "no image is predicted negative",
+    }
+
+
+def _empty(classnames: Sequence[str], positive: Sequence[str]) -> dict[str, Any]:
+    """The entry of a centre without images."""
+    nothing = undefined("no images")
+    return {
+        "n_images": 0,
+        "n_patients": 0,
+        **dict.fromkeys(OVERALL, nothing),
+        "per_class": {c: dict.fromkeys(PER_CLASS, nothing) | {"support": 0} for c in classnames},
+        "confusion_matrix": np.zeros((len(classnames),) * 2, dtype=int).tolist(),
+        "binary": dict.fromkeys(BINARY, nothing),
+    }

@@ -1,0 +1,198 @@
+"""Rows for lists of images: from this process's tables, from the store, or freshly encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cerviclip.features.encode import FrozenEncoder, to_numpy, to_tensor
+from cerviclip.features.pixels import ImageView, PixelReader, decode_threads
+from cerviclip.features.store import FeatureStore, Space, get_store, make_key
+from dassl.errors import UserError
+
+TABLE_BYTES = 2 * 2**30  # of all tables of this process
+_FLUSH_BYTES = 64 * 2**20  # a kill loses at most this much encoding, or this many seconds of it
+_FLUSH_SECONDS = 20.0
+
+
+class Table:
+    """The rows of a list of images, in memory.
+
+    Args:
+        rows: (N, V, ...) in the store's number format.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self.views = rows.shape[1]
+        self.nbytes = rows.numel() * rows.element_size()
+
+    def gather(self, index: Tensor, view: Tensor | int = 0) -> Tensor:
+        """Rows (B, ...) of the images ``index`` (B,), in float32."""
+        return self.rows[index, view].float()
+
+
+class StoredTable:
+    """The same over memory-mapped shards, for lists that are larger than memory should hold."""
+
+    def __init__(self, store: FeatureStore, space: Space, keys: list[list[bytes]]) -> None:
+        self.store, self.space, self.keys = store, space, keys
+        self.views = len(keys[0])
+        self.nbytes = 0
+
+    def gather(self, index: Tensor, view: Tensor | int = 0) -> Tensor:
+        views = view.tolist() if isinstance(view, Tensor) else [view] * len(index)
+        keys = [self.keys[i][v] for i, v in zip(index.tolist(), views, strict=True)]
+        return to_tensor(_all_rows(self.store, self.space, keys)).float()
+
+
+class _Tables:
+    """Tables by content, the longest unused dropped first."""
+
+    def __init__(self) -> None:
+        self.items: OrderedDict[tuple, Table] = OrderedDict()
+
+    def get(self, key: tuple) -> Table | None:
+        table = self.items.get(key)
+        if table is not None:
+            self.items.move_to_end(key)
+        return table
+
+    def add(self, key: tuple, table: Table) -> None:
+        self.items[key] = table
+        total = sum(t.nbytes for t in self.items.values())
+        while total > TABLE_BYTES and len(self.items) > 1:
+            total -= self.items.popitem(last=False)[1].nbytes
+
+
+_tables = _Tables()
+
+
+def clear_tables() -> None:
+    """Forget every table of this process."""
+    _tables.items.clear()
+
+
+class FeatureSource:
+    """One kind of feature of one backbone behind one transform.
+
+    Args:
+        encoder: makes the rows.
+        transform: image to pixels; random where ``views`` > 1.
+        views: rows per image. 1 means that ``transform`` is deterministic.
+        store: None takes this process's.
+        counts: ``hits`` (rows found), ``misses`` (rows encoded) are added here.
+    """
+
+    def __init__(
+        self,
+        encoder: FrozenEncoder,
+        transform: Callable,
+        views: int = 1,
+        store: FeatureStore | None = None,
+        counts: Counter | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.reader = PixelReader(transform, seeded=views > 1)
+        self.views = views
+        self.store = get_store() if store is None else store
+        self.counts = Counter() if counts is None else counts
+        self.space = encoder.space(f"{'view' if views > 1 else 'plain'} {self.reader.text}")
+
+    def table(self, paths: Sequence[str]) -> Table | StoredTable:
+        """The rows of these images, encoding those that nobody has encoded yet."""
+        hashes = [self.store.hashes.sha256(path) for path in paths]
+        self.store.hashes.flush()
+        number = len(hashes) * self.views
+        content = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        memo = (str(self.store.root), self.space.id, self.views, content)
+        table = _tables.get(memo)
+        if table is not None:
+            self.counts["hits"] += number
+            return table
+        keys = [[make_key(h, v) for v in range(self.views)] for h in hashes]
+        places = {key: (n, v) for n, row in enumerate(keys) for v, key in enumerate(row)}
+        unique = list(places)  # the same image twice is encoded once
+        present = self.store.contains(self.space, unique)
+        missing = [key for key, there in zip(unique, present, strict=True) if not there]
+        self.counts["hits"] += number - len(missing)
+        self.counts["misses"] += len(missing)
+        wanted = [
+            ImageView(paths[n], hashes[n], view) for n, view in (places[key] for key in missing)
+        ]
+        fresh = self._encode_missing(missing, wanted)
+        kept = self._in_memory(unique, present, fresh)
+        if kept is None:
+            return StoredTable(self.store, self.space, keys)
+        position = {key: i for i, key in enumerate(unique)}
+        order = torch.tensor([[position[key] for key in row] for row in keys])
+        table = Table(to_tensor(kept)[order])
+        _tables.add(memo, table)
+        return table
+
+    def _in_memory(
+        self, unique: list[bytes], present: np.ndarray, fresh: np.ndarray | None
+    ) -> np.ndarray | None:
+        """Stored and fresh rows in the order of ``unique``; None where they lie on disk and are too
+        many for memory."""
+        if present.all() or fresh is not None:
+            old = [key for key, there in zip(unique, present, strict=True) if there]
+            sample = self.store.get(self.space, old[:1])[0] if old else fresh
+            assert sample is not None
+            if sample[:1].nbytes * len(unique) <= TABLE_BYTES or not self.store.writable:
+                out = np.empty((len(unique), *sample.shape[1:]), sample.dtype)
+                if old:
+                    out[present] = _all_rows(self.store, self.space, old)
+                if fresh is not None:
+                    out[~present] = fresh
+                return out
+        return None
+
+    def _encode_missing(self, keys: list[bytes], views: list[ImageView]) -> np.ndarray | None:
+        """Encode and store; the rows too, unless they are stored and too many for memory."""
+        kept: list[np.ndarray] = []
+        waiting: list[np.ndarray] = []
+        done, kept_bytes, since = 0, 0, time.monotonic()
+        size, threads = self.encoder.batch_size, decode_threads(self.encoder.device)
+        for pixels in self.reader.batches(views, size, threads) if views else ():
+            rows = to_numpy(self.encoder(pixels))
+            waiting.append(rows)
+            kept.append(rows)
+            kept_bytes += rows.nbytes
+            full = sum(r.nbytes for r in waiting) > _FLUSH_BYTES
+            if full or time.monotonic() - since > _FLUSH_SECONDS:
+                done += self._store(keys[done:], waiting)
+                since = time.monotonic()
+                if kept_bytes > TABLE_BYTES and self.store.writable:
+                    kept = []
+        self._store(keys[done:], waiting)
+        whole = sum(len(r) for r in kept) == len(keys)
+        return np.concatenate(kept) if kept and whole else None
+
+    def _store(self, keys: list[bytes], waiting: list[np.ndarray]) -> int:
+        if not waiting:
+            return 0
+        rows = np.concatenate(waiting)
+        waiting.clear()
+        self.store.put(self.space, keys[: len(rows)], rows)
+        return len(rows)
+
+
+def _all_rows(store: FeatureStore, space: Space, keys: list[bytes]) -> np.ndarray:
+    rows, present = store.get(space, keys)
+    if rows is None or not present.all():
+        raise _too_small(store)
+    return rows
+
+
+def _too_small(store: FeatureStore) -> UserError:
+    return UserError(
+        f"features in {store.root} were dropped while in use: its limit of "
+        f"{store.max_bytes / 2**30:.1f} GiB is too small for this run; raise CERVICLIP_CACHE_BYTES"
+    )

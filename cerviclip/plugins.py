@@ -1,0 +1,361 @@
+"""Which trainers, datasets and backbones there are, read from the sources without an import.
+
+A module of ``trainers/`` or ``datasets/`` is imported only when a name it registers is asked for;
+so ``--list`` is quick, and a module that cannot be imported (a missing extra, a bug in a plug-in)
+harms nobody but those who ask for it. Plug-ins are modules or files given by ``--plugin`` and the
+entry points of the group ``cerviclip.plugins``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cerviclip.places import HOME, PACKAGE
+from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
+
+ENTRY_POINT_GROUP = "cerviclip.plugins"
+
+_REGISTRIES = {
+    "TRAINER_REGISTRY": "trainer",
+    "DATASET_REGISTRY": "dataset",
+    "BACKBONE_REGISTRY": "backbone",
+}
+# Where names that ship with the project are registered: (folder, package).
+_OWN_FOLDERS = (
+    (HOME / "trainers", "cerviclip.trainers"),
+    (HOME / "datasets", "cerviclip.datasets"),
+    (PACKAGE.parent / "dassl" / "engine", "dassl.engine"),
+    (PACKAGE / "data", "cerviclip.data"),
+)
+
+_plugin_specs: list[str] = []
+_loaded_plugins: dict[str, types.ModuleType] = {}
+_failed: dict[str, str] = {}
+_entries: dict[str, dict[str, Entry]] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name, as its source file shows it."""
+
+    name: str
+    summary: str
+    source: str
+    module: str
+    plugin: str = ""
+    needs_training: bool = True
+    base: str = ""
+
+
+def add_plugins(specs: Iterable[str]) -> None:
+    """Take plug-ins into account from now on (modules by dotted name, files by path)."""
+    global _entries
+    for spec in specs:
+        if _looks_like_file(spec):
+            path = Path(spec).expanduser().resolve()
+            if not path.is_file():
+                raise MissingFileError(f"plug-in {spec}: there is no such file")
+            spec = str(path)
+        if spec not in _plugin_specs:
+            _plugin_specs.append(spec)
+            _entries = None
+
+
+def plugin_specs() -> list[str]:
+    """The plug-ins given so far, to hand to another process."""
+    return list(_plugin_specs)
+
+
+def plugin_files(spec: str) -> list[str]:
+    """The source files of a plug-in."""
+    return [str(path) for path, _, _ in _plugin_sources(spec)]
+
+
+def reset_plugins() -> None:
+    """Forget every plug-in given by `add_plugins` (for tests)."""
+    global _entries
+    for spec in _plugin_specs:
+        sys.modules.pop(_file_module_name(spec), None)
+    _plugin_specs.clear()
+    _loaded_plugins.clear()
+    _failed.clear()
+    _entries = None
+
+
+def discover() -> dict[str, dict[str, Entry]]:
+    """Every known name by kind ("trainer", "dataset", "backbone"), sorted; imports none."""
+    global _entries
+    if _entries is None:
+        found: dict[str, dict[str, Entry]] = {"trainer": {}, "dataset": {}, "backbone": {}}
+        for path, module, plugin in _sources():
+            for kind, entry in _read_source(path, module, plugin):
+                found[kind].setdefault(entry.name, entry)
+        found["backbone"] = _backbone_entries()
+        for kind, entries in found.items():
+            found[kind] = {name: entries[name] for name in sorted(entries, key=str.lower)}
+        found["trainer"] = _inherit_needs_training(found["trainer"])
+        _entries = found
+    return _entries
+
+
+def ensure_loaded(kind: str, name: str) -> Any:
+    """Import the one module that registers ``name`` and return what it registered.
+
+    Args:
+        kind: "trainer" or "dataset".
+        name: as it is registered.
+
+    Raises:
+        UnknownNameError: with the nearest match, the sorted names, and the plug-ins that failed.
+    """
+    registry = _registry(kind)
+    if name in registry.registered_names():
+        return registry.get(name)
+    entry = discover()[kind].get(name)
+    if entry is not None:
+        _import_entry(kind, entry)
+    else:  # a plug-in may register in a way that its source does not show
+        for spec in _all_plugin_specs():
+            _try_plugin(spec)
+    if name not in registry.registered_names():
+        raise unknown_name(kind, name, registry.registered_names())
+    return registry.get(name)
+
+
+def unknown_name(kind: str, name: str, registered: Iterable[str] = ()) -> UnknownNameError:
+    """The error for a name that nothing registers: what to type instead, or what failed."""
+    names = sorted({*discover()[kind], *registered}, key=str.lower)
+    message = f"unknown {kind} {name!r}" + did_you_mean(name, names)
+    message += f" (known: {', '.join(names)})"
+    if _failed:
+        failures = "; ".join(f"{spec}: {error}" for spec, error in sorted(_failed.items()))
+        message += f"; plug-ins that failed to import: {failures}"
+    return UnknownNameError(message)
+
+
+def extend_cfg_of(module: str) -> Callable[[Any], None] | None:
+    """The ``extend_cfg(cfg)`` function of an imported module, if it has one."""
+    loaded = sys.modules.get(module)
+    return getattr(loaded, "extend_cfg", None)
+
+
+def load_plugins() -> list[types.ModuleType]:
+    """Import the plug-ins given by ``--plugin``; the ones that fail are kept for the error text."""
+    for spec in _plugin_specs:
+        _try_plugin(spec)
+    return [_loaded_plugins[spec] for spec in _plugin_specs if spec in _loaded_plugins]
+
+
+# -- importing --------------------------------------------------------------------------------
+
+
+def _registry(kind: str) -> Any:
+    if kind == "trainer":
+        from dassl.engine import TRAINER_REGISTRY
+
+        return TRAINER_REGISTRY
+    if kind == "dataset":
+        from dassl.data.datasets import DATASET_REGISTRY
+
+        return DATASET_REGISTRY
+    raise ValueError(f"no registry of {kind}s")
+
+
+def _import_entry(kind: str, entry: Entry) -> None:
+    if entry.plugin:
+        if not _try_plugin(entry.plugin):
+            raise UnknownNameError(
+                f"{kind} {entry.name!r} is in plug-in {entry.plugin}, which failed to import: "
+                f"{_failed[entry.plugin]}"
+            )
+        return
+    try:
+        importlib.import_module(entry.module)
+    except ImportError as error:
+        raise UserError(
+            f"{kind} {entry.name!r} cannot be used: {entry.source} failed to import: {error}"
+        ) from error
+
+
+def _try_plugin(spec: str) -> bool:
+    """Import a plug-in once; remember the error instead of raising it."""
+    if spec in _loaded_plugins:
+        return True
+    if spec in _failed:
+        return False
+    try:
+        _loaded_plugins[spec] = _import_file(spec) if _looks_like_file(spec) else _import_name(spec)
+    except Exception as error:  # anything at all may go wrong in somebody else's file
+        _failed[spec] = f"{type(error).__name__}: {error}"
+        return False
+    return True
+
+
+def _import_name(spec: str) -> types.ModuleType:
+    return importlib.import_module(spec.split(":")[0])
+
+
+def _import_file(path: str) -> types.ModuleType:
+    name = _file_module_name(path)
+    if name in sys.modules:
+        return sys.modules[name]
+    folder = str(Path(path).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # a plug-in may import the files beside it
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _file_module_name(path: str) -> str:
+    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    return f"dassl_plugin_{Path(path).stem}_{digest}"
+
+
+def _looks_like_file(spec: str) -> bool:
+    return spec.endswith(".py") or "/" in spec or "\\" in spec
+
+
+def _all_plugin_specs() -> list[str]:
+    from importlib.metadata import entry_points
+
+    points = [point.value for point in entry_points(group=ENTRY_POINT_GROUP)]
+    return [*_plugin_specs, *sorted(p for p in points if p not in _plugin_specs)]
+
+
+# -- reading sources --------------------------------------------------------------------------
+
+
+def _sources() -> Iterator[tuple[Path, str, str]]:
+    """(file, module name, plug-in it belongs to) of every source that may register a name."""
+    for root, package in _OWN_FOLDERS:
+        for path in sorted(root.rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            module = ".".join([package, *(p for p in parts if p != "__init__")])
+            yield path, module, ""
+    for spec in _all_plugin_specs():
+        yield from _plugin_sources(spec)
+
+
+def _plugin_sources(spec: str) -> Iterator[tuple[Path, str, str]]:
+    if _looks_like_file(spec):
+        yield Path(spec), _file_module_name(spec), spec
+        return
+    name = spec.split(":")[0]
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError) as error:
+        _failed[spec] = f"{type(error).__name__}: {error}"
+        return
+    if found is None:
+        _failed[spec] = f"ModuleNotFoundError: no module named {name!r}"
+        return
+    if found.origin and found.origin.endswith(".py"):
+        yield Path(found.origin), name, spec
+    for folder in found.submodule_search_locations or ():
+        for path in sorted(Path(folder).rglob("*.py")):
+            if path.name != "__init__.py":
+                parts = path.relative_to(folder).with_suffix("").parts
+                yield path, ".".join([name, *parts]), spec
+
+
+def _read_source(path: Path, module: str, plugin: str) -> Iterator[tuple[str, Entry]]:
+    """The (kind, entry) pairs that the classes and functions of one file register."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if "_REGISTRY" not in text:
+            return
+        tree = ast.parse(text)
+    except (OSError, SyntaxError, ValueError) as error:
+        if plugin:
+            _failed[plugin] = f"{type(error).__name__}: {error}"
+        return
+    for node in tree.body:
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            continue
+        for decorator in node.decorator_list:
+            kind = _REGISTRIES.get(_registry_name(decorator))
+            if kind is not None:
+                doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
+                yield (
+                    kind,
+                    Entry(
+                        name=node.name,
+                        summary=doc.strip().splitlines()[0].strip() if doc.strip() else "",
+                        source=str(path),
+                        module=module,
+                        plugin=plugin,
+                        needs_training=_needs_training(node),
+                        base=_base_name(node),
+                    ),
+                )
+
+
+def _registry_name(decorator: ast.expr) -> str:
+    """``TRAINER_REGISTRY`` of ``@TRAINER_REGISTRY.register()``, with or without brackets."""
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if not (isinstance(target, ast.Attribute) and target.attr == "register"):
+        return ""
+    owner = target.value
+    return owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+
+
+def _needs_training(node: ast.AST) -> bool | None:
+    """What the class body says; None where it leaves that to its base."""
+    for statement in getattr(node, "body", ()):
+        targets: list[ast.expr] = []
+        if isinstance(statement, ast.Assign):
+            targets = statement.targets
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        if any(getattr(t, "id", "") == "needs_training" for t in targets):
+            return bool(getattr(statement.value, "value", True))
+    return None
+
+
+def _base_name(node: ast.AST) -> str:
+    bases = getattr(node, "bases", None) or [None]
+    return getattr(bases[0], "id", getattr(bases[0], "attr", ""))
+
+
+def _inherit_needs_training(trainers: dict[str, Entry]) -> dict[str, Entry]:
+    resolved = {}
+    for name, entry in trainers.items():
+        answer, cursor, seen = entry.needs_training, entry, {name}
+        while answer is None and cursor.base in trainers and cursor.base not in seen:
+            cursor = trainers[cursor.base]
+            seen.add(cursor.name)
+            answer = cursor.needs_training
+        resolved[name] = replace(entry, needs_training=True if answer is None else answer)
+    return resolved
+
+
+def _backbone_entries() -> dict[str, Entry]:
+    """Backbones that ``load_backbone`` knows, from its torch-free list of names."""
+    path = PACKAGE / "vlm" / "names.py"
+    if not path.is_file():
+        return {}
+    spec = importlib.util.spec_from_file_location("dassl_backbone_names", path)
+    module = importlib.util.module_from_spec(spec)  # by path: the package itself imports torch
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return {
+        name: Entry(name, summary, str(path), "cerviclip.vlm")
+        for name, summary in dict(module.BACKBONES).items()
+    }

@@ -1,0 +1,1 @@
+"""Tables, curves and comparisons, read from the results.json files of finished runs."""

@@ -1,0 +1,89 @@
+"""Accuracy against shots: a panel per centre, a line per method, a band of one deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.report.figures import GRID, INK, ConfusionTemplate, new_figure
+from cerviclip.runs.report.tables import TITLES, Group, row_labels, shots_order
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
+MARKERS = "osD^vPX*"
+LINES = ("-", ":", "-.")  # the next one where the colours begin again
+
+
+def shots_figure(groups: Sequence[Group], metric: str) -> Any:
+    """The figure for the runs of one dataset.
+
+    Args:
+        groups: of one dataset, in the order of the legend.
+        metric: such as ``accuracy`` or ``binary.auc``.
+    """
+    centers = list(dict.fromkeys(c for g in groups for c in g.centers)) or [IN_DOMAIN]
+    shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order)
+    figure = new_figure(3.4 * len(centers) + 1.7, 3.6)
+    panels = figure.subplots(1, len(centers), sharey=True, squeeze=False)[0]
+    for axes, center in zip(panels, centers, strict=True):
+        _draw(axes, groups, center, metric, shots)
+        axes.set_title(center, fontsize=10, color=INK)
+        axes.set_xlabel("shots per class", fontsize=9)
+    panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
+    phantom = " (phantom data)" if "phantom" in groups[0].dataset.lower() else ""
+    figure.suptitle(f"{groups[0].dataset}{phantom}", fontsize=11, color=INK)
+    right = 1 - 1.6 / figure.get_figwidth()
+    figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right, top=0.84,
+                           bottom=0.15, wspace=0.06)  # fmt: skip
+    return figure
+
+
+def _draw(
+    axes: Any, groups: Sequence[Group], center: str, metric: str, shots: Sequence[int | str]
+) -> None:
+    x_of = {k: i for i, k in enumerate(shots)}
+    learnt = 0
+    for row, label in row_labels(groups).items():
+        own = sorted((g for g in groups if g.row == row), key=lambda g: shots_order(g.shots))
+        stats = [(g.shots, g.stat(center, metric)) for g in own]
+        stats = [(k, s) for k, s in stats if s.mean is not None]
+        if stats and stats[0][0] == 0:
+            axes.axhline(stats[0][1].mean, color=INK, lw=1.2, ls="--", label=label)
+            continue
+        again, place = divmod(learnt, len(COLOURS))
+        colour, marker, line = COLOURS[place], MARKERS[place], LINES[again % len(LINES)]
+        learnt += 1
+        x = [x_of[k] for k, _ in stats]
+        mean = [s.mean for _, s in stats]
+        low = [s.mean - (s.sd or 0) for _, s in stats]
+        high = [s.mean + (s.sd or 0) for _, s in stats]
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        axes.plot(x, mean, color=colour, marker=marker, ls=line, ms=4, lw=1.5, label=label)
+    axes.set_xticks(range(len(shots)), [str(k) for k in shots])
+    axes.tick_params(labelsize=8)
+    axes.grid(color=GRID, lw=0.5)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
+    """Confusion matrices of one method, a panel per centre, the counts of all seeds added up."""
+    counts, heads = [], []
+    classes: list[str] = []
+    for center in group.centers:
+        entries = [run["centers"][center] for run in group.runs if center in run["centers"]]
+        counts.append(np.sum([entry["confusion_matrix"] for entry in entries], axis=0))
+        classes = classes or list(entries[0]["per_class"])
+        total = counts[-1].sum()
+        correct = 100 * np.trace(counts[-1]) / total if total else 0.0
+        heads.append(f"{center}: {correct:.1f} %")
+    shots = "" if group.shots == 0 else f", {group.shots} shots"
+    seeds = f", {len(group.runs)} seeds" if len(group.runs) > 1 else ""
+    title = f"{label} on {group.dataset}{shots}{seeds}"
+    ConfusionTemplate(group.centers, classes, dpi=150).save(path, counts, heads, title)

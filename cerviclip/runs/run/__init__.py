@@ -1,0 +1,1 @@
+"""One run: train, predict, score, and the files it leaves in its folder."""

@@ -1,0 +1,91 @@
+"""``--eval-only --model-dir RUN``: score a saved model without touching the run's files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.run.run_files import weights_sha256
+from cerviclip.runs.run.runner import Run, in_folder
+from cerviclip.runs.run.working_folder import undo_on_user_error
+from dassl.config import CfgNode
+from dassl.errors import UserError
+
+
+def evaluate_run(
+    cfg: CfgNode, model_dir: str, output_dir: str = "", epoch: int | None = None
+) -> Path:
+    """Score the model saved in ``model_dir``.
+
+    Args:
+        cfg: the run's own configuration, external centres changed if so wished.
+        model_dir: the run's folder.
+        output_dir: where to write; "" for ``model_dir/eval/<UTC time>``.
+        epoch: that epoch's checkpoint; None for the run's final model.
+
+    Returns:
+        The folder that now holds results.json and predictions.csv.
+    """
+    if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
+        raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
+    old = read_results(model_dir)
+    ours = old is not None or (Path(model_dir) / "config.yaml").is_file()
+    status = "unfinished" if old is None else old["status"]
+    if ours and status != "done" and epoch is None:
+        raise UserError(
+            f"--model-dir {model_dir} holds a run that is {status}, not done; finish it, or name "
+            "one of its checkpoints by --load-epoch N"
+        )
+    old = old or {}
+    folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
+    with ExitStack() as stack:
+        if not output_dir:
+            stack.enter_context(_removed_on_error(folder))
+        stack.enter_context(undo_on_user_error(folder))
+        stack.enter_context(log_to(folder))
+        run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
+        run.build()
+        trainer = run.trainer
+        _check_backbone(old.get("weights_sha256"), weights_sha256(cfg, trainer), model_dir)
+        trainer.dm.training_ended = True
+        if getattr(trainer, "needs_training", True):
+            trainer.load_model(model_dir, epoch=epoch)
+        predictions, centers = run.score()
+        run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
+    return folder
+
+
+def _check_backbone(trained: str | None, loaded: str | None, model_dir: str) -> None:
+    """What was learned beside a frozen backbone may fit another in shape and mean nothing there."""
+    if trained and loaded and trained != loaded:
+        raise UserError(
+            f"--model-dir {model_dir}: the run's backbone has weights {trained[:8]}, those given "
+            f"now are {loaded[:8]}; score it with the weights it was trained with"
+        )
+
+
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    """Leave no folder of a broken evaluation within the run's own."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other evaluations are there
+            folder.parent.rmdir()
+        raise
+
+
+def _new_folder(parent: Path) -> Path:
+    """``<parent>/<UTC time>``, with a number behind it when two come in one second."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    folder, n = parent / stamp, 1
+    while folder.exists():
+        n += 1
+        folder = parent / f"{stamp}-{n}"
+    return folder

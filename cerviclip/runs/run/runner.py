@@ -1,0 +1,366 @@
+"""One run: configuration in, a folder with results.json out."""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.run import run_files
+from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.predict import Predictions, predict_items, write_predictions
+from cerviclip.runs.run.results_json import is_finished, read_results, write_results
+from cerviclip.runs.run.resume_check import check_resume, reads_from
+from cerviclip.runs.run.working_folder import (
+    beside,
+    check_only_run_files,
+    remove_run_files,
+    swap,
+    tidy,
+    undo_on_user_error,
+)
+from cerviclip.runs.settings.config_hash import config_hash, differing_keys
+from cerviclip.runs.settings.folders import RESULTS
+from dassl.config import CfgNode
+from dassl.errors import UserError
+from dassl.utils.files import atomic_write
+
+
+def run_one(
+    cfg: CfgNode,
+    *,
+    variant: str = "default",
+    fresh: bool = False,
+    echo: bool = True,
+    train: bool = True,
+    keep_user_errors: bool = False,
+) -> dict[str, Any]:
+    """Train, score and write one run; a finished run of the same configuration is only read.
+
+    Args:
+        cfg: frozen, its OUTPUT_DIR the run's folder.
+        variant: name of the sweep entry.
+        fresh: run again; the old folder is replaced when the new one is done.
+        echo: print to the console as well as to log.txt.
+        train: False builds everything, as a check, and leaves nothing behind.
+        keep_user_errors: write results.json for errors of the user's too (sweeps do).
+
+    Returns:
+        The content of results.json.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    check_resume(cfg, folder, fresh)
+    tidy(folder)
+    old = state_of(folder, cfg, fresh)
+    work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
+    if not train:
+        with beside(folder, keep=False) as new:
+            return work(new, train=False)
+    if old == "done" and not fresh:
+        if echo:
+            print(f"finished before: {folder} (--fresh runs it again)")
+        return read_results(folder) or {}
+    if old == "failed" and reads_from(cfg, folder):
+        (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
+    elif old == "failed" or (fresh and old == "unfinished"):
+        check_only_run_files(folder)
+        remove_run_files(folder)
+    if old not in ("done", "other"):
+        return work(folder)
+    check_only_run_files(folder)
+    with beside(folder) as new:
+        results = work(new)
+        swap(new, folder)
+    return results
+
+
+def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
+    """What a run's folder holds.
+
+    Returns:
+        ``new``; ``done`` (a finished run of this configuration); ``failed``; ``unfinished``
+        (stopped on its way); ``other`` (a finished run of another configuration, with ``fresh``).
+
+    Raises:
+        UserError: it holds a run of another configuration, and ``fresh`` is not given.
+    """
+    if not folder.is_dir():
+        return "new"
+    results, wanted = read_results(folder), config_hash(cfg)
+    if is_finished(results, wanted):
+        return "done"
+    if results is not None and results["status"] != "done":
+        return "failed"
+    saved, keys = folder / "config.yaml", ["config.yaml (missing)"]
+    if saved.is_file():
+        keys = differing_keys(yaml.safe_load(saved.read_text(encoding="utf-8")) or {}, cfg)
+    elif results is None:
+        return "new"
+    if results is None and (fresh or not keys):
+        return "unfinished"
+    if fresh:
+        return "other"
+    what = "; ".join(keys) or "other files or code"
+    raise UserError(
+        f"{folder} holds a run of another configuration: {what}. "
+        "Give --fresh to replace it, or another --output-dir or variant name to keep both"
+    )
+
+
+def _run_in(
+    folder: Path,
+    cfg: CfgNode,
+    variant: str,
+    echo: bool,
+    keep_user_errors: bool,
+    train: bool = True,
+) -> dict[str, Any]:
+    """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
+    started = time.perf_counter()
+    at_work = in_folder(cfg, folder)
+    undo = nullcontext() if keep_user_errors else undo_on_user_error(folder)
+    with undo, log_to(folder, echo):
+        try:
+            with atomic_write(folder / "config.yaml") as handle:
+                handle.write(cfg.dump())
+            return Run(at_work, variant, cfg.OUTPUT_DIR).execute(train)
+        except Exception as error:
+            if not isinstance(error, UserError) or keep_user_errors:
+                print(traceback.format_exc())
+                write_results(folder, failed_results(cfg, variant, error, started))
+            raise
+        finally:
+            with suppress(OSError):  # empty where tensorboard is not installed; the log says so
+                (folder / "tensorboard").rmdir()
+            gc.collect()
+
+
+def in_folder(cfg: CfgNode, folder: Path) -> CfgNode:
+    """A frozen copy of ``cfg`` that writes to ``folder``."""
+    copy = cfg.clone()
+    copy.defrost()
+    copy.OUTPUT_DIR = str(folder)
+    copy.freeze()
+    return copy
+
+
+def failed_results(
+    cfg: CfgNode, variant: str, error: BaseException | str, started: float | None = None
+) -> dict[str, Any]:
+    """results.json of a run that did not end well."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    seconds = {} if started is None else {"total": time.perf_counter() - started}
+    return run_files.results_record(
+        cfg, variant, status="failed", error=text, runtime={"seconds": seconds}
+    )
+
+
+class Run:
+    """The steps of one run, and what they leave for results.json."""
+
+    def __init__(self, cfg: CfgNode, variant: str, final_dir: str) -> None:
+        self.cfg, self.variant, self.final_dir = cfg, variant, final_dir
+        self.folder = Path(cfg.OUTPUT_DIR)
+        self.seconds: dict[str, float] = {}
+        self.started_at = datetime.now(timezone.utc)
+        self.clock = time.perf_counter()
+        self.trainer: Any = None
+        self.external: dict[str, list[Any]] = {}
+        self.fingerprint = ""
+
+    def execute(self, train: bool = True) -> dict[str, Any]:
+        """Build, train, score, write; returns the content of results.json."""
+        self.build()
+        if not train:
+            print("built everything; nothing was trained (--no-train)")
+            return {}
+        dm = self.trainer.dm
+        run_files.write_split(self.folder, dm.dataset, self.cfg)
+        self.train()
+        read_early = bool(getattr(dm, "test_read_early", False))
+        dm.training_ended = True
+        run_files.write_history(self.folder, getattr(self.trainer, "history", []))
+        predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
+        self.check_backbone()
+        return self.write(self.folder, predictions, centers, read_early)
+
+    def build(self) -> None:
+        """Seed everything and build the trainer: data, model, optimisers; find the centres."""
+        from cerviclip.data import image_cache
+        from cerviclip.data.external import build_external_datasets
+        from dassl.engine import build_trainer
+        from dassl.utils import set_random_seed
+
+        image_cache.enable()  # the runs of a sweep share decoded images
+        clock = time.perf_counter()
+        print_config(self.cfg)
+        set_random_seed(self.cfg.SEED)
+        with no_weights_are_an_error():
+            self.trainer = build_trainer(self.cfg)
+        self.trainer.test_after_train = False  # scored here, centre by centre
+        # Found now, so that what is wrong with a centre is said before the training.
+        self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
+        self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
+        self.seconds["build"] = time.perf_counter() - clock
+
+    def train(self) -> None:
+        clock = time.perf_counter()
+        if getattr(self.trainer, "needs_training", True):
+            try:
+                self.trainer.train()
+            except Exception:
+                self.keep_history()
+                raise
+        self.seconds["train"] = time.perf_counter() - clock
+
+    def keep_history(self) -> None:
+        """history.csv of a training that broke: its losses say how it came to that."""
+        if rows := getattr(self.trainer, "_history", []):
+            run_files.write_history(self.folder, rows)
+
+    def score(self) -> tuple[list[Predictions], dict[str, Any]]:
+        """Predict and score the test set, then every external centre."""
+        clock = time.perf_counter()
+        predictions = collect_predictions(self.trainer, self.external)
+        self.seconds["predict"] = time.perf_counter() - clock
+        clock = time.perf_counter()
+        centers = score_centers(self.trainer, predictions)
+        self.seconds["score"] = time.perf_counter() - clock
+        return predictions, centers
+
+    def write(
+        self,
+        folder: Path,
+        predictions: Sequence[Predictions],
+        centers: Mapping[str, Any],
+        read_early: bool,
+    ) -> dict[str, Any]:
+        """predictions.csv and figures, then results.json: what has that is finished."""
+        from cerviclip.runs.report.figures import run_figures
+
+        clock = time.perf_counter()
+        print_centers(centers)
+        dataset = self.trainer.dm.dataset
+        write_predictions(folder, predictions, dataset.classnames)
+        run_figures(folder, centers, getattr(self.trainer, "history", []), self.title())
+        self.seconds["files"] = time.perf_counter() - clock
+        self.seconds["total"] = time.perf_counter() - self.clock
+        results = run_files.results_record(
+            self.cfg,
+            self.variant,
+            status="done",
+            trainer=self.trainer,
+            centers=centers,
+            test_read_early=read_early,
+            runtime=run_files.runtime(self),
+        )
+        write_results(folder, results)
+        return results
+
+    def title(self) -> str:
+        cfg = self.cfg
+        shots = "full" if cfg.DATASET.NUM_SHOTS < 0 else cfg.DATASET.NUM_SHOTS
+        return f"{cfg.TRAINER.NAME}, {cfg.DATASET.NAME}, shots {shots}, seed {cfg.SEED}"
+
+    def check_backbone(self) -> None:
+        """The backbone is shared by all runs of a sweep: a run that alters it has failed."""
+        if run_files.backbone_fingerprint(self.trainer) != self.fingerprint:
+            run_files.forget_backbones()
+            name = self.cfg.TRAINER.NAME
+            raise RuntimeError(f"{name} altered the shared backbone; a trainer must adapt a copy")
+
+
+@contextmanager
+def no_weights_are_an_error() -> Iterator[None]:
+    """Upstream's loader warns of a file that fits nowhere, and trains on from random weights."""
+    start = "Cannot load weights from"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=start)
+            yield
+    except UserWarning as warning:
+        if not str(warning).startswith(start):
+            raise
+        raise UserError(f"{warning}; give weights of this network by --weights") from None
+
+
+def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
+    """Predictions for the in-domain test set and every external centre.
+
+    With ``TEST.SPLIT val`` those of the val set alone: a search for settings sees nothing else.
+    """
+    dataset, cfg = trainer.dm.dataset, trainer.cfg
+    roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
+    if cfg.TEST.SPLIT == "val":
+        if not dataset.val:
+            raise UserError(f"TEST.SPLIT is val, and {cfg.DATASET.NAME} has no val images")
+        centers = {"val": dataset.val}
+    else:
+        centers = {IN_DOMAIN: dataset.test or [], **external}
+    return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
+
+
+def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
+    """The ``centers`` of results.json."""
+    from cerviclip.evaluation.report import score
+
+    dataset = trainer.dm.dataset
+    positive = list(getattr(dataset, "positive_classes", []))
+    return {
+        p.center: score(p.labels.tolist(), p.probs, known_patients(p), dataset.classnames, positive)
+        for p in predictions
+    }
+
+
+def known_patients(predictions: Predictions) -> list[str]:
+    """Patient ids; "" throughout where all of them only repeat the files' names.
+
+    Then no patient is known. One id that equals its file's name may still be a patient's.
+    """
+    ids = predictions.patient_ids
+    stems = [Path(path).stem for path in predictions.paths]
+    return [""] * len(ids) if ids == stems else ids
+
+
+def print_config(cfg: CfgNode) -> None:
+    """The configuration between rows of asterisks, as upstream's train.py prints it."""
+    print("***************\n** Config **\n***************")
+    print(cfg)
+
+
+def print_centers(centers: Mapping[str, Any]) -> None:
+    """Upstream's result block for the test set, then one line per external centre.
+
+    Scripts take the last ``* accuracy`` of a log, so only the test set is printed that way.
+    """
+    for name, entry in centers.items():
+        if name == IN_DOMAIN:
+            correct = sum(row[i] for i, row in enumerate(entry["confusion_matrix"]))
+            accuracy, f1 = entry["accuracy"]["value"], entry["macro_f1"]["value"]
+            if accuracy is None:
+                continue
+            print(f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}")
+            print(f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%")
+            print(f"* macro_f1: {f1:.1f}%")
+    for name, entry in centers.items():
+        cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
+        cells += [
+            f"{title} {entry[key]['value']:.{digits}f}{unit}"
+            for key, title, digits, unit in (
+                ("accuracy", "accuracy", 1, " %"),
+                ("macro_f1", "macro F1", 1, " %"),
+                ("macro_auc", "AUC", 3, ""),
+            )
+            if entry[key]["value"] is not None
+        ]
+        print(f"{name}: {', '.join(cells)}")

@@ -1,0 +1,79 @@
+"""What of a configuration can change a run's numbers, and the hash that stands for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cerviclip.runs.settings.folders import without_file
+from cerviclip.runs.settings.named_files import (
+    BACKBONE,
+    file_content,
+    folder_content,
+    named_files,
+    named_folders,
+)
+
+# Keys that say where things are or how the work is shared out: no part of what a run is. Two of
+# them change numbers nevertheless: USE_CUDA the last digits, and NUM_WORKERS all of them where
+# images are augmented as they are loaded, since each loader process has a generator of its own, as
+# upstream's has (docs/data.md says what to do).
+UNHASHED = {
+    "OUTPUT_DIR",
+    "RESUME",
+    "VERBOSE",
+    "USE_CUDA",
+    "VERSION",
+    "DATASET.ROOT",
+    "DATALOADER.NUM_WORKERS",
+    "TRAIN.PRINT_FREQ",
+    "TRAIN.CHECKPOINT_FREQ",
+}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of a nested mapping; tuples become lists so that yaml and cfg compare equal."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration can change a run's numbers, sorted by key.
+
+    Paths are dropped; a file or an image folder that the configuration names is stood for by what
+    is in it.
+    """
+    whole = flatten(cfg)
+    flat = {key: value for key, value in whole.items() if key not in UNHASHED}
+    for key, path in named_files(whole).items():
+        content = file_content(path, str(flat[key]))
+        flat[key] = f"{without_file(flat[key])}:{content}" if key == BACKBONE else content
+    for key, path in named_folders(whole).items():
+        flat[key] = folder_content(path, str(flat[key]))
+    if not flat.get("INPUT.STORE_DTYPE"):  # the usual one; older runs do not name it
+        flat.pop("INPUT.STORE_DTYPE", None)
+    return dict(sorted(flat.items()))
+
+
+def config_hash(cfg: Mapping[str, Any]) -> str:
+    """sha256 of the canonical configuration."""
+    text = json.dumps(canonical(cfg), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """``KEY (old -> new)`` for each key in which two configurations differ."""
+    a, b = canonical(old), canonical(new)
+    absent = "absent"
+    return [
+        f"{key} ({a.get(key, absent)!r} -> {b.get(key, absent)!r})"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key, absent) != b.get(key, absent)
+    ]

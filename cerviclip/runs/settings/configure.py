@@ -1,0 +1,354 @@
+"""From flags and yaml files to the frozen configuration of one run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cerviclip import plugins
+from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
+from cerviclip.places import CONFIGS, HOME
+from cerviclip.runs.settings.flags import parse_shots
+from cerviclip.runs.settings.folders import (
+    DEFAULT_ROOT,
+    backbone_label,
+    file_in,
+    run_folder,
+    safe_part,
+)
+from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+
+# What a flag of the command sets; flags come after the yaml files and before KEY VALUE overrides.
+FLAG_KEYS = {
+    "root": "DATASET.ROOT",
+    "resume": "RESUME",
+    "source_domains": "DATASET.SOURCE_DOMAINS",
+    "target_domains": "DATASET.TARGET_DOMAINS",
+    "transforms": "INPUT.TRANSFORMS",
+    "trainer": "TRAINER.NAME",
+    "dataset": "DATASET.NAME",
+    "backbone": "MODEL.BACKBONE.NAME",
+    "head": "MODEL.HEAD.NAME",
+    "weights": "MODEL.INIT_WEIGHTS",
+}
+
+
+def setup_cfg(args: argparse.Namespace) -> CfgNode:
+    """Build a run's configuration.
+
+    Merged in this order: defaults, extend_cfg, dataset yaml, trainer yaml, flags, overrides.
+
+    Args:
+        args: as `flags.train_parser` makes them; absent attributes count as not given.
+
+    Returns:
+        The frozen cfg, whose OUTPUT_DIR is the run's folder.
+
+    Raises:
+        UserError: a name, key, value or file is not there or not usable.
+    """
+    get = vars(args).get
+    plugins.add_plugins(get("plugin") or ())
+    opts = list(get("opts") or ())
+    saved = _saved_config(args)
+    trainer, dataset = _asked_names(args, opts, saved)
+    cfg = get_cfg_default()
+    kept = _extend(cfg, trainer, dataset)
+    for path in _yaml_files(args, trainer, dataset, saved):
+        kept |= _touched_sections(path)
+        merge_file(cfg, path)
+    _forget_borrowed_precision(cfg, args, trainer, dataset, saved)
+    _merge_flags(cfg, args)
+    merge_opts(cfg, opts)
+    kept |= {key.split(".")[1] for key in opts[::2] if key.startswith("TRAINER.") and "." in key}
+    if (cfg.TRAINER.NAME, cfg.DATASET.NAME) != (trainer, dataset):
+        cfg.TRAINER.NAME, cfg.DATASET.NAME = trainer, dataset
+    _settle(cfg, args)
+    for key in list(cfg.TRAINER):
+        if key != "NAME" and key not in kept | {trainer.upper()}:
+            cfg.TRAINER.pop(key)
+    root = get("output_root") or DEFAULT_ROOT
+    cfg.OUTPUT_DIR = str(get("output_dir") or contract_folder(cfg, root, variant_of(args)))
+    cfg.freeze()
+    return cfg
+
+
+def variant_of(args: argparse.Namespace) -> str:
+    return vars(args).get("variant") or "default"
+
+
+def contract_folder(cfg: CfgNode, root: str | Path, variant: str = "default") -> Path:
+    """The folder that a run of this configuration writes to, below ``root``."""
+    return run_folder(
+        root, cfg.DATASET.NAME, cfg.TRAINER.NAME, label_of(cfg), cfg.DATASET.NUM_SHOTS, cfg.SEED,
+        variant,
+    )  # fmt: skip
+
+
+def label_of(cfg: CfgNode) -> str:
+    """The backbone's name in tables and folders."""
+    from dassl.utils.files import file_sha256
+
+    name = cfg.MODEL.BACKBONE.NAME
+    weights = cfg.MODEL.INIT_WEIGHTS or file_in(name)
+    return backbone_label(name, file_sha256(weights) if weights else "")
+
+
+def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
+    """``configs/trainers/<Trainer>/<backbone>.yaml``, else ``default.yaml``, else the paper's
+    settings in ``ViT-B-16.yaml``, else None.
+
+    A second name of a trainer (a subclass of one line) finds its base's files.
+    """
+    entries, name, seen = plugins.discover()["trainer"], trainer, set()
+    while name and name not in seen:
+        seen.add(name)
+        folder = _by_name(CONFIGS / "trainers", name)
+        for stem in (backbone, "default", "ViT-B-16"):
+            path = _by_name(folder, stem, ".yaml") if folder and stem else None
+            if path is not None:
+                return path
+        name = entries[name].base if name in entries else ""
+    return None
+
+
+def dataset_yaml(dataset: str) -> Path | None:
+    """``configs/datasets/<name>.yaml`` if there is one."""
+    return _by_name(CONFIGS / "datasets", dataset, ".yaml")
+
+
+def _by_name(folder: Path, name: str, suffix: str = "") -> Path | None:
+    """A folder's entry called ``name``; PhantomOCT also finds phantom_oct, ViT-B/16 vit_b16."""
+    exact = folder / f"{safe_part(name)}{suffix}"
+    if exact.exists():
+        return exact
+    wanted = _letters(name)
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in entries:
+        stem = path.name.removesuffix(suffix)
+        if path.name.endswith(suffix) and _letters(stem) == wanted:
+            return path
+    return None
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def find_config(path: str, what: str) -> Path:
+    """A yaml file that a flag names, relative to here or to the project."""
+    for candidate in (Path(path).expanduser(), HOME / path):
+        if candidate.is_file():
+            return candidate
+    raise MissingFileError(f"{what} {path} does not exist; check the path")
+
+
+# -- steps --------------------------------------------------------------------------------------
+
+
+def _saved_config(args: argparse.Namespace) -> Path | None:
+    """The config.yaml of the run that ``--eval-only --model-dir`` names."""
+    if not vars(args).get("eval_only"):
+        return None
+    if not args.model_dir:
+        raise UserError("--eval-only needs --model-dir RUN, the folder of a finished run")
+    folder = Path(args.model_dir)
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"--model-dir {folder} is not a folder; name a finished run's folder"
+        )
+    path = folder / "config.yaml"
+    if path.is_file():
+        return path
+    if not args.trainer:
+        raise MissingFileError(
+            f"--model-dir {folder} holds no config.yaml; name a finished run's folder, or give "
+            "--trainer, --dataset and the yaml files as well"
+        )
+    return None
+
+
+def _asked_names(
+    args: argparse.Namespace, opts: Sequence[str], saved: Path | None
+) -> tuple[str, str]:
+    """Trainer and dataset, which must be known before the tree they extend can be merged into."""
+    get = vars(args).get
+    files = [get("config_file"), get("dataset_config_file"), saved]
+    trees = [_peek(find_config(str(path), "config file")) for path in files if path]
+    names = []
+    for flag, section in (("trainer", "TRAINER"), ("dataset", "DATASET")):
+        key = f"{section}.NAME"
+        given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key][::-1]
+        given += [get(flag) or ""]
+        given += [str((tree.get(section) or {}).get("NAME") or "") for tree in trees]
+        name = next((g for g in given if g), "")
+        if not name:
+            raise UserError(
+                f"no {flag} given: add --{flag} NAME (python train.py --list shows them)"
+            )
+        names.append(name)
+    return names[0], names[1]
+
+
+def _peek(path: Path) -> dict[str, Any]:
+    """A yaml file's tree, or nothing: what is wrong with it is said when it is merged."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    if not isinstance(tree, dict):
+        return {}
+    return {key: value for key, value in tree.items() if isinstance(value, dict)}
+
+
+def _extend(cfg: CfgNode, trainer: str, dataset: str) -> set[str]:
+    """Add the sections of the trainer, the dataset and the plug-ins; returns the trainer's own."""
+    trainer_class = plugins.ensure_loaded("trainer", trainer)
+    dataset_class = plugins.ensure_loaded("dataset", dataset)
+    done: set[str] = set()
+    before = set(cfg.TRAINER)
+    _extend_by(cfg, _modules_of(trainer_class), done)
+    own = set(cfg.TRAINER) - before
+    _extend_by(cfg, _modules_of(dataset_class), done)
+    _extend_by(cfg, [module.__name__ for module in plugins.load_plugins()], done)
+    return own
+
+
+def _modules_of(registered: Any) -> list[str]:
+    """Modules that define a class and its bases, bases first."""
+    classes = reversed(getattr(registered, "__mro__", (registered,)))
+    return [getattr(cls, "__module__", "") for cls in classes]
+
+
+def _extend_by(cfg: CfgNode, modules: Sequence[str], done: set[str]) -> None:
+    for module in modules:
+        extend = None if module in done else plugins.extend_cfg_of(module)
+        done.add(module)
+        if extend is not None:
+            extend(cfg)
+
+
+def _yaml_files(
+    args: argparse.Namespace, trainer: str, dataset: str, saved: Path | None
+) -> list[Path]:
+    """Dataset yaml and trainer yaml: those that flags name, else those found by name."""
+    get = vars(args).get
+    if saved is not None:
+        return [saved]
+    of_dataset, of_trainer = get("dataset_config_file"), get("config_file")
+    files = [
+        find_config(of_dataset, "dataset config file") if of_dataset else dataset_yaml(dataset)
+    ]
+    if of_trainer:
+        files.append(find_config(of_trainer, "config file"))
+    else:
+        files.append(trainer_yaml(trainer, _asked_backbone(args, files[0])))
+    return [path for path in files if path is not None]
+
+
+def _forget_borrowed_precision(
+    cfg: CfgNode, args: argparse.Namespace, trainer: str, dataset: str, saved: Path | None
+) -> None:
+    """The paper's settings stand in for a backbone without its own; their precision does not.
+
+    A yaml's bf16 is meant for the backbone and the machine it names, and it changes numbers.
+    """
+    section = cfg.TRAINER.get(trainer.upper())
+    if saved is not None or vars(args).get("config_file") or "PREC" not in (section or {}):
+        return
+    backbone = _asked_backbone(args, dataset_yaml(dataset))
+    path = trainer_yaml(trainer, backbone)
+    if path is not None and _letters(path.stem) not in (_letters(backbone), "default"):
+        section.PREC = "fp32"
+
+
+def _asked_backbone(args: argparse.Namespace, dataset_file: Path | None) -> str:
+    """The backbone by an override, by the flag or by the dataset's yaml, in that order."""
+    opts = list(vars(args).get("opts") or ())
+    key = "MODEL.BACKBONE.NAME"
+    given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key]
+    in_file: Any = _peek(dataset_file) if dataset_file else None
+    for part in ("MODEL", "BACKBONE", "NAME"):  # a wrong shape is named when the file is merged
+        in_file = in_file.get(part) if isinstance(in_file, dict) else None
+    return next(filter(None, [*given[::-1], vars(args).get("backbone"), in_file]), "")
+
+
+def _touched_sections(path: Path) -> set[str]:
+    return set(_peek(path).get("TRAINER", {})) - {"NAME"}
+
+
+def _merge_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
+    pairs: list[Any] = []
+    for flag, key in FLAG_KEYS.items():
+        value = vars(args).get(flag)
+        if value:
+            pairs += [key, tuple(value) if isinstance(value, list) else value]
+    merge_opts(cfg, pairs)
+    seed = vars(args).get("seed")
+    if seed is not None and seed < -1:  # -1 is upstream's word for "as the config says"
+        raise UserError(f"--seed {seed}: seeds are whole numbers from 0")
+    if seed is not None and seed >= 0:
+        cfg.SEED = seed
+    if vars(args).get("shots") is not None:
+        cfg.DATASET.NUM_SHOTS = parse_shots(args.shots)
+
+
+def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Fill what nobody said, and refuse what cannot be."""
+    trainer_class = plugins.ensure_loaded("trainer", cfg.TRAINER.NAME)
+    if not getattr(trainer_class, "needs_training", True):
+        cfg.DATASET.NUM_SHOTS, cfg.SEED = 0, 0  # one run stands for all shots and seeds
+    elif cfg.DATASET.NUM_SHOTS == 0:
+        raise UserError(
+            f"{cfg.TRAINER.NAME} learns from images, so 0 shots make no sense; give --shots from "
+            "1, or 'full'"
+        )
+    elif cfg.DATASET.NUM_SHOTS < -1:
+        raise UserError(
+            f"DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS}; shots are a whole number from 1, or -1 "
+            "for full"
+        )
+    if not cfg.MODEL.BACKBONE.NAME and hasattr(trainer_class, "image_input"):
+        raise UserError(
+            f"{cfg.TRAINER.NAME} needs a backbone: give --backbone PhantomCLIP (embedded), "
+            "ViT-B/16 or another that --list names"
+        )
+    if cfg.SEED < 0:
+        cfg.SEED = 1  # every run here can be repeated
+    _note_store_dtype(cfg, saved=bool(vars(args).get("eval_only")))
+    cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
+    # More loader processes than cores only wait for each other; torch would warn at every loader.
+    # With augmentation at load time this makes numbers differ between machines (docs/data.md).
+    cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
+    if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
+        raise MissingFileError(
+            f"weights file {cfg.MODEL.INIT_WEIGHTS} does not exist; check --weights (or "
+            "MODEL.INIT_WEIGHTS)"
+        )
+    for name in cfg.TEST.EXTERNAL:
+        try:
+            plugins.ensure_loaded("dataset", name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"TEST.EXTERNAL: {error}") from error
+
+
+def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:
+    """Stored features are rounded as an environment variable says: it belongs to the settings.
+
+    Args:
+        saved: the settings are those of an earlier run.
+    """
+    usual, now = USUAL_STORE_DTYPE, store_dtype()
+    wanted = cfg.INPUT.STORE_DTYPE or (usual if saved else now)
+    if wanted != now:
+        raise UserError(
+            f"INPUT.STORE_DTYPE is {wanted}, but features are now stored as {now}; set the "
+            f"environment variable {STORE_DTYPE}={wanted}"
+        )
+    cfg.INPUT.STORE_DTYPE = "" if now == usual else now

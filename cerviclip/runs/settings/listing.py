@@ -1,0 +1,41 @@
+"""What ``--list`` prints: every trainer, dataset and backbone with one line each."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+from cerviclip import plugins
+from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+
+
+def listing(width: int | None = None) -> str:
+    """The three lists as text, cut to the terminal's width; whole where there is no terminal."""
+    if width is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    lines: list[str] = []
+    for kind, title in (
+        ("trainer", "Trainers"),
+        ("dataset", "Datasets"),
+        ("backbone", "Backbones"),
+    ):
+        entries = plugins.discover()[kind]
+        lines.append(f"{title} ({len(entries)})")
+        column = max((len(name) for name in entries), default=0) + 2
+        for name, entry in entries.items():
+            origin = f" [plug-in {entry.plugin}]" if entry.plugin else ""
+            line = f"  {name:<{column}}{entry.summary}{origin}".rstrip()
+            lines.append(line if len(line) <= width else line[: width - 3].rstrip() + "...")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``cerviclip list``: print the three lists."""
+    parser = Parser(prog="cerviclip list", description="List trainers, data sets and backbones.")
+    add_plugin_flag(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    plugins.add_plugins(parser.parse_args(argv).plugin)
+    print(listing())
+    return 0

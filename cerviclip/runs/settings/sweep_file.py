@@ -1,0 +1,111 @@
+"""A sweep's yaml: found, read, and its keys checked. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cerviclip.places import HOME, SWEEPS
+from cerviclip.runs.settings.config_hash import flatten
+from dassl.errors import MissingFileError, UserError, did_you_mean
+
+KEYS = {"datasets", "trainers", "shots", "seeds", "backbone", "external", "opts"}
+ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
+
+
+@dataclass(frozen=True)
+class TrainerEntry:
+    """One line of a sweep's ``trainers``."""
+
+    trainer: str
+    name: str = "default"  # the variant
+    config: str = ""
+    backbone: str = ""
+    weights: str = ""
+    opts: tuple[Any, ...] = ()
+
+
+def find_sweep(sweep: str) -> Path:
+    """A yaml by its name in configs/sweeps, or by its path."""
+    direct = Path(sweep).expanduser()
+    for path in (SWEEPS / f"{sweep}.yaml", direct, HOME / sweep):
+        if path.is_file():
+            return path
+    names = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+    hint = did_you_mean(sweep, names)
+    raise MissingFileError(f"no sweep {sweep!r}{hint} (in configs/sweeps: {', '.join(names)})")
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The yaml's tree, its keys checked."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"sweep {path} is not valid yaml: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(tree, dict):
+        raise UserError(f"sweep {path} must hold keys such as 'trainers:', not a list")
+    for key in tree:
+        if key not in KEYS:
+            hint = did_you_mean(str(key), KEYS)
+            raise UserError(f"unknown key {key!r} in sweep {path}{hint} (keys: {_join(KEYS)})")
+    return tree
+
+
+def read_entry(item: Any, path: Path) -> TrainerEntry:
+    """An entry of ``trainers``: a name, or a mapping that has ``trainer: NAME``."""
+    if isinstance(item, str):
+        return TrainerEntry(item)
+    if not isinstance(item, Mapping) or "trainer" not in item:
+        raise UserError(
+            f"in sweep {path} an entry of 'trainers' is a name or has 'trainer: NAME', not {item!r}"
+        )
+    for key in item:
+        if key not in ENTRY_KEYS:
+            hint = did_you_mean(str(key), ENTRY_KEYS)
+            raise UserError(
+                f"unknown key {key!r} of trainer {item['trainer']} in sweep {path}{hint} "
+                f"(keys: {_join(ENTRY_KEYS)})"
+            )
+    return TrainerEntry(
+        trainer=str(item["trainer"]),
+        name=str(item.get("name") or "default"),
+        config=str(item.get("config") or ""),
+        backbone=str(item.get("backbone") or ""),
+        weights=str(item.get("weights") or ""),
+        opts=read_opts(item.get("opts"), path),
+    )
+
+
+def read_opts(value: Any, path: Path) -> tuple[Any, ...]:
+    """Overrides as a flat (KEY, VALUE, ...) tuple; yaml may give a mapping or that list."""
+    if not value:
+        return ()
+    if isinstance(value, Mapping):
+        pairs = list(flatten(value).items())
+    elif isinstance(value, list) and len(value) % 2 == 0:
+        pairs = list(zip(value[::2], value[1::2], strict=True))
+    else:
+        raise UserError(f"'opts' in sweep {path} is a mapping KEY: VALUE, not {value!r}")
+    return tuple(x for key, v in pairs for x in (str(key), _hashable(v)))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(_hashable(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def listed(tree: Mapping[str, Any], key: str) -> list[Any]:
+    """A key's values; yaml may give one value or a list of them."""
+    value = tree.get(key)
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _join(names: set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,118 @@
+"""Knowing without torch that a sweep's runs are all finished, so that its table comes in seconds.
+
+A run's configuration hash takes the trainers' modules, hence torch, to compute. After a sweep its
+folders and hashes are noted, with size and time of every file the configurations came from or name;
+while none of those has changed, the hashes still hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cerviclip.environment import store_dtype
+from cerviclip.places import HOME, PACKAGE
+from cerviclip.plugins import plugin_files
+from cerviclip.runs.run.results_json import is_finished, read_results
+from cerviclip.runs.settings.plan import Plan, RunSpec
+
+SOURCES = (
+    (HOME / "trainers", "*.py"),
+    (HOME / "datasets", "*.py"),
+    (HOME / "configs", "*.yaml"),
+    (PACKAGE, "*.py"),
+    (PACKAGE.parent / "dassl", "*.py"),
+)
+
+
+@dataclass
+class Noted:
+    """Where a plan's runs are, each with the hash of the configuration that it must have."""
+
+    runs: list[tuple[Path, str]]
+    others: list[tuple[Path, str]]  # of the plan's other runs; some may not be there
+
+    @property
+    def folders(self) -> list[Path]:
+        return [folder for folder, _ in self.runs]
+
+
+def remember(plan: Plan, noted: Noted, files: Iterable[str]) -> None:
+    """Note where a plan's runs are and which configuration each must have.
+
+    Args:
+        plan: the sweep.
+        noted: its runs.
+        files: what their configurations name besides the project's own sources (weights, splits).
+    """
+    from dassl.utils.files import atomic_write
+
+    content = {
+        "files": _stamps([*files, *_plugin_files(plan)]),
+        "runs": [[str(folder), wanted] for folder, wanted in noted.runs],
+        "others": [[str(folder), wanted] for folder, wanted in noted.others],
+        "sources": _source_stamp(),
+        "store": store_dtype(),
+    }
+    with atomic_write(_path(plan)) as handle:
+        json.dump(content, handle)
+
+
+def finished_runs(plan: Plan) -> Noted | None:
+    """Where a plan's runs are if they are known to be finished; None if that must be worked out."""
+    try:
+        noted = json.loads(_path(plan).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    if noted["sources"] != _source_stamp() or noted.get("store") != store_dtype():
+        return None
+    now = _stamps(noted["files"])
+    if noted["files"] != now or not all(now.values()):  # of an absent file nothing is known
+        return None
+    for folder, wanted in noted["runs"]:
+        if not is_finished(read_results(folder), wanted):
+            return None
+    runs, others = (
+        [(Path(folder), wanted) for folder, wanted in noted[key]] for key in ("runs", "others")
+    )
+    return Noted(runs, others)
+
+
+def _path(plan: Plan) -> Path:
+    key = hashlib.sha256(repr([plan.runs, plan.others]).encode()).hexdigest()[:16]
+    return plan.output_root / ".sweeps" / f"{key}.json"
+
+
+def _stamps(files: Iterable[str]) -> dict[str, Any]:
+    return {str(path): _stamp(Path(path)) for path in sorted(set(files))}
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _source_stamp() -> str:
+    digest = hashlib.sha256()
+    for folder, pattern in SOURCES:
+        for path in sorted(folder.rglob(pattern)):
+            digest.update(f"{path} {_stamp(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _plugin_files(plan: Plan) -> list[str]:
+    specs = sorted({spec for run in _all(plan) for spec in run.plugins})
+    configs = sorted({run.config for run in _all(plan) if run.config})
+    found = [Path(c) if Path(c).is_file() else HOME / c for c in configs]
+    return [file for spec in specs for file in plugin_files(spec)] + [str(path) for path in found]
+
+
+def _all(plan: Plan) -> list[RunSpec]:
+    return [*plan.runs, *plan.others]

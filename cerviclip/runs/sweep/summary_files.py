@@ -1,0 +1,96 @@
+"""The files that a sweep leaves beside its runs: summary.csv, summary.json, results.md, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cerviclip.runs.report.tables import (
+    METRICS,
+    Group,
+    build_tables,
+    summary,
+    to_csv,
+    to_json,
+    to_markdown,
+)
+from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.settings.plan import Plan
+
+
+def sweep_results(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """results.json of each folder that has one, with the folder's path under ``folder``."""
+    found = [(folder, read_results(folder)) for folder in folders]
+    return [results | {"folder": str(folder)} for folder, results in found if results is not None]
+
+
+def other_results(noted: Sequence[tuple[Path, str]]) -> tuple[list[dict[str, Any]], int]:
+    """results.json of those folders whose run is of the configuration it must have.
+
+    Args:
+        noted: folders, each with the wanted configuration's hash; a run need not be there.
+
+    Returns:
+        The results as of `sweep_results`, and how many folders hold a run of other settings.
+    """
+    wanted = {str(folder): config_hash for folder, config_hash in noted}
+    there = sweep_results([folder for folder, _ in noted])
+    fitting = [run for run in there if run["config_hash"] == wanted[run["folder"]]]
+    return fitting, len(there) - len(fitting)
+
+
+def write_summary(
+    plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]
+) -> list[Path]:
+    """Write the sweep's files where they are not yet as they should be; returns all of them."""
+    root = plan.output_root
+    texts = {
+        root / "results.md": results_markdown(plan, runs, groups),
+        root / "summary.csv": to_csv(groups),
+        root / "summary.json": to_json(summary(groups, runs)),
+    }
+    changed = False
+    for path, text in texts.items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            from dassl.utils.files import atomic_write  # brings torch; seldom needed twice
+
+            changed = True
+            with atomic_write(path) as handle:
+                handle.write(text)
+    return [*texts, *_figures(root, groups, changed)]
+
+
+def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> str:
+    """All metrics of the sweep as pipe tables, and what failed."""
+    backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
+    whole = len(plan.runs) + len(plan.others)
+    number = str(len(runs)) if len(runs) == whole else f"{len(runs)} of {whole}"
+    lines = [f"# Sweep {plan.name}", "", f"{number} runs; backbones: {backbones or 'none'}.", ""]
+    for metric in METRICS:
+        for table in build_tables(groups, metric):
+            if any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells):
+                lines += [to_markdown(table)]
+    failed = [run for run in runs if run["status"] != "done"]
+    if failed:
+        lines += ["## Failed runs", ""]
+        lines += [
+            f"- {Path(r['folder']).relative_to(plan.output_root)}: {r['error']}" for r in failed
+        ]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _figures(root: Path, groups: Sequence[Group], changed: bool) -> list[Path]:
+    """Curves of accuracy against shots, per dataset; drawn again when the numbers changed."""
+    from cerviclip.runs.settings.folders import safe_part
+
+    paths = []
+    for dataset in dict.fromkeys(g.dataset for g in groups):
+        path = root / f"curves_{safe_part(dataset)}.png"
+        if changed or not path.is_file():
+            from cerviclip.runs.report.curves import shots_figure
+
+            shots_figure([g for g in groups if g.dataset == dataset], "accuracy").savefig(path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,146 @@
+"""``load_backbone`` for every name, and the pool that lets all runs of a process share one."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cerviclip.vlm import names
+from cerviclip.vlm.base import Backbone
+from cerviclip.vlm.files.formats import read_state_dict, weights_identity
+from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
+
+PRECISIONS = ("fp32", "fp16", "amp", "bf16")
+PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
+POOL_SIZE = 4  # backbones kept by one process; a sweep seldom has more
+
+_pool: OrderedDict[tuple, Backbone] = OrderedDict()
+
+
+def load_backbone(
+    name: str,
+    weights: str | Path | None = None,
+    precision: str = "fp32",
+    device: str | torch.device = "cpu",
+) -> Backbone:
+    """A frozen backbone in evaluation mode.
+
+    Args:
+        name: an OpenAI name, ``CLIP`` (that architecture at any size, from ``weights``),
+            ``PhantomCLIP``, ``open_clip:<arch>[:<pretrained or path>]``, ``torchvision:<arch>`` or
+            ``timm:<arch>``.
+        weights: a local checkpoint instead of the download; TorchScript archive, state dict or
+            safetensors.
+        precision: ``fp32``; ``amp`` (float32 weights, the caller autocasts); ``fp16`` or ``bf16``
+            (matrices kept in that type, norms and logit_scale in float32, features float32).
+        device: where to put it.
+
+    Raises:
+        UnknownNameError: no such backbone.
+        UserError: weights that are missing, broken or of another architecture.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    weights = os.path.expanduser(str(weights)) if weights else None
+    backbone = _build(name, weights)
+    backbone.eval().requires_grad_(False)
+    if precision in ("fp16", "bf16"):
+        use_half_matrices(backbone, torch.float16 if precision == "fp16" else torch.bfloat16)
+    return backbone.to(device)
+
+
+def _build(name: str, weights: str | None) -> Backbone:
+    from cerviclip.vlm.towers import openai
+
+    if name in names.OPENAI_FILES or name in (names.PHANTOM, names.ANY_CLIP):
+        path = weights or _own_file(name)
+        state = read_state_dict(path)
+        return openai.build_backbone(
+            name,
+            state,
+            source=str(path),
+            expected=name if name in names.OPENAI_FILES else None,
+            weights_sha256=weights_identity(path),
+        )
+    kind, _, rest = name.partition(":")
+    if rest and f"{kind}:" in names.PREFIXES:
+        if kind == "open_clip":
+            from cerviclip.vlm.towers.open_clip import build_open_clip
+
+            return build_open_clip(name, rest, weights)
+        from cerviclip.vlm.towers.cnn import build_cnn
+
+        return build_cnn(name, weights)
+    raise _unknown(name)
+
+
+def _own_file(name: str) -> str:
+    """The weights file of a name for which the user gave none."""
+    if name == names.PHANTOM:
+        if not PHANTOM_FILE.is_file():
+            raise MissingFileError(
+                f"no {PHANTOM_FILE}, the weights that ship with the code; make them with "
+                "python tools/pretrain_phantom_clip.py"
+            )
+        return str(PHANTOM_FILE)
+    if name == names.ANY_CLIP:
+        raise UserError(
+            "backbone CLIP takes its size from a file: give --weights FILE or MODEL.INIT_WEIGHTS"
+        )
+    from cerviclip.vlm.files.download import openai_file
+
+    return str(openai_file(name))
+
+
+def _unknown(name: str) -> UnknownNameError:
+    hint = did_you_mean(name, names.BACKBONES, cutoff=0.5)
+    known = ", ".join(names.BACKBONES)
+    return UnknownNameError(f"no backbone {name!r}{hint} (known: {known})")
+
+
+def use_half_matrices(module: nn.Module, dtype: torch.dtype) -> None:
+    """Keep weights of linear and convolution layers and projections in a 16-bit type, in place.
+
+    Norms, embeddings and positions stay float32, and the towers run under autocast, so that the
+    numbers are those of autocast without its cast of each weight at each step.
+    """
+    from cerviclip.vlm.base import Tower
+
+    for child in module.modules():
+        if isinstance(child, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            child.to(dtype)
+        for name in ("proj", "text_projection"):
+            value = getattr(child, name, None)
+            if isinstance(value, nn.Parameter):
+                value.data = value.data.to(dtype)
+        if isinstance(child, Tower):
+            child.half_dtype = dtype
+
+
+def get_backbone(cfg: Any, device: str | torch.device = "cpu") -> Backbone:
+    """The backbone that a config asks for, shared by all runs of this process.
+
+    The key is (name, content of the weights, precision, device). Callers must not alter it.
+    """
+    name = cfg.MODEL.BACKBONE.NAME
+    weights = cfg.MODEL.INIT_WEIGHTS or None
+    section = getattr(cfg.TRAINER, cfg.TRAINER.NAME.upper(), None) if cfg.TRAINER.NAME else None
+    precision = getattr(section, "PREC", "fp32") if section is not None else "fp32"
+    identity = weights_identity(weights) if weights and Path(weights).is_file() else weights
+    key = (name, identity, precision, str(torch.device(device)))
+    if key not in _pool:
+        while len(_pool) >= POOL_SIZE:
+            _pool.popitem(last=False)
+        _pool[key] = load_backbone(name, weights, precision, device)
+    _pool.move_to_end(key)
+    return _pool[key]
+
+
+def clear_backbones() -> None:
+    """Forget every shared backbone."""
+    _pool.clear()

@@ -1,0 +1,1 @@
+"""Vision and text towers of each library behind one interface."""

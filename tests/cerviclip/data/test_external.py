@@ -1,0 +1,213 @@
+"""External centres: our labels, their images, no class that the training does not know."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from data_fixtures import CLASSES
+from PIL import Image
+
+from dassl.data.datasets import build_dataset
+from cerviclip.data.external import build_external_datasets
+from dassl.errors import UnknownNameError, UserError
+from helpers import write_images
+
+NAME = "MixedCenterOCT"
+
+
+@pytest.fixture
+def centres(make_cfg, oct_root):
+    def make(external=(), **options):
+        cfg = make_cfg(oct_root, NAME, NUM_SHOTS=2, **options)
+        cfg.TEST.EXTERNAL = tuple(external)
+        cfg.freeze()
+        return build_external_datasets(cfg, build_dataset(cfg))
+
+    return make
+
+
+def test_registered_centres_give_all_their_images(centres, oct_root):
+    found = centres(["HuaxiOCT", "XiangyaOCT"])
+    assert list(found) == ["HuaxiOCT", "XiangyaOCT"]
+    assert [len(items) for items in found.values()] == [30, 30]
+    for name, items in found.items():
+        folder = name.removesuffix("OCT").lower()
+        assert all(f"/{folder}/images/{item.classname}/" in item.impath for item in items)
+        assert all(item.patient_id.startswith("P0") for item in items)
+    assert centres() == {}
+
+
+def test_class_missing_at_a_centre_is_fine_and_labels_stay_ours(centres, oct_root):
+    shutil.rmtree(oct_root / "huaxi/images/cancer")
+    items = centres(["HuaxiOCT"])["HuaxiOCT"]
+    assert len(items) == 24
+    assert {(item.label, item.classname) for item in items} == {
+        (1, "cyst"),
+        (2, "ectropion"),
+        (3, "high-grade_squamous_intraepithelial_lesion"),
+        (4, "mild_inflammation"),
+    }
+
+
+def test_unknown_class_at_a_centre_is_named_and_can_be_mapped(centres, oct_root):
+    (oct_root / "huaxi/images/cancer").rename(oct_root / "huaxi/images/carcinoma")
+    with pytest.raises(UserError, match="carcinoma.*CLASS_MAP") as error:
+        centres(["HuaxiOCT"])
+    assert "\n" not in str(error.value)
+    items = centres(["HuaxiOCT"], CLASS_MAP={"carcinoma": "cancer"})["HuaxiOCT"]
+    assert sum(item.label == 0 for item in items) == 6
+    assert len(centres(["HuaxiOCT"], CLASS_MAP={"carcinoma": ""})["HuaxiOCT"]) == 24
+
+
+def test_fewer_classes_in_training_are_fewer_at_the_centres(centres):
+    items = centres(["HuaxiOCT"], CLASSES=("cyst", "ectropion"))["HuaxiOCT"]
+    assert {(item.label, item.classname) for item in items} == {(0, "cyst"), (1, "ectropion")}
+
+
+def test_folder_of_a_registered_centre_by_config(centres, oct_root):
+    (oct_root / "huaxi").rename(oct_root / "renamed")
+    folders = {"HuaxiOCT": "renamed/images"}
+    assert len(centres(["HuaxiOCT"], EXTERNAL_FOLDERS=folders)["HuaxiOCT"]) == 30
+
+
+def test_folders_as_centres(centres, oct_root, tmp_path):
+    found = centres(
+        EXTERNAL_FOLDERS={"clinic": "huaxi/images", "other": str(tmp_path / "xiangya/images")}
+    )
+    assert {name: len(items) for name, items in found.items()} == {"clinic": 30, "other": 30}
+    assert {item.patient_id for item in found["clinic"]} >= {"P0100000"}
+
+
+def test_folder_with_an_unknown_class(centres, oct_root):
+    (oct_root / "huaxi/images/cancer").rename(oct_root / "huaxi/images/carcinoma")
+    with pytest.raises(UserError, match='clinic has the class "carcinoma".*MixedCenterOCT'):
+        centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
+
+
+def test_classes_of_a_folder_are_mapped_once(centres, oct_root):
+    """Two classes under each other's names: mapped twice they would be what they were."""
+    swap = {"cyst": "ectropion", "ectropion": "cyst"}
+    for name in ("HuaxiOCT", "clinic"):
+        if name == "clinic":
+            items = centres(EXTERNAL_FOLDERS={name: "huaxi/images"}, CLASS_MAP=swap)[name]
+        else:
+            items = centres([name], CLASS_MAP=swap)[name]
+        for item in items:
+            folder = os.path.basename(os.path.dirname(item.impath))
+            assert item.classname == swap.get(folder, folder)
+            assert item.label == CLASSES.index(item.classname)
+
+
+def test_map_of_the_centres_leaves_the_training_as_it_is(make_cfg, tmp_path):
+    for part in ("mine", "theirs"):
+        images = {"a": 12, "b": 12}
+        write_images(tmp_path / part, images, patients=6, size=8, seed=len(part))
+    options = {"FOLDER": "mine", "PATIENT_PATTERN": r"(P\d{7})", "CLASS_MAP": {"a": "b", "b": "a"}}
+    with pytest.raises(UserError, match='CLASS_MAP maps "a".*mine itself.*DATASET.CLASSES'):
+        build_dataset(make_cfg(tmp_path, "FolderDataset", **options))
+    cfg = make_cfg(tmp_path, "FolderDataset", CLASSES=("a", "b"), **options)
+    cfg.DATASET.EXTERNAL_FOLDERS["clinic"] = "theirs"
+    dataset = build_dataset(cfg)
+    assert all(f"/{item.classname}/" in item.impath for item in dataset.train_x)
+    items = build_external_datasets(cfg, dataset)["clinic"]
+    assert all(f"/{item.classname}/" not in item.impath for item in items)
+
+
+@pytest.mark.parametrize("kind", ["folder", "linked folder", "linked image", "copy", "one copy"])
+def test_a_centre_with_images_of_the_training_is_refused(centres, oct_root, kind):
+    folder = oct_root / "mixed/images"
+    if kind == "linked folder":
+        (oct_root / "copy").symlink_to(folder)
+        folder = oct_root / "copy"
+    elif kind == "copy":
+        folder = shutil.copytree(folder, oct_root / "copy")
+    elif kind == "one copy":
+        copied = next((folder / "cyst").iterdir())
+        folder = oct_root / "xiangya/images"
+        shutil.copyfile(copied, folder / "cyst/M0001_2021_P9000000_copied.png")
+    elif kind != "folder":
+        used = {item.name for item in (oct_root / "mixed/images/cyst").iterdir()}
+        image = oct_root / "mixed/images/cyst" / min(used)
+        folder = oct_root / "other/cyst"
+        folder.mkdir(parents=True)
+        (folder / image.name).symlink_to(image)
+        folder = folder.parent
+    with pytest.raises(UserError, match="clinic: .* belong to MixedCenterOCT") as error:
+        centres(EXTERNAL_FOLDERS={"clinic": str(folder)})
+    assert "\n" not in str(error.value)
+
+
+def test_patients_named_as_the_trainings_are_warned_of(centres, oct_root):
+    """Two hospitals may count their patients alike, so this is no error."""
+    for folder in (oct_root / "huaxi/images").iterdir():
+        for path in folder.iterdir():
+            path.rename(path.with_name(path.name.replace("P01", "P00")))
+    with pytest.warns(UserWarning, match=r"clinic shares 15 patient ids with .* P0000000\)"):
+        found = centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
+    assert len(found["clinic"]) == 30
+
+
+def test_only_files_of_equal_size_are_read(centres, oct_root, monkeypatch):
+    for path in (oct_root / "huaxi/images").rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b" ")
+    monkeypatch.setattr("cerviclip.features.hashes.HashCache.sha256", None)
+    sizes = {path.stat().st_size for path in (oct_root / "mixed/images").rglob("*.png")}
+    other = {path.stat().st_size for path in (oct_root / "huaxi/images").rglob("*.png")}
+    assert not sizes & other and len(centres(["HuaxiOCT"])["HuaxiOCT"]) == 30
+
+
+def test_domains_found_by_the_same_key_are_no_external_centres(make_cfg, oct_root):
+    (oct_root / "huaxi").rename(oct_root / "renamed")
+    folders = {"huaxi": "renamed/images"}
+    cfg = make_cfg(oct_root, "CervixOCTDomains", TARGET_DOMAINS=("huaxi",), NUM_SHOTS=2)
+    cfg.DATASET.EXTERNAL_FOLDERS.update(folders)
+    assert build_external_datasets(cfg, build_dataset(cfg)) == {}
+
+
+def test_errors_call_a_centre_as_the_user_does(centres, oct_root):
+    with pytest.raises(UserError, match=r"EXTERNAL_FOLDERS\.clinic: there is no folder nowhere"):
+        centres(EXTERNAL_FOLDERS={"clinic": "nowhere"})
+    (oct_root / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no images.*EXTERNAL_FOLDERS\.clinic"):
+        centres(EXTERNAL_FOLDERS={"clinic": "empty"})
+
+
+def test_folder_whose_names_hold_no_patient_counts_images_and_warns(centres, oct_root):
+    Image.new("L", (8, 8)).save(oct_root / "huaxi/images/cyst/one.png")
+    with pytest.warns(UserWarning, match="clinic.*each image"):
+        items = centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})["clinic"]
+    assert {item.patient_id for item in items} == {""} and len(items) == 31
+
+
+def test_pattern_of_the_training_does_not_bind_a_registered_centre(centres, oct_root):
+    for path in list((oct_root / "mixed/images").rglob("*.png")):
+        path.rename(path.with_name(path.name.replace("P0", "case0")))
+    items = centres(["HuaxiOCT"], PATIENT_PATTERN=r"case(\d+)")["HuaxiOCT"]
+    assert items[0].patient_id.startswith("P01")
+
+
+def test_a_set_with_a_split_of_its_own_gives_its_test_part(make_cfg, oct_root):
+    cfg = make_cfg(oct_root, "HuaxiOCT")
+    training = build_dataset(cfg)
+    cfg.TEST.EXTERNAL = (NAME,)
+    items = build_external_datasets(cfg, training)[NAME]
+    alone = build_dataset(make_cfg(oct_root, NAME))
+    assert [item.impath for item in items] == [item.impath for item in alone.test]
+
+
+def test_errors_of_naming(centres):
+    with pytest.raises(UserError, match="the training itself"):
+        centres([NAME])
+    with pytest.raises(UnknownNameError, match="HuaxiOCT"):
+        centres(["HuaxyOCT"])
+    with pytest.raises(UserError, match='"test" is taken'):
+        centres(EXTERNAL_FOLDERS={"test": "huaxi/images"})
+
+
+def test_broken_image_at_a_centre_is_found_before_training(centres, oct_root):
+    path = next((oct_root / "huaxi/images/cyst").iterdir())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match="truncated PNG"):
+        centres(["HuaxiOCT"])

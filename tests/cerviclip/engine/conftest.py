@@ -1,0 +1,3 @@
+from engine_fixtures import _one_thread, tiny
+
+__all__ = ["_one_thread", "tiny"]

@@ -1,0 +1,114 @@
+"""What a centre's entry of results.json says, and what it says when there is nothing to say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cerviclip.evaluation.names import BINARY, OVERALL
+from cerviclip.evaluation.report import score
+
+CLASSES = ["cancer", "cyst", "mild"]
+
+
+def make(n=60, patients=12, seed=0, labels=None):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n) if labels is None else np.asarray(labels)
+    probs = rng.dirichlet(np.ones(3), len(labels)) + 0.7 * np.eye(3)[labels]
+    probs /= probs.sum(axis=1, keepdims=True)
+    return labels, probs, [f"P{i % patients}" for i in range(len(labels))]
+
+
+def test_entry_has_the_schemas_keys_in_order():
+    entry = score(*make(), CLASSES, ["cancer"])
+    assert list(entry) == [
+        "n_images", "n_patients", *OVERALL, "per_class", "confusion_matrix", "binary",
+    ]  # fmt: skip
+    assert list(entry["per_class"]) == CLASSES
+    assert list(entry["per_class"]["cyst"]) == ["precision", "recall", "f1", "support"]
+    assert list(entry["binary"]) == list(BINARY)
+    assert list(entry["accuracy"]) == ["value", "low", "high"]
+    json.dumps(entry, allow_nan=False)
+
+
+def test_values_lie_in_their_units_and_intervals_hold_them():
+    entry = score(*make(), CLASSES, ["cancer"])
+    for name in OVERALL:
+        m = entry[name]
+        assert m["low"] <= m["high"]
+        top = 1 if name in ("macro_auc", "ece") else 100
+        assert 0 <= m["low"] and m["high"] <= top
+    assert entry["accuracy"]["low"] <= entry["accuracy"]["value"] <= entry["accuracy"]["high"]
+    assert entry["accuracy"]["value"] > 1
+    assert 0 <= entry["binary"]["auc"]["value"] <= 1
+    assert entry["n_images"] == 60 and entry["n_patients"] == 12
+    assert np.sum(entry["confusion_matrix"]) == 60
+    assert "note" not in entry
+
+
+def test_same_input_same_numbers():
+    assert score(*make(), CLASSES, ["cancer"]) == score(*make(), CLASSES, ["cancer"])
+
+
+def test_missing_class_is_null_with_a_reason_and_out_of_the_means():
+    labels, probs, ids = make(labels=[0, 1] * 20)
+    entry = score(labels, probs, ids, CLASSES, ["cancer"])
+    row = entry["per_class"]["mild"]
+    assert row["support"] == 0
+    for name in ("precision", "recall", "f1"):
+        assert row[name]["value"] is None and "no image of this class" in row[name]["reason"]
+    recalls = [entry["per_class"][c]["recall"]["value"] for c in CLASSES[:2]]
+    assert entry["balanced_accuracy"]["value"] == pytest.approx(np.mean(recalls))
+    assert entry["macro_auc"]["value"] is not None
+
+
+def test_never_predicted_class_has_no_precision_but_an_f1_of_zero():
+    probs = np.array([[0.9, 0.05, 0.05]] * 6)
+    entry = score([0, 0, 1, 1, 0, 1], probs, list("aabbcc"), CLASSES)
+    row = entry["per_class"]["cyst"]
+    assert row["precision"]["value"] is None and "never predicted" in row["precision"]["reason"]
+    assert row["f1"]["value"] == 0
+
+
+def test_single_class_has_no_auc():
+    labels, probs, ids = make(labels=[1] * 30)
+    entry = score(labels, probs, ids, CLASSES, ["cancer"])
+    assert entry["macro_auc"]["value"] is None
+    assert "cyst" in entry["macro_auc"]["reason"]
+    assert entry["binary"]["sensitivity"]["value"] is None
+    assert entry["binary"]["auc"]["value"] is None
+    assert entry["binary"]["specificity"]["value"] is not None
+
+
+def test_two_patients_have_values_without_intervals():
+    entry = score(*make(patients=2), CLASSES, ["cancer"])
+    m = entry["accuracy"]
+    assert m["value"] is not None and m["low"] is None and m["high"] is None
+    assert "3 patients" in m["reason"]
+
+
+def test_without_ids_each_image_is_a_patient_and_a_note_says_so():
+    labels, probs, _ = make()
+    entry = score(labels, probs, [""] * 60, CLASSES)
+    assert entry["n_patients"] == 60
+    assert "no patient ids" in entry["note"]
+
+
+def test_without_positive_group_binary_is_null_with_the_key_to_set():
+    entry = score(*make(), CLASSES)
+    assert all(m["value"] is None and "DATASET.POSITIVE" in m["reason"]
+               for m in entry["binary"].values())  # fmt: skip
+
+
+def test_binary_follows_the_predicted_class():
+    # cancer 0.4 is the most probable class though "not cancer" sums to 0.6.
+    entry = score([0, 1, 2], np.array([[0.4, 0.3, 0.3]] * 3), ["a", "b", "c"], CLASSES, ["cancer"])
+    assert entry["binary"]["sensitivity"]["value"] == 100
+    assert entry["binary"]["specificity"]["value"] == 0
+
+
+def test_no_images_at_all():
+    entry = score([], np.zeros((0, 3)), [], CLASSES, ["cancer"])
+    assert entry["n_images"] == 0
+    assert entry["accuracy"]["value"] is None
+    json.dumps(entry, allow_nan=False)

@@ -1,0 +1,256 @@
+"""Paired differences: zero against itself, equal to a plain loop, never of a wrong pair."""
+
+import csv
+import random
+import zlib
+
+import numpy as np
+import pytest
+
+from cerviclip.evaluation.bootstrap import SEED, patient_draws
+from cerviclip.runs.report.compare import COMPARABLE, check_comparable, compare, score_center
+from cerviclip.runs.report.comparison_tables import (
+    comparison_csv,
+    comparison_record,
+    difference_tables,
+)
+from cerviclip.runs.report.tables import group_runs, to_json, to_latex, to_markdown
+from dassl.errors import UserError
+
+CLASSES = ("cyst", "cancer, invasive", "normal")
+FAR = "mean of FarA, FarB"
+
+
+def rows(rate, seed=0, patients=8, prefix="P"):
+    """(path, patient, class, predicted class); a share of ``rate`` is right, by its own draw."""
+    images = np.random.default_rng(7)  # the same images in every run
+    says = np.random.default_rng(seed)
+    out = []
+    for p in range(patients):
+        for i in range(images.integers(1, 6)):
+            label = images.choice(CLASSES)
+            wrong = says.choice([c for c in CLASSES if c != label])
+            said = label if says.random() < rate else wrong
+            out.append((f"{prefix}{p}_{i}.png", f"{prefix}{p}", str(label), str(said)))
+    return out
+
+
+@pytest.fixture
+def add_run(tmp_path):
+    """``add_run(trainer, seed, centers)``: a run's folder and its results.json content."""
+
+    def add(trainer, seed, centers, shots=16, **extra):
+        folder = tmp_path / f"{trainer}-{shots}-{seed}"
+        folder.mkdir()
+        with open(folder / "predictions.csv", "w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle)
+            head = ["center", "path", "patient_id", "label", "prediction"]
+            writer.writerow([*head, *(f"p_{c}" for c in CLASSES)])
+            for center, lines in centers.items():
+                writer.writerows([center, *line, 0.2, 0.3, 0.5] for line in lines)
+        return {
+            "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "RN50",
+            "variant": "default", "shots": shots, "seed": seed, "split_hash": "one",
+            "test_read_early": False, "centers": dict.fromkeys(centers), "folder": str(folder),
+        } | extra  # fmt: skip
+
+    return add
+
+
+def three(rate, seed, patients=8):
+    """Predictions on the data set's own test part and on two centres."""
+    centers = (("test", 12), ("FarA", patients), ("FarB", 5))
+    return {c: rows(rate, seed * 10 + i, n, c) for i, (c, n) in enumerate(centers)}
+
+
+def pairs(runs, against="A", metrics=("accuracy",), centers=()):
+    return compare(group_runs(runs), against, metrics, centers)
+
+
+def test_a_method_against_itself_is_zero(add_run):
+    runs = []
+    for seed in (1, 2, 3):
+        said = three(0.6, seed)
+        shuffled = {c: random.Random(seed).sample(lines, len(lines)) for c, lines in said.items()}
+        runs += [add_run("A", seed, said), add_run("B", seed, shuffled)]
+    for pair in pairs(runs, metrics=COMPARABLE):
+        assert list(pair.centers) == ["test", "FarA", "FarB", FAR] and pair.seeds == [1, 2, 3]
+        assert all(e == {"value": 0, "low": 0, "high": 0} for e in pair.centers.values())
+
+
+def plain(metric, lines):
+    """One metric of a list of images, repeated ones included."""
+    if metric == "accuracy":
+        return 100 * sum(said == label for _, _, label, said in lines) / len(lines)
+    present = {line[2] for line in lines}
+    return 100 * np.mean([
+        np.mean([said == label for _, _, label, said in lines if label == c]) for c in present
+    ])  # fmt: skip
+
+
+def plain_resamples(metric, ours, other, center):
+    """(1 + R,) differences of the mean over seeds, one list of images at a time."""
+    ids = list(dict.fromkeys(line[1] for line in sorted(ours[0])))  # numbered by path
+    draws = patient_draws(len(ids), seed=SEED + zlib.crc32(center.encode()))
+    out = []
+    for times in (np.ones(len(ids)), *draws):
+        means = []
+        for runs in (ours, other):
+            values = []
+            for lines in runs:
+                drawn = [x for x in lines for _ in range(int(times[ids.index(x[1])]))]
+                values.append(plain(metric, drawn))
+            means.append(np.mean(values))
+        out.append(means[0] - means[1])
+    return np.array(out)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
+def test_parity_with_a_plain_loop_over_resamples(add_run, metric):
+    ours, other = [three(0.8, s) for s in (1, 2)], [three(0.5, s) for s in (3, 4)]
+    runs = [add_run("A", s, said) for s, said in enumerate(ours)]
+    runs += [add_run("B", s, said) for s, said in enumerate(other)]
+    (pair,) = pairs(runs, metrics=[metric])
+    want = {
+        c: plain_resamples(metric, [x[c] for x in ours], [x[c] for x in other], c)
+        for c in ("test", "FarA", "FarB")
+    }
+    want[FAR] = (want["FarA"] + want["FarB"]) / 2
+    for center, values in want.items():
+        low, high = np.percentile(values[1:], (2.5, 97.5))
+        entry = pair.centers[center]
+        assert low < high
+        assert entry == pytest.approx({"value": values[0], "low": low, "high": high}, abs=1e-9)
+
+
+def planted(wrong):
+    """10 patients with 10 images each, a cyst wherever ``wrong(patient, image)`` says so."""
+    return [
+        (f"{p}_{i}.png", f"P{p}", "normal", "cyst" if wrong(p, i) else "normal")
+        for p in range(10) for i in range(10)
+    ]  # fmt: skip
+
+
+def test_a_planted_difference_is_found_with_its_sign(add_run):
+    good, spread = planted(lambda p, i: False), planted(lambda p, i: i < 2)
+    runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": spread})]
+    expected = {"value": 20, "low": 20, "high": 20}  # every patient has as many errors
+    assert pairs(runs)[0].centers == {"test": pytest.approx(expected)}
+    assert pairs(runs, "B")[0].centers["test"]["value"] == pytest.approx(-20)
+
+
+def test_images_of_a_patient_are_drawn_together(add_run):
+    good, clustered = planted(lambda p, i: False), planted(lambda p, i: p < 2)
+    values = score_center("test", clustered, CLASSES).samples["accuracy"] / 10
+    assert len(values) == 1001 and values == pytest.approx(np.round(values), abs=1e-9)
+    runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": clustered})]
+    entry = pairs(runs)[0].centers["test"]
+    assert entry["value"] == pytest.approx(20) and entry["high"] - entry["low"] >= 40
+
+
+def test_two_centres_with_as_many_patients_are_drawn_independently():
+    lines = planted(lambda p, i: p < 5)
+    a, b = (score_center(c, lines, CLASSES).samples["accuracy"][1:] for c in ("FarA", "FarB"))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
+
+
+def test_what_trains_nothing_meets_every_seed_and_shots(add_run):
+    zero = add_run("Zero", 0, three(0.3, 9), shots=0)
+    trained = [add_run("A", s, three(0.8, s), shots=k) for k in (1, 16) for s in (1, 2)]
+    found = pairs([zero, *trained])
+    assert [(p.label, p.shots, p.seeds) for p in found] == [("Zero", k, [1, 2]) for k in (1, 16)]
+    back = pairs([zero, *trained], "Zero")
+    assert [p.centers[FAR]["value"] for p in back] == [-p.centers[FAR]["value"] for p in found]
+    text = to_markdown(difference_tables(found)[0])
+    assert "Zero trains nothing" in text and "*" not in text
+
+
+def test_only_seeds_of_both_are_compared_and_fewer_are_marked(add_run):
+    same = three(0.8, 1)
+    runs = [add_run("A", 1, same), add_run("A", 2, three(0.8, 2)), add_run("B", 1, same)]
+    (pair,) = pairs(runs)
+    assert pair.seeds == [1] and pair.centers["test"]["value"] == 0
+    assert "0.0 [0.0, 0.0]*" in to_markdown(difference_tables([pair])[0])
+    alone = [run for run in runs if (run["trainer"], run["seed"]) != ("A", 1)]
+    assert "share no seed" in pairs(alone)[0].centers["test"]["reason"]
+
+
+def test_chosen_centres_form_the_mean(add_run):
+    said = [three(rate, 1) | {"FarC": rows(rate, 5)} for rate in (0.9, 0.4)]
+    runs = [add_run(t, 1, x) for t, x in zip("AB", said, strict=True)]
+    entries = pairs(runs, centers=("FarC", "FarA"))[0].centers
+    assert list(entries) == ["test", "FarA", "FarB", "FarC", "mean of FarA, FarC"]
+    mean = (entries["FarA"]["value"] + entries["FarC"]["value"]) / 2
+    assert entries["mean of FarA, FarC"]["value"] == pytest.approx(mean)
+
+
+def test_other_images_give_no_number_but_a_reason(add_run):
+    def entries(trainer, change):
+        said = three(0.5, 2)
+        change(said)
+        return pairs([ours, add_run(trainer, 1, said)])[0].centers
+
+    ours = add_run("A", 1, three(0.8, 1))
+    missing = entries("B", lambda said: said["FarA"].pop())
+    assert missing["FarA"]["value"] is None and "same images" in missing["FarA"]["reason"]
+    assert missing[FAR]["reason"].startswith("FarA: ") and missing[FAR]["value"] is None
+    assert missing["test"]["low"] is not None and missing["FarB"]["low"] is not None
+    path, _, label, said = three(0.5, 2)["FarA"][0]
+    moved = entries("C", lambda said_: said_["FarA"].__setitem__(0, (path, "Q", label, said)))
+    assert moved["FarA"]["value"] is None  # the same image of another patient
+    gone = entries("D", lambda said: said.update(FarA=[]))
+    assert "no predictions" in gone["FarA"]["reason"]
+
+
+def test_fewer_than_three_patients_have_no_interval(add_run):
+    runs = [add_run(t, 1, three(r, 1, patients=2)) for t, r in (("A", 0.9), ("B", 0.2))]
+    entries = pairs(runs)[0].centers
+    for center in ("FarA", FAR):
+        assert entries[center]["low"] is None and entries[center]["value"] is not None
+        assert "at least 3 patients" in entries[center]["reason"]
+    assert "at least 3 patients" in to_markdown(difference_tables(pairs(runs))[0])
+
+
+def test_runs_on_different_splits_are_refused_in_one_line(add_run):
+    runs = [add_run(t, 1, three(0.5, 1), split_hash=t) for t in "AB"]
+    with pytest.raises(UserError, match="A-16-1 and .*B-16-1 are on different splits") as error:
+        pairs(runs)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_are_refused_with_the_known_ones(add_run):
+    runs = [add_run("SAVLT", 1, three(0.5, 1)), add_run("CoOp", 1, three(0.5, 2))]
+    with pytest.raises(UserError, match="'savlt', did you mean 'SAVLT'.*known: CoOp, SAVLT"):
+        pairs(runs, "savlt")
+    with pytest.raises(UserError, match="no external centre 'test'.*known: FarA, FarB"):
+        pairs(runs, "SAVLT", centers=["test"])
+    with pytest.raises(UserError, match="binary.auc.*accuracy"):
+        check_comparable("binary.auc")
+
+
+def test_a_file_cut_short_is_named(add_run, tmp_path):
+    runs = [add_run(t, 1, three(0.5, 1)) for t in "AB"]
+    path = tmp_path / "B-16-1" / "predictions.csv"
+    path.write_text(path.read_text().rsplit(",", 2)[0])
+    with pytest.raises(UserError, match="B-16-1.predictions.csv is not .* has 6 columns"):
+        pairs(runs)
+    path.unlink()
+    assert "no predictions" in pairs(runs)[0].centers["test"]["reason"]
+
+
+def test_every_format_has_the_same_numbers(add_run):
+    runs = [
+        add_run(t, 1, three(r, 1), shots=k) for t, r in (("A", 0.2), ("B_x", 0.9)) for k in (1, 4)
+    ]
+    found = pairs(runs)
+    (table,) = difference_tables(found)
+    assert table.title.startswith("PhantomOCT (phantom data): A minus each other trainer, accuracy")
+    assert table.columns == ["1", "4"] and [c for c, _ in table.blocks][-1] == FAR
+    cell = table.blocks[0][1][0][1][0]
+    assert cell.startswith("−") and f"| test | B_x | {cell} |" in to_markdown(table)
+    assert rf"test & B\_x & {cell.replace('−', '$-$')} &" in to_latex(table)
+    record = comparison_record(found)["comparisons"][0]
+    assert '"against": "A"' in to_json(record) and record["seeds"] == [1]
+    line = next(csv.DictReader(comparison_csv(found).splitlines()))
+    assert float(line["difference"]) == record["centers"]["test"]["value"]
+    assert (line["trainer"], line["shots"], line["center"]) == ("B_x", "1", "test")

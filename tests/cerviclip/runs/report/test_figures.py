@@ -1,0 +1,122 @@
+"""Figures show the numbers they are given, and a template serves run after run."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
+from cerviclip.runs.report.figures import ConfusionTemplate, render_history, run_figures, short_name
+from cerviclip.runs.report.tables import group_runs
+
+CLASSES = ["cancer", "high-grade_squamous_intraepithelial_lesion", "mild_inflammation"]
+
+
+def center(matrix):
+    counts = np.array(matrix)
+    accuracy = 100 * np.trace(counts) / max(counts.sum(), 1)
+    value = {"value": accuracy if counts.sum() else None, "low": None, "high": None}
+    return {
+        "n_images": int(counts.sum()), "accuracy": value, "per_class": dict.fromkeys(CLASSES, {}),
+        "confusion_matrix": counts.tolist(),
+    }  # fmt: skip
+
+
+GOOD = center([[9, 0, 0], [0, 8, 0], [0, 0, 7]])
+POOR = center([[0, 9, 0], [8, 0, 0], [0, 0, 0]])
+NONE = center([[0, 0, 0]] * 3)
+
+
+def test_template_draws_each_run_anew(tmp_path):
+    pixels = []
+    for i, entry in enumerate((GOOD, POOR, GOOD)):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        run_figures(folder, {"test": entry, "Far": GOOD}, [], "a run")
+        pixels.append(np.asarray(Image.open(folder / "confusion.png")))
+    np.testing.assert_array_equal(pixels[0], pixels[2])
+    assert (pixels[0] != pixels[1]).any()
+
+
+def test_dark_cells_are_where_the_counts_are():
+    template = ConfusionTemplate(["test"], CLASSES)
+    image = template.render([np.array(GOOD["confusion_matrix"])], ["test"], "t")
+    axes = template.images[0].axes
+    height = image.shape[0]
+    for r in range(3):
+        for c in range(3):
+            x, y = axes.transData.transform((c - 0.4, r - 0.4))
+            red = int(image[int(height - y), int(x), 0])
+            assert (red < 120) == (r == c), (r, c, red)
+
+
+def test_missing_class_is_grey_not_white():
+    template = ConfusionTemplate(["test"], CLASSES)
+    template.fill([np.array(POOR["confusion_matrix"])], ["test"], "t")
+    colours = np.asarray(template.images[0].get_array())
+    assert np.allclose(colours[2], 0xEE / 255)
+    assert not np.allclose(colours[0], 0xEE / 255)
+
+
+def test_centre_without_images_is_left_out(tmp_path):
+    run_figures(tmp_path, {"test": NONE}, [], "a run")
+    assert list(tmp_path.iterdir()) == []
+    run_figures(tmp_path, {"test": GOOD, "Far": NONE}, [], "a run")
+    assert [p.name for p in tmp_path.iterdir()] == ["confusion.png"]
+
+
+def test_history_needs_two_points_and_shows_val(tmp_path):
+    row = {"epoch": 1, "loss": 1.0, "lr": 0.1}
+    run_figures(tmp_path, {"test": GOOD}, [row], "a run")
+    assert not (tmp_path / "history.png").exists()
+    run_figures(tmp_path, {"test": GOOD}, [row, row | {"epoch": 2, "loss": 0.5}], "a run")
+    assert (tmp_path / "history.png").is_file()
+    plain = render_history([row, row], "t")
+    val = render_history([row | {"val_accuracy": 50.0}, row | {"val_accuracy": 60.0}], "t")
+    assert (plain != val).any()
+
+
+@pytest.mark.parametrize(
+    "name, shown",
+    [(CLASSES[1], "HSIL"), (CLASSES[2], "mild inflammation"), ("x" * 30, "x" * 17 + "…")],
+)
+def test_short_names(name, shown):
+    assert short_name(name) == shown
+
+
+def make_runs():
+    def one(trainer, shots, seed, entry):
+        return {
+            "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "b",
+            "variant": "default", "shots": shots, "seed": seed, "test_read_early": False,
+            "centers": {"test": entry, "Far": entry},
+        }  # fmt: skip
+
+    runs = [one("CoOp", k, s, POOR if k == 1 else GOOD) for k in (1, 4, "full") for s in (1, 2)]
+    return [*runs, one("ZeroShotCLIP", 0, 0, POOR)]
+
+
+def test_curves_have_a_panel_per_centre_and_a_line_per_method():
+    figure = shots_figure(group_runs(make_runs()), "accuracy")
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["test", "Far"]
+    lines = {line.get_label(): line for line in panels[0].lines}
+    assert set(lines) == {"CoOp", "ZeroShotCLIP"}
+    assert list(lines["CoOp"].get_ydata()) == [0, 100, 100]
+    assert lines["ZeroShotCLIP"].get_linestyle() == "--"
+    assert [t.get_text() for t in panels[0].get_xticklabels()] == ["1", "4", "full"]
+    assert "phantom data" in figure.get_suptitle()
+
+
+def test_no_two_of_many_methods_look_alike():
+    runs = [r | {"variant": f"v{n}"} for n in range(12) for r in make_runs() if r["shots"]]
+    lines = shots_figure(group_runs(runs), "accuracy").axes[0].lines
+    looks = {(ln.get_color(), ln.get_marker(), ln.get_linestyle()) for ln in lines}
+    assert len(lines) == len(looks) >= 12
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_seeds_are_pooled_in_confusion_matrices(tmp_path, suffix):
+    group = next(g for g in group_runs(make_runs()) if g.shots == 4)
+    path = tmp_path / f"c.{suffix}"
+    save_pooled_confusion(group, "CoOp", path)
+    assert path.stat().st_size > 1000

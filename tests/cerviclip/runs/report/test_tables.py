@@ -1,0 +1,193 @@
+"""Tables: the right numbers, in every format, and nothing hidden."""
+
+import csv
+import io
+import json
+import re
+import statistics
+
+import pytest
+
+from cerviclip.runs.report.tables import (
+    Stat,
+    build_tables,
+    check_metric,
+    format_stat,
+    group_runs,
+    load_runs,
+    metric_value,
+    print_table,
+    summary,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+)
+from dassl.errors import UserError
+
+
+def metric(value):
+    return {"value": value, "low": None, "high": None}
+
+
+def run(trainer="CoOp", shots=4, seed=1, accuracy=50.0, far=40.0, **extra):
+    def center(value):
+        return {
+            "accuracy": metric(value), "macro_auc": metric(0.5),
+            "per_class": {"a.b": {"f1": metric(7.0)}}, "binary": {"auc": metric(None)},
+        }  # fmt: skip
+
+    return {
+        "schema_version": 1, "status": "done", "error": None, "dataset": "PhantomOCT",
+        "trainer": trainer, "backbone": "ViT-B/16", "variant": "default", "shots": shots,
+        "seed": seed, "test_read_early": False,
+        "centers": {"test": center(accuracy), "Far_Away": center(far)},
+    } | extra  # fmt: skip
+
+
+RUNS = [
+    run(seed=s, shots=k, accuracy=56.0 + 10 * s) for s in (3, 1, 2) for k in (16, "full", 1)
+] + [run("ZeroShot", 0, 0, 33.3, 22.2)]
+
+
+def table(runs=RUNS, metric="accuracy"):
+    return build_tables(group_runs(runs), metric)[0]
+
+
+def test_means_and_sample_deviations_over_seeds():
+    group = next(g for g in group_runs(RUNS) if g.shots == 16)
+    stat = group.stat("test", "accuracy")
+    assert stat.values == {1: 66.0, 2: 76.0, 3: 86.0}
+    assert stat.mean == pytest.approx(76) and stat.sd == pytest.approx(
+        statistics.stdev((66, 76, 86))
+    )
+    assert format_stat(stat, "accuracy") == "76.0 ± 10.0"
+
+
+def test_shots_in_order_and_zero_shot_in_every_column():
+    t = table()
+    assert t.columns == ["1", "16", "full"]
+    (center, rows), (other, _) = t.blocks
+    assert (center, other) == ("test", "Far_Away")
+    assert [label for label, _ in rows] == ["ZeroShot", "CoOp"]
+    assert rows[0][1] == ["33.3"] * 3
+    assert "ZeroShot trains nothing" in "; ".join(t.notes)
+
+
+def test_order_of_files_does_not_matter():
+    assert table(RUNS) == table(RUNS[::-1])
+
+
+def test_order_of_a_sweep_is_kept():
+    runs = [run(t, seed=s) for t in ("B", "A", "C") for s in (1, 2)]
+    groups = group_runs(runs, [("C", "default"), ("A", "default"), ("B", "default")])
+    assert list(dict.fromkeys(g.trainer for g in groups)) == ["C", "A", "B"]
+
+
+def test_fewer_seeds_and_early_reading_are_marked():
+    runs = [*RUNS, run("Peek", 1, 1, test_read_early=True)]
+    t = table(runs)
+    cells = dict(t.blocks[0][1])["Peek"]
+    assert cells == ["50.0*†", "-", "-"]
+    assert any("fewer seeds" in n for n in t.notes) and any("read before" in n for n in t.notes)
+
+
+def test_runs_on_different_splits_are_noted():
+    """As when images were added to a data set between two parts of a sweep."""
+    same = [run(seed=s, split_hash="one") for s in (1, 2)]
+    assert not any("splits" in note for note in table([*same, run("Old", split_hash=None)]).notes)
+    mixed = [*same, run(seed=3, split_hash="two")]
+    assert any("2 different splits" in note for note in table(mixed).notes)
+    assert "2 different splits" in to_markdown(table(mixed))
+
+
+def test_two_runs_of_one_seed_are_refused_by_their_folders():
+    twice = [run(folder="old/seed_1"), run(seed=2), run(folder="new/seed_1")]
+    with pytest.raises(UserError, match="old/seed_1 and new/seed_1 are both CoOp.*seed 1") as error:
+        table(twice)
+    assert "\n" not in str(error.value)
+    assert table([*twice[:2], run(folder="new/seed_1", status="failed", error="x")])
+
+
+def test_failed_runs_are_left_out_of_means_and_listed():
+    failed = run(seed=9, status="failed", error="RuntimeError: x", centers={})
+    content = summary(group_runs([*RUNS, failed]), [*RUNS, failed])
+    assert [f["error"] for f in content["failed"]] == ["RuntimeError: x"]
+    assert all(9 not in g["seeds"] for g in content["groups"])
+
+
+def test_rows_are_told_apart_by_what_differs():
+    runs = [run(), run(variant="lr1"), run("SAVLT"), run("SAVLT", backbone="RN50")]
+    labels = [label for label, _ in table(runs).blocks[0][1]]
+    assert labels == ["CoOp", "CoOp (lr1)", "SAVLT [RN50]", "SAVLT [ViT-B/16]"]
+
+
+def test_undefined_is_a_dash_and_auc_has_three_decimals():
+    assert dict(table(metric="binary.auc").blocks[0][1])["CoOp"] == ["-", "-", "-"]
+    assert format_stat(Stat({1: 0.51239, 2: 0.51239}), "macro_auc") == "0.512 ± 0.000"
+    assert format_stat(Stat({1: 0.5}), "binary.auc") == "0.500"
+
+
+def test_metric_names():
+    assert metric_value(run()["centers"]["test"], "per_class.a.b.f1") == 7.0
+    assert metric_value(None, "accuracy") is None
+    assert check_metric("per_class.a.b.f1")
+    with pytest.raises(UserError, match="unknown metric 'acc'"):
+        check_metric("acc")
+
+
+def test_phantoms_are_called_phantoms():
+    assert "phantom data" in table().title
+    assert "phantom" not in table([run(dataset="Herlev")]).title
+
+
+def test_markdown_is_a_pipe_table():
+    text = to_markdown(table())
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert lines[0] == "| centre | trainer | 1 shot | 16 shots | full |"
+    assert {line.count("|") for line in lines} == {6}
+    assert "| test | ZeroShot | 33.3 |" in text
+
+
+def test_latex_escapes_what_latex_reads():
+    text = to_latex(table())
+    assert r"Far\_Away" in text and r"$\pm$" in text and r"\toprule" in text
+    assert not re.search(r"(?<!\\)%", text)
+
+
+def test_csv_and_json_hold_every_value():
+    groups = group_runs(RUNS)
+    rows = list(csv.DictReader(io.StringIO(to_csv(groups, ["accuracy"]))))
+    row = next(r for r in rows if r["shots"] == "16" and r["center"] == "test")
+    assert float(row["mean"]) == 76 and row["values"] == "1:66.0;2:76.0;3:86.0" and row["n"] == "3"
+    content = json.loads(to_json(summary(groups, RUNS)))
+    group = next(g for g in content["groups"] if g["shots"] == 16)
+    assert group["centers"]["test"]["accuracy"]["values"] == {"1": 66.0, "2": 76.0, "3": 86.0}
+    assert group["centers"]["test"]["binary.auc"]["mean"] is None
+
+
+def test_terminal_table_shows_every_centre(capsys):
+    from rich.console import Console
+
+    console = Console(width=120)
+    with console.capture() as caught:
+        print_table(table(), console)
+    text = caught.get()
+    assert "Far_Away" in text and "76.0 ± 10.0" in text and "1 shot" in text
+
+
+def test_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no results.json below"):
+        load_runs(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        load_runs(tmp_path / "none")
+
+
+def test_runs_are_loaded_with_their_folder(tmp_path):
+    for seed in (2, 1):
+        folder = tmp_path / f"seed_{seed}"
+        folder.mkdir()
+        (folder / "results.json").write_text(json.dumps(run(seed=seed)))
+    runs = load_runs(tmp_path)
+    assert [r["seed"] for r in runs] == [1, 2]
+    assert runs[0]["folder"] == str(tmp_path / "seed_1")

@@ -1,0 +1,181 @@
+"""From flags to cfg: order of merging, yaml by name, and errors that name the way out."""
+
+import re
+
+import pytest
+from run_fixtures import PLUGIN
+
+from cerviclip import plugins
+from cerviclip.runs.settings import configure
+from cerviclip.runs.settings.configure import dataset_yaml, setup_cfg, trainer_yaml
+from cerviclip.runs.settings.flags import parse_args, train_parser
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch):
+    folder = tmp_path / "configs"
+    (folder / "trainers" / "ZooLinear").mkdir(parents=True)
+    (folder / "datasets").mkdir()
+    monkeypatch.setattr(configure, "CONFIGS", folder)
+    return folder
+
+
+def make(zoo, *flags, **opts):
+    return setup_cfg(zoo.args("ZooLinear", "2", *flags, **opts))
+
+
+def test_later_sources_win(zoo, configs):
+    (configs / "datasets" / "ZooMain.yaml").write_text("OPTIM: {LR: 1.0, GAMMA: 0.5}\nSEED: 4\n")
+    trainer = configs / "trainers" / "ZooLinear" / "default.yaml"
+    trainer.write_text("OPTIM: {LR: 2.0, MOMENTUM: 0.7}\nDATASET: {NUM_SHOTS: 9}\n")
+    words = [*zoo.common, "--trainer", "ZooLinear", "--dataset", "ZooMain", "--seed", "6"]
+    cfg = setup_cfg(parse_args(train_parser(), [*words, "OPTIM.MOMENTUM", "0.8"]))
+    assert cfg.OPTIM.GAMMA == 0.5  # dataset yaml
+    assert cfg.OPTIM.LR == 2.0  # trainer yaml over dataset yaml
+    assert cfg.SEED == 6  # flag over yaml
+    assert cfg.OPTIM.MOMENTUM == 0.8  # override over all
+    assert cfg.DATASET.NUM_SHOTS == 9
+    assert cfg.TRAINER.ZOOLINEAR.DEPTH == 1  # extend_cfg
+    assert cfg.is_frozen()
+
+
+def test_yaml_by_backbone_then_default(zoo, configs):
+    folder = configs / "trainers" / "ZooLinear"
+    plugins.add_plugins([str(PLUGIN)])
+    (folder / "default.yaml").write_text("OPTIM: {LR: 1.0}\n")
+    (folder / "ViT-B-16.yaml").write_text("OPTIM: {LR: 2.0}\n")
+    assert trainer_yaml("ZooLinear", "ViT-B/16") == folder / "ViT-B-16.yaml"
+    assert trainer_yaml("ZooLinear", "RN50") == folder / "default.yaml"
+    assert trainer_yaml("ZooPeeker") == folder / "default.yaml"  # its base's
+    assert trainer_yaml("Nobody") is None
+    words = [*zoo.common, "--trainer", "ZooLinear", "--dataset", "ZooMain"]
+    cfg = setup_cfg(parse_args(train_parser(), [*words, "MODEL.BACKBONE.NAME", "ViT-B/16"]))
+    assert cfg.OPTIM.LR == 2.0
+
+
+def test_dataset_yaml_under_either_spelling(configs):
+    (configs / "datasets" / "zoo_main.yaml").write_text("SEED: 1\n")
+    assert dataset_yaml("ZooMain") == configs / "datasets" / "zoo_main.yaml"
+    assert dataset_yaml("Zoo") is None
+
+
+def test_given_yaml_replaces_the_one_found_by_name(zoo, configs, tmp_path):
+    (configs / "trainers" / "ZooLinear" / "default.yaml").write_text("OPTIM: {GAMMA: 0.7}\n")
+    (tmp_path / "mine.yaml").write_text("OPTIM: {WEIGHT_DECAY: 0.25}\n")
+    cfg = make(zoo, "--config-file", str(tmp_path / "mine.yaml"))
+    assert cfg.OPTIM.WEIGHT_DECAY == 0.25 and cfg.OPTIM.GAMMA == 0.1
+
+
+def test_names_may_come_from_the_yaml_files(zoo, tmp_path):
+    (tmp_path / "t.yaml").write_text("TRAINER: {NAME: ZooLinear}\n")
+    (tmp_path / "d.yaml").write_text("DATASET: {NAME: ZooMain}\n")
+    flags = ["--config-file", str(tmp_path / "t.yaml")]
+    flags += ["--dataset-config-file", str(tmp_path / "d.yaml")]
+    cfg = setup_cfg(parse_args(train_parser(), [*zoo.common, *flags]))
+    assert (cfg.TRAINER.NAME, cfg.DATASET.NAME) == ("ZooLinear", "ZooMain")
+
+
+def test_coops_flags_reach_their_keys(zoo):
+    cfg = make(
+        zoo, "--source-domains", "a", "b", "--target-domains", "c", "--head", "mlp",
+        "--backbone", "resnet18", "--resume", "r",
+    )  # fmt: skip
+    assert cfg.DATASET.SOURCE_DOMAINS == ("a", "b") and cfg.DATASET.TARGET_DOMAINS == ("c",)
+    assert cfg.MODEL.HEAD.NAME == "mlp" and cfg.MODEL.BACKBONE.NAME == "resnet18"
+    assert cfg.RESUME == "r" and cfg.DATASET.ROOT == str(zoo.root)
+    words = [*zoo.common, "--trainer", "ZooLinear", "--dataset", "ZooMain"]
+    words += ["--transforms", "random_flip", "normalize"]
+    cfg = setup_cfg(parse_args(train_parser(), words))
+    assert cfg.INPUT.TRANSFORMS == ("random_flip", "normalize")
+
+
+def test_defaults_where_nobody_said_anything(zoo):
+    cfg = setup_cfg(
+        parse_args(
+            train_parser(), [*zoo.common[:2], "--trainer", "ZooLinear", "--dataset", "ZooMain"]
+        )
+    )
+    assert cfg.SEED == 1 and cfg.DATASET.NUM_SHOTS == -1 and cfg.DATASET.ROOT == "./data"
+    assert cfg.OUTPUT_DIR == "output/ZooMain/ZooLinear/none/default/shots_full/seed_1"
+
+
+def test_what_trains_nothing_has_no_shots_and_no_seed(zoo):
+    cfg = setup_cfg(zoo.args("ZooConstant", "16", "--seed", "3"))
+    assert (cfg.DATASET.NUM_SHOTS, cfg.SEED) == (0, 0)
+    assert cfg.OUTPUT_DIR.endswith("shots_0/seed_0")
+
+
+def test_sections_of_other_trainers_are_left_out(zoo):
+    cfg = make(zoo)
+    assert set(cfg.TRAINER) == {"NAME", "ZOOLINEAR"}
+    cfg = make(zoo, TRAINER__DOMAINMIX__ALPHA="0.5")
+    assert cfg.TRAINER.DOMAINMIX.ALPHA == 0.5  # the user touched it, so it stays visible
+
+
+@pytest.mark.parametrize(
+    "flags, kind, words",
+    [
+        (["--trainer", "ZooLinaer"], UnknownNameError, "unknown trainer 'ZooLinaer'.*ZooLinear"),
+        (["--dataset", "ZooMian"], UnknownNameError, "unknown dataset 'ZooMian'.*ZooMain"),
+        (["--shots", "0"], UserError, "0 shots"),
+        (["--shots", "-3"], UserError, "shots"),
+        (["--shots", "many"], UserError, "'many'"),
+        (["--weights", "/no/such.pt"], MissingFileError, "/no/such.pt"),
+        (["--config-file", "/no/such.yaml"], MissingFileError, "/no/such.yaml"),
+        (["--eval-only"], UserError, "--model-dir"),
+        (["--eval-only", "--model-dir", "/no/run"], MissingFileError, "/no/run"),
+        (["--plugin", "/no/plugin.py"], MissingFileError, "/no/plugin.py"),
+        (["OPTIM.LRR", "1"], UnknownNameError, r"OPTIM\.LRR.*OPTIM\.LR\?"),
+        (["OPTIM.LR"], UserError, "OPTIM.LR"),
+        (["OPTIM.LR", "fast"], UserError, "fast"),
+        (["TEST.EXTERNAL", "['ZooFra']"], UnknownNameError, "TEST.EXTERNAL.*ZooFra.*ZooFar"),
+        (["DATASET.NUM_SHOTS", "-5"], UserError, "-5"),
+    ],
+)
+def test_errors_are_one_line_and_name_the_fault(zoo, flags, kind, words):
+    base = ["--trainer", "ZooLinear", "--dataset", "ZooMain"]
+    with pytest.raises(UserError) as caught:
+        setup_cfg(parse_args(train_parser(), [*zoo.common, *base, *flags]))
+    assert isinstance(caught.value, kind)
+    assert re.search(words, str(caught.value)) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["trainer", "dataset"])
+def test_a_missing_name_is_asked_for(zoo, missing):
+    words = {"trainer": ["--trainer", "ZooLinear"], "dataset": ["--dataset", "ZooMain"]}
+    del words[missing]
+    argv = [*zoo.common, *next(iter(words.values()))]
+    with pytest.raises(UserError, match=f"--{missing} NAME"):
+        setup_cfg(parse_args(train_parser(), argv))
+
+
+def test_a_wrong_key_in_a_yaml_names_the_file(zoo, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("OPTIM: {LEARNING_RATE: 1}\n")
+    with pytest.raises(UnknownNameError, match="LEARNING_RATE.*bad.yaml"):
+        make(zoo, "--config-file", str(path))
+
+
+def test_flags_after_overrides_are_refused():
+    with pytest.raises(UserError, match="--seed stands after"):
+        parse_args(train_parser(), ["--trainer", "X", "OPTIM.LR", "1", "--seed", "2"])
+
+
+def test_abbreviated_flags_are_refused():
+    with pytest.raises(UserError):
+        parse_args(train_parser(), ["--train", "X"])
+
+
+def test_a_seed_below_zero_is_refused_and_upstreams_minus_one_is_not(zoo):
+    with pytest.raises(UserError, match="--seed -5: seeds are whole numbers from 0"):
+        setup_cfg(zoo.args("ZooLinear", "1", "--seed", "-5"))
+    assert setup_cfg(zoo.args("ZooLinear", "1", "--seed", "-1")).SEED == 1
+
+
+def test_a_backbone_that_is_no_section_is_named_not_a_traceback(zoo, tmp_path):
+    file = tmp_path / "data.yaml"
+    file.write_text("MODEL: {BACKBONE: RN50}\n")
+    args = zoo.args("ZooLinear", "1", "--dataset-config-file", str(file))
+    with pytest.raises(UserError, match="BACKBONE"):
+        setup_cfg(args)

@@ -1,0 +1,126 @@
+"""Which runs a sweep asks for, and what is refused before any of them starts."""
+
+import re
+
+import pytest
+
+from cerviclip.runs.settings.flags import parse_args, sweep_parser
+from cerviclip.runs.settings.plan import make_plan
+from dassl.errors import UserError
+
+ENTRIES = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4, full]\nseeds: [1, 2]\n"
+
+
+def plan_of(zoo, text=ENTRIES, *flags):
+    return make_plan(parse_args(sweep_parser(), zoo.sweep(text, *flags)))
+
+
+def test_every_shot_count_and_seed_but_one_run_where_nothing_is_trained(zoo):
+    runs = plan_of(zoo).runs
+    assert len(runs) == 1 + 3 * 2
+    assert (runs[0].trainer, runs[0].num_shots, runs[0].seed) == ("ZooConstant", 0, 0)
+    assert {(r.num_shots, r.seed) for r in runs[1:]} == {
+        (k, s) for k in (1, 4, -1) for s in (1, 2)
+    }  # fmt: skip
+    assert runs[-1].shots == "full"
+
+
+def test_flags_override_the_yaml(zoo):
+    runs = plan_of(zoo, ENTRIES, "--trainers", "ZooLinear", "--shots", "8", "--seeds", "7").runs
+    assert [(r.trainer, r.num_shots, r.seed) for r in runs] == [("ZooLinear", 8, 7)]
+
+
+def test_what_the_flags_leave_out_is_kept_apart(zoo):
+    assert plan_of(zoo).others == []
+    plan = plan_of(zoo, ENTRIES, "--trainers", "ZooLinear", "--shots", "4", "8", "--seeds", "2")
+    assert {(r.trainer, r.shots, r.seed) for r in plan.runs} == {
+        ("ZooLinear", "4", 2), ("ZooLinear", "8", 2)
+    }  # fmt: skip
+    assert {(r.trainer, r.shots, r.seed) for r in plan.others} == {
+        ("ZooConstant", "0", 0),
+        *(("ZooLinear", k, s) for k in ("1", "4", "full") for s in (1, 2) if (k, s) != ("4", 2)),
+    }
+    assert plan.order == plan_of(zoo).order
+
+
+def test_trainers_flag_keeps_the_entries_settings(zoo):
+    text = (
+        "trainers:\n- {trainer: ZooLinear, name: slow, opts: {OPTIM.LR: 0.01}}\n- ZooConstant\n"
+        "shots: [1]\nseeds: [1]\n"
+    )
+    runs = plan_of(zoo, text, "--trainers", "ZooLinear", "ZooPeeker").runs
+    assert [(r.trainer, r.variant) for r in runs] == [
+        ("ZooLinear", "slow"),
+        ("ZooPeeker", "default"),
+    ]
+    assert runs[0].opts[-2:] == ("OPTIM.LR", 0.01)
+
+
+def test_external_of_the_sweep_is_for_its_own_datasets(zoo):
+    text = "external: [ZooFar]\n" + ENTRIES
+    key = "TEST.EXTERNAL"
+    assert (key, ("ZooFar",)) in list(
+        zip(*[iter(plan_of(zoo, text).runs[0].opts)] * 2, strict=True)
+    )
+    other = plan_of(zoo, text, "--datasets", "ZooFar").runs[0]
+    assert other.opts[0] != key
+    none = plan_of(zoo, text, "--external").runs[0]
+    assert none.opts[:2] == (key, ())
+
+
+def test_entry_backbone_wins_over_the_flag(zoo):
+    text = "trainers: [{trainer: ZooLinear, backbone: own}, ZooPeeker]\nshots: [1]\nseeds: [1]\n"
+    runs = plan_of(zoo, text, "--backbone", "flag").runs
+    assert [r.backbone for r in runs] == ["own", "flag"]
+
+
+@pytest.mark.parametrize(
+    "text, flags, words",
+    [
+        (ENTRIES, ["--trainers", "ZooLinaer"], "ZooLinaer.*did you mean 'ZooLinear'"),
+        (ENTRIES, ["--datasets", "ZooMian"], "ZooMian.*ZooMain"),
+        (ENTRIES, ["--shots", "two"], "'two'"),
+        (ENTRIES, ["--shots", "-4"], "-4|expected at least one"),
+        (ENTRIES, ["--shots", "1.5"], "'1.5'"),
+        (ENTRIES, ["--shots", "0"], "0 shots.*ZooLinear"),
+        (ENTRIES, ["--seeds", "x"], "'x'"),
+        (ENTRIES, ["--jobs", "0"], "--jobs is 0"),
+        (ENTRIES, ["--shot", "1"], "--shot"),
+        (ENTRIES + "external: ZooFar\n", [], "list of dataset names"),
+        (ENTRIES + "external: [ZooFra]\n", [], "ZooFra.*ZooFar"),
+        (ENTRIES + "trainer: [ZooLinear]\n", [], "'trainer'.*did you mean 'trainers'"),
+        ("trainers: [{name: x}]\nshots: [1]\nseeds: [1]\n", [], "trainer: NAME"),
+        (
+            "trainers: [{trainer: ZooLinear, opt: {}}]\nshots: [1]\nseeds: [1]\n",
+            [],
+            "'opt'.*'opts'",
+        ),
+        (
+            "trainers: [ZooLinear, {trainer: ZooLinear, opts: {OPTIM.LR: 1}}]\nshots: [1]\n"
+            "seeds: [1]\n",
+            [],
+            "two entries of ZooLinear",
+        ),
+        ("trainers: [\n", [], "not valid yaml"),
+        ("trainers: [ZooLinear]\nseeds: [1]\n", [], "no shots"),
+        ("trainers: [ZooLinear]\nshots: [1]\n", [], "no seeds"),
+    ],
+)
+def test_what_cannot_be_is_one_line(zoo, text, flags, words):
+    with pytest.raises(UserError) as caught:
+        plan_of(zoo, text, *flags)
+    assert re.search(words, str(caught.value)), caught.value
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_sweep_lists_those_there_are(zoo):
+    with pytest.raises(UserError, match="no sweep 'dmeo', did you mean 'demo'"):
+        make_plan(parse_args(sweep_parser(), ["--sweep", "dmeo"]))
+
+
+def test_demo_is_91_runs_of_seven_methods():
+    runs = make_plan(parse_args(sweep_parser(), [])).runs
+    assert len(runs) == 91
+    assert len({r.trainer for r in runs}) == 7
+    assert {r.num_shots for r in runs} == {0, 1, 2, 4, 8, 16}
+    assert all(r.dataset == "PhantomOCT" for r in runs)

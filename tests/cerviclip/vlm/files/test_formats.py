@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cerviclip.vlm import load_backbone
+from cerviclip.vlm.files.formats import read_state_dict, sniff, state_sha256
+from cerviclip.vlm.names import OPENAI_GEOMETRY
+from cerviclip.vlm.towers.clip_package import import_clip
+from dassl.errors import MissingFileError, UserError
+from dassl.utils.files import file_sha256
+
+FORMATS = ("torchscript", "torch", "safetensors")
+
+
+class Archive(torch.nn.Module):
+    """A module whose state dict has OpenAI's names, with the three buffers of the real archives."""
+
+    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for key, value in state.items():
+            *path, name = key.split(".")
+            module = self
+            for part in path:
+                if part not in module._modules:
+                    module.add_module(part, torch.nn.Module())
+                module = module._modules[part]
+            module.register_buffer(name, value)
+        for name in ("input_resolution", "context_length", "vocab_size"):
+            self.register_buffer(name, torch.tensor(7))
+
+
+def write(state: dict[str, torch.Tensor], path, kind: str) -> None:
+    """The state in fp16 where the real files are, in one of the three formats."""
+    half = {k: v.half() if v.is_floating_point() and v.dim() > 1 else v for k, v in state.items()}
+    if kind == "safetensors":
+        save_file({k: v.contiguous() for k, v in half.items()}, str(path))
+    elif kind == "torch":
+        torch.save(half, path)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.script(Archive(half)), str(path))
+
+
+def random_state(geometry: tuple) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        shapes = import_clip().model.CLIP(*geometry).state_dict()
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for key, value in shapes.items():
+        if value.is_floating_point():
+            state[key] = torch.empty(value.shape).normal_(std=0.02, generator=generator)
+        else:
+            state[key] = torch.zeros(value.shape, dtype=value.dtype)
+        if key.endswith("running_var"):
+            state[key].fill_(1)
+    return state
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@torch.no_grad()
+def test_each_format_of_a_small_clip(kind, form, states, references, tmp_path):
+    path = tmp_path / "weights.bin"  # the name says nothing: the bytes decide
+    write(states[kind], path, form)
+    assert sniff(path) == form
+    backbone = load_backbone("CLIP", path)
+    assert backbone.weights_sha256 == file_sha256(path)
+    x = torch.randn(2, 3, *backbone.preprocess.size)
+    ours, theirs = backbone.encode_image(x), references[kind].encode_image(x)
+    assert ours.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(ours, theirs).min() > 0.999  # fp16 storage
+    tokens = backbone.tokenize(["a cyst", "layers"])
+    ours, theirs = backbone.encode_text(tokens), references[kind].encode_text(tokens)
+    assert torch.nn.functional.cosine_similarity(ours, theirs).min() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", OPENAI_GEOMETRY)
+@torch.no_grad()
+def test_each_format_of_each_openai_architecture_at_full_size(name, form, tmp_path):
+    path = tmp_path / "weights.pt"
+    state = random_state(OPENAI_GEOMETRY[name])
+    write(state, path, form)
+    backbone = load_backbone(name, path)
+    size = OPENAI_GEOMETRY[name][1]
+    assert backbone.arch == name and backbone.preprocess.size == (size, size)
+    pooled, patches = backbone.encode_tokens(torch.randn(1, 3, size, size))
+    rows, columns = backbone.visual.grid
+    assert pooled.shape == (1, OPENAI_GEOMETRY[name][0])
+    assert patches.shape == (1, rows * columns, OPENAI_GEOMETRY[name][0])
+    assert torch.isfinite(backbone.encode_text(backbone.tokenize(["a cyst"]))).all()
+    assert torch.equal(backbone.logit_scale, state["logit_scale"])
+
+
+@pytest.mark.parametrize("wrap", ["state_dict", "model", "prefix"])
+def test_nested_and_prefixed_checkpoints(wrap, states, tmp_path):
+    state = states["vit"]
+    path = tmp_path / "last.ckpt"
+    if wrap == "prefix":
+        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, path)
+    else:
+        torch.save({"epoch": 3, wrap: state}, path)
+    read = read_state_dict(path)
+    assert state_sha256(read) == state_sha256(state)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_cut_off_file_is_one_clear_sentence(form, states, tmp_path):
+    path = tmp_path / "cut.pt"
+    write(states["vit"], path, form)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="cut.pt") as caught:
+        read_state_dict(path)
+    assert "\n" not in str(caught.value) and "fetch it again" in str(caught.value)
+
+
+def test_files_without_weights_are_refused(tmp_path):
+    with pytest.raises(MissingFileError, match="absent.pt"):
+        read_state_dict(tmp_path / "absent.pt")
+    (tmp_path / "text.pt").write_text("<html>404</html>")
+    with pytest.raises(UserError, match="text.pt"):
+        read_state_dict(tmp_path / "text.pt")
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    with pytest.raises(UserError, match="no named tensors"):
+        read_state_dict(tmp_path / "empty.pt")
+
+
+def test_nothing_but_tensors_is_unpickled(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    torch.save({"a": torch.zeros(1), "b": Harmful()}, tmp_path / "harmful.pt")
+    with pytest.raises(UserError, match="harmful.pt"):
+        read_state_dict(tmp_path / "harmful.pt")
+
+
+def test_state_sha256_sees_names_types_and_values():
+    state = {"a": torch.arange(4.0), "b": torch.zeros((), dtype=torch.long)}
+    other = [
+        {"a": torch.arange(4.0), "c": torch.zeros((), dtype=torch.long)},
+        {"a": torch.arange(4.0).half(), "b": torch.zeros((), dtype=torch.long)},
+        {"a": torch.arange(4.0).flip(0), "b": torch.zeros((), dtype=torch.long)},
+    ]
+    hashes = {state_sha256(s) for s in (state, *other)}
+    assert len(hashes) == 4
+    assert state_sha256(dict(reversed(state.items()))) == state_sha256(state)

@@ -1,0 +1,344 @@
+"""open_clip's models, small and random, in folders laid out as on the hub."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+
+import pytest
+import torch
+
+from cerviclip.vlm import PromptLearner, apply_lora, load_backbone, lora_parameters
+from cerviclip.vlm.base import Backbone
+from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.utils.files import file_sha256
+
+open_clip = pytest.importorskip("open_clip")
+
+TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
+VIT = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8}
+TIMM = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "image_size": 160}
+HF = {
+    "hf_model_name": "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract",
+    "hf_tokenizer_name": "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract",
+    "hf_proj_type": "mlp",
+    "hf_pooler_type": "cls_last_hidden_state_pooler",
+    "context_length": 256,
+}
+COCA = {"context_length": 76, "width": 64, "heads": 1, "layers": 1}
+MODELS = {
+    "plain": {"vision_cfg": VIT, "text_cfg": TEXT, "quick_gelu": True},
+    "mean": {"vision_cfg": {**VIT, "pool_type": "avg", "ls_init_value": 0.5}, "text_cfg": TEXT},
+    "norm_last": {
+        "vision_cfg": {**VIT, "pool_type": "avg", "final_ln_after_pool": True, "no_ln_pre": True},
+        "text_cfg": {**TEXT, "proj_bias": True},
+        "custom_text": True,
+    },
+    "coca": {
+        "vision_cfg": {
+            **VIT,
+            "attentional_pool": True,
+            "attn_pooler_heads": 2,
+            "output_tokens": True,
+        },
+        "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": COCA,
+        "custom_text": True,
+    },
+    "bidirectional": {
+        "vision_cfg": {**TIMM, "timm_pool": "map", "timm_proj": "none"},
+        "text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "last", "context_length": 16},
+        "custom_text": True,
+        "embed_dim": 64,
+    },
+    "resnet": {
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8},
+        "text_cfg": TEXT,
+    },
+    "custom_blocks": {
+        "vision_cfg": {**VIT, "qk_norm": True},
+        "text_cfg": {**TEXT, "qk_norm": True},
+    },
+    "timm_map": {
+        "vision_cfg": {
+            **TIMM,
+            "timm_model_name": "test_convnext",
+            "timm_pool": "",
+            "timm_proj": "mlp",
+        },
+        "text_cfg": TEXT,
+    },
+    "biomedclip": {
+        "vision_cfg": {**TIMM, "timm_pool": "", "timm_proj": "linear"},
+        "text_cfg": HF,
+    },
+}
+WITH_LORA = {
+    "plain": "qkvom qkvom",
+    "mean": "qkvom qkvom",
+    "norm_last": "qkvom qkvom",
+    "coca": "qkvom qkvom",
+    "bidirectional": "qkvom qkvom",
+    "resnet": "qkvo qkvom",
+    "biomedclip": "qkvom qkvom",
+}
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a an of the image photo cyst cancer layers dark x . - "
+WORDS += "grade high ##s"
+
+
+def write_bert_files(folder):
+    """A small WordPiece vocabulary and the tokenizer's files as they lie beside BiomedCLIP."""
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(WORDS.split()))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(str(folder))
+
+
+def write_model(name, folder):
+    """The folder of a model: its config, random weights, and its tokenizer."""
+    from transformers import BertConfig
+
+    cfg = {"embed_dim": 32, **MODELS[name]}
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": cfg, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}})
+    )
+    torch.manual_seed(5)
+    if name == "biomedclip":
+        write_bert_files(folder)
+        shapes = {"vocab_size": 21, "hidden_size": 64, "num_hidden_layers": 2}
+        bert = BertConfig(
+            **shapes, num_attention_heads=1, intermediate_size=96, max_position_embeddings=300
+        )
+        text = open_clip.hf_model.HFTextEncoder(
+            "", 32, config=bert, proj_type="mlp", pooler_type="cls_last_hidden_state_pooler"
+        )
+        plain = {**cfg, "text_cfg": TEXT, "custom_text": True}
+        state = build(plain).state_dict()
+        state = {k: v for k, v in state.items() if not k.startswith("text.")}
+        state |= {
+            f"text.{k}": v
+            for k, v in text.state_dict().items()
+            if not k.startswith("transformer.pooler")
+        }
+    else:
+        state = build(cfg).state_dict()
+    for key, value in state.items():
+        if value.is_floating_point() and value.dim() == 1 and "running" not in key:
+            value += 0.05 * torch.randn_like(value)  # norms and biases that do something
+    torch.save(state, folder / "open_clip_pytorch_model.bin")
+    return folder
+
+
+def build(cfg):
+    from copy import deepcopy
+
+    from open_clip import model
+
+    cfg = deepcopy(cfg)
+    custom = cfg.pop("custom_text", False)
+    if "multimodal_cfg" in cfg:
+        return open_clip.coca_model.CoCa(**cfg)
+    return (model.CustomTextCLIP if custom else model.CLIP)(**cfg)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = {}
+    root = tmp_path_factory.mktemp("open_clip")
+
+    def folder(name):
+        if name not in made:
+            made[name] = write_model(name, root / name)
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbones(folders):
+    made: dict[str, Backbone] = {}
+
+    def backbone(name):
+        if name not in made:
+            made[name] = load_backbone(f"open_clip:local-dir:{folders(name)}")
+        return made[name]
+
+    return backbone
+
+
+@pytest.fixture(scope="module")
+def references(folders):
+    """open_clip's own models from the same folders."""
+
+    def reference(name):
+        folder = folders(name)
+        kwargs = {}
+        if name == "biomedclip":
+            kwargs["text_cfg"] = {**HF, "hf_model_name": str(folder / "bert")}
+            kwargs["text_cfg"]["hf_model_pretrained"] = False
+            (folder / "bert").mkdir(exist_ok=True)
+            shapes = dict(vocab_size=21, hidden_size=64, num_hidden_layers=2, model_type="bert")
+            shapes |= dict(num_attention_heads=1, intermediate_size=96, max_position_embeddings=300)
+            (folder / "bert" / "config.json").write_text(json.dumps(shapes))
+        return open_clip.create_model(f"local-dir:{folder}", **kwargs).eval()
+
+    return reference
+
+
+def pixels(backbone, count=2):
+    torch.manual_seed(1)
+    return torch.randn(count, 3, *backbone.preprocess.size)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_features_equal_open_clips_own(name, backbones, references, folders):
+    backbone, reference = backbones(name), references(name)
+    x = pixels(backbone)
+    expected = reference.encode_image(x, normalize=False)
+    assert torch.allclose(backbone.encode_image(x), expected, atol=2e-5)
+    pooled, patches = backbone.encode_tokens(x)
+    assert torch.allclose(pooled, expected, atol=2e-5)
+    rows, columns = backbone.visual.grid
+    assert patches.shape == (2, rows * columns, expected.shape[1])
+    tower, half = backbone.visual, backbone.visual.num_blocks // 2
+    h = tower.run_blocks(tower.stem(x), 0, half)  # stopping between blocks changes nothing
+    assert torch.allclose(tower.finish(h, half), expected, atol=2e-5)
+    tokens = backbone.tokenize(["a cyst", "an image of dark layers ."])
+    assert tokens.shape[1] == backbone.text.context_length or name == "biomedclip"
+    expected = reference.encode_text(tokens, normalize=False)
+    assert torch.allclose(backbone.encode_text(tokens), expected, atol=2e-5)
+    assert torch.allclose(backbone.scale, reference.logit_scale.exp().reshape(-1)[0])
+    assert backbone.preprocess.mean == (0.1, 0.2, 0.3)
+    weights = folders(name) / "open_clip_pytorch_model.bin"
+    assert backbone.weights_sha256 == file_sha256(weights)
+
+
+@pytest.mark.parametrize("name", WITH_LORA)
+@pytest.mark.parametrize("side", ["vision", "text"])
+def test_lora_reaches_every_target_and_leaves_the_base_alone(name, side, backbones):
+    backbone = backbones(name)
+    before = backbone.fingerprint()
+    base = backbone.visual if side == "vision" else backbone.text
+    letters = WITH_LORA[name].split()[side == "text"]
+    targets = [{"m": "mlp"}.get(letter, letter) for letter in letters]
+    assert set(base.lora_names) == set(targets)
+    given = pixels(backbone) if side == "vision" else backbone.tokenize(["a cyst", "the image"])
+    tower = apply_lora(base, targets, r=2, alpha=4)
+    assert torch.equal(tower.train()(given), base(given))
+    with torch.no_grad():
+        assert torch.equal(tower.eval()(given), base(given))
+        for parameter in lora_parameters(tower):
+            parameter.normal_(std=0.3)
+        merged = tower(given)
+    unmerged = tower.train()(given)
+    assert (merged - base(given)).abs().max() > 1e-3
+    assert (merged - unmerged).abs().max() <= 2e-5 * max(1, float(merged.abs().max()))
+    unmerged.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in lora_parameters(tower))
+    assert backbone.fingerprint() == before
+
+
+@pytest.mark.parametrize("name", ["custom_blocks", "timm_map"])
+def test_towers_without_known_blocks_refuse_lora(name, backbones):
+    with pytest.raises(UserError, match="LoRA needs attention blocks"):
+        apply_lora(backbones(name).visual)
+
+
+@pytest.mark.parametrize("name", ["plain", "biomedclip"])
+def test_learned_prompts_start_where_the_words_are(name, backbones):
+    backbone = backbones(name)
+    learner = PromptLearner(backbone, ["cyst", "high-grade_cancer"], ctx_init="an image of")
+    features = learner.features(backbone.text)
+    texts = ["an image of cyst.", "an image of high-grade cancer."]
+    assert torch.allclose(features, backbone.encode_text(backbone.tokenize(texts)), atol=1e-5)
+    features.square().sum().backward()
+    assert learner.ctx.grad.abs().sum() > 0
+
+
+def test_prompts_cannot_be_learned_where_texts_have_no_ends(backbones):
+    backbone = copy.copy(backbones("plain"))
+    with_ends = backbone._tokenizer
+    backbone._tokenizer = lambda texts: with_ends(texts)[:, 1:]
+    with pytest.raises(UserError, match="start and an end token"):
+        PromptLearner(backbone, ["cyst"])
+
+
+@torch.no_grad()
+def test_train_mode_of_a_frozen_text_tower_drops_nothing(backbones):
+    backbone = backbones("biomedclip")
+    tower = apply_lora(backbone.text, ("q",), r=2).train()
+    tokens = backbone.tokenize(["a cyst"])
+    assert torch.equal(tower(tokens), tower(tokens)) and torch.equal(
+        tower(tokens), backbone.text(tokens)
+    )
+
+
+@pytest.mark.parametrize("name", ["plain", "biomedclip", "coca", "timm_map"])
+@torch.no_grad()
+def test_bf16_weights_give_nearly_the_same_features(name, backbones, folders):
+    exact = backbones(name)
+    half = load_backbone(f"open_clip:local-dir:{folders(name)}", precision="bf16")
+    x, tokens = pixels(exact), exact.tokenize(["a cyst"])
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(half.encode_image(x), exact.encode_image(x)).min() > 0.98
+    assert cosine(half.encode_text(tokens), exact.encode_text(tokens)).min() > 0.98
+
+
+def test_an_architecture_of_open_clips_list_with_a_file_and_at_random(folders, tmp_path):
+    (tmp_path / "tiny-arch.json").write_text(json.dumps({"embed_dim": 32, **MODELS["plain"]}))
+    open_clip.add_model_config(tmp_path / "tiny-arch.json")
+    file = folders("plain") / "open_clip_pytorch_model.bin"
+    backbone = load_backbone(f"open_clip:tiny-arch:{file}")
+    assert backbone.arch == "tiny-arch" and backbone.weights_sha256 == file_sha256(file)
+    assert load_backbone("open_clip:tiny-arch", file).fingerprint() == backbone.fingerprint()
+    drawn = [load_backbone("open_clip:tiny-arch:random").weights_sha256 for _ in range(2)]
+    assert drawn[0] == drawn[1] != backbone.weights_sha256
+
+
+def test_wrong_names_files_and_folders_are_named(folders, tmp_path, monkeypatch):
+    with pytest.raises(UnknownNameError, match="ViT-B-61.*did you mean 'ViT-B-16'"):
+        load_backbone("open_clip:ViT-B-61:openai")
+    with pytest.raises(MissingFileError, match="needs weights.*openai.*--weights FILE"):
+        load_backbone("open_clip:ViT-B-32")
+    with pytest.raises(MissingFileError, match="neither a file nor a pretrained tag.*openai"):
+        load_backbone("open_clip:ViT-B-32:oppenai")
+    with pytest.raises(MissingFileError, match="open_clip_config.json"):
+        load_backbone(f"open_clip:local-dir:{tmp_path}")
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    with pytest.raises(UserError, match="model_cfg"):
+        load_backbone(f"open_clip:local-dir:{tmp_path}")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODELS["plain"]}))
+    with pytest.raises(MissingFileError, match="no weights in"):
+        load_backbone(f"open_clip:local-dir:{tmp_path}")
+    other = folders("mean") / "open_clip_pytorch_model.bin"
+    with pytest.raises(UserError, match="does not belong to open_clip's biomedclip"):
+        load_backbone(f"open_clip:local-dir:{folders('biomedclip')}", other)
+
+
+def test_a_download_that_fails_is_one_sentence(monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise OSError("no route to host\nwith a long trace")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", unreachable)
+    with pytest.raises(MissingFileError, match="--weights FILE") as caught:
+        load_backbone("open_clip:ViT-B-32:openai")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_extra_one_sentence_with_the_pip_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(UserError, match=r"pip install 'cerviclip\[open_clip\]'"):
+        load_backbone("open_clip:ViT-B-32:openai")
+
+
+def test_an_openai_file_serves_open_clips_copy_of_the_architecture(folders, backbones):
+    """open_clip's plain CLIP has OpenAI's names: its file serves as `CLIP` too."""
+    same = load_backbone("CLIP", folders("plain") / "open_clip_pytorch_model.bin")
+    backbone = backbones("plain")
+    x = pixels(backbone)
+    with torch.no_grad():
+        assert torch.allclose(same.encode_image(x), backbone.encode_image(x), atol=1e-5)
