@@ -17,8 +17,8 @@ from cerviclip.features.store import FeatureStore, Space, get_store, make_key
 from dassl.errors import UserError
 
 TABLE_BYTES = 2 * 2**30  # of all tables of this process
-# A run has a table for each of its lists (train, val, test, centres), a sweep those of many draws. A
-# draw comes back only with the next trainer, and is then read from the store in milliseconds.
+# A run has a table for each of its lists (train, val, test, centres), a sweep those of many draws.
+# A draw comes back only with the next trainer, and is then read from the store in milliseconds.
 TABLE_COUNT = 12
 _FLUSH_BYTES = 64 * 2**20  # a kill loses at most this much encoding, or this many seconds of it
 _FLUSH_SECONDS = 20.0
