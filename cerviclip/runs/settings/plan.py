@@ -11,7 +11,8 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.runs.settings.flags import parse_shots
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.run_key import RunKey, shots_of
 from cerviclip.runs.settings.sweep_file import (
     TrainerEntry,
     find_sweep,
@@ -41,14 +42,30 @@ class RunSpec:
 
     @property
     def shots(self) -> str:
-        return "full" if self.num_shots < 0 else str(self.num_shots)
+        return str(shots_of(self.num_shots))
+
+    @property
+    def key(self) -> RunKey:
+        """The run's identity as far as the plan knows it: the backbone is named as the sweep names
+        it, and files that the plan does not read may say a fold."""
+        return RunKey(
+            dataset=self.dataset,
+            trainer=self.trainer,
+            backbone=self.backbone,
+            variant=self.variant,
+            shots=shots_of(self.num_shots),
+            fold=self._override("DATASET.FOLD"),
+            seed=self.seed,
+        )
 
     @property
     def title(self) -> str:
-        name = self.trainer if self.variant == "default" else f"{self.trainer} ({self.variant})"
-        if self.num_shots == 0:
-            return f"{name} on {self.dataset}"
-        return f"{name} on {self.dataset}, shots {self.shots}, seed {self.seed}"
+        return self.key.title
+
+    def _override(self, key: str) -> str:
+        """What the overrides say of a config key, the last of them; "" where they say nothing."""
+        pairs = dict(zip(self.opts[::2], self.opts[1::2], strict=False))
+        return str(pairs.get(key, ""))
 
     def namespace(self, output_root: str | Path = DEFAULT_ROOT) -> argparse.Namespace:
         """The flags with which train.py alone would make the same run, below ``output_root``."""
@@ -228,15 +245,12 @@ def _seed(text: Any) -> int:
 
 def _check_folders_differ(runs: Sequence[RunSpec]) -> None:
     """Two entries of one trainer and name would write to one folder."""
-    seen: dict[tuple, RunSpec] = {}
+    seen: set[tuple[Path, str]] = set()
     for run in runs:
-        key = (
-            run.dataset, run.trainer, safe_part(run.variant), safe_part(run.backbone), run.weights,
-            run.num_shots, run.seed,
-        )  # fmt: skip
-        if key in seen:
+        place = (run.key.folder(""), run.weights)
+        if place in seen:
             raise UserError(
                 f"the sweep has two entries of {run.trainer} named {run.variant!r}; give each "
                 "another 'name:'"
             )
-        seen[key] = run
+        seen.add(place)

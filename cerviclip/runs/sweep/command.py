@@ -189,7 +189,9 @@ def record_failure(task: Task, error: str) -> None:
 def report(plan: Plan, noted: finished_index.Noted, console: Any) -> None:
     """Write the sweep's files and print its table: of all its runs that are there, also when the
     flags picked a part of it."""
-    from cerviclip.runs.report.tables import build_tables, group_runs, print_table
+    from cerviclip.runs.report.formats import print_table
+    from cerviclip.runs.report.groups import group_runs
+    from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import other_results, sweep_results, write_summary
 
     for folder in noted.folders:  # one that was being replaced at a kill may be finished, not tidy
