@@ -68,8 +68,9 @@ def _signed(value: float) -> str:
 
 def _notes(part: Sequence[Comparison]) -> list[str]:
     with_folds = has_folds(c.other for c in part)
+    repeats = "folds and seeds" if with_folds else "seeds"
     notes = [
-        f"mean over the {'folds and ' if with_folds else ''}seeds that both have [95 % interval, {N_RESAMPLES} resamples of each "
+        f"mean over the {repeats} that both have [95 % interval, {N_RESAMPLES} resamples of each "
         "centre's patients, the same for both]",
         "seeds and the number of pairs are not in the interval",
     ]

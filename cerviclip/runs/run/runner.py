@@ -23,11 +23,11 @@ from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.runtime import runtime_record
 from cerviclip.runs.run.scoring import collect_predictions, print_centers, score_centers
 from cerviclip.runs.run.working_folder import (
-    beside,
     check_only_run_files,
+    finish_replacement,
+    folder_beside,
     remove_run_files,
-    swap,
-    tidy,
+    replace_folder,
     undo_on_user_error,
 )
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
@@ -62,11 +62,11 @@ def run_one(
     """
     folder = Path(cfg.OUTPUT_DIR)
     check_resume(cfg, folder, fresh)
-    tidy(folder)
+    finish_replacement(folder)
     old = state_of(folder, cfg, fresh)
     work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
     if not train:
-        with beside(folder, keep=False) as new:
+        with folder_beside(folder, keep=False) as new:
             return work(new, train=False)
     if old == "done" and not fresh:
         if echo:
@@ -80,9 +80,9 @@ def run_one(
     if old not in ("done", "other"):
         return work(folder)
     check_only_run_files(folder)
-    with beside(folder) as new:
+    with folder_beside(folder) as new:
         results = work(new)
-        swap(new, folder)
+        replace_folder(folder, new)
     return results
 
 

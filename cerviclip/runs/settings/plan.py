@@ -94,7 +94,7 @@ class Plan:
     output_root: Path
     order: list[tuple[str, str]] = field(default_factory=list)  # (trainer, variant), as listed
     # The yaml's runs that the flags leave out: not made now, in the table if they are there.
-    others: list[RunSpec] = field(default_factory=list)
+    unchosen: list[RunSpec] = field(default_factory=list)
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -127,7 +127,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
     root = Path(args.output_dir or DEFAULT_ROOT)
-    return Plan(path.stem, runs, root, order, maker.others(own, set(runs)))
+    return Plan(path.stem, runs, root, order, maker.unchosen(own, set(runs)))
 
 
 @dataclass
@@ -161,7 +161,7 @@ class _RunMaker:
         )
         return _cells(spec, shots, seeds)
 
-    def others(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
+    def unchosen(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
         """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
         (a trainer of a plug-in that is not given) is left out."""
         found: dict[RunSpec, None] = {}

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
 from cerviclip.runs.report.figures import ConfusionTemplate, render_history, run_figures, short_name
-from cerviclip.runs.report.tables import group_runs
+from cerviclip.runs.report.groups import group_runs
 
 CLASSES = ["cancer", "high-grade_squamous_intraepithelial_lesion", "mild_inflammation"]
 
@@ -87,7 +87,8 @@ def make_runs():
     def one(trainer, shots, seed, entry):
         return {
             "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "b",
-            "variant": "default", "shots": shots, "seed": seed, "test_read_early": False,
+            "variant": "default", "shots": shots, "fold": "", "seed": seed,
+            "test_read_early": False,
             "centers": {"test": entry, "Far": entry},
         }  # fmt: skip
 

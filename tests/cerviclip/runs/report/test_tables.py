@@ -8,14 +8,7 @@ import statistics
 
 import pytest
 
-from cerviclip.runs.report.tables import (
-    Stat,
-    build_tables,
-    check_metric,
-    format_stat,
-    group_runs,
-    load_runs,
-    metric_value,
+from cerviclip.runs.report.formats import (
     print_table,
     summary,
     to_csv,
@@ -23,6 +16,15 @@ from cerviclip.runs.report.tables import (
     to_latex,
     to_markdown,
 )
+from cerviclip.runs.report.groups import (
+    Stat,
+    check_metric,
+    group_runs,
+    load_runs,
+    metric_value,
+)
+from cerviclip.runs.report.tables import build_tables, format_stat
+from cerviclip.runs.settings.run_key import Repeat
 from dassl.errors import UserError
 
 
@@ -40,7 +42,7 @@ def run(trainer="CoOp", shots=4, seed=1, accuracy=50.0, far=40.0, **extra):
     return {
         "schema_version": 1, "status": "done", "error": None, "dataset": "PhantomOCT",
         "trainer": trainer, "backbone": "ViT-B/16", "variant": "default", "shots": shots,
-        "seed": seed, "test_read_early": False,
+        "fold": "", "seed": seed, "test_read_early": False,
         "centers": {"test": center(accuracy), "Far_Away": center(far)},
     } | extra  # fmt: skip
 
@@ -57,7 +59,7 @@ def table(runs=RUNS, metric="accuracy"):
 def test_means_and_sample_deviations_over_seeds():
     group = next(g for g in group_runs(RUNS) if g.shots == 16)
     stat = group.stat("test", "accuracy")
-    assert stat.values == {1: 66.0, 2: 76.0, 3: 86.0}
+    assert stat.values == {("", 1): 66.0, ("", 2): 76.0, ("", 3): 86.0}
     assert stat.mean == pytest.approx(76) and stat.sd == pytest.approx(
         statistics.stdev((66, 76, 86))
     )
@@ -124,8 +126,8 @@ def test_rows_are_told_apart_by_what_differs():
 
 def test_undefined_is_a_dash_and_auc_has_three_decimals():
     assert dict(table(metric="binary.auc").blocks[0][1])["CoOp"] == ["-", "-", "-"]
-    assert format_stat(Stat({1: 0.51239, 2: 0.51239}), "macro_auc") == "0.512 ± 0.000"
-    assert format_stat(Stat({1: 0.5}), "binary.auc") == "0.500"
+    assert format_stat(Stat({Repeat("", 1): 0.51239, Repeat("", 2): 0.51239}), "macro_auc") == "0.512 ± 0.000"
+    assert format_stat(Stat({Repeat("", 1): 0.5}), "binary.auc") == "0.500"
 
 
 def test_metric_names():

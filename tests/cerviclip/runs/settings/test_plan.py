@@ -31,12 +31,12 @@ def test_flags_override_the_yaml(zoo):
 
 
 def test_what_the_flags_leave_out_is_kept_apart(zoo):
-    assert plan_of(zoo).others == []
+    assert plan_of(zoo).unchosen == []
     plan = plan_of(zoo, ENTRIES, "--trainers", "ZooLinear", "--shots", "4", "8", "--seeds", "2")
     assert {(r.trainer, r.shots, r.seed) for r in plan.runs} == {
         ("ZooLinear", "4", 2), ("ZooLinear", "8", 2)
     }  # fmt: skip
-    assert {(r.trainer, r.shots, r.seed) for r in plan.others} == {
+    assert {(r.trainer, r.shots, r.seed) for r in plan.unchosen} == {
         ("ZooConstant", "0", 0),
         *(("ZooLinear", k, s) for k in ("1", "4", "full") for s in (1, 2) if (k, s) != ("4", 2)),
     }
