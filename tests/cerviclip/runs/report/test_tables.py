@@ -126,7 +126,10 @@ def test_rows_are_told_apart_by_what_differs():
 
 def test_undefined_is_a_dash_and_auc_has_three_decimals():
     assert dict(table(metric="binary.auc").blocks[0][1])["CoOp"] == ["-", "-", "-"]
-    assert format_stat(Stat({Repeat("", 1): 0.51239, Repeat("", 2): 0.51239}), "macro_auc") == "0.512 ± 0.000"
+    assert (
+        format_stat(Stat({Repeat("", 1): 0.51239, Repeat("", 2): 0.51239}), "macro_auc")
+        == "0.512 ± 0.000"
+    )
     assert format_stat(Stat({Repeat("", 1): 0.5}), "binary.auc") == "0.500"
 
 
