@@ -115,6 +115,16 @@ def test_no_two_of_many_methods_look_alike():
     assert len(lines) == len(looks) >= 12
 
 
+def test_folds_are_pooled_in_confusion_matrices(tmp_path, monkeypatch):
+    runs = [r | {"fold": f"{n}/2"} for n in (1, 2) for r in make_runs() if r["shots"] == 4]
+    drawn = []
+    monkeypatch.setattr(ConfusionTemplate, "save", lambda self, *args: drawn.append(args))
+    save_pooled_confusion(group_runs(runs)[0], "CoOp", tmp_path / "c.png")
+    [(_, counts, _, title)] = drawn
+    assert counts[0].tolist() == (4 * np.array(GOOD["confusion_matrix"])).tolist()
+    assert title == "CoOp on PhantomOCT, 4 shots, 2 folds x 2 seeds"
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_seeds_are_pooled_in_confusion_matrices(tmp_path, suffix):
     group = next(g for g in group_runs(make_runs()) if g.shots == 4)

@@ -56,6 +56,15 @@ def test_trainers_flag_keeps_the_entries_settings(zoo):
     assert runs[0].opts[-2:] == ("OPTIM.LR", 0.01)
 
 
+def test_folds_by_overrides_are_runs_of_their_own(zoo):
+    entries = ", ".join(f"{{trainer: ZooLinear, opts: {{DATASET.FOLD: {n}/3}}}}" for n in (1, 2, 3))
+    runs = plan_of(zoo, f"trainers: [{entries}]\nshots: [1]\nseeds: [1]\n").runs
+    assert [run.key.fold for run in runs] == ["1/3", "2/3", "3/3"]
+    assert runs[1].title == "ZooLinear on ZooMain, shots 1, fold 2/3, seed 1"
+    with pytest.raises(UserError, match="DATASET.FOLD is '5:3'"):
+        plan_of(zoo, ENTRIES, "--opts", "DATASET.FOLD", "5:3")
+
+
 def test_external_of_the_sweep_is_for_its_own_datasets(zoo):
     text = "external: [ZooFar]\n" + ENTRIES
     key = "TEST.EXTERNAL"
