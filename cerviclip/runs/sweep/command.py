@@ -196,7 +196,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
-    for folder in index.folders:  # one that was being replaced at a kill may be finished, not tidy
+    for folder in index.folders:  # a kill may have left something beside a finished run
         finish_replacement(folder)
     unchosen, n_other_settings = read_fitting_results(index.unchosen)
     runs = read_runs(index.folders) + unchosen
