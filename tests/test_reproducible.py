@@ -14,8 +14,7 @@ from cerviclip import plugins
 from cerviclip.data import image_cache
 from cerviclip.engine import vlm_trainer
 from cerviclip.runs.settings.folders import find_results
-from cerviclip.runs.sweep import command as sweep
-from cerviclip.runs.sweep.workers import run_jobs
+from cerviclip.runs.sweep.executors import InProcess
 from cerviclip.vlm import clear_backbones
 from dassl.config import get_cfg_default
 from dassl.errors import cli_main
@@ -112,10 +111,10 @@ def test_order_company_and_caches_change_no_number(world, tmp_path, monkeypatch)
     first = run_sweep(world, tmp_path / "first")
     assert set(first) == set(own_trainers())
 
-    def backwards(jobs, processes, started):
-        return run_jobs(list(jobs)[::-1], processes, started)
-
-    monkeypatch.setattr(sweep, "run_jobs", backwards)
+    in_order = InProcess.run
+    monkeypatch.setattr(
+        InProcess, "run", lambda self, jobs, started: in_order(self, jobs[::-1], started)
+    )
     # The store on disk stays: what comes from it must equal what was fresh.
     forget_everything(monkeypatch, tmp_path / "cache")
     second = run_sweep(world, tmp_path / "second")

@@ -25,19 +25,15 @@ from cerviclip.runs.report.comparison_tables import (
     comparison_record,
     difference_tables,
 )
-from cerviclip.runs.report.tables import (
+from cerviclip.runs.report.formats import summary, to_csv, to_json, to_latex, to_markdown
+from cerviclip.runs.report.groups import (
     METRICS,
-    build_tables,
     check_metric,
     group_runs,
     load_runs,
-    summary,
     sweep_order,
-    to_csv,
-    to_json,
-    to_latex,
-    to_markdown,
 )
+from cerviclip.runs.report.tables import build_tables
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import UserError, cli_main
 

@@ -15,17 +15,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerviclip.runs.report.tables import (
+from cerviclip.runs.report.groups import (
     Group,
     check_metric,
     group_runs,
     load_runs,
-    row_labels,
-    shots_order,
     sweep_order,
 )
+from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.flags import Parser
 from cerviclip.runs.settings.folders import safe_part
+from cerviclip.runs.settings.run_key import shots_order
 from dassl.errors import cli_main
 
 

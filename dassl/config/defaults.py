@@ -66,6 +66,7 @@ DATASET: dict[str, Any] = {
     "SPLIT_RATIO": (0.45, 0.15, 0.40),  # train, val, test
     "SPLIT_BY": "patient",  # or "image", which leaks patients and warns
     "SPLIT_SEED": 1,
+    "FOLD": "",  # "3/10": the third of ten folds is the test set; "": no folds
     "PATIENT_PATTERN": "",  # regex with one group, searched in the file name; "": the data set's
     "POSITIVE": (),  # class names that count as disease; (): the data set's
     "CLASS_MAP": {},  # an external centre's class name: ours

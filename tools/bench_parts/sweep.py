@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import statistics
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from cerviclip.runs.predictions import pooled, read_predictions
 from cerviclip.tools.bench_parts.common import REPO, Bench, child, device, spent
 
 BACKBONE = "ViT-B/32"
@@ -99,8 +99,7 @@ def preload() -> None:
 
     import cerviclip.engine.vlm_trainer
     import cerviclip.runs.report.tables
-    import cerviclip.runs.sweep.summary_files
-    import cerviclip.runs.sweep.workers  # noqa: F401
+    import cerviclip.runs.sweep.executors  # noqa: F401
     from cerviclip import plugins
     from cerviclip.vlm.towers.clip_package import import_clip
 
@@ -372,19 +371,18 @@ def run_times(bench: Bench) -> dict[str, float]:
 
 def agreement(bench: Bench, name: str) -> dict[str, float]:
     """Share of equal predictions in percent and difference of accuracy in points, both ways."""
-
-    def rows(folder: Path) -> list[dict[str, str]]:
-        with open(folder / "predictions.csv", newline="") as file:
-            return list(csv.DictReader(file))
-
-    ours = rows(run_folder(bench, name, PUBLISHED_SHOTS, PUBLISHED_SEED))
-    theirs = rows(bench.work / "published" / name)
-    assert [r["path"] for r in ours] == [r["path"] for r in theirs]
-    same = statistics.mean(
-        a["prediction"] == b["prediction"] for a, b in zip(ours, theirs, strict=True)
+    folders = (
+        run_folder(bench, name, PUBLISHED_SHOTS, PUBLISHED_SEED),
+        bench.work / "published" / name,
     )
-    accuracy = [statistics.mean(r["prediction"] == r["label"] for r in x) for x in (ours, theirs)]
-    return {"predictions": 100 * same, "accuracy": 100 * (accuracy[0] - accuracy[1])}
+    ours, theirs = (pooled(read_predictions(folder)) for folder in folders)
+    assert ours.paths == theirs.paths
+    same = (ours.predicted == theirs.predicted).mean()
+    accuracy = [(p.predicted == p.labels).mean() for p in (ours, theirs)]
+    return {
+        "predictions": 100 * float(same),
+        "accuracy": 100 * float(accuracy[0] - accuracy[1]),
+    }
 
 
 def measure_startup(bench: Bench, wanted: set[str]) -> None:

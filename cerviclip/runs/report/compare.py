@@ -5,16 +5,18 @@ better than two separate intervals suggest. Each resample draws the patients of 
 both methods and for all seeds, and averages over the seeds. The interval holds the chance of
 patients; it does not hold that of seeds, nor that of looking at many pairs.
 
-Letters: R resamples, S runs (one a seed).
+The runs of one seed on several folds count as one: their test images are put together, since each
+is in the test set of one fold only. At a centre where all folds saw the same images, each fold
+counts as a run of its own.
+
+Letters: R resamples, S scores (one a seed, or one a fold and seed).
 """
 
 from __future__ import annotations
 
-import csv
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,18 +31,21 @@ from cerviclip.evaluation.bootstrap import (
 )
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
-from cerviclip.runs.report.tables import Group, row_labels, shots_order
+from cerviclip.runs.predictions import Predictions, pooled, read_predictions
+from cerviclip.runs.report.groups import Group, most_runs, repeat_of, split_hashes
+from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.settings.run_key import Repeat, Shots, shots_order
 from dassl.errors import UserError, did_you_mean
 
 COMPARABLE = ("accuracy", "balanced_accuracy", "macro_f1")  # the predicted classes decide these
-NO_SEED = "the two methods share no seed"
+NO_REPEAT = "the two methods share no seed (or no fold)"
 NO_PREDICTIONS = "a run has no predictions of this centre"
 OTHER_IMAGES = "the runs were not scored on the same images and classes"
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One run on one centre."""
+class CenterScores:
+    """One model's scores on one centre: on all its patients and on each resample of them."""
 
     images: tuple[tuple[str, ...], ...]  # the classes, then (path, patient, label) by path
     samples: dict[str, np.ndarray]  # metric -> (1 + R,): the point value, then each resample's;
@@ -55,11 +60,15 @@ class Comparison:
     label: str
     ours: Group
     other: Group
-    shots: int | str
+    shots: Shots
     metric: str
-    seeds: list[int]
-    fewer_seeds: bool
+    repeats: list[Repeat]  # of the runs that were compared
+    fewer_runs: bool
     centers: dict[str, dict[str, Any]]  # a centre, or a mean of centres -> value low high [reason]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({repeat.seed for repeat in self.repeats})
 
     @property
     def read_early(self) -> bool:
@@ -76,54 +85,59 @@ def check_comparable(metric: str) -> str:
 # -- one run ------------------------------------------------------------------------------------
 
 
-def score_run(folder: str | Path) -> dict[str, Scored]:
-    """Each centre of a run's predictions.csv; empty where the run has no such file."""
-    path = Path(folder) / "predictions.csv"
-    by_center: dict[str, list[tuple[str, ...]]] = {}
-    try:
-        with open(path, newline="", encoding="utf-8") as handle:
-            reader = csv.reader(handle)
-            head = next(reader)
-            for row in reader:
-                if len(row) != len(head):
-                    raise ValueError(f"line {reader.line_num} has {len(row)} columns")
-                by_center.setdefault(row[0], []).append(tuple(row[1:5]))
-        classes = tuple(column.removeprefix("p_") for column in head[5:])
-        return {name: score_center(name, rows, classes) for name, rows in by_center.items()}
-    except FileNotFoundError:
-        return {}
-    except (StopIteration, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a run's predictions ({error!r}); run it again") from error
-
-
-def score_center(center: str, rows: Sequence[tuple[str, ...]], classes: tuple[str, ...]) -> Scored:
+def score_center(predictions: Predictions) -> CenterScores:
     """A centre's metrics on all its patients, then on each resample of them.
 
-    Args:
-        center: its name also seeds the draws: two centres with as many patients are independent.
-        rows: (path, patient id, class, predicted class) of each image, in any order.
-        classes: all class names.
+    The centre's name also seeds the draws: two centres with as many patients are independent.
     """
-    rows = sorted(rows)  # so that patients have the same numbers in every run
-    number = {name: c for c, name in enumerate(classes)}
-    labels = np.array([number[row[2]] for row in rows], dtype=np.int64)
-    predictions = np.array([number[row[3]] for row in rows], dtype=np.int64)
-    patients, n_patients = patient_indices([row[1] for row in rows], len(rows))
+    p, classes = predictions, predictions.classnames
+    order = sorted(range(len(p)), key=lambda i: (p.paths[i], p.patient_ids[i], p.labels[i]))
+    # Sorted, so that patients have the same numbers in every run.
+    labels, predicted = p.labels[order], p.predicted[order]
+    patients, n_patients = patient_indices([p.patient_ids[i] for i in order], len(p))
     weights = np.ones((1, n_patients))
     if n_patients >= MIN_PATIENTS:
-        draws = patient_draws(n_patients, seed=SEED + zlib.crc32(center.encode()))
+        draws = patient_draws(n_patients, seed=SEED + zlib.crc32(p.center.encode()))
         weights = np.concatenate([weights, draws])
-    metrics = confusion_metrics(labels, predictions, patients, weights, len(classes))
-    images = (classes, *(row[:3] for row in rows))
-    return Scored(images, {name: metrics[name] for name in COMPARABLE})
+    metrics = confusion_metrics(labels, predicted, patients, weights, len(classes))
+    images = [(p.paths[i], p.patient_ids[i], classes[p.labels[i]]) for i in order]
+    return CenterScores((classes, *images), {name: metrics[name] for name in COMPARABLE})
 
 
-class ScoredRuns(dict[str, dict[str, Scored]]):
-    """Folder -> ``score_run`` of it, each file read once and only when it is asked for."""
+def score_folds(parts: Sequence[Predictions]) -> list[CenterScores]:
+    """One centre's predictions by the models of one seed's folds.
 
-    def __missing__(self, folder: str) -> dict[str, Scored]:
-        self[folder] = score_run(folder)
-        return self[folder]
+    Returns:
+        One score of all images together; one of each fold where all saw the same images.
+    """
+    if all(sorted(part.paths) == sorted(parts[0].paths) for part in parts):
+        return [score_center(part) for part in parts]
+    return [score_center(pooled(parts))]
+
+
+class ScoredRuns(dict[tuple[str, ...], dict[str, list[CenterScores]]]):
+    """Folders of one seed's folds -> each centre's scores; read when it is asked for, and once.
+
+    A centre is left out that one of the folds has no predictions of.
+    """
+
+    def __missing__(self, folders: tuple[str, ...]) -> dict[str, list[CenterScores]]:
+        by_center: dict[str, list[Predictions]] = {}
+        for predictions in (p for folder in folders for p in _predictions_in(folder)):
+            by_center.setdefault(predictions.center, []).append(predictions)
+        self[folders] = {
+            center: score_folds(parts)
+            for center, parts in by_center.items()
+            if len(parts) == len(folders)
+        }
+        return self[folders]
+
+
+def _predictions_in(folder: str) -> list[Predictions]:
+    try:
+        return read_predictions(folder)
+    except FileNotFoundError:
+        return []
 
 
 # -- two methods --------------------------------------------------------------------------------
@@ -135,7 +149,7 @@ def compare(
     """``against`` minus each other method of its data sets, at each number of shots.
 
     Args:
-        groups: of ``tables.group_runs``, their runs with ``folder``.
+        groups: of ``groups.group_runs``, their runs with ``folder``.
         against: a row's label as the tables print it.
         metrics: of ``COMPARABLE``.
         centers: external centres whose mean is wanted; none named: all.
@@ -164,47 +178,53 @@ def _compare_dataset(
     cells = {(labels[g.row], g.shots): g for g in groups}
     centers = list(dict.fromkeys(c for g in groups for c in g.centers))
     means = [c for c in centers if c != IN_DOMAIN and (not wanted or c in wanted)]
-    most, scored, out = max(len(g.runs) for g in groups), ScoredRuns(), []
+    most, scored, out = most_runs(groups), ScoredRuns(), []
     for label in (name for name in labels.values() if name != against):
         for k in sorted({g.shots for g in groups} - {0}, key=shots_order) or [0]:
             ours = cells.get((against, k)) or cells.get((against, 0))
             other = cells.get((label, k)) or cells.get((label, 0))
             if ours is None or other is None:
                 continue
-            first, second, seeds = paired_runs(ours, other)
-            fewer = len(seeds) < most and seeds != [0]
+            first, second, repeats = paired_runs(ours, other)
+            idle = ours.shots == other.shots == 0
+            fewer = len(repeats) < most[ours.folds] and not idle
             for metric in metrics:
-                entries = _entries(first, second, scored, metric, centers, means)
-                pair = (against, label, ours, other, k, metric, seeds, fewer, entries)
+                entries = _center_differences(first, second, scored, metric, centers, means)
+                pair = (against, label, ours, other, k, metric, repeats, fewer, entries)
                 out.append(Comparison(*pair))
     return out
 
 
 def check_splits(groups: Sequence[Group]) -> None:
-    """Refuse runs of one data set that were trained and tested on different splits of it."""
-    first: dict[str, str] = {}
-    for run in (run for group in groups for run in group.runs):
-        if run.get("split_hash"):
-            first.setdefault(run["split_hash"], run["folder"])
-    if len(first) > 1:
-        one, two = list(first.values())[:2]
-        raise UserError(
-            f"{one} and {two} are on different splits of {groups[0].dataset} (split_hash): "
-            "their patients cannot be paired; give a folder whose runs share one split"
-        )
+    """Refuse runs of one data set, and of one fold, that were trained and tested on different
+    splits of it."""
+    for folders in split_hashes(groups):
+        if len(folders) > 1:
+            one, two = list(folders.values())[:2]
+            raise UserError(
+                f"{one} and {two} are on different splits of {groups[0].dataset} (split_hash): "
+                "their patients cannot be paired; give a folder whose runs share one split"
+            )
 
 
-def paired_runs(ours: Group, other: Group) -> tuple[list[dict], list[dict], list[int]]:
-    """The runs of the seeds that both have, and these seeds; what trains nothing suits each."""
-    if ours.shots == 0 or other.shots == 0:
-        trained = other if ours.shots == 0 else ours
-        return ours.runs, other.runs, [run["seed"] for run in trained.runs]
-    common = {run["seed"] for run in ours.runs} & {run["seed"] for run in other.runs}
-    first, second = ([r for r in g.runs if r["seed"] in common] for g in (ours, other))
-    return first, second, sorted(common)
+def paired_runs(ours: Group, other: Group) -> tuple[list[dict], list[dict], list[Repeat]]:
+    """The runs of the folds and seeds that both have, and these; what trains nothing suits each
+    seed."""
+    idle = 0 in (ours.shots, other.shots)
+
+    def what_pairs(repeat: Repeat) -> Repeat:
+        return repeat._replace(seed=0) if idle else repeat
+
+    common = {what_pairs(r) for r in ours.repeats} & {what_pairs(r) for r in other.repeats}
+    first, second = (
+        [run for run in group.runs if what_pairs(repeat_of(run)) in common]
+        for group in (ours, other)
+    )
+    trained = second if ours.shots == 0 else first
+    return first, second, [repeat_of(run) for run in trained]
 
 
-def _entries(
+def _center_differences(
     ours: Sequence[Mapping[str, Any]],
     other: Sequence[Mapping[str, Any]],
     scored: ScoredRuns,
@@ -215,22 +235,34 @@ def _entries(
     """The difference on each centre and, of several external centres, on their mean."""
     samples = {}
     for center in centers:
-        first, second = (
-            [scored[run["folder"]].get(center) for run in runs] for runs in (ours, other)
-        )
+        first, second = (_scores_of(runs, center, scored) for runs in (ours, other))
         samples[center] = difference(first, second, metric)
     if len(means) > 1:
         samples[f"mean of {', '.join(means)}"] = mean_difference({c: samples[c] for c in means})
     return {name: interval_entry(values) for name, values in samples.items()}
 
 
+def _scores_of(
+    runs: Sequence[Mapping[str, Any]], center: str, scored: ScoredRuns
+) -> list[CenterScores | None]:
+    """The scores of a group's runs on a centre, those of one seed's folds together; None for what
+    has no predictions of it."""
+    folders: dict[int, list[str]] = {}
+    for run in runs:
+        folders.setdefault(run["seed"], []).append(run["folder"])
+    found: list[CenterScores | None] = []
+    for of_seed in folders.values():
+        found += scored[tuple(of_seed)].get(center) or [None]
+    return found
+
+
 def difference(
-    ours: Sequence[Scored | None], other: Sequence[Scored | None], metric: str
+    ours: Sequence[CenterScores | None], other: Sequence[CenterScores | None], metric: str
 ) -> np.ndarray | str:
     """(1 + R,) mean over one method's runs minus that over the other's, or why there is none."""
     runs = [run for run in (*ours, *other) if run is not None]
     if not ours or not other:
-        return NO_SEED
+        return NO_REPEAT
     if len(runs) < len(ours) + len(other):
         return NO_PREDICTIONS
     if any(run.images != runs[0].images for run in runs):

@@ -9,7 +9,9 @@ from typing import Any
 
 from cerviclip.evaluation.bootstrap import N_RESAMPLES
 from cerviclip.runs.report.compare import Comparison
-from cerviclip.runs.report.tables import TITLES, Table, shots_order
+from cerviclip.runs.report.groups import TITLES, has_folds
+from cerviclip.runs.report.tables import Table
+from cerviclip.runs.settings.run_key import shots_order
 
 
 class DifferenceTable(Table):
@@ -56,7 +58,7 @@ def _cell(comparison: Comparison, center: str) -> str:
     text = _signed(entry["value"])
     if entry["low"] is not None:
         text += f" [{_signed(entry['low'])}, {_signed(entry['high'])}]"
-    return text + "*" * comparison.fewer_seeds + "†" * comparison.read_early
+    return text + "*" * comparison.fewer_runs + "†" * comparison.read_early
 
 
 def _signed(value: float) -> str:
@@ -65,16 +67,18 @@ def _signed(value: float) -> str:
 
 
 def _notes(part: Sequence[Comparison]) -> list[str]:
+    with_folds = has_folds(c.other for c in part)
+    repeats = "folds and seeds" if with_folds else "seeds"
     notes = [
-        f"mean over the seeds that both have [95 % interval, {N_RESAMPLES} resamples of each "
+        f"mean over the {repeats} that both have [95 % interval, {N_RESAMPLES} resamples of each "
         "centre's patients, the same for both]",
         "seeds and the number of pairs are not in the interval",
     ]
     idle = {g.trainer: 0 for c in part for g in (c.ours, c.other) if g.shots == 0 != c.shots}
     if idle:
         notes.append(f"{', '.join(idle)} trains nothing: one run meets all seeds and shots")
-    if any(c.fewer_seeds for c in part):
-        notes.append("* fewer seeds than the others")
+    if any(c.fewer_runs for c in part):
+        notes.append(f"* fewer {'folds or ' if with_folds else ''}seeds than the others")
     if any(c.read_early for c in part):
         notes.append("† the test set was read before training had ended")
     reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
@@ -82,7 +86,8 @@ def _notes(part: Sequence[Comparison]) -> list[str]:
 
 
 def comparison_record(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """What ``--format json`` prints."""
+    """What ``--format json`` prints; schema 2, used where there are folds, adds ``folds``."""
+    with_folds = has_folds(c.other for c in comparisons)
     entries = [
         {
             "dataset": c.other.dataset,
@@ -91,6 +96,7 @@ def comparison_record(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "backbone": c.other.backbone,
             "variant": c.other.variant,
             "shots": c.shots,
+            **({"folds": c.other.folds} if with_folds else {}),
             "metric": c.metric,
             "seeds": c.seeds,
             "test_read_early": c.read_early,
@@ -98,19 +104,24 @@ def comparison_record(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         }
         for c in comparisons
     ]
-    return {"schema_version": 1, "comparisons": entries}
+    return {"schema_version": 2 if with_folds else 1, "comparisons": entries}
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
-    """One line per pair, shots, metric and centre; seeds as ``1;2;3``."""
+    """One line per pair, shots, metric and centre; seeds as ``1;2;3``.
+
+    Where there are folds a column says how many.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["dataset", "against", "trainer", "backbone", "variant", "shots", "metric", "seeds"]
-    writer.writerow([*head, "center", "difference", "low", "high", "reason"])
-    for c in comparisons:
-        g, seeds = c.other, ";".join(map(str, c.seeds))
-        row = [g.dataset, c.against, g.trainer, g.backbone, g.variant, c.shots, c.metric, seeds]
-        for center, e in c.centers.items():
+    record = comparison_record(comparisons)
+    names = ["dataset", "against", "trainer", "backbone", "variant", "shots", "folds", "metric"]
+    if record["schema_version"] == 1:
+        names.remove("folds")
+    writer.writerow([*names, "seeds", "center", "difference", "low", "high", "reason"])
+    for entry in record["comparisons"]:
+        row = [*(entry[name] for name in names), ";".join(map(str, entry["seeds"]))]
+        for center, e in entry["centers"].items():
             numbers = ["" if e[k] is None else repr(e[k]) for k in ("value", "low", "high")]
             writer.writerow([*row, center, *numbers, e.get("reason", "")])
     return out.getvalue()

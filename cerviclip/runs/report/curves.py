@@ -10,7 +10,9 @@ import numpy as np
 
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.report.figures import GRID, INK, ConfusionTemplate, new_figure
-from cerviclip.runs.report.tables import TITLES, Group, row_labels, shots_order
+from cerviclip.runs.report.groups import TITLES, Group, repeats_text
+from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.settings.run_key import shots_order
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
@@ -30,7 +32,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     figure = new_figure(3.4 * len(centers) + 1.7, 3.6)
     panels = figure.subplots(1, len(centers), sharey=True, squeeze=False)[0]
     for axes, center in zip(panels, centers, strict=True):
-        _draw(axes, groups, center, metric, shots)
+        _draw_panel(axes, groups, center, metric, shots)
         axes.set_title(center, fontsize=10, color=INK)
         axes.set_xlabel("shots per class", fontsize=9)
     panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
@@ -44,7 +46,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     return figure
 
 
-def _draw(
+def _draw_panel(
     axes: Any, groups: Sequence[Group], center: str, metric: str, shots: Sequence[int | str]
 ) -> None:
     x_of = {k: i for i, k in enumerate(shots)}
@@ -73,7 +75,7 @@ def _draw(
 
 
 def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
-    """Confusion matrices of one method, a panel per centre, the counts of all seeds added up."""
+    """Confusion matrices of one method, a panel per centre, the counts of all runs added up."""
     counts, heads = [], []
     classes: list[str] = []
     for center in group.centers:
@@ -84,6 +86,6 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
         correct = 100 * np.trace(counts[-1]) / total if total else 0.0
         heads.append(f"{center}: {correct:.1f} %")
     shots = "" if group.shots == 0 else f", {group.shots} shots"
-    seeds = f", {len(group.runs)} seeds" if len(group.runs) > 1 else ""
-    title = f"{label} on {group.dataset}{shots}{seeds}"
+    repeats = f", {repeats_text([group])}" if len(group.runs) > 1 else ""
+    title = f"{label} on {group.dataset}{shots}{repeats}"
     ConfusionTemplate(group.centers, classes, dpi=150).save(path, counts, heads, title)

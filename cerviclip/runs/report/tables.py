@@ -1,185 +1,19 @@
-"""From many results.json to tables: means and deviations over seeds, in four formats."""
+"""Tables of one metric: trainers against shots, a block of rows per centre."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cerviclip.evaluation.names import BINARY, OVERALL
-from cerviclip.runs.run.results_json import read_results
-from cerviclip.runs.settings.folders import find_results
-from dassl.errors import MissingFileError, UserError
-
-METRICS = (*OVERALL, *(f"binary.{name}" for name in BINARY))
-TITLES = {
-    "accuracy": "accuracy (%)",
-    "balanced_accuracy": "balanced accuracy (%)",
-    "macro_f1": "macro F1 (%)",
-    "macro_auc": "macro AUC",
-    "ece": "expected calibration error",
-    "binary.accuracy": "binary accuracy (%)",
-    "binary.auc": "binary AUC",
-    "binary.sensitivity": "sensitivity (%)",
-    "binary.specificity": "specificity (%)",
-    "binary.ppv": "positive predictive value (%)",
-    "binary.npv": "negative predictive value (%)",
-}
-
-
-@dataclass(frozen=True)
-class Stat:
-    """One metric over the seeds of a group; sd is the sample deviation, None for one seed."""
-
-    values: dict[int, float]
-
-    @property
-    def n(self) -> int:
-        return len(self.values)
-
-    @property
-    def mean(self) -> float | None:
-        return statistics.fmean(self.values.values()) if self.values else None
-
-    @property
-    def sd(self) -> float | None:
-        return statistics.stdev(self.values.values()) if self.n > 1 else None
-
-
-@dataclass
-class Group:
-    """Runs that differ in their seed only."""
-
-    dataset: str
-    trainer: str
-    backbone: str
-    variant: str
-    shots: int | str
-    runs: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def row(self) -> tuple[str, str, str]:
-        return (self.trainer, self.variant, self.backbone)
-
-    @property
-    def centers(self) -> list[str]:
-        return list(dict.fromkeys(c for run in self.runs for c in run["centers"]))
-
-    @property
-    def read_early(self) -> bool:
-        return any(run["test_read_early"] for run in self.runs)
-
-    def stat(self, center: str, metric: str) -> Stat:
-        values = {}
-        for run in self.runs:
-            value = metric_value(run["centers"].get(center), metric)
-            if value is not None:
-                values[run["seed"]] = value
-        return Stat(dict(sorted(values.items())))
-
-
-def metric_value(entry: Mapping[str, Any] | None, metric: str) -> float | None:
-    """``accuracy``, ``binary.auc`` or ``per_class.cyst.f1`` of a centre; None if undefined."""
-    node: Any = entry
-    head, _, rest = metric.partition(".")
-    parts = [head]
-    if rest:  # class names may hold dots: only the last one parts
-        parts += rest.rsplit(".", 1) if head == "per_class" else [rest]
-    for part in parts:
-        if not isinstance(node, Mapping) or part not in node:
-            return None
-        node = node[part]
-    return node["value"] if isinstance(node, Mapping) else None
-
-
-def check_metric(metric: str) -> str:
-    """The metric's name if there is such a metric."""
-    if metric in METRICS or (metric.startswith("per_class.") and metric.count(".") >= 2):
-        return metric
-    raise UserError(
-        f"unknown metric {metric!r} (known: {', '.join(METRICS)}, per_class.<class>.f1)"
-    )
-
-
-def load_runs(folder: str | Path) -> list[dict[str, Any]]:
-    """results.json of every run below a folder, done and failed, sorted by path.
-
-    Each has its folder under the key ``folder``.
-    """
-    if not Path(folder).exists():
-        raise MissingFileError(f"{folder} does not exist; give a folder of runs, such as output/")
-    runs = []
-    for path in find_results(folder):
-        results = read_results(path)
-        if results is not None:
-            runs.append(results | {"folder": str(path.parent)})
-    if not runs:
-        raise MissingFileError(
-            f"no results.json below {folder}; run train.py or run_shell.py first"
-        )
-    return runs
-
-
-def sweep_order(folder: str | Path) -> list[tuple[str, str]]:
-    """(trainer, variant) as the sweep whose summary lies in the folder has them; empty without."""
-    try:
-        groups = json.loads((Path(folder) / "summary.json").read_text())["groups"]
-        return list(dict.fromkeys((g["trainer"], g["variant"]) for g in groups))
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def shots_order(shots: int | str) -> float:
-    return float("inf") if shots == "full" else float(shots)
-
-
-def group_runs(
-    runs: Iterable[Mapping[str, Any]], order: Sequence[tuple[str, str]] = ()
-) -> list[Group]:
-    """Finished runs by everything but the seed, in a stable order.
-
-    Args:
-        runs: contents of results.json.
-        order: (trainer, variant) in the order wanted; others follow by name.
-
-    Raises:
-        UserError: two runs that a table cannot tell apart.
-    """
-    groups: dict[tuple, Group] = {}
-    places: dict[tuple, str] = {}
-    for run in runs:
-        if run["status"] != "done":
-            continue
-        key = (run["dataset"], run["trainer"], run["backbone"], run["variant"], run["shots"])
-        cell, place = (*key, run["seed"]), str(run.get("folder", "?"))
-        if cell in places:
-            raise UserError(
-                f"{places[cell]} and {place} are both {run['trainer']} on {run['dataset']}, "
-                f"{run['variant']}, {run['backbone']}, shots {run['shots']}, seed {run['seed']}; "
-                "a table takes one of them: give a folder that holds one only"
-            )
-        places[cell] = place
-        groups.setdefault(key, Group(*key)).runs.append(dict(run))
-    rank = {pair: i for i, pair in enumerate(order)}
-    for group in groups.values():
-        group.runs.sort(key=lambda run: run["seed"])
-    return sorted(
-        groups.values(),
-        key=lambda g: (
-            g.dataset,
-            rank.get((g.trainer, g.variant), len(rank)),
-            g.shots != 0,  # methods that train nothing lead
-            g.trainer.lower(),
-            g.variant,
-            g.backbone,
-            shots_order(g.shots),
-        ),
-    )
+from cerviclip.runs.report.groups import (
+    TITLES,
+    Group,
+    Stat,
+    most_runs,
+    repeats_text,
+    split_hashes,
+)
+from cerviclip.runs.settings.run_key import shots_order
 
 
 @dataclass
@@ -212,47 +46,63 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order) or [0]
     labels = row_labels(groups)
     by_cell = {(g.row, g.shots): g for g in groups}
-    seeds = max(len({run["seed"] for run in g.runs}) for g in groups)
-    fewer = early = False
+    most = most_runs(groups)
     blocks = []
     for center in list(dict.fromkeys(c for g in groups for c in g.centers)):
         rows = []
         for row, label in labels.items():
-            cells = []
-            for k in shots:
-                group = by_cell.get((row, k)) or by_cell.get((row, 0))
-                stat = group.stat(center, metric) if group else Stat({})
-                mark = ""
-                if group and group.shots != 0 and 0 < stat.n < seeds:
-                    mark, fewer = "*", True
-                if group and group.read_early:
-                    mark, early = mark + "†", True
-                cells.append(format_stat(stat, metric) + mark)
-            rows.append((label, cells))
+            found = [by_cell.get((row, k)) or by_cell.get((row, 0)) for k in shots]
+            rows.append((label, [_cell(g, center, metric, most) for g in found]))
         blocks.append((center, rows))
-    notes = [f"mean ± sd over {seeds} seeds" if seeds > 1 else "one seed"]
-    if any(g.shots == 0 for g in groups) and shots != [0]:
-        names = ", ".join(dict.fromkeys(g.trainer for g in groups if g.shots == 0))
-        notes.append(f"{names} trains nothing: one run stands for all shots")
-    splits = {run.get("split_hash") for g in groups for run in g.runs} - {None}
-    if len(splits) > 1:  # images were added between two runs, or a variant splits otherwise
-        notes.append(f"runs on {len(splits)} different splits of the images, hardly comparable")
-    if fewer:
-        notes.append("* fewer seeds than the others")
-    if early:
-        notes.append("† the test set was read before training had ended")
+    marks = "".join(cell for _, rows in blocks for _, cells in rows for cell in cells)
+    notes = _notes(groups, only_idle=shots == [0], marks=marks)
     return Table(dataset, metric, [str(k) for k in shots], blocks, notes)
 
 
-def row_labels(groups: Sequence[Group]) -> dict[tuple[str, str, str], str]:
-    """A label per (trainer, variant, backbone): only as much of it as tells the rows apart."""
+def _cell(group: Group | None, center: str, metric: str, most: dict[int, int]) -> str:
+    """Mean and deviation, with a star for fewer runs than the others have, and a dagger."""
+    if group is None:
+        return format_stat(Stat({}), metric)
+    stat = group.stat(center, metric)
+    fewer = group.shots != 0 and 0 < stat.n < most[group.folds]
+    return format_stat(stat, metric) + "*" * fewer + "†" * group.read_early
+
+
+def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
+    notes = []
+    kinds = sorted({g.folds for g in groups})
+    for folds in kinds:
+        own = [g for g in groups if g.folds == folds]
+        rows = f"[{folds} folds]: " if folds and len(kinds) > 1 else ""
+        several = most_runs(own)[folds] > 1
+        notes.append(rows + ("mean ± sd over " if several else "") + repeats_text(own))
+        there = {repeat.fold for g in own for repeat in g.repeats}
+        if folds and len(there) < folds:
+            notes.append(f"{rows}only {len(there)} of {folds} folds have been run")
+    if any(g.shots == 0 for g in groups) and not only_idle:
+        names = ", ".join(dict.fromkeys(g.trainer for g in groups if g.shots == 0))
+        notes.append(f"{names} trains nothing: one run stands for all shots")
+    splits = max((len(hashes) for hashes in split_hashes(groups)), default=0)
+    if splits > 1:  # images were added between two runs, or a variant splits otherwise
+        notes.append(f"runs on {splits} different splits of the images, hardly comparable")
+    if "*" in marks:
+        notes.append(f"* fewer {'folds or ' if any(kinds) else ''}seeds than the others")
+    if "†" in marks:
+        notes.append("† the test set was read before training had ended")
+    return notes
+
+
+def row_labels(groups: Sequence[Group]) -> dict[tuple[str, str, str, int], str]:
+    """A label per (trainer, variant, backbone, folds): as much of it as tells the rows apart."""
     rows = list(dict.fromkeys(g.row for g in groups))
     labels = {}
-    for trainer, variant, backbone in rows:
+    for trainer, variant, backbone, folds in rows:
         label = trainer if variant == "default" else f"{trainer} ({variant})"
-        if len({b for t, v, b in rows if (t, v) == (trainer, variant)}) > 1:
+        if len({b for t, v, b, _ in rows if (t, v) == (trainer, variant)}) > 1:
             label += f" [{backbone}]"
-        labels[(trainer, variant, backbone)] = label
+        if folds and len({f for *_, f in rows}) > 1:
+            label += f" [{folds} folds]"
+        labels[(trainer, variant, backbone, folds)] = label
     return labels
 
 
@@ -269,133 +119,3 @@ def format_stat(stat: Stat, metric: str) -> str:
     digits = 3 if metric.rsplit(".", 1)[-1] in ("auc", "macro_auc", "ece") else 1
     text = f"{stat.mean:.{digits}f}"
     return text if stat.sd is None else f"{text} ± {stat.sd:.{digits}f}"
-
-
-# -- formats ------------------------------------------------------------------------------------
-
-
-def to_markdown(table: Table) -> str:
-    """A heading, one pipe table with the centre in the first column, the notes."""
-    lines = [f"### {table.title}", ""]
-    head = ["centre", "trainer", *(column_name(k) for k in table.columns)]
-    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "---:|" * len(table.columns)]
-    for center, rows in table.blocks:
-        for i, (label, cells) in enumerate(rows):
-            lines.append("| " + " | ".join([center if i == 0 else "", label, *cells]) + " |")
-    return "\n".join([*lines, "", "; ".join(table.notes) + ".", ""])
-
-
-def to_latex(table: Table) -> str:
-    """A booktabs table, ready for a paper."""
-    n = len(table.columns)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(table.title)}; {_tex('; '.join(table.notes))}.}}",
-        rf"\begin{{tabular}}{{ll{'r' * n}}}",
-        r"\toprule",
-        "Centre & Method & " + " & ".join(_tex(k) for k in table.columns) + r" \\",
-    ]
-    for center, rows in table.blocks:
-        lines.append(r"\midrule")
-        for i, (label, cells) in enumerate(rows):
-            first = _tex(center) if i == 0 else ""
-            lines.append(" & ".join([first, _tex(label), *(_tex(c) for c in cells)]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
-
-
-def _tex(text: str) -> str:
-    for plain, escaped in (
-        ("\\", r"\textbackslash "),
-        ("_", r"\_"),
-        ("%", r"\%"),
-        ("&", r"\&"),
-        ("#", r"\#"),
-        ("±", r"$\pm$"),
-        ("−", "$-$"),
-        ("†", r"$^\dagger$"),
-        ("*", r"$^*$"),
-    ):
-        text = text.replace(plain, escaped)
-    return text
-
-
-def summary(
-    groups: Sequence[Group], runs: Sequence[Mapping[str, Any]], metrics: Sequence[str] = METRICS
-) -> dict[str, Any]:
-    """summary.json: every metric of every group with mean, sd, n and the values per seed."""
-    entries = []
-    for group in groups:
-        centers = {
-            center: {metric: _stat_record(group.stat(center, metric)) for metric in metrics}
-            for center in group.centers
-        }
-        entries.append(
-            {
-                "dataset": group.dataset,
-                "trainer": group.trainer,
-                "backbone": group.backbone,
-                "variant": group.variant,
-                "shots": group.shots,
-                "seeds": [run["seed"] for run in group.runs],
-                "test_read_early": group.read_early,
-                "centers": centers,
-            }
-        )
-    failed = [
-        {key: run[key] for key in ("dataset", "trainer", "backbone", "variant", "shots", "seed")}
-        | {"error": run["error"]}
-        for run in runs
-        if run["status"] != "done"
-    ]
-    return {"schema_version": 1, "groups": entries, "failed": failed}
-
-
-def _stat_record(stat: Stat) -> dict[str, Any]:
-    values = {str(seed): value for seed, value in stat.values.items()}
-    return {"mean": stat.mean, "sd": stat.sd, "n": stat.n, "values": values}
-
-
-def to_json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def to_csv(groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> str:
-    """One line per group, centre and metric; the values per seed as ``seed:value``."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    head = ["dataset", "trainer", "backbone", "variant", "shots", "center", "metric"]
-    writer.writerow([*head, "n", "mean", "sd", "values"])
-    for g in groups:
-        for center in g.centers:
-            for metric in metrics:
-                stat = g.stat(center, metric)
-                values = ";".join(f"{seed}:{value!r}" for seed, value in stat.values.items())
-                mean = "" if stat.mean is None else repr(stat.mean)
-                sd = "" if stat.sd is None else repr(stat.sd)
-                row = [g.dataset, g.trainer, g.backbone, g.variant, g.shots, center, metric]
-                writer.writerow([*row, stat.n, mean, sd, values])
-    return out.getvalue()
-
-
-def print_table(table: Table, console: Any = None) -> None:
-    """The table on the terminal, a block per centre."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    shown = RichTable(title=table.title, box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    shown.add_column("centre", style="bold", no_wrap=True)
-    shown.add_column("trainer", no_wrap=True)
-    for k in table.columns:
-        shown.add_column(column_name(k), justify="right", no_wrap=True)
-    for center, rows in table.blocks:
-        for i, (label, cells) in enumerate(rows):
-            shown.add_row(center if i == 0 else "", label, *cells, end_section=i == len(rows) - 1)
-    shown.caption = "; ".join(table.notes)
-    shown.caption_justify = "left"
-    console = console or Console()
-    # A number cut to "81.2 ±…" says nothing: rather let a narrow terminal wrap the line.
-    needed = console.measure(shown, options=console.options.update(max_width=1000)).maximum
-    console.width = max(console.width, needed)
-    console.print(shown)

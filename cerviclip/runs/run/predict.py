@@ -6,32 +6,14 @@ give the probabilities that results are computed from.
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cerviclip.runs.predictions import Predictions, relative_path
 from dassl.errors import UserError
-from dassl.utils.files import atomic_write
-
-
-@dataclass
-class Predictions:
-    """What a model says of one centre's images, in the order of the items."""
-
-    center: str
-    paths: list[str]  # relative to the data's root where they lie in it
-    patient_ids: list[str]
-    labels: np.ndarray  # (B,)
-    probs: np.ndarray  # (B, C) float64
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 def predict_items(
@@ -50,6 +32,7 @@ def predict_items(
         patient_ids=[str(getattr(item, "patient_id", "")) for item in items],
         labels=labels,
         probs=probs,
+        classnames=tuple(trainer.dm.dataset.classnames),
     )
 
 
@@ -95,32 +78,3 @@ def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:
         is_train=False,
         dataset_wrapper=type(like.dataset),
     )
-
-
-def relative_path(path: str, *roots: str) -> str:
-    """``path`` seen from the first of ``roots`` that holds it, with forward slashes."""
-    for root in roots:
-        relative = os.path.relpath(path, root) if root else ".."
-        if not relative.startswith(".."):
-            return Path(relative).as_posix()
-    return Path(path).as_posix()
-
-
-def write_predictions(
-    folder: str | Path, predictions: Sequence[Predictions], classnames: Sequence[str]
-) -> Path:
-    """predictions.csv: one line per image of every centre."""
-    path = Path(folder) / "predictions.csv"
-    head = ["center", "path", "patient_id", "label", "prediction", *(f"p_{c}" for c in classnames)]
-    with atomic_write(path) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(head)
-        for p in predictions:
-            predicted = p.probs.argmax(axis=1) if len(p) else []
-            for i, k in enumerate(predicted):
-                # repr of a float is its shortest exact form: scores can be recomputed from the file
-                writer.writerow(
-                    [p.center, p.paths[i], p.patient_ids[i], classnames[p.labels[i]], classnames[k]]
-                    + [repr(float(x)) for x in p.probs[i]]
-                )
-    return path

@@ -1,4 +1,8 @@
-"""results.json: its schema, the hash of a configuration, and when a run counts as finished."""
+"""results.json: its schema, reading and writing it, and when a run counts as finished.
+
+In memory results are always of the newest schema. A file states the lowest version that can hold
+what it says, so that a run without folds writes what older readers understand.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Any
 from cerviclip.runs.settings.folders import RESULTS
 from dassl.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 KEYS = (
     "schema_version",
@@ -23,6 +27,7 @@ KEYS = (
     "weights_sha256",
     "variant",
     "shots",
+    "fold",
     "seed",
     "split_hash",
     "draw_hash",
@@ -33,9 +38,12 @@ KEYS = (
     "runtime",
 )
 
+# What each version added: key -> the value that stands for its absence in older files.
+ADDED: dict[int, dict[str, Any]] = {2: {"fold": ""}}
+
 
 def read_results(folder: str | Path) -> dict[str, Any] | None:
-    """The results.json of a run's folder; None where there is none.
+    """The results.json of a run's folder, as the newest schema has it; None where there is none.
 
     Raises:
         UserError: it is there and cannot be read as results.
@@ -48,23 +56,49 @@ def read_results(folder: str | Path) -> dict[str, Any] | None:
         return None
     try:
         results = json.loads(text)
-        version = results["schema_version"]
+        newer = results["schema_version"] > SCHEMA_VERSION
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a run's results ({error}); remove it") from error
-    if version > SCHEMA_VERSION:
+    if newer:
+        version = results["schema_version"]
         raise UserError(f"{path} has schema version {version}, newer than this code reads")
-    return results
+    return upgrade(results)
 
 
 def write_results(folder: str | Path, results: Mapping[str, Any]) -> Path:
-    """Write results.json whole or not at all; refuses NaN and infinities."""
+    """Write results.json whole or not at all; refuses NaN and infinities.
+
+    Args:
+        folder: the run's.
+        results: of the newest schema.
+    """
     path = Path(folder) / RESULTS
-    text = json.dumps(dict(results), indent=1, allow_nan=False)
+    text = json.dumps(downgrade(results), indent=1, allow_nan=False)
     from dassl.utils.files import atomic_write
 
     with atomic_write(path) as handle:
         handle.write(text + "\n")
     return path
+
+
+def upgrade(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Results of any version as the newest schema has them."""
+    absent: dict[str, Any] = {}
+    for version, added in ADDED.items():
+        if version > results["schema_version"]:
+            absent |= added
+    return {**results, "schema_version": SCHEMA_VERSION, **absent}
+
+
+def downgrade(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Results of the newest schema as the lowest version has them that can hold what they say."""
+    out = dict(results)
+    for version in range(SCHEMA_VERSION, 1, -1):
+        added = ADDED[version]
+        if any(out.get(key, empty) != empty for key, empty in added.items()):
+            return {**out, "schema_version": version}
+        out = {key: value for key, value in out.items() if key not in added}
+    return {**out, "schema_version": 1}
 
 
 def is_finished(results: Mapping[str, Any] | None, wanted_hash: str) -> bool:

@@ -15,7 +15,7 @@ from dassl.config import CfgNode
 from dassl.errors import MissingFileError, UserError
 
 
-def reads_from(cfg: CfgNode, folder: Path) -> bool:
+def resumes_from(cfg: CfgNode, folder: Path) -> bool:
     """Whether the run resumes from ``folder`` or from something in it."""
     if not cfg.RESUME:
         return False
@@ -40,7 +40,7 @@ def check_resume(cfg: CfgNode, folder: Path, fresh: bool = False) -> None:
     if not cfg.RESUME:
         return
     source = Path(cfg.RESUME)
-    own = reads_from(cfg, folder)
+    own = resumes_from(cfg, folder)
     if own and fresh:
         raise UserError(f"--fresh replaces {folder}, which --resume goes on from; give one of them")
     if not own and not source.is_dir():

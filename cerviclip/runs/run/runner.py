@@ -15,22 +15,24 @@ from typing import Any
 
 import yaml
 
-from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.log import log_to
-from cerviclip.runs.run.predict import Predictions, predict_items, write_predictions
 from cerviclip.runs.run.results_json import is_finished, read_results, write_results
-from cerviclip.runs.run.resume_check import check_resume, reads_from
+from cerviclip.runs.run.resume_check import check_resume, resumes_from
+from cerviclip.runs.run.runtime import runtime_record
+from cerviclip.runs.run.scoring import collect_predictions, print_centers, score_centers
 from cerviclip.runs.run.working_folder import (
-    beside,
     check_only_run_files,
+    finish_replacement,
+    folder_beside,
     remove_run_files,
-    swap,
-    tidy,
+    replace_folder,
     undo_on_user_error,
 )
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
 from cerviclip.runs.settings.folders import RESULTS
+from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
@@ -60,17 +62,17 @@ def run_one(
     """
     folder = Path(cfg.OUTPUT_DIR)
     check_resume(cfg, folder, fresh)
-    tidy(folder)
+    finish_replacement(folder)
     old = state_of(folder, cfg, fresh)
     work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
     if not train:
-        with beside(folder, keep=False) as new:
+        with folder_beside(folder, keep=False) as new:
             return work(new, train=False)
     if old == "done" and not fresh:
         if echo:
             print(f"finished before: {folder} (--fresh runs it again)")
         return read_results(folder) or {}
-    if old == "failed" and reads_from(cfg, folder):
+    if old == "failed" and resumes_from(cfg, folder):
         (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
     elif old == "failed" or (fresh and old == "unfinished"):
         check_only_run_files(folder)
@@ -78,9 +80,9 @@ def run_one(
     if old not in ("done", "other"):
         return work(folder)
     check_only_run_files(folder)
-    with beside(folder) as new:
+    with folder_beside(folder) as new:
         results = work(new)
-        swap(new, folder)
+        replace_folder(folder, new)
     return results
 
 
@@ -161,7 +163,7 @@ def failed_results(
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     seconds = {} if started is None else {"total": time.perf_counter() - started}
     return run_files.results_record(
-        cfg, variant, status="failed", error=text, runtime={"seconds": seconds}
+        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime={"seconds": seconds}
     )
 
 
@@ -169,7 +171,7 @@ class Run:
     """The steps of one run, and what they leave for results.json."""
 
     def __init__(self, cfg: CfgNode, variant: str, final_dir: str) -> None:
-        self.cfg, self.variant, self.final_dir = cfg, variant, final_dir
+        self.cfg, self.key, self.final_dir = cfg, RunKey.of(cfg, variant), final_dir
         self.folder = Path(cfg.OUTPUT_DIR)
         self.seconds: dict[str, float] = {}
         self.started_at = datetime.now(timezone.utc)
@@ -252,25 +254,20 @@ class Run:
         print_centers(centers)
         dataset = self.trainer.dm.dataset
         write_predictions(folder, predictions, dataset.classnames)
-        run_figures(folder, centers, getattr(self.trainer, "history", []), self.title())
+        run_figures(folder, centers, getattr(self.trainer, "history", []), self.key.title)
         self.seconds["files"] = time.perf_counter() - clock
         self.seconds["total"] = time.perf_counter() - self.clock
         results = run_files.results_record(
+            self.key,
             self.cfg,
-            self.variant,
             status="done",
             trainer=self.trainer,
             centers=centers,
             test_read_early=read_early,
-            runtime=run_files.runtime(self),
+            runtime=runtime_record(self),
         )
         write_results(folder, results)
         return results
-
-    def title(self) -> str:
-        cfg = self.cfg
-        shots = "full" if cfg.DATASET.NUM_SHOTS < 0 else cfg.DATASET.NUM_SHOTS
-        return f"{cfg.TRAINER.NAME}, {cfg.DATASET.NAME}, shots {shots}, seed {cfg.SEED}"
 
     def check_backbone(self) -> None:
         """The backbone is shared by all runs of a sweep: a run that alters it has failed."""
@@ -294,73 +291,7 @@ def no_weights_are_an_error() -> Iterator[None]:
         raise UserError(f"{warning}; give weights of this network by --weights") from None
 
 
-def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
-    """Predictions for the in-domain test set and every external centre.
-
-    With ``TEST.SPLIT val`` those of the val set alone: a search for settings sees nothing else.
-    """
-    dataset, cfg = trainer.dm.dataset, trainer.cfg
-    roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
-    if cfg.TEST.SPLIT == "val":
-        if not dataset.val:
-            raise UserError(f"TEST.SPLIT is val, and {cfg.DATASET.NAME} has no val images")
-        centers = {"val": dataset.val}
-    else:
-        centers = {IN_DOMAIN: dataset.test or [], **external}
-    return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
-
-
-def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
-    """The ``centers`` of results.json."""
-    from cerviclip.evaluation.report import score
-
-    dataset = trainer.dm.dataset
-    positive = list(getattr(dataset, "positive_classes", []))
-    return {
-        p.center: score(p.labels.tolist(), p.probs, known_patients(p), dataset.classnames, positive)
-        for p in predictions
-    }
-
-
-def known_patients(predictions: Predictions) -> list[str]:
-    """Patient ids; "" throughout where all of them only repeat the files' names.
-
-    Then no patient is known. One id that equals its file's name may still be a patient's.
-    """
-    ids = predictions.patient_ids
-    stems = [Path(path).stem for path in predictions.paths]
-    return [""] * len(ids) if ids == stems else ids
-
-
 def print_config(cfg: CfgNode) -> None:
     """The configuration between rows of asterisks, as upstream's train.py prints it."""
     print("***************\n** Config **\n***************")
     print(cfg)
-
-
-def print_centers(centers: Mapping[str, Any]) -> None:
-    """Upstream's result block for the test set, then one line per external centre.
-
-    Scripts take the last ``* accuracy`` of a log, so only the test set is printed that way.
-    """
-    for name, entry in centers.items():
-        if name == IN_DOMAIN:
-            correct = sum(row[i] for i, row in enumerate(entry["confusion_matrix"]))
-            accuracy, f1 = entry["accuracy"]["value"], entry["macro_f1"]["value"]
-            if accuracy is None:
-                continue
-            print(f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}")
-            print(f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%")
-            print(f"* macro_f1: {f1:.1f}%")
-    for name, entry in centers.items():
-        cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
-        cells += [
-            f"{title} {entry[key]['value']:.{digits}f}{unit}"
-            for key, title, digits, unit in (
-                ("accuracy", "accuracy", 1, " %"),
-                ("macro_f1", "macro F1", 1, " %"),
-                ("macro_auc", "AUC", 3, ""),
-            )
-            if entry[key]["value"] is not None
-        ]
-        print(f"{name}: {', '.join(cells)}")

@@ -25,7 +25,7 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
     not there; ``config.yaml`` is put back.
     """
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
-    make_writable(folder)
+    create_writable(folder)
     before = {path.name for path in folder.iterdir()}
     config = folder / "config.yaml"
     old = config.read_bytes() if config.is_file() else None
@@ -41,7 +41,7 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
         raise
 
 
-def make_writable(folder: Path) -> None:
+def create_writable(folder: Path) -> None:
     """Make a folder for results, with those above it.
 
     Raises:
@@ -57,7 +57,7 @@ def make_writable(folder: Path) -> None:
 
 
 @contextmanager
-def beside(folder: Path, keep: bool = True) -> Iterator[Path]:
+def folder_beside(folder: Path, keep: bool = True) -> Iterator[Path]:
     """A name beside ``folder`` to work under; an error leaves nothing of it.
 
     Args:
@@ -106,16 +106,16 @@ def _is_run_file(path: Path) -> bool:
     return path.name.startswith(("log.txt", ".tmp")) or path.name in RUN_FILES
 
 
-def swap(new: Path, folder: Path) -> None:
+def replace_folder(folder: Path, new: Path) -> None:
     """Put ``new`` in the place of ``folder``; the old content is gone only when that is done."""
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         os.replace(folder, aside)
     os.replace(new, folder)
-    _remove_but_evaluations(aside, folder)
+    _keep_evaluations_remove_rest(aside, folder)
 
 
-def _remove_but_evaluations(aside: Path, folder: Path) -> None:
+def _keep_evaluations_remove_rest(aside: Path, folder: Path) -> None:
     """Remove an old run; its evaluations go along to the one in ``folder``, before anything goes,
     so that a kill at any point leaves them in one of the two places."""
     for evaluation in sorted((aside / "eval").glob("*")):
@@ -126,14 +126,15 @@ def _remove_but_evaluations(aside: Path, folder: Path) -> None:
     remove(aside)
 
 
-def tidy(folder: Path) -> None:
-    """Clear what a process left beside the folder when it was killed while replacing it.
+def finish_replacement(folder: Path) -> None:
+    """Finish what a process began that was killed while it replaced the folder.
 
-    What belongs to another process that is still at work stays.
+    The old run is put back where the new one is not in place yet, and removed where it is. What
+    belongs to another process that is still at work stays.
     """
     for aside in _left_by_dead_processes(folder, "old"):
         if folder.exists():
-            _remove_but_evaluations(aside, folder)
+            _keep_evaluations_remove_rest(aside, folder)
         else:
             os.replace(aside, folder)
     for new in _left_by_dead_processes(folder, "new"):

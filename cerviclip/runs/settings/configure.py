@@ -14,13 +14,9 @@ from cerviclip import plugins
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.flags import parse_shots
-from cerviclip.runs.settings.folders import (
-    DEFAULT_ROOT,
-    backbone_label,
-    file_in,
-    run_folder,
-    safe_part,
-)
+from cerviclip.runs.settings.fold import parse_fold
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
@@ -74,30 +70,13 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
         if key != "NAME" and key not in kept | {trainer.upper()}:
             cfg.TRAINER.pop(key)
     root = get("output_root") or DEFAULT_ROOT
-    cfg.OUTPUT_DIR = str(get("output_dir") or contract_folder(cfg, root, variant_of(args)))
+    cfg.OUTPUT_DIR = str(get("output_dir") or RunKey.of(cfg, variant_of(args)).folder(root))
     cfg.freeze()
     return cfg
 
 
 def variant_of(args: argparse.Namespace) -> str:
     return vars(args).get("variant") or "default"
-
-
-def contract_folder(cfg: CfgNode, root: str | Path, variant: str = "default") -> Path:
-    """The folder that a run of this configuration writes to, below ``root``."""
-    return run_folder(
-        root, cfg.DATASET.NAME, cfg.TRAINER.NAME, label_of(cfg), cfg.DATASET.NUM_SHOTS, cfg.SEED,
-        variant,
-    )  # fmt: skip
-
-
-def label_of(cfg: CfgNode) -> str:
-    """The backbone's name in tables and folders."""
-    from dassl.utils.files import file_sha256
-
-    name = cfg.MODEL.BACKBONE.NAME
-    weights = cfg.MODEL.INIT_WEIGHTS or file_in(name)
-    return backbone_label(name, file_sha256(weights) if weights else "")
 
 
 def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
@@ -321,6 +300,7 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
+    _check_fold(cfg)
     _note_store_dtype(cfg, saved=bool(vars(args).get("eval_only")))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
@@ -336,6 +316,17 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
             plugins.ensure_loaded("dataset", name)
         except UnknownNameError as error:
             raise UnknownNameError(f"TEST.EXTERNAL: {error}") from error
+
+
+def _check_fold(cfg: CfgNode) -> None:
+    """A fold goes to data sets that split into folds; others would score their usual split."""
+    fold = parse_fold(cfg.DATASET.FOLD)
+    dataset_class = plugins.ensure_loaded("dataset", cfg.DATASET.NAME)
+    if fold is not None and not getattr(dataset_class, "splits_into_folds", False):
+        raise UserError(
+            f"DATASET.FOLD is {fold}, but {cfg.DATASET.NAME} does not split into folds; leave "
+            "DATASET.FOLD out"
+        )
 
 
 def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:

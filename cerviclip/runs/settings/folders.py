@@ -39,25 +39,6 @@ def without_file(name: str) -> str:
     return f"{library}:{arch}" if "/" in last or "." in last else name
 
 
-def shots_part(num_shots: int) -> str:
-    """``shots_16``, or ``shots_full`` for DATASET.NUM_SHOTS -1."""
-    return f"shots_{'full' if num_shots < 0 else num_shots}"
-
-
-def run_folder(
-    root: str | Path,
-    dataset: str,
-    trainer: str,
-    backbone: str,
-    num_shots: int,
-    seed: int,
-    variant: str = "default",
-) -> Path:
-    """``<root>/<dataset>/<trainer>/<backbone>/<variant>/shots_<k|full>/seed_<s>``."""
-    parts = [dataset, trainer, backbone or "none", variant]
-    return Path(root, *(safe_part(part) for part in parts), shots_part(num_shots), f"seed_{seed}")
-
-
 def find_results(root: str | Path) -> Iterator[Path]:
     """Every run's results.json below ``root``, sorted; evaluations and leftovers are not runs."""
     root = Path(root)

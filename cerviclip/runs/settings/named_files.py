@@ -63,7 +63,7 @@ def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     return found
 
 
-def files_and_folders(flat: Mapping[str, Any]) -> list[str]:
+def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
     """Every path whose size or time changes when what the configuration names changes.
 
     A file that is named and not found is among them, as it is named.

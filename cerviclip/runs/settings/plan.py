@@ -11,7 +11,8 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.runs.settings.flags import parse_shots
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.run_key import RunKey, shots_of
 from cerviclip.runs.settings.sweep_file import (
     TrainerEntry,
     find_sweep,
@@ -41,14 +42,30 @@ class RunSpec:
 
     @property
     def shots(self) -> str:
-        return "full" if self.num_shots < 0 else str(self.num_shots)
+        return str(shots_of(self.num_shots))
+
+    @property
+    def key(self) -> RunKey:
+        """The run's identity as far as the plan knows it: the backbone is named as the sweep names
+        it, and files that the plan does not read may say a fold."""
+        return RunKey(
+            dataset=self.dataset,
+            trainer=self.trainer,
+            backbone=self.backbone,
+            variant=self.variant,
+            shots=shots_of(self.num_shots),
+            fold=self._override("DATASET.FOLD"),
+            seed=self.seed,
+        )
 
     @property
     def title(self) -> str:
-        name = self.trainer if self.variant == "default" else f"{self.trainer} ({self.variant})"
-        if self.num_shots == 0:
-            return f"{name} on {self.dataset}"
-        return f"{name} on {self.dataset}, shots {self.shots}, seed {self.seed}"
+        return self.key.title
+
+    def _override(self, key: str) -> str:
+        """What the overrides say of a config key, the last of them; "" where they say nothing."""
+        pairs = dict(zip(self.opts[::2], self.opts[1::2], strict=False))
+        return str(pairs.get(key, ""))
 
     def namespace(self, output_root: str | Path = DEFAULT_ROOT) -> argparse.Namespace:
         """The flags with which train.py alone would make the same run, below ``output_root``."""
@@ -77,7 +94,7 @@ class Plan:
     output_root: Path
     order: list[tuple[str, str]] = field(default_factory=list)  # (trainer, variant), as listed
     # The yaml's runs that the flags leave out: not made now, in the table if they are there.
-    others: list[RunSpec] = field(default_factory=list)
+    unchosen: list[RunSpec] = field(default_factory=list)
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -110,7 +127,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
     root = Path(args.output_dir or DEFAULT_ROOT)
-    return Plan(path.stem, runs, root, order, maker.others(own, set(runs)))
+    return Plan(path.stem, runs, root, order, maker.unchosen(own, set(runs)))
 
 
 @dataclass
@@ -144,7 +161,7 @@ class _RunMaker:
         )
         return _cells(spec, shots, seeds)
 
-    def others(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
+    def unchosen(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
         """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
         (a trainer of a plug-in that is not given) is left out."""
         found: dict[RunSpec, None] = {}
@@ -228,15 +245,12 @@ def _seed(text: Any) -> int:
 
 def _check_folders_differ(runs: Sequence[RunSpec]) -> None:
     """Two entries of one trainer and name would write to one folder."""
-    seen: dict[tuple, RunSpec] = {}
+    seen: set[tuple[Path, str]] = set()
     for run in runs:
-        key = (
-            run.dataset, run.trainer, safe_part(run.variant), safe_part(run.backbone), run.weights,
-            run.num_shots, run.seed,
-        )  # fmt: skip
-        if key in seen:
+        place = (run.key.folder(""), run.weights)
+        if place in seen:
             raise UserError(
                 f"the sweep has two entries of {run.trainer} named {run.variant!r}; give each "
                 "another 'name:'"
             )
-        seen[key] = run
+        seen.add(place)

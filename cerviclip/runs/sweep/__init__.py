@@ -1,1 +1,1 @@
-"""Many runs: workers, progress, what is finished, and the files beside the runs."""
+"""Many runs: executors, progress, what is finished, and the files beside the runs."""

@@ -13,26 +13,27 @@ from typing import Any
 
 from cerviclip.runs.run.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
-from cerviclip.runs.run.working_folder import make_writable, tidy
+from cerviclip.runs.run.working_folder import create_writable, finish_replacement
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.flags import parse_args, sweep_parser
-from cerviclip.runs.settings.named_files import files_and_folders
+from cerviclip.runs.settings.named_files import paths_to_watch
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
 from cerviclip.runs.sweep import finished_index
+from cerviclip.runs.sweep.executors import choose_executor
+from cerviclip.runs.sweep.job import Job
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
-from cerviclip.runs.sweep.workers import Job, run_jobs
 from dassl.errors import UserError
 
 
 @dataclass
-class Task:
+class PlannedRun:
     """A run of the plan, its configuration and what its folder holds."""
 
     spec: RunSpec
     cfg: Any
     folder: Path
-    state: str
-    wanted: str  # config hash
+    state: str  # as of `runner.state_of`; "" where nobody asked
+    config_hash: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,34 +49,34 @@ def sweep_command(args: argparse.Namespace) -> int:
 
     console = Console(file=sys.stdout, highlight=False)
     plan = make_plan(args)
-    noted = None if args.fresh or args.dry_run else finished_index.finished_runs(plan)
-    if noted is not None:
-        what = "chosen " if plan.others else ""
-        console.print(f"all {len(noted.runs)} {what}runs of sweep {plan.name} are finished")
-        report(plan, noted, console)
+    index = None if args.fresh or args.dry_run else finished_index.read_if_finished(plan)
+    if index is not None:
+        what = "chosen " if plan.unchosen else ""
+        console.print(f"all {len(index.runs)} {what}runs of sweep {plan.name} are finished")
+        write_and_print_tables(plan, index, console)
         return 0
-    tasks = prepare(plan, args.fresh)
+    runs = chosen_runs(plan, args.fresh)
     if args.dry_run:
-        show_plan(tasks, console)
+        show_plan(runs, console)
         return 0
-    pending = [task for task in tasks if task.state != "done" or args.fresh]
+    pending = [run for run in runs if run.state != "done" or args.fresh]
     check_inputs(pending, args.jobs)
-    make_writable(plan.output_root)
-    failed = execute(plan, tasks, pending, args, console)
-    others = other_tasks(plan, {task.folder for task in tasks})
-    noted = finished_index.Noted(_wanted(tasks), _wanted(others))
-    files = {path for t in (*tasks, *others) for path in files_and_folders(flatten(t.cfg))}
-    finished_index.remember(plan, noted, files)
-    report(plan, noted, console)
+    create_writable(plan.output_root)
+    failed = make_runs(plan, runs, pending, args, console)
+    unchosen = unchosen_runs(plan, {run.folder for run in runs})
+    index = finished_index.SweepIndex(_folders_and_hashes(runs), _folders_and_hashes(unchosen))
+    files = {path for run in (*runs, *unchosen) for path in paths_to_watch(flatten(run.cfg))}
+    finished_index.write(plan, index, files)
+    write_and_print_tables(plan, index, console)
     if failed:
         console.print(
-            f"[red]{failed} of {len(tasks)} runs failed[/red]; the same command tries them again"
+            f"[red]{failed} of {len(runs)} runs failed[/red]; the same command tries them again"
         )
     return 1 if failed else 0
 
 
-def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
-    """Every run's configuration and state.
+def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
+    """Configuration and state of every run that the flags ask for.
 
     Raises:
         UserError: a key or value that cannot be, or a folder with a run of other settings.
@@ -85,22 +86,22 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
     from cerviclip.runs.settings.config_hash import config_hash
     from cerviclip.runs.settings.configure import setup_cfg
 
-    tasks: list[Task] = []
+    runs: list[PlannedRun] = []
     for spec in plan.runs:
         cfg = setup_cfg(spec.namespace(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
         check_resume(cfg, folder, fresh)
-        twin = next((task for task in tasks if task.folder == folder), None)
+        twin = next((run for run in runs if run.folder == folder), None)
         if twin is not None:
             raise UserError(
                 f"{twin.spec.title} and {spec.title} are the same run, {folder}: an override "
                 "(--opts) makes their shots, seed or backbone equal"
             )
-        tasks.append(Task(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
-    return tasks
+        runs.append(PlannedRun(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
+    return runs
 
 
-def other_tasks(plan: Plan, taken: set[Path]) -> list[Task]:
+def unchosen_runs(plan: Plan, taken: set[Path]) -> list[PlannedRun]:
     """The runs of the sweep's yaml that the flags leave out, but for those that cannot be
     configured here: they are for the table only, and nothing about them may stop it.
 
@@ -111,17 +112,17 @@ def other_tasks(plan: Plan, taken: set[Path]) -> list[Task]:
     from cerviclip.runs.settings.config_hash import config_hash
     from cerviclip.runs.settings.configure import setup_cfg
 
-    tasks: dict[Path, Task] = {}
-    for spec in plan.others:
+    runs: dict[Path, PlannedRun] = {}
+    for spec in plan.unchosen:
         with suppress(UserError):
             cfg = setup_cfg(spec.namespace(plan.output_root))
             folder = Path(cfg.OUTPUT_DIR)
             if folder not in taken:
-                tasks[folder] = Task(spec, cfg, folder, "", config_hash(cfg))
-    return list(tasks.values())
+                runs[folder] = PlannedRun(spec, cfg, folder, "", config_hash(cfg))
+    return list(runs.values())
 
 
-def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
+def check_inputs(runs: Sequence[PlannedRun], jobs: int = 1) -> None:
     """Load each dataset, external centre and backbone once, so that what is missing shows now."""
     from cerviclip.data.external import build_external_datasets
     from cerviclip.engine.vlm_trainer import VLMTrainer
@@ -130,10 +131,10 @@ def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
     from dassl.data.datasets import build_dataset
 
     datasets, backbones = set(), set()
-    for task in tasks:
-        cfg = task.cfg
-        key = (str(cfg.DATASET), str(cfg.TEST.EXTERNAL)) if task.spec.num_shots == 0 else (
-            cfg.DATASET.NAME, cfg.DATASET.ROOT, str(cfg.TEST.EXTERNAL), task.spec.opts
+    for run in runs:
+        cfg = run.cfg
+        key = (str(cfg.DATASET), str(cfg.TEST.EXTERNAL)) if run.spec.num_shots == 0 else (
+            cfg.DATASET.NAME, cfg.DATASET.ROOT, str(cfg.TEST.EXTERNAL), run.spec.opts
         )  # fmt: skip
         if key not in datasets:
             datasets.add(key)
@@ -146,56 +147,59 @@ def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
             get_backbone(cfg, _device(cfg) if jobs == 1 else "cpu")
 
 
-def execute(
+def make_runs(
     plan: Plan,
-    tasks: Sequence[Task],
-    pending: Sequence[Task],
+    runs: Sequence[PlannedRun],
+    pending: Sequence[PlannedRun],
     args: argparse.Namespace,
     console: Any,
 ) -> int:
     """Make the pending runs; returns how many failed."""
-    done = len(tasks) - len(pending)
+    done = len(runs) - len(pending)
     what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
-    console.print(f"sweep of {len(tasks)} runs: {what}; results in {plan.output_root}")
+    console.print(f"sweep of {len(runs)} runs: {what}; results in {plan.output_root}")
     jobs = [
-        Job(i, task.spec, str(plan.output_root), args.fresh, task.cfg)
-        for i, task in enumerate(pending)
+        Job(i, run.spec, str(plan.output_root), args.fresh, run.cfg)
+        for i, run in enumerate(pending)
     ]
     failed, start = 0, time.monotonic()
-    progress = SweepProgress([task.spec for task in pending], done, args.jobs, console)
+    progress = SweepProgress([run.spec for run in pending], done, args.jobs, console)
+    executor = choose_executor(args.jobs, len(jobs))
     with progress:
-        for outcome in run_jobs(jobs, args.jobs, lambda job: progress.started(job.spec)):
-            task = pending[outcome.job.number]
+        for outcome in executor.run(jobs, lambda job: progress.started(job.spec)):
+            run = pending[outcome.job.number]
             if outcome.error is not None:
                 failed += 1
-                record_failure(task, outcome.error)
+                record_failure(run, outcome.error)
                 if args.debug:
                     console.print(outcome.trace, markup=False)
-            progress.ended(task.spec, outcome.error, _scores(task.folder))
+            progress.ended(run.spec, outcome.error, _scores(run.folder))
     if pending:
         console.print(f"{len(pending)} runs in {format_seconds(time.monotonic() - start)}")
     return failed
 
 
-def record_failure(task: Task, error: str) -> None:
+def record_failure(run: PlannedRun, error: str) -> None:
     """See to it that the folder of a failed run says so (the run itself may have died)."""
     from cerviclip.runs.run.results_json import write_results
     from cerviclip.runs.run.runner import failed_results
 
-    if read_results(task.folder) is None:
-        write_results(task.folder, failed_results(task.cfg, task.spec.variant, error))
+    if read_results(run.folder) is None:
+        write_results(run.folder, failed_results(run.cfg, run.spec.variant, error))
 
 
-def report(plan: Plan, noted: finished_index.Noted, console: Any) -> None:
+def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console: Any) -> None:
     """Write the sweep's files and print its table: of all its runs that are there, also when the
     flags picked a part of it."""
-    from cerviclip.runs.report.tables import build_tables, group_runs, print_table
-    from cerviclip.runs.sweep.summary_files import other_results, sweep_results, write_summary
+    from cerviclip.runs.report.formats import print_table
+    from cerviclip.runs.report.groups import group_runs
+    from cerviclip.runs.report.tables import build_tables
+    from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
-    for folder in noted.folders:  # one that was being replaced at a kill may be finished, not tidy
-        tidy(folder)
-    others, strange = other_results(noted.others)
-    runs = sweep_results(noted.folders) + others
+    for folder in index.folders:  # a kill may have left something beside a finished run
+        finish_replacement(folder)
+    unchosen, n_other_settings = read_fitting_results(index.unchosen)
+    runs = read_runs(index.folders) + unchosen
     groups = group_runs(runs, plan.order)
     written = write_summary(plan, runs, groups)
     for table in build_tables(groups, "accuracy"):
@@ -203,24 +207,26 @@ def report(plan: Plan, noted: finished_index.Noted, console: Any) -> None:
     for run in runs:
         if run["status"] != "done":
             console.print(f"failed: {run['folder']}: {run['error']}", markup=False)
-    if strange:
-        console.print(f"left out: {strange} runs of the sweep made with other settings than these")
+    if n_other_settings:
+        console.print(
+            f"left out: {n_other_settings} runs of the sweep made with other settings than these"
+        )
     console.print(f"also: {', '.join(str(path) for path in written)}", markup=False)
 
 
-def show_plan(tasks: Sequence[Task], console: Any) -> None:
+def show_plan(runs: Sequence[PlannedRun], console: Any) -> None:
     """``--dry-run``: every run and what would happen to it."""
     words = {"new": "to do", "unfinished": "to go on", "failed": "to try again", "done": "finished"}
-    for task in tasks:
+    for run in runs:
         console.print(
-            f"{words.get(task.state, 'to replace'):13}{task.folder}", markup=False, soft_wrap=True
+            f"{words.get(run.state, 'to replace'):13}{run.folder}", markup=False, soft_wrap=True
         )
-    todo = sum(task.state != "done" for task in tasks)
-    console.print(f"{len(tasks)} runs, {todo} to do")
+    todo = sum(run.state != "done" for run in runs)
+    console.print(f"{len(runs)} runs, {todo} to do")
 
 
-def _wanted(tasks: Sequence[Task]) -> list[tuple[Path, str]]:
-    return [(task.folder, task.wanted) for task in tasks]
+def _folders_and_hashes(runs: Sequence[PlannedRun]) -> list[tuple[Path, str]]:
+    return [(run.folder, run.config_hash) for run in runs]
 
 
 def _scores(folder: Path) -> str:

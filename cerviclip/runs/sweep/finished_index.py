@@ -30,31 +30,31 @@ SOURCES = (
 
 
 @dataclass
-class Noted:
+class SweepIndex:
     """Where a plan's runs are, each with the hash of the configuration that it must have."""
 
     runs: list[tuple[Path, str]]
-    others: list[tuple[Path, str]]  # of the plan's other runs; some may not be there
+    unchosen: list[tuple[Path, str]]  # runs that the flags leave out; some may not be there
 
     @property
     def folders(self) -> list[Path]:
         return [folder for folder, _ in self.runs]
 
 
-def remember(plan: Plan, noted: Noted, files: Iterable[str]) -> None:
-    """Note where a plan's runs are and which configuration each must have.
+def write(plan: Plan, index: SweepIndex, files: Iterable[str]) -> None:
+    """Write down where a plan's runs are and which configuration each must have.
 
     Args:
         plan: the sweep.
-        noted: its runs.
+        index: its runs.
         files: what their configurations name besides the project's own sources (weights, splits).
     """
     from dassl.utils.files import atomic_write
 
     content = {
         "files": _stamps([*files, *_plugin_files(plan)]),
-        "runs": [[str(folder), wanted] for folder, wanted in noted.runs],
-        "others": [[str(folder), wanted] for folder, wanted in noted.others],
+        "runs": [[str(folder), wanted] for folder, wanted in index.runs],
+        "unchosen": [[str(folder), wanted] for folder, wanted in index.unchosen],
         "sources": _source_stamp(),
         "store": store_dtype(),
     }
@@ -62,7 +62,7 @@ def remember(plan: Plan, noted: Noted, files: Iterable[str]) -> None:
         json.dump(content, handle)
 
 
-def finished_runs(plan: Plan) -> Noted | None:
+def read_if_finished(plan: Plan) -> SweepIndex | None:
     """Where a plan's runs are if they are known to be finished; None if that must be worked out."""
     try:
         noted = json.loads(_path(plan).read_text(encoding="utf-8"))
@@ -76,14 +76,14 @@ def finished_runs(plan: Plan) -> Noted | None:
     for folder, wanted in noted["runs"]:
         if not is_finished(read_results(folder), wanted):
             return None
-    runs, others = (
-        [(Path(folder), wanted) for folder, wanted in noted[key]] for key in ("runs", "others")
+    runs, unchosen = (
+        [(Path(folder), wanted) for folder, wanted in noted[key]] for key in ("runs", "unchosen")
     )
-    return Noted(runs, others)
+    return SweepIndex(runs, unchosen)
 
 
 def _path(plan: Plan) -> Path:
-    key = hashlib.sha256(repr([plan.runs, plan.others]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr([plan.runs, plan.unchosen]).encode()).hexdigest()[:16]
     return plan.output_root / ".sweeps" / f"{key}.json"
 
 
@@ -115,4 +115,4 @@ def _plugin_files(plan: Plan) -> list[str]:
 
 
 def _all(plan: Plan) -> list[RunSpec]:
-    return [*plan.runs, *plan.others]
+    return [*plan.runs, *plan.unchosen]

@@ -6,36 +6,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.report.tables import (
-    METRICS,
-    Group,
-    build_tables,
-    summary,
-    to_csv,
-    to_json,
-    to_markdown,
-)
+from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
+from cerviclip.runs.report.groups import METRICS, Group
+from cerviclip.runs.report.tables import build_tables
 from cerviclip.runs.run.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
 
 
-def sweep_results(folders: Sequence[Path]) -> list[dict[str, Any]]:
+def read_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """results.json of each folder that has one, with the folder's path under ``folder``."""
     found = [(folder, read_results(folder)) for folder in folders]
     return [results | {"folder": str(folder)} for folder, results in found if results is not None]
 
 
-def other_results(noted: Sequence[tuple[Path, str]]) -> tuple[list[dict[str, Any]], int]:
+def read_fitting_results(index: Sequence[tuple[Path, str]]) -> tuple[list[dict[str, Any]], int]:
     """results.json of those folders whose run is of the configuration it must have.
 
     Args:
-        noted: folders, each with the wanted configuration's hash; a run need not be there.
+        index: folders, each with the wanted configuration's hash; a run need not be there.
 
     Returns:
-        The results as of `sweep_results`, and how many folders hold a run of other settings.
+        The results as of `read_runs`, and how many folders hold a run of other settings.
     """
-    wanted = {str(folder): config_hash for folder, config_hash in noted}
-    there = sweep_results([folder for folder, _ in noted])
+    wanted = {str(folder): config_hash for folder, config_hash in index}
+    there = read_runs([folder for folder, _ in index])
     fitting = [run for run in there if run["config_hash"] == wanted[run["folder"]]]
     return fitting, len(there) - len(fitting)
 
@@ -64,7 +58,7 @@ def write_summary(
 def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> str:
     """All metrics of the sweep as pipe tables, and what failed."""
     backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
-    whole = len(plan.runs) + len(plan.others)
+    whole = len(plan.runs) + len(plan.unchosen)
     number = str(len(runs)) if len(runs) == whole else f"{len(runs)} of {whole}"
     lines = [f"# Sweep {plan.name}", "", f"{number} runs; backbones: {backbones or 'none'}.", ""]
     for metric in METRICS:

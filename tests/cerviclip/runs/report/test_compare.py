@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from cerviclip.evaluation.bootstrap import SEED, patient_draws
+from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.report.compare import COMPARABLE, check_comparable, compare, score_center
 from cerviclip.runs.report.comparison_tables import (
     comparison_csv,
     comparison_record,
     difference_tables,
 )
-from cerviclip.runs.report.tables import group_runs, to_json, to_latex, to_markdown
+from cerviclip.runs.report.formats import to_json, to_latex, to_markdown
+from cerviclip.runs.report.groups import group_runs
 from dassl.errors import UserError
 
 CLASSES = ("cyst", "cancer, invasive", "normal")
@@ -35,22 +37,30 @@ def rows(rate, seed=0, patients=8, prefix="P"):
     return out
 
 
+def as_predictions(center, lines):
+    """Predictions whose most probable class is the one that each line says."""
+    number = {name: c for c, name in enumerate(CLASSES)}
+    return Predictions(
+        center=center,
+        paths=[line[0] for line in lines],
+        patient_ids=[line[1] for line in lines],
+        labels=np.array([number[line[2]] for line in lines], dtype=np.int64),
+        probs=0.2 + 0.4 * np.eye(3)[[number[line[3]] for line in lines]].reshape(-1, 3),
+        classnames=CLASSES,
+    )
+
+
 @pytest.fixture
 def add_run(tmp_path):
     """``add_run(trainer, seed, centers)``: a run's folder and its results.json content."""
 
-    def add(trainer, seed, centers, shots=16, **extra):
-        folder = tmp_path / f"{trainer}-{shots}-{seed}"
-        folder.mkdir()
-        with open(folder / "predictions.csv", "w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            head = ["center", "path", "patient_id", "label", "prediction"]
-            writer.writerow([*head, *(f"p_{c}" for c in CLASSES)])
-            for center, lines in centers.items():
-                writer.writerows([center, *line, 0.2, 0.3, 0.5] for line in lines)
+    def add(trainer, seed, centers, shots=16, fold="", **extra):
+        folder = tmp_path / f"{trainer}-{shots}-{fold.replace('/', 'of')}{seed}"
+        predictions = [as_predictions(center, lines) for center, lines in centers.items()]
+        write_predictions(folder, predictions, CLASSES)
         return {
             "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "RN50",
-            "variant": "default", "shots": shots, "seed": seed, "split_hash": "one",
+            "variant": "default", "shots": shots, "fold": fold, "seed": seed, "split_hash": "one",
             "test_read_early": False, "centers": dict.fromkeys(centers), "folder": str(folder),
         } | extra  # fmt: skip
 
@@ -141,7 +151,7 @@ def test_a_planted_difference_is_found_with_its_sign(add_run):
 
 def test_images_of_a_patient_are_drawn_together(add_run):
     good, clustered = planted(lambda p, i: False), planted(lambda p, i: p < 2)
-    values = score_center("test", clustered, CLASSES).samples["accuracy"] / 10
+    values = score_center(as_predictions("test", clustered)).samples["accuracy"] / 10
     assert len(values) == 1001 and values == pytest.approx(np.round(values), abs=1e-9)
     runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": clustered})]
     entry = pairs(runs)[0].centers["test"]
@@ -150,7 +160,9 @@ def test_images_of_a_patient_are_drawn_together(add_run):
 
 def test_two_centres_with_as_many_patients_are_drawn_independently():
     lines = planted(lambda p, i: p < 5)
-    a, b = (score_center(c, lines, CLASSES).samples["accuracy"][1:] for c in ("FarA", "FarB"))
+    a, b = (
+        score_center(as_predictions(c, lines)).samples["accuracy"][1:] for c in ("FarA", "FarB")
+    )
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
 
 
@@ -216,6 +228,63 @@ def test_runs_on_different_splits_are_refused_in_one_line(add_run):
     with pytest.raises(UserError, match="A-16-1 and .*B-16-1 are on different splits") as error:
         pairs(runs)
     assert "\n" not in str(error.value)
+
+
+def in_folds(add_run, trainer, seed, lines, far, shots=16, folds=5, **extra):
+    """Runs of one seed on all folds: each tests a part of the patients, and all of a far centre."""
+    runs = []
+    for n in range(folds):
+        part = [line for line in lines if int(line[1][1:]) % folds == n]
+        centers = {"test": part, "FarA": far[n]}
+        fold = f"{n + 1}/{folds}"
+        runs.append(add_run(trainer, seed, centers, shots, fold, split_hash=f"split {n}", **extra))
+    return runs
+
+
+def test_folds_are_put_together_at_home_and_counted_one_by_one_elsewhere(add_run):
+    """The same numbers as one run that had said all of it at home."""
+    home = {(t, s): rows(r, s, 12) for t, r in (("A", 0.8), ("B", 0.4)) for s in (1, 2)}
+    far = {t: [rows(r, n, 8, "F") for n in range(5)] for t, r in (("A", 0.9), ("B", 0.3))}
+    runs = [run for (t, s), lines in home.items() for run in in_folds(add_run, t, s, lines, far[t])]
+    (pair,) = pairs(runs)
+    assert (pair.seeds, len(pair.repeats), pair.fewer_runs) == ([1, 2], 10, False)
+    whole = [add_run(f"{t}w", s, {"test": lines}) for (t, s), lines in home.items()]
+    assert pair.centers["test"] == pairs(whole, "Aw")[0].centers["test"]
+    assert pair.centers["test"]["low"] < pair.centers["test"]["high"]
+    ours, other = ([plain("accuracy", lines) for lines in far[t]] for t in "AB")
+    assert pair.centers["FarA"]["value"] == pytest.approx(np.mean(ours) - np.mean(other))
+    table = difference_tables([pair])[0]
+    assert "mean over the folds and seeds that both have" in "; ".join(table.notes)
+    record = comparison_record([pair])
+    assert (record["schema_version"], record["comparisons"][0]["folds"]) == (2, 5)
+    line = next(csv.DictReader(comparison_csv([pair]).splitlines()))
+    assert (line["folds"], line["seeds"]) == ("5", "1;2")
+
+
+def test_what_trains_nothing_meets_each_seed_on_its_folds(add_run):
+    lines, far = rows(0.5, 1, 12), [rows(0.5, 9, 8, "F")] * 5
+    zero = in_folds(add_run, "Zero", 0, lines, far, shots=0)
+    trained = [run for s in (1, 2) for run in in_folds(add_run, "A", s, lines, far)]
+    (pair,) = pairs([*zero, *trained])
+    assert pair.seeds == [1, 2] and not pair.fewer_runs
+    assert pair.centers["test"] == {"value": 0, "low": 0, "high": 0}
+    # Of the folds that only one method has there is no pair.
+    (part,) = pairs([*zero[:3], *trained])
+    assert {repeat.fold for repeat in part.repeats} == {"1/5", "2/5", "3/5"} and part.fewer_runs
+    assert part.centers["test"]["value"] == 0
+
+
+def test_folds_and_a_plain_split_are_not_compared(add_run):
+    lines, far = rows(0.5, 1, 12), [rows(0.5, 9, 8, "F")] * 5
+    plain_run = add_run("B", 1, {"test": lines})
+    found = pairs([*in_folds(add_run, "A", 1, lines, far), plain_run], "A [5 folds]")
+    assert "share no seed (or no fold)" in found[0].centers["test"]["reason"]
+
+
+def test_runs_of_one_fold_on_different_splits_are_refused(add_run):
+    runs = [add_run(t, 1, three(0.5, 1), fold="1/2", split_hash=t) for t in "AB"]
+    with pytest.raises(UserError, match="different splits of PhantomOCT"):
+        pairs(runs)
 
 
 def test_unknown_names_are_refused_with_the_known_ones(add_run):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
 from cerviclip.runs.report.figures import ConfusionTemplate, render_history, run_figures, short_name
-from cerviclip.runs.report.tables import group_runs
+from cerviclip.runs.report.groups import group_runs
 
 CLASSES = ["cancer", "high-grade_squamous_intraepithelial_lesion", "mild_inflammation"]
 
@@ -87,7 +87,8 @@ def make_runs():
     def one(trainer, shots, seed, entry):
         return {
             "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "b",
-            "variant": "default", "shots": shots, "seed": seed, "test_read_early": False,
+            "variant": "default", "shots": shots, "fold": "", "seed": seed,
+            "test_read_early": False,
             "centers": {"test": entry, "Far": entry},
         }  # fmt: skip
 
@@ -112,6 +113,16 @@ def test_no_two_of_many_methods_look_alike():
     lines = shots_figure(group_runs(runs), "accuracy").axes[0].lines
     looks = {(ln.get_color(), ln.get_marker(), ln.get_linestyle()) for ln in lines}
     assert len(lines) == len(looks) >= 12
+
+
+def test_folds_are_pooled_in_confusion_matrices(tmp_path, monkeypatch):
+    runs = [r | {"fold": f"{n}/2"} for n in (1, 2) for r in make_runs() if r["shots"] == 4]
+    drawn = []
+    monkeypatch.setattr(ConfusionTemplate, "save", lambda self, *args: drawn.append(args))
+    save_pooled_confusion(group_runs(runs)[0], "CoOp", tmp_path / "c.png")
+    [(_, counts, _, title)] = drawn
+    assert counts[0].tolist() == (4 * np.array(GOOD["confusion_matrix"])).tolist()
+    assert title == "CoOp on PhantomOCT, 4 shots, 2 folds x 2 seeds"
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf"])

@@ -8,14 +8,7 @@ import statistics
 
 import pytest
 
-from cerviclip.runs.report.tables import (
-    Stat,
-    build_tables,
-    check_metric,
-    format_stat,
-    group_runs,
-    load_runs,
-    metric_value,
+from cerviclip.runs.report.formats import (
     print_table,
     summary,
     to_csv,
@@ -23,6 +16,15 @@ from cerviclip.runs.report.tables import (
     to_latex,
     to_markdown,
 )
+from cerviclip.runs.report.groups import (
+    Stat,
+    check_metric,
+    group_runs,
+    load_runs,
+    metric_value,
+)
+from cerviclip.runs.report.tables import build_tables, format_stat
+from cerviclip.runs.settings.run_key import Repeat
 from dassl.errors import UserError
 
 
@@ -40,7 +42,7 @@ def run(trainer="CoOp", shots=4, seed=1, accuracy=50.0, far=40.0, **extra):
     return {
         "schema_version": 1, "status": "done", "error": None, "dataset": "PhantomOCT",
         "trainer": trainer, "backbone": "ViT-B/16", "variant": "default", "shots": shots,
-        "seed": seed, "test_read_early": False,
+        "fold": "", "seed": seed, "test_read_early": False,
         "centers": {"test": center(accuracy), "Far_Away": center(far)},
     } | extra  # fmt: skip
 
@@ -57,7 +59,7 @@ def table(runs=RUNS, metric="accuracy"):
 def test_means_and_sample_deviations_over_seeds():
     group = next(g for g in group_runs(RUNS) if g.shots == 16)
     stat = group.stat("test", "accuracy")
-    assert stat.values == {1: 66.0, 2: 76.0, 3: 86.0}
+    assert stat.values == {("", 1): 66.0, ("", 2): 76.0, ("", 3): 86.0}
     assert stat.mean == pytest.approx(76) and stat.sd == pytest.approx(
         statistics.stdev((66, 76, 86))
     )
@@ -122,10 +124,69 @@ def test_rows_are_told_apart_by_what_differs():
     assert labels == ["CoOp", "CoOp (lr1)", "SAVLT [RN50]", "SAVLT [ViT-B/16]"]
 
 
+def folds_of(trainer="CoOp", folds=3, seeds=(1, 2)):
+    cells = [(n, s) for n in range(1, folds + 1) for s in seeds]
+    return [
+        run(trainer, seed=s, fold=f"{n}/{folds}", accuracy=10.0 * n + s, split_hash=f"f{n}")
+        for n, s in cells
+    ]
+
+
+def test_folds_and_seeds_each_give_one_value_of_a_cell():
+    (group,) = group_runs(folds_of()[::-1])
+    stat = group.stat("test", "accuracy")
+    values = {(f"{n}/3", s): 10.0 * n + s for n in (1, 2, 3) for s in (1, 2)}
+    assert stat.values == values and list(stat.values) == list(values)
+    assert stat.mean == pytest.approx(21.5)
+    assert stat.sd == pytest.approx(statistics.stdev(values.values()))
+    t = table(folds_of())
+    assert t.blocks[0][1] == [("CoOp", ["21.5 ± 9.0"])]
+    assert t.notes == ["mean ± sd over 3 folds x 2 seeds"]
+
+
+def test_missing_folds_are_said():
+    notes = "; ".join(table([r for r in folds_of() if r["fold"] != "2/3"]).notes)
+    assert "only 2 of 3 folds have been run" in notes
+    t = table([*folds_of(), *folds_of("SAVLT")[:5]])
+    assert dict(t.blocks[0][1])["SAVLT"][0].endswith("*")
+    assert "* fewer folds or seeds than the others" in t.notes
+
+
+def test_folds_are_never_averaged_with_a_plain_split():
+    t = table([*folds_of(), run(accuracy=99.0), run(seed=2, accuracy=99.0)])
+    assert [label for label, _ in t.blocks[0][1]] == ["CoOp", "CoOp [3 folds]"]
+    assert dict(t.blocks[0][1])["CoOp"] == ["99.0 ± 0.0"]
+    assert t.notes == ["mean ± sd over 2 seeds", "[3 folds]: mean ± sd over 3 folds x 2 seeds"]
+
+
+def test_each_fold_has_a_split_of_its_own():
+    assert not any("splits" in note for note in table(folds_of()).notes)
+    mixed = [*folds_of(), *[r | {"split_hash": "other"} for r in folds_of("SAVLT")[:1]]]
+    assert any("2 different splits" in note for note in table(mixed).notes)
+
+
+def test_folds_stand_in_csv_and_json():
+    failed = run(seed=9, status="failed", error="x", centers={}, fold="1/3")
+    content = summary(group_runs(folds_of()), [*folds_of(), failed], ["accuracy"])
+    assert content["schema_version"] == 2 and content["failed"][0]["fold"] == "1/3"
+    (group,) = content["groups"]
+    assert (group["folds"], group["seeds"]) == (3, [1, 2])
+    assert group["centers"]["test"]["accuracy"]["values"]["fold 3/3 seed 1"] == 31.0
+    row = next(csv.DictReader(io.StringIO(to_csv(group_runs(folds_of()), ["accuracy"]))))
+    assert row["folds"] == "3" and row["values"].startswith("fold 1/3 seed 1:11.0;")
+
+
+def test_without_folds_no_format_speaks_of_them():
+    content = summary(group_runs(RUNS), RUNS)
+    assert content["schema_version"] == 1 and "fold" not in to_json(content)
+    assert "fold" not in to_csv(group_runs(RUNS)) and "fold" not in to_markdown(table())
+
+
 def test_undefined_is_a_dash_and_auc_has_three_decimals():
     assert dict(table(metric="binary.auc").blocks[0][1])["CoOp"] == ["-", "-", "-"]
-    assert format_stat(Stat({1: 0.51239, 2: 0.51239}), "macro_auc") == "0.512 ± 0.000"
-    assert format_stat(Stat({1: 0.5}), "binary.auc") == "0.500"
+    twice = Stat({Repeat("", 1): 0.51239, Repeat("", 2): 0.51239})
+    assert format_stat(twice, "macro_auc") == "0.512 ± 0.000"
+    assert format_stat(Stat({Repeat("", 1): 0.5}), "binary.auc") == "0.500"
 
 
 def test_metric_names():

@@ -1,192 +1,57 @@
-"""Folders by the contract, the hash of a configuration, and files that are whole or absent."""
+"""results.json: whole or absent, of either schema, and never with what JSON cannot hold."""
 
 import json
 
 import pytest
-import yaml
-from yacs.config import CfgNode
 
-from cerviclip.runs.run.results_json import finite_or_none, is_finished, read_results, write_results
-from cerviclip.runs.settings.config_hash import canonical, config_hash, differing_keys, flatten
-from cerviclip.runs.settings.folders import backbone_label, find_results, run_folder, safe_part
-from cerviclip.runs.settings.named_files import files_and_folders
-from dassl.config import get_cfg_default, merge_opts
-from dassl.errors import UserError
-from helpers import write_images
-
-
-@pytest.fixture
-def cfg():
-    return get_cfg_default()
-
-
-def test_folder_is_the_contracts():
-    folder = run_folder("output", "PhantomOCT", "CoOp", "ViT-B/16", 16, 1)
-    assert folder.as_posix() == "output/PhantomOCT/CoOp/ViT-B-16/default/shots_16/seed_1"
-    full = run_folder("output", "PhantomOCT", "CoOp", "open_clip:a b", -1, 3, "lr 0.1-fold3of10")
-    assert full.as_posix() == (
-        "output/PhantomOCT/CoOp/open_clip-a-b/lr-0.1-fold3of10/shots_full/seed_3"
-    )
-
-
-@pytest.mark.parametrize(
-    "text, part", [("ViT-L/14@336px", "ViT-L-14-336px"), ("a.b_c-d", "a.b_c-d"), ("..", "--")]
+from cerviclip.runs.run.results_json import (
+    ADDED,
+    KEYS,
+    SCHEMA_VERSION,
+    finite_or_none,
+    is_finished,
+    read_results,
+    write_results,
 )
-def test_parts_hold_only_safe_characters(text, part):
-    assert safe_part(text) == part
+from dassl.errors import UserError
 
 
-def test_local_weights_are_named_by_their_hash():
-    assert backbone_label("ViT-B/16", "0123456789abcdef") == "ViT-B/16-01234567"
-    assert backbone_label("ViT-B/16") == "ViT-B/16"
-    assert backbone_label("open_clip:ViT-B-16:/models/x.pt", "0123456789") == (
-        "open_clip:ViT-B-16-01234567"
-    )
-
-
-def test_only_runs_are_found(tmp_path):
-    for part in ("d/t/b/v/shots_1/seed_1", "d/t/b/v/shots_1/seed_1/eval/20260101T000000Z",
-                 "d/t/b/v/shots_1/.seed_2.new-7"):  # fmt: skip
-        (tmp_path / part).mkdir(parents=True)
-        (tmp_path / part / "results.json").write_text("{}")
-    assert [p.parent.name for p in find_results(tmp_path)] == ["seed_1"]
-    assert len(list(find_results(tmp_path / "d/t/b/v/shots_1/seed_1"))) == 1
-
-
-@pytest.mark.parametrize(
-    "key, value",
-    [("OPTIM.LR", 0.5), ("SEED", 3), ("DATASET.NUM_SHOTS", 2), ("TEST.EXTERNAL", ("HuaxiOCT",)),
-     ("TRAINER.NAME", "CoOp"), ("MODEL.BACKBONE.NAME", "RN50")],
-)  # fmt: skip
-def test_what_changes_numbers_changes_the_hash(cfg, key, value):
-    before = config_hash(cfg)
-    cfg.merge_from_list([key, value])
-    assert config_hash(cfg) != before
-
-
-@pytest.mark.parametrize(
-    "key, value",
-    [("OUTPUT_DIR", "x"), ("DATASET.ROOT", "/data"), ("DATALOADER.NUM_WORKERS", 0), ("RESUME", "x"),
-     ("VERBOSE", False), ("USE_CUDA", False), ("TRAIN.PRINT_FREQ", 1)],
-)  # fmt: skip
-def test_paths_workers_verbosity_and_device_do_not(cfg, key, value):
-    before = config_hash(cfg)
-    cfg.merge_from_list([key, value])
-    assert config_hash(cfg) == before
-
-
-def test_a_file_counts_by_its_content_not_its_path(cfg, tmp_path):
-    (tmp_path / "a").mkdir()
-    for name in ("a/w.pt", "b.pt"):
-        (tmp_path / name).write_bytes(b"weights")
-    hashes = []
-    for name in ("a/w.pt", "b.pt"):
-        cfg.MODEL.INIT_WEIGHTS = str(tmp_path / name)
-        hashes.append(config_hash(cfg))
-    assert hashes[0] == hashes[1]
-    (tmp_path / "b.pt").write_bytes(b"other weights")
-    assert config_hash(cfg) != hashes[0]
-
-
-def test_a_path_in_the_backbones_name_counts_by_content(cfg, tmp_path):
-    for name in ("one.pt", "two.pt"):
-        (tmp_path / name).write_bytes(b"weights")
-    hashes = set()
-    for name in ("one.pt", "two.pt"):
-        cfg.MODEL.BACKBONE.NAME = f"open_clip:ViT-B-16:{tmp_path / name}"
-        hashes.add(config_hash(cfg))
-    assert len(hashes) == 1
-
-
-@pytest.mark.parametrize(
-    "key, folder",
-    [("DATASET.FILE", ""), ("DATASET.FILE", "mine"), ("DATASET.SPLIT_FILE", ""),
-     ("DATASET.SPLIT_FILE", "mine"), ("TRAINER.ROI.CHECKPOINT", None)],
-)  # fmt: skip
-def test_a_file_counts_by_its_content_wherever_it_is_looked_for(cfg, tmp_path, key, folder):
-    """Relative to the data's root, or to its folder; a segmenter's checkpoint as it is named."""
-    cfg.DATASET.ROOT = str(tmp_path)
-    cfg.TRAINER.ROI = CfgNode({"CHECKPOINT": ""})
-    (tmp_path / "mine").mkdir()
-    cfg.DATASET.FOLDER = "mine"
-    file = tmp_path / (folder or "") / "list.csv"
-    file.write_text("path,label\n")
-    cfg.merge_from_list([key, str(file) if folder is None else "list.csv"])
-    before = config_hash(cfg)
-    file.write_text("path,label\na.png,b\n")
-    assert config_hash(cfg) != before
-
-
-@pytest.mark.parametrize("key", ["DATASET.FOLDER", "DATASET.EXTERNAL_FOLDERS.clinic"])
-def test_a_folder_counts_by_its_images_not_its_path(cfg, tmp_path, key):
-    images = [write_images(tmp_path / place / "mine", {"a": 2}, size=8) for place in "xy"]
-    cfg.DATASET.ROOT = str(tmp_path / "x")
-    hashes = []
-    for name in (str(tmp_path / "x/mine"), str(tmp_path / "y/mine"), "mine"):
-        merge_opts(cfg, [key, name])
-        hashes.append(config_hash(cfg))
-    assert len(set(hashes)) == 1
-    images[0][0].rename(images[0][0].with_name("other.png"))
-    assert config_hash(cfg) != hashes[0]
-    merge_opts(cfg, [key, str(tmp_path / "y/mine")])
-    assert config_hash(cfg) == hashes[0]
-    (tmp_path / "y/mine").rename(tmp_path / "y/enhanced")
-    merge_opts(cfg, [key, str(tmp_path / "y/enhanced")])
-    assert config_hash(cfg) != hashes[0]
-
-
-def test_images_in_the_root_itself_count_too(cfg, tmp_path):
-    """Without it, a run over one hospital would count as finished for the next."""
-    cfg.DATASET.NAME = "FolderDataset"
-    hashes = []
-    for place, count in (("x", 2), ("y", 3)):
-        write_images(tmp_path / place / "train", {"a": count}, size=8)
-        cfg.DATASET.ROOT = str(tmp_path / place)
-        hashes.append(config_hash(cfg))
-    assert hashes[0] != hashes[1]
-    cfg.DATASET.NAME = "Herlev"  # reads a folder of its own below the root
-    elsewhere = config_hash(cfg)
-    cfg.DATASET.ROOT = str(tmp_path / "x")
-    assert config_hash(cfg) == elsewhere
-
-
-def test_an_image_at_any_depth_changes_the_hash_and_the_note(cfg, tmp_path):
-    cfg.DATASET.ROOT, cfg.DATASET.FOLDER = str(tmp_path), "mine"
-    write_images(tmp_path / "mine" / "train", {"a": 2}, size=8)
-    before = config_hash(cfg)
-    assert str(tmp_path / "mine" / "train" / "a") in files_and_folders(flatten(cfg))
-    (tmp_path / "mine" / "train" / "a" / "new.png").write_bytes(b"12345")
-    assert config_hash(cfg) != before
-
-
-def test_how_features_are_stored_is_in_the_hash_where_it_is_unusual(cfg):
-    before = config_hash(cfg)
-    old = yaml.safe_load(cfg.dump())
-    del old["INPUT"]["STORE_DTYPE"]
-    assert config_hash(old) == before
-    cfg.INPUT.STORE_DTYPE = "bfloat16"
-    assert config_hash(cfg) != before
-    assert differing_keys(old, cfg) == ["INPUT.STORE_DTYPE ('absent' -> 'bfloat16')"]
-
-
-def test_differing_keys_show_both_values(cfg):
-    other = cfg.clone()
-    other.OPTIM.LR = 0.5
-    other.OUTPUT_DIR = "elsewhere"
-    assert differing_keys(cfg, other) == ["OPTIM.LR (0.0003 -> 0.5)"]
-
-
-def test_a_config_read_back_from_yaml_has_the_same_hash(cfg):
-    assert config_hash(yaml.safe_load(cfg.dump())) == config_hash(cfg)
-    assert "DATASET.SPLIT_RATIO" in canonical(cfg)
+def stated_version(folder):
+    return json.loads((folder / "results.json").read_text())["schema_version"]
 
 
 def test_results_are_written_whole_and_never_with_nan(tmp_path):
-    write_results(tmp_path, {"schema_version": 1, "status": "done"})
+    results = {"schema_version": 2, "status": "done", "fold": ""}
+    write_results(tmp_path, results)
     with pytest.raises(ValueError):
-        write_results(tmp_path, {"schema_version": 1, "x": float("nan")})
-    assert read_results(tmp_path) == {"schema_version": 1, "status": "done"}
+        write_results(tmp_path, results | {"x": float("nan")})
+    assert read_results(tmp_path) == results
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_file_states_the_lowest_version_that_holds_what_it_says(tmp_path):
+    plain = {"schema_version": 2, "shots": 1, "fold": "", "seed": 3}
+    write_results(tmp_path, plain)
+    text = (tmp_path / "results.json").read_text()
+    assert json.loads(text) == {"schema_version": 1, "shots": 1, "seed": 3}
+    assert read_results(tmp_path) == plain
+    write_results(tmp_path, plain | {"fold": "3/10"})
+    assert stated_version(tmp_path) == 2
+    assert read_results(tmp_path) == plain | {"fold": "3/10"}
+
+
+def test_results_of_the_first_schema_are_read_as_of_the_newest(tmp_path):
+    old = {"schema_version": 1, "status": "done", "shots": "full", "seed": 3}
+    (tmp_path / "results.json").write_text(json.dumps(old))
+    results = read_results(tmp_path)
+    assert results == old | {"schema_version": SCHEMA_VERSION, "fold": ""}
+    write_results(tmp_path, results)
+    assert json.loads((tmp_path / "results.json").read_text()) == old
+
+
+def test_every_key_that_a_later_schema_added_is_a_key():
+    assert set(ADDED) == set(range(2, SCHEMA_VERSION + 1))
+    assert {key for added in ADDED.values() for key in added} < set(KEYS)
 
 
 def test_finished_is_done_with_the_same_hash():
@@ -196,7 +61,7 @@ def test_finished_is_done_with_the_same_hash():
     assert not is_finished(None, "a")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"schema_version": "two"}'])
 def test_a_broken_results_file_is_named(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(UserError, match="results.json"):
@@ -209,7 +74,7 @@ def test_newer_schema_is_refused(tmp_path):
         read_results(tmp_path)
 
 
-def test_sound_leaves_no_nan():
+def test_what_json_cannot_hold_becomes_none():
     assert finite_or_none({"a": [float("nan"), 1.5, float("inf")], "b": "x"}) == {
         "a": [None, 1.5, None], "b": "x",
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 import run_shell
 from cerviclip.runs.run import working_folder
-from cerviclip.runs.run.working_folder import swap, tidy
+from cerviclip.runs.run.working_folder import finish_replacement, replace_folder
 from dassl.errors import cli_main
 
 
@@ -53,10 +53,10 @@ def test_killed_between_any_two_steps_loses_no_evaluation(tmp_path, monkeypatch,
         kill_at(patch, step)
         if step < 5:  # two renames of runs, one of each evaluation, the removal
             with pytest.raises(Killed):
-                swap(new, folder)
+                replace_folder(folder, new)
         else:
-            swap(new, folder)
-    tidy(folder)
+            replace_folder(folder, new)
+    finish_replacement(folder)
     assert (folder / "results.json").read_text() == ("old" if step < 2 else "new")
     assert evaluations(folder) == ["monday", "tuesday"]
     assert [path.name for path in tmp_path.iterdir()] == ["seed_1"]
@@ -68,9 +68,9 @@ def test_an_evaluation_made_since_the_kill_stays_beside_the_old_ones(tmp_path, m
     make_run(new, "new", "wednesday")
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, 2)
-        swap(new, folder)
+        replace_folder(folder, new)
     assert evaluations(folder) == ["wednesday"]
-    tidy(folder)
+    finish_replacement(folder)
     assert evaluations(folder) == ["monday", "wednesday"]
 
 

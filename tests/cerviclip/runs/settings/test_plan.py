@@ -31,12 +31,12 @@ def test_flags_override_the_yaml(zoo):
 
 
 def test_what_the_flags_leave_out_is_kept_apart(zoo):
-    assert plan_of(zoo).others == []
+    assert plan_of(zoo).unchosen == []
     plan = plan_of(zoo, ENTRIES, "--trainers", "ZooLinear", "--shots", "4", "8", "--seeds", "2")
     assert {(r.trainer, r.shots, r.seed) for r in plan.runs} == {
         ("ZooLinear", "4", 2), ("ZooLinear", "8", 2)
     }  # fmt: skip
-    assert {(r.trainer, r.shots, r.seed) for r in plan.others} == {
+    assert {(r.trainer, r.shots, r.seed) for r in plan.unchosen} == {
         ("ZooConstant", "0", 0),
         *(("ZooLinear", k, s) for k in ("1", "4", "full") for s in (1, 2) if (k, s) != ("4", 2)),
     }
@@ -54,6 +54,15 @@ def test_trainers_flag_keeps_the_entries_settings(zoo):
         ("ZooPeeker", "default"),
     ]
     assert runs[0].opts[-2:] == ("OPTIM.LR", 0.01)
+
+
+def test_folds_by_overrides_are_runs_of_their_own(zoo):
+    entries = ", ".join(f"{{trainer: ZooLinear, opts: {{DATASET.FOLD: {n}/3}}}}" for n in (1, 2, 3))
+    runs = plan_of(zoo, f"trainers: [{entries}]\nshots: [1]\nseeds: [1]\n").runs
+    assert [run.key.fold for run in runs] == ["1/3", "2/3", "3/3"]
+    assert runs[1].title == "ZooLinear on ZooMain, shots 1, fold 2/3, seed 1"
+    with pytest.raises(UserError, match="DATASET.FOLD is '5:3'"):
+        plan_of(zoo, ENTRIES, "--opts", "DATASET.FOLD", "5:3")
 
 
 def test_external_of_the_sweep_is_for_its_own_datasets(zoo):

@@ -7,10 +7,10 @@ import pytest
 
 import run_shell
 import train
-from cerviclip.runs.report.tables import group_runs, load_runs, sweep_order
+from cerviclip.runs.report.groups import group_runs, load_runs, sweep_order
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.sweep import command as sweep_module
-from cerviclip.runs.sweep.workers import run_jobs
+from cerviclip.runs.sweep.executors import InProcess
 from dassl.errors import cli_main
 from helpers import write_images
 
@@ -61,7 +61,7 @@ def test_files_and_table_of_the_sweep(made, capsys):
 
 def test_second_time_nothing_is_run_and_the_table_comes_without_torch(made, capsys, monkeypatch):
     first = all_results(made.out)
-    monkeypatch.setattr(sweep_module, "prepare", lambda *a: pytest.fail("worked it out again"))
+    monkeypatch.setattr(sweep_module, "chosen_runs", lambda *a: pytest.fail("worked it out again"))
     capsys.readouterr()
     assert run(made) == 0
     printed = capsys.readouterr().out
@@ -74,9 +74,7 @@ def test_without_the_note_finished_runs_are_still_skipped(made, monkeypatch):
     for path in (made.out / ".sweeps").iterdir():
         path.unlink()
     seen = []
-    monkeypatch.setattr(
-        sweep_module, "run_jobs", lambda jobs, *a: seen.append(list(jobs)) or iter(())
-    )
+    monkeypatch.setattr(InProcess, "run", lambda _, jobs, *a: seen.append(list(jobs)) or iter(()))
     assert run(made) == 0
     assert seen == [[]]
 
@@ -126,7 +124,7 @@ def test_a_note_on_files_that_were_not_there_says_nothing(made, monkeypatch):
     content["files"][str(made.root / "absent.csv")] = []
     note.write_text(json.dumps(content))
     asked = []
-    monkeypatch.setattr(sweep_module, "prepare", lambda *a: asked.append(a) or [])
+    monkeypatch.setattr(sweep_module, "chosen_runs", lambda *a: asked.append(a) or [])
     run(made)
     assert asked
 
@@ -199,12 +197,14 @@ def test_alone_in_a_sweep_and_shuffled_the_numbers_are_the_same(made, monkeypatc
     results.pop("runtime")
     assert results == expected["ZooMain/ZooLinear/none/default/shots_4/seed_2"]
 
-    def shuffled(jobs, processes, started):
+    in_order = InProcess.run
+
+    def shuffled(self, jobs, started):
         jobs = list(jobs)
         random.Random(5).shuffle(jobs)
-        return run_jobs(jobs, processes, started)
+        return in_order(self, jobs, started)
 
-    monkeypatch.setattr(sweep_module, "run_jobs", shuffled)
+    monkeypatch.setattr(InProcess, "run", shuffled)
     made.root.joinpath("out").rename(made.root / "first")
     assert run(made) == 0
     assert all_results(made.out) == expected
@@ -249,12 +249,12 @@ def test_ctrl_c_leaves_finished_runs_and_status_130(zoo, monkeypatch):
     assert run(zoo, TEXT, "--shots", "1") == 0
     finished = all_results(zoo.out)
 
-    def stop(jobs, *_):
+    def stop(self, jobs, started):
         raise KeyboardInterrupt
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "run_jobs", stop)
+        patch.setattr(InProcess, "run", stop)
         assert run(zoo) == 130
     assert all_results(zoo.out) == finished
     assert run(zoo) == 0

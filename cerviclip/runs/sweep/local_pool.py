@@ -5,105 +5,69 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
-from cerviclip.runs.settings.plan import RunSpec
+from cerviclip.runs.sweep.job import Job, Outcome, do_job
+
+Started = Callable[[Job], None]
 
 
-@dataclass
-class Job:
-    """What a worker needs to make one run."""
-
-    number: int
-    spec: RunSpec
-    output_root: str
-    fresh: bool = False
-    cfg: Any = None  # set up already; another process sets it up anew
-
-
-@dataclass
-class Outcome:
-    """A finished job; ``error`` is None or one line, ``trace`` the traceback."""
-
-    job: Job
-    error: str | None
-    trace: str = ""
-
-
-def do_job(job: Job) -> Outcome:
-    """Make one run in this process; only Ctrl-C gets out."""
-    import traceback
-
-    from cerviclip.runs.run.runner import run_one
-    from cerviclip.runs.settings.configure import setup_cfg
-
-    try:
-        cfg = job.cfg or setup_cfg(job.spec.namespace(job.output_root))
-        run_one(cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        return Outcome(job, f"{type(error).__name__}: {text}", traceback.format_exc())
-    return Outcome(job, None)
-
-
-def run_jobs(jobs: Sequence[Job], processes: int, started: Any = None) -> Iterator[Outcome]:
-    """Yield the outcome of every job as it comes; in this process where ``processes`` is 1.
+class LocalPool:
+    """An executor of worker processes on this machine; a sweep survives the death of any of them.
 
     Args:
-        jobs: in the order to start them.
-        processes: how many at a time.
-        started: called with each job as it starts.
+        processes: how many.
     """
-    if processes <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            if started is not None:
-                started(job)
-            yield do_job(job)
-        return
-    yield from _Pool(min(processes, len(jobs)), started).work(list(jobs))
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+
+    def run(self, jobs: Sequence[Job], started: Started) -> Iterator[Outcome]:
+        return _Workers(self.processes, started).work(jobs)
 
 
-class _Pool:
-    """Worker processes that survive the death of any one of them."""
+class _Workers:
+    """The processes that make one list of jobs."""
 
-    def __init__(self, processes: int, started: Any) -> None:
+    def __init__(self, processes: int, started: Started) -> None:
         self.context = multiprocessing.get_context("spawn")
         self.processes, self.started = processes, started
         self.devices = _device_names()
-        self.busy: dict[Connection, tuple[Any, Job | None, int]] = {}
+        self.busy: dict[Connection, tuple[Any, Job, int]] = {}
 
-    def work(self, jobs: list[Job]) -> Iterator[Outcome]:
-        waiting = jobs[::-1]
+    def work(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        waiting = list(jobs)[::-1]
         try:
             for slot in range(self.processes):
-                self._start(slot, waiting)
+                self._start_worker(slot, waiting)
             while self.busy:
                 for connection in wait(list(self.busy)):
-                    outcome = self._receive(cast(Any, connection), waiting)
-                    if outcome is not None:
-                        yield outcome
+                    yield self._receive(cast(Any, connection), waiting)
         finally:
             for process, _, _ in self.busy.values():
                 process.terminate()
             for process, _, _ in self.busy.values():
                 process.join()
 
-    def _start(self, slot: int, waiting: list[Job]) -> None:
+    def _start_worker(self, slot: int, waiting: list[Job]) -> None:
         if not waiting:
             return
         ours, theirs = self.context.Pipe()
         env = _environment(slot, self.processes, self.devices)
         # daemon would forbid loader workers
         process = self.context.Process(target=_serve, args=(theirs, env), daemon=False)
-        with _environ(env):  # read by libraries as the child starts, before our code runs in it
+        # Libraries read them as the child starts, before our code runs in it.
+        with _variables_set(env):
             process.start()
         theirs.close()
-        self._give(ours, process, slot, waiting)
+        self._next_job(ours, process, slot, waiting)
 
-    def _give(self, connection: Connection, process: Any, slot: int, waiting: list[Job]) -> None:
+    def _next_job(
+        self, connection: Connection, process: Any, slot: int, waiting: list[Job]
+    ) -> None:
         job = waiting.pop() if waiting else None
         connection.send(None if job is None else replace(job, cfg=None))
         if job is None:
@@ -112,10 +76,9 @@ class _Pool:
             connection.close()
             return
         self.busy[connection] = (process, job, slot)
-        if self.started is not None:
-            self.started(job)
+        self.started(job)
 
-    def _receive(self, connection: Connection, waiting: list[Job]) -> Outcome | None:
+    def _receive(self, connection: Connection, waiting: list[Job]) -> Outcome:
         process, job, slot = self.busy[connection]
         try:
             outcome = replace(connection.recv(), job=job)
@@ -124,9 +87,9 @@ class _Pool:
             del self.busy[connection]
             code = process.exitcode
             how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-            self._start(slot, waiting)
+            self._start_worker(slot, waiting)
             return Outcome(job, f"RuntimeError: the worker process died ({how})")
-        self._give(connection, process, slot, waiting)
+        self._next_job(connection, process, slot, waiting)
         return outcome
 
 
@@ -163,7 +126,7 @@ def _environment(slot: int, processes: int, devices: Sequence[str]) -> dict[str,
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
 
 
-class _environ:
+class _variables_set:
     """Environment variables set for the length of a block."""
 
     def __init__(self, env: dict[str, str]) -> None:

@@ -1,0 +1,222 @@
+"""Runs from their results.json files, and what they say together: means over folds and seeds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cerviclip.evaluation.names import BINARY, OVERALL
+from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.settings.folders import find_results
+from cerviclip.runs.settings.run_key import Cell, Repeat, RunKey, shots_order
+from dassl.errors import MissingFileError, UserError
+
+METRICS = (*OVERALL, *(f"binary.{name}" for name in BINARY))
+TITLES = {
+    "accuracy": "accuracy (%)",
+    "balanced_accuracy": "balanced accuracy (%)",
+    "macro_f1": "macro F1 (%)",
+    "macro_auc": "macro AUC",
+    "ece": "expected calibration error",
+    "binary.accuracy": "binary accuracy (%)",
+    "binary.auc": "binary AUC",
+    "binary.sensitivity": "sensitivity (%)",
+    "binary.specificity": "specificity (%)",
+    "binary.ppv": "positive predictive value (%)",
+    "binary.npv": "negative predictive value (%)",
+}
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One metric over the runs of a group: each fold and seed gives one value.
+
+    ``sd`` is the sample deviation of these values, None for one of them. Over folds it holds the
+    chance of the split as well as that of the seed.
+    """
+
+    values: dict[Repeat, float]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values.values()) if self.values else None
+
+    @property
+    def sd(self) -> float | None:
+        return statistics.stdev(self.values.values()) if self.n > 1 else None
+
+
+@dataclass(frozen=True)
+class Group(Cell):
+    """A cell of a table with its runs, which differ in their fold and seed only."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def centers(self) -> list[str]:
+        return list(dict.fromkeys(c for run in self.runs for c in run["centers"]))
+
+    @property
+    def read_early(self) -> bool:
+        return any(run["test_read_early"] for run in self.runs)
+
+    @property
+    def repeats(self) -> list[Repeat]:
+        return [repeat_of(run) for run in self.runs]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({repeat.seed for repeat in self.repeats})
+
+    def stat(self, center: str, metric: str) -> Stat:
+        values = {}
+        for run in self.runs:
+            value = metric_value(run["centers"].get(center), metric)
+            if value is not None:
+                values[repeat_of(run)] = value
+        return Stat(values)
+
+
+def repeat_of(run: Mapping[str, Any]) -> Repeat:
+    """Fold and seed of a run's results."""
+    return Repeat(run["fold"], run["seed"])
+
+
+def metric_value(entry: Mapping[str, Any] | None, metric: str) -> float | None:
+    """``accuracy``, ``binary.auc`` or ``per_class.cyst.f1`` of a centre; None if undefined."""
+    node: Any = entry
+    head, _, rest = metric.partition(".")
+    parts = [head]
+    if rest:  # class names may hold dots: only the last one parts
+        parts += rest.rsplit(".", 1) if head == "per_class" else [rest]
+    for part in parts:
+        if not isinstance(node, Mapping) or part not in node:
+            return None
+        node = node[part]
+    return node["value"] if isinstance(node, Mapping) else None
+
+
+def check_metric(metric: str) -> str:
+    """The metric's name if there is such a metric."""
+    if metric in METRICS or (metric.startswith("per_class.") and metric.count(".") >= 2):
+        return metric
+    raise UserError(
+        f"unknown metric {metric!r} (known: {', '.join(METRICS)}, per_class.<class>.f1)"
+    )
+
+
+def load_runs(folder: str | Path) -> list[dict[str, Any]]:
+    """results.json of every run below a folder, done and failed, sorted by path.
+
+    Each has its folder under the key ``folder``.
+    """
+    if not Path(folder).exists():
+        raise MissingFileError(f"{folder} does not exist; give a folder of runs, such as output/")
+    runs = []
+    for path in find_results(folder):
+        results = read_results(path)
+        if results is not None:
+            runs.append(results | {"folder": str(path.parent)})
+    if not runs:
+        raise MissingFileError(
+            f"no results.json below {folder}; run train.py or run_shell.py first"
+        )
+    return runs
+
+
+def sweep_order(folder: str | Path) -> list[tuple[str, str]]:
+    """(trainer, variant) as the sweep whose summary lies in the folder has them; empty without."""
+    try:
+        groups = json.loads((Path(folder) / "summary.json").read_text())["groups"]
+        return list(dict.fromkeys((g["trainer"], g["variant"]) for g in groups))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def group_runs(
+    runs: Iterable[Mapping[str, Any]], order: Sequence[tuple[str, str]] = ()
+) -> list[Group]:
+    """Finished runs by everything but fold and seed, in a stable order.
+
+    Args:
+        runs: contents of results.json.
+        order: (trainer, variant) in the order wanted; others follow by name.
+
+    Raises:
+        UserError: two runs that a table cannot tell apart.
+    """
+    found: dict[RunKey, dict[str, Any]] = {}
+    for run in runs:
+        if run["status"] != "done":
+            continue
+        key = RunKey.of_results(run)
+        if key in found:
+            first, second = (str(r.get("folder", "?")) for r in (found[key], run))
+            raise UserError(
+                f"{first} and {second} are both {key.title} ({key.variant}, {key.backbone}); "
+                "a table takes one of them: give a folder that holds one only"
+            )
+        found[key] = dict(run)
+    groups: dict[Cell, Group] = {}
+    for key in sorted(found, key=lambda key: key.repeat.order):
+        groups.setdefault(key.cell, Group(*astuple(key.cell))).runs.append(found[key])
+    rank = {pair: i for i, pair in enumerate(order)}
+    return sorted(
+        groups.values(),
+        key=lambda g: (
+            g.dataset,
+            rank.get((g.trainer, g.variant), len(rank)),
+            g.shots != 0,  # methods that train nothing lead
+            g.trainer.lower(),
+            g.variant,
+            g.backbone,
+            g.folds,
+            shots_order(g.shots),
+        ),
+    )
+
+
+def has_folds(groups: Iterable[Group]) -> bool:
+    return any(group.folds for group in groups)
+
+
+def most_runs(groups: Iterable[Group]) -> dict[int, int]:
+    """Number of folds (0: a plain split) -> the most runs that a group of so many folds has."""
+    most: dict[int, int] = {}
+    for group in groups:
+        most[group.folds] = max(most.get(group.folds, 0), len(group.runs))
+    return most
+
+
+def repeats_text(groups: Sequence[Group]) -> str:
+    """``one seed``, ``3 seeds``, ``10 folds`` or ``10 folds x 3 seeds``.
+
+    Args:
+        groups: all with as many folds.
+    """
+    seeds, folds = max(len(group.seeds) for group in groups), groups[0].folds
+    text = f"{seeds} seeds" if seeds > 1 else "one seed"
+    if not folds:
+        return text
+    return f"{folds} folds x {text}" if seeds > 1 else f"{folds} folds"
+
+
+def split_hashes(groups: Iterable[Group]) -> list[dict[str, str]]:
+    """Of each fold (all folds apart, a plain split being one of them): split_hash -> a folder.
+
+    More than one in one fold means that runs of one data set were split in different ways.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for run in (run for group in groups for run in group.runs):
+        if run.get("split_hash"):
+            places = found.setdefault(run["fold"], {})
+            places.setdefault(run["split_hash"], str(run.get("folder", "?")))
+    return list(found.values())

@@ -1,0 +1,98 @@
+"""What results.json says under ``runtime``: all that may differ between two identical runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cerviclip.places import HOME
+from dassl import __version__
+
+
+def runtime_record(run: Any) -> dict[str, Any]:
+    """Everything that may differ between two identical runs."""
+    import torch
+
+    device = getattr(run.trainer, "device", torch.device("cpu"))
+    out = {
+        "started": run.started_at.isoformat(timespec="seconds"),
+        "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": {key: round(value, 4) for key, value in run.seconds.items()},
+        "peak_memory_mib": peak_memory_mib(),
+        "device": str(device),
+        "device_name": device_name(str(device)),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "cerviclip": __version__,
+            "commit": code_version(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "output_dir": str(run.final_dir),
+        "data_root": str(run.cfg.DATASET.ROOT),
+        "host": platform.node(),
+    }
+    if device.type == "cuda":
+        out["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    counts = getattr(run.trainer, "store_counts", None)
+    if counts is not None:
+        out["feature_store"] = dict(counts)
+    if extra := getattr(run.trainer, "extra_results", None):
+        out["trainer"] = dict(extra)
+    return out
+
+
+def peak_memory_mib() -> float | None:
+    """The process's largest resident memory so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+@lru_cache(maxsize=8)
+def device_name(device: str) -> str:
+    """What the device is called."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(torch.device(device))
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as handle:
+            for line in handle:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str | None:
+    """The commit of the checkout, read from .git without running git; None outside one."""
+    git = HOME / ".git"
+    try:
+        if git.is_file():  # a worktree: the file points at the real folder
+            git = Path(os.path.join(HOME, git.read_text().split(":", 1)[1].strip()))
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref:"):
+            return head
+        ref = head.split(None, 1)[1]
+        common = git / "commondir"
+        base = (git / common.read_text().strip()) if common.is_file() else git
+        for folder in (git, base):
+            if (folder / ref).is_file():
+                return (folder / ref).read_text().strip()
+        for line in (base / "packed-refs").read_text().splitlines():
+            if line.endswith(" " + ref):
+                return line.split()[0]
+    except OSError:
+        pass
+    return None

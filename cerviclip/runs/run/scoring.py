@@ -1,0 +1,67 @@
+"""The scores of a trained model on every centre: computed for results.json, and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.predictions import Predictions
+from cerviclip.runs.run.predict import predict_items
+from dassl.errors import UserError
+
+
+def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
+    """Predictions for the in-domain test set and every external centre.
+
+    With ``TEST.SPLIT val`` those of the val set alone: a search for settings sees nothing else.
+    """
+    dataset, cfg = trainer.dm.dataset, trainer.cfg
+    roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
+    if cfg.TEST.SPLIT == "val":
+        if not dataset.val:
+            raise UserError(f"TEST.SPLIT is val, and {cfg.DATASET.NAME} has no val images")
+        centers = {"val": dataset.val}
+    else:
+        centers = {IN_DOMAIN: dataset.test or [], **external}
+    return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
+
+
+def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
+    """The ``centers`` of results.json."""
+    from cerviclip.evaluation.report import score
+
+    dataset = trainer.dm.dataset
+    positive = list(getattr(dataset, "positive_classes", []))
+    return {
+        p.center: score(p.labels.tolist(), p.probs, p.known_patients, dataset.classnames, positive)
+        for p in predictions
+    }
+
+
+def print_centers(centers: Mapping[str, Any]) -> None:
+    """Upstream's result block for the test set, then one line per external centre.
+
+    Scripts take the last ``* accuracy`` of a log, so only the test set is printed that way.
+    """
+    for name, entry in centers.items():
+        if name == IN_DOMAIN:
+            correct = sum(row[i] for i, row in enumerate(entry["confusion_matrix"]))
+            accuracy, f1 = entry["accuracy"]["value"], entry["macro_f1"]["value"]
+            if accuracy is None:
+                continue
+            print(f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}")
+            print(f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%")
+            print(f"* macro_f1: {f1:.1f}%")
+    for name, entry in centers.items():
+        cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
+        cells += [
+            f"{title} {entry[key]['value']:.{digits}f}{unit}"
+            for key, title, digits, unit in (
+                ("accuracy", "accuracy", 1, " %"),
+                ("macro_f1", "macro F1", 1, " %"),
+                ("macro_auc", "AUC", 3, ""),
+            )
+            if entry[key]["value"] is not None
+        ]
+        print(f"{name}: {', '.join(cells)}")
