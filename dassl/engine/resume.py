@@ -8,19 +8,18 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dassl.errors import UserError
 from dassl.utils import get_rng_state, set_rng_state
 from dassl.utils.checkpoints import restore_checkpoint
 
-if TYPE_CHECKING:
-    from .trainer_base import TrainerBase
+from .protocol import Trains
 
 BEST_MODEL = "model-best.pth.tar"
 
 
-def training_state(trainer: TrainerBase) -> dict[str, Any]:
+def training_state(trainer: Trains) -> dict[str, Any]:
     """What a checkpoint holds besides a model, its optimiser and its scheduler."""
     scaler = getattr(trainer.precision, "scaler", None)
     return {
@@ -32,7 +31,7 @@ def training_state(trainer: TrainerBase) -> dict[str, Any]:
     }
 
 
-def resume_training(trainer: TrainerBase, directory: str) -> int:
+def resume_training(trainer: Trains, directory: str) -> int:
     """Load all models, optimisers and schedulers, the history and the random states.
 
     Args:

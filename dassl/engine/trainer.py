@@ -277,7 +277,7 @@ class TrainerX(SimpleTrainer):
     def run_epoch(self) -> None:
         self.set_model_mode("train")
         self.num_batches = self.count_batches()
-        progress = self._epoch_progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self, self.cfg.TRAIN.PRINT_FREQ)
         for self.batch_idx, batch in enumerate(self.train_batches()):  # noqa: B020
             progress.batch_loaded()
             summary = self.forward_backward(batch)
@@ -315,7 +315,7 @@ class TrainerXU(SimpleTrainer):
         self.num_batches = self.count_batches()
         batches_x = endless(self.train_loader_x)
         batches_u = endless(self.train_loader_u)
-        progress = self._epoch_progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self, self.cfg.TRAIN.PRINT_FREQ)
         for self.batch_idx in range(self.num_batches):  # noqa: B020
             batch_x = next(batches_x)
             batch_u = next(batches_u)

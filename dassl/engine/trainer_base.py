@@ -6,7 +6,7 @@ import math
 import os.path as osp
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,10 @@ from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
 
 from .last_good import LastGoodState, advice
 from .loss_watch import LossWatch, Place, on_device
+from .progress import EpochProgress
 from .resume import BEST_MODEL, resume_training, training_state
 from .steps import project_gradients
 from .summary import SummaryWriter
-
-if TYPE_CHECKING:
-    from .progress import EpochProgress
 
 
 class TrainerBase:
