@@ -6,8 +6,7 @@ import os
 import os.path as osp
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from dassl.errors import UserError
@@ -54,10 +53,9 @@ def resume_training(trainer: Trains, directory: str) -> int:
     checkpoint: dict[str, Any] = {}
     for name in names:
         path = osp.join(directory, name, file)
-        with _misfits_are_users_errors(path):
-            checkpoint = restore_checkpoint(
-                path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
-            )
+        checkpoint = restore_checkpoint(
+            path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
+        )
         check_backbone(checkpoint, trainer, path)
         _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
 
@@ -70,21 +68,6 @@ def resume_training(trainer: Trains, directory: str) -> int:
     if checkpoint.get("rng") is not None:
         set_rng_state(checkpoint["rng"])
     return int(checkpoint["epoch"])
-
-
-@contextmanager
-def _misfits_are_users_errors(path: str) -> Iterator[None]:
-    """torch's refusal of a state dict, as one line with the first tensor at fault."""
-    try:
-        yield
-    except RuntimeError as error:
-        start, *lines = str(error).splitlines()
-        if not start.startswith("Error(s) in loading state_dict"):
-            raise
-        raise UserError(
-            f"{path} does not fit this configuration: {lines[0].strip() if lines else start} "
-            "Use the backbone, classes and settings it was trained with, or another folder"
-        ) from error
 
 
 def check_backbone(checkpoint: Mapping[str, Any], trainer: Any, path: object) -> None:

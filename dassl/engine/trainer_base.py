@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dassl.errors import MissingFileError
 from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
+from dassl.utils.checkpoints import load_fitting
 
 from .last_good import LastGoodState, advice
 from .loss_watch import LossWatch, Place, on_device
@@ -164,7 +165,7 @@ class TrainerBase:
             result = checkpoint.get("val_result")
             shown = "none" if result is None else f"{result:.1f}"
             print(f"Load {path} to {name} (epoch={checkpoint.get('epoch')}, val_result={shown})")
-            self._models[name].load_state_dict(checkpoint["state_dict"])
+            load_fitting(self._models[name], checkpoint["state_dict"], path)
 
     # The loop ------------------------------------------------------------------------------------
 
