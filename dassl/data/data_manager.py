@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torchvision.transforms as T
 from tabulate import tabulate
 from torch.utils.data import DataLoader
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dassl.errors import UserError
 from dassl.utils import read_image
+from dassl.utils.distributed import choose_device
 
 from .datasets import build_dataset
 from .samplers import build_sampler
@@ -63,7 +63,7 @@ def build_data_loader(
         sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         drop_last=is_train and len(data_source) >= batch_size,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+        pin_memory=choose_device(cfg.USE_CUDA).type == "cuda",
     )
     if len(loader) == 0:
         raise UserError(
