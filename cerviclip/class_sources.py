@@ -31,14 +31,14 @@ class _Source(NamedTuple):
 
 
 class ClassSources:
-    """Stand-ins of classes with one of their attributes.
+    """Stand-ins of classes with some of their attributes.
 
     Args:
-        attribute: the one that stand-ins have where a class body sets it to a literal.
+        attributes: those that stand-ins have where a class body sets them to a literal.
     """
 
-    def __init__(self, attribute: str) -> None:
-        self.attribute = attribute
+    def __init__(self, *attributes: str) -> None:
+        self.attributes = attributes
         self._trees: dict[Path, ast.Module] = {}
         self._sources: dict[Path, _Source] = {}
         self._made: dict[tuple[Path, str], type | None] = {}
@@ -87,6 +87,7 @@ class ClassSources:
         return None
 
     def _body(self, node: ast.ClassDef) -> dict[str, Any]:
+        found = {}
         for statement in node.body:
             if isinstance(statement, ast.Assign):
                 targets = statement.targets
@@ -94,9 +95,10 @@ class ClassSources:
                 targets = [statement.target]
             else:
                 continue
-            if any(getattr(target, "id", "") == self.attribute for target in targets):
-                return {self.attribute: getattr(statement.value, "value", True)}
-        return {}
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id in self.attributes:
+                    found[target.id] = getattr(statement.value, "value", True)
+        return found
 
     def _read(self, path: Path) -> _Source:
         if path not in self._sources:

@@ -54,8 +54,9 @@ class Entry:
     source: str
     module: str
     plugin: str = ""
-    needs_training: bool = True
-    base: str = ""
+    needs_training: bool = True  # of a trainer
+    is_phantom: bool = False  # of a data set: rendered, no patient behind it
+    base: str = ""  # the nearest registered class that it derives from
 
 
 def add_plugins(specs: Iterable[str]) -> None:
@@ -98,16 +99,26 @@ def discover() -> dict[str, dict[str, Entry]]:
     global _entries
     if _entries is None:
         found: dict[str, dict[str, Entry]] = {"trainer": {}, "dataset": {}, "backbone": {}}
-        files = ClassSources("needs_training")
+        files = ClassSources("needs_training", "is_phantom")
         for path, module, plugin in _sources():
             for kind, entry in _read_source(path, module, plugin, files):
                 found[kind].setdefault(entry.name, entry)
         found["backbone"] = _backbone_entries()
         for kind, entries in found.items():
             found[kind] = {name: entries[name] for name in sorted(entries, key=str.lower)}
-        found["trainer"] = _follow_bases(found["trainer"], files)
+        for kind in ("trainer", "dataset"):
+            found[kind] = _follow_bases(found[kind], files)
         _entries = found
     return _entries
+
+
+def is_phantom(dataset: str) -> bool:
+    """Whether a data set is rendered, with no patient behind it.
+
+    Results of a data set that is not known here (a plug-in's) are judged by its name.
+    """
+    entry = discover()["dataset"].get(dataset)
+    return entry.is_phantom if entry is not None else "phantom" in dataset.lower()
 
 
 def ensure_loaded(kind: str, name: str) -> Any:
@@ -317,16 +328,17 @@ def _registry_name(decorator: ast.expr) -> str:
     return owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
 
 
-def _follow_bases(trainers: dict[str, Entry], files: ClassSources) -> dict[str, Entry]:
-    """Each trainer with ``needs_training`` and the nearest registered trainer among its bases."""
+def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, Entry]:
+    """The entries with what their classes inherit."""
     followed = {}
-    for name, entry in trainers.items():
+    for name, entry in entries.items():
         seen = files.stand_in(Path(entry.source), name)
         bases = [base.__name__ for base in seen.__mro__[1:]] if seen is not None else []
         followed[name] = replace(
             entry,
             needs_training=bool(getattr(seen, "needs_training", True)),
-            base=next((base for base in bases if base in trainers and base != name), ""),
+            is_phantom=bool(getattr(seen, "is_phantom", False)),
+            base=next((base for base in bases if base in entries and base != name), ""),
         )
     return followed
 

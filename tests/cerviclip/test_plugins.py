@@ -114,6 +114,27 @@ def test_needs_training_follows_every_base(tmp_path):
         assert plugins.ensure_loaded("trainer", name).needs_training == found[name].needs_training
 
 
+def test_a_data_set_says_itself_that_it_is_rendered(tmp_path):
+    found = plugins.discover()["dataset"]
+    assert {name for name, entry in found.items() if entry.is_phantom} == {
+        *("PhantomOCT", "PhantomHuaxi", "PhantomXiangya", "PhantomHuaxiB", "PhantomXiangyaB"),
+        "PhantomDomains",
+    }
+    text = """
+        from cerviclip.datasets.phantom_oct import PhantomOCT
+        from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+
+        @DATASET_REGISTRY.register()
+        class Synthetic(PhantomOCT): ...
+
+        @DATASET_REGISTRY.register()
+        class PhantomLimb(DatasetBase): ...
+        """
+    plugins.add_plugins([write(tmp_path, text)])
+    assert plugins.is_phantom("Synthetic") and not plugins.is_phantom("PhantomLimb")
+    assert plugins.is_phantom("OfSomePhantom"), "of a plug-in that is not given: by its name"
+
+
 def test_plugin_file_is_listed_and_loaded(tmp_path):
     plugins.add_plugins([write(tmp_path, GOOD)])
     entry = plugins.discover()["trainer"]["MyMethod"]
