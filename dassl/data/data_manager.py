@@ -109,16 +109,16 @@ class DataManager:
             print("* Using custom transform for testing")
             tfm_test = custom_tfm_test
 
-        def train_loader(items: Sequence[Datum] | None, part: CfgNode) -> DataLoader | None:
+        def train_loader(items: Sequence[Datum] | None, section: CfgNode) -> DataLoader | None:
             if not items:
                 return None
             return build_data_loader(
                 cfg,
-                sampler_type=part.SAMPLER,
+                sampler_type=section.SAMPLER,
                 data_source=items,
-                batch_size=part.BATCH_SIZE,
-                n_domain=part.N_DOMAIN,
-                n_ins=part.N_INS,
+                batch_size=section.BATCH_SIZE,
+                n_domain=section.N_DOMAIN,
+                n_ins=section.N_INS,
                 tfm=tfm_train,
                 is_train=True,
                 dataset_wrapper=dataset_wrapper,
@@ -137,10 +137,10 @@ class DataManager:
                 dataset_wrapper=dataset_wrapper,
             )
 
-        part_x, part_u = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TRAIN_U
+        section_x, section_u = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TRAIN_U
         self.dataset: DatasetBase = dataset
-        self.train_loader_x = train_loader(dataset.train_x, part_x)
-        self.train_loader_u = train_loader(dataset.train_u, part_x if part_u.SAME_AS_X else part_u)
+        self.train_loader_x = train_loader(dataset.train_x, section_x)
+        self.train_loader_u = train_loader(dataset.train_u, section_x if section_u.SAME_AS_X else section_u)
         self.val_loader = test_loader(dataset.val)
         self.test_loader = test_loader(dataset.test)
 
@@ -169,8 +169,8 @@ class DataManager:
         data = self.dataset
         paths = {item.impath for item in items} & {item.impath for item in data.test or ()}
         if paths:
-            for part in (data.train_x, data.train_u, data.val):
-                paths.difference_update(item.impath for item in part or ())
+            for split in (data.train_x, data.train_u, data.val):
+                paths.difference_update(item.impath for item in split or ())
         self.test_read_early = bool(paths)
 
     @property

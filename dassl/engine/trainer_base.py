@@ -395,12 +395,12 @@ class TrainerBase:
         """
         row = self._history_row
         if row is not None and (type(scalar_value) is float or _is_number(scalar_value)):
-            part, _, name = tag.partition("/")
-            if part == "train":
+            split, _, name = tag.partition("/")
+            if split == "train":
                 # Within the last batch the scheduler steps: an epoch's rate is that of its start.
                 if name != "lr" or "lr" not in row:
                     row[name] = float(scalar_value)
-            elif part == "val":
+            elif split == "val":
                 row[f"val_{name}"] = float(scalar_value)
         if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)
