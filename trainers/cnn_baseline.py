@@ -17,7 +17,7 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.data.image_cache import build_image_loader
 from cerviclip.engine.final_model import FinalModel
-from cerviclip.engine.iterations import ByIterations
+from cerviclip.engine.iterations import ByIterations, max_iters_or
 from cerviclip.engine.precision import Precision
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.vlm.logistic import fit_linear
@@ -73,11 +73,9 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
     def build_model(self) -> None:
         cfg, model = self.cfg, self.cfg.MODEL
         self.precision = Precision(cfg.TRAINER.CNNBASELINE.PREC, self.device)
-        epochs = cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
-        if cfg.TRAIN.MAX_ITERS > 0:
-            self.max_iters = cfg.TRAIN.MAX_ITERS
-        elif cfg.TRAINER.CNNBASELINE.MIN_ITERS > epochs:
-            self.max_iters = cfg.TRAINER.CNNBASELINE.MIN_ITERS
+        by_epochs = cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
+        at_least = cfg.TRAINER.CNNBASELINE.MIN_ITERS
+        self.max_iters = max_iters_or(cfg, at_least if at_least > by_epochs else 0)
         self.model = build_classifier(
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
         ).to(self.device, memory_format=torch.channels_last)  # 1.5 times faster convolutions

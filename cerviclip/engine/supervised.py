@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from cerviclip.engine.iterations import build_iteration_scheduler
-from dassl.optim import build_lr_scheduler, build_optimizer
+from torch import Tensor
 
 
 class SupervisedStep:
@@ -17,20 +14,6 @@ class SupervisedStep:
     The loss is cross-entropy of ``model_inference`` unless ``loss_and_logits`` says otherwise.
     Autocast belongs around the towers, within these two: logits and losses are float32.
     """
-
-    max_iters = 0
-
-    def register_learner(self, name: str, model: nn.Module) -> None:
-        """Register a model with the optimiser and the schedule of ``cfg.OPTIM``.
-
-        With ``ByIterations`` set ``max_iters`` first: the schedule then runs over iterations.
-        """
-        optim = build_optimizer(model, self.cfg.OPTIM)
-        if self.max_iters > 0:
-            sched = build_iteration_scheduler(optim, self.cfg.OPTIM, self.max_iters)
-        else:
-            sched = build_lr_scheduler(optim, self.cfg.OPTIM)
-        self.register_model(name, model, optim, sched)
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
         return self.parse_batch_test(batch)

@@ -78,7 +78,7 @@ class VLMTrainer(FinalModel, TrainerX):
         return getattr(section, "PREC", "fp32")
 
     def build_data_loader(self) -> None:
-        """Backbone, transforms, data manager, and loaders of what ``image_input`` asks for."""
+        """The backbone first: transforms and loaders are made for it."""
         cfg = self.cfg
         self.precision = Precision(self.prec_of(cfg), self.device)
         self.backbone = get_backbone(cfg, self.device)
@@ -90,7 +90,11 @@ class VLMTrainer(FinalModel, TrainerX):
         self.store_counts: Counter = Counter()  # hits and misses of this run
         self.extra_results: dict[str, Any] = {}  # what results.json should hold besides the scores
         self._encoders: dict[str, FrozenEncoder] = {}
-        preprocess = self.backbone.preprocess
+        super().build_data_loader()
+
+    def make_data_manager(self) -> DataManager:
+        """Transforms, data set, and loaders of what ``image_input`` asks for."""
+        cfg, preprocess = self.cfg, self.backbone.preprocess
         self.tfm_train = build_transform(cfg, is_train=True, preprocess=preprocess)
         self.tfm_test = build_transform(cfg, is_train=False, preprocess=preprocess)
         dm = DataManager(
@@ -99,10 +103,6 @@ class VLMTrainer(FinalModel, TrainerX):
             custom_tfm_test=self.tfm_test,
             dataset_wrapper=self.dataset_wrapper(),
         )
-        self.dm = dm
-        self.num_classes = dm.num_classes
-        self.num_source_domains = dm.num_source_domains
-        self.lab2cname = dm.lab2cname
         dm.val_loader = self._plain_loader(dm.dataset.val) if dm.dataset.val else None
         dm.test_loader = self._plain_loader(dm.dataset.test) if dm.dataset.test else None
         if self.stored_kind and cfg.INPUT.FEATURE_VIEWS > 0:
@@ -111,9 +111,7 @@ class VLMTrainer(FinalModel, TrainerX):
             dm.train_loader_x = self._stored_train_loader(dm.dataset.train_x, parts.TRAIN_X)
             part_u = parts.TRAIN_X if parts.TRAIN_U.SAME_AS_X else parts.TRAIN_U
             dm.train_loader_u = self._stored_train_loader(dm.dataset.train_u, part_u)
-        self.train_loader_x = dm.train_loader_x
-        self.train_loader_u = dm.train_loader_u
-        self.val_loader = dm.val_loader
+        return dm
 
     def _note_unused_transforms(self) -> None:
         unused = [t for t in self.cfg.INPUT.TRANSFORMS if t != "normalize"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.groups import (
     TITLES,
     Group,
@@ -28,7 +29,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        phantom = " (phantom data)" if "phantom" in self.dataset.lower() else ""
+        phantom = " (phantom data)" if is_phantom(self.dataset) else ""
         return f"{self.dataset}{phantom}: {self.heading}"
 
     @property
