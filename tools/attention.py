@@ -70,13 +70,13 @@ def open_run(run: str):
         UserError: the run is of another trainer, or has no ROI pool to look at.
     """
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import train_parser
+    from cerviclip.runs.settings.requests import RunRequest
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
     if not (Path(run) / "config.yaml").is_file():
         raise MissingFileError(f"no run in {run}: it holds no config.yaml")
-    cfg = setup_cfg(train_parser().parse_args(["--eval-only", "--model-dir", run]))
+    cfg = setup_cfg(RunRequest(evaluate=run))
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     if not getattr(trainer, "has_roi", False):

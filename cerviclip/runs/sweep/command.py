@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ from cerviclip.runs.run.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.run.working_folder import make_writable, tidy
 from cerviclip.runs.settings.config_hash import flatten
-from cerviclip.runs.settings.flags import parse_args, sweep_parser
+from cerviclip.runs.settings.flags import SWEEP, sweep_parser, sweep_request
 from cerviclip.runs.settings.named_files import files_and_folders
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
+from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
 from cerviclip.runs.sweep.workers import Job, run_jobs
@@ -35,34 +35,44 @@ class Task:
     wanted: str  # config hash
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep has done: its folder, its runs' folders in order, and how many failed now."""
+
+    root: Path
+    folders: list[Path]
+    failed: int = 0
+
+
+def main(argv: Sequence[str] | None = None, prog: str = SWEEP) -> int:
     """What ``run_shell.py`` and ``cerviclip sweep`` do; returns the exit status."""
-    args = parse_args(sweep_parser(), argv)
-    fix_summation_order()  # before torch is imported
-    return sweep_command(args)
-
-
-def sweep_command(args: argparse.Namespace) -> int:
-    """A sweep whose flags are read."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False)
-    plan = make_plan(args)
-    noted = None if args.fresh or args.dry_run else finished_index.finished_runs(plan)
+    request = sweep_request(sweep_parser(prog).parse_args(argv))
+    fix_summation_order()  # before torch is imported
+    return 1 if run_sweep(request, Console(file=sys.stdout, highlight=False)).failed else 0
+
+
+def run_sweep(request: SweepRequest, console: Any) -> Swept:
+    """Make the runs that are not there yet; print to ``console`` (rich's) and write the tables."""
+    plan = make_plan(request)
+    known = not (request.fresh or request.dry_run)
+    noted = finished_index.finished_runs(plan) if known else None
     if noted is not None:
         what = "chosen " if plan.others else ""
         console.print(f"all {len(noted.runs)} {what}runs of sweep {plan.name} are finished")
         report(plan, noted, console)
-        return 0
-    tasks = prepare(plan, args.fresh)
-    if args.dry_run:
+        return Swept(plan.output_root, noted.folders)
+    tasks = prepare(plan, request.fresh)
+    folders = [task.folder for task in tasks]
+    if request.dry_run:
         show_plan(tasks, console)
-        return 0
-    pending = [task for task in tasks if task.state != "done" or args.fresh]
-    check_inputs(pending, args.jobs)
+        return Swept(plan.output_root, folders)
+    pending = [task for task in tasks if task.state != "done" or request.fresh]
+    check_inputs(pending, request.jobs)
     make_writable(plan.output_root)
-    failed = execute(plan, tasks, pending, args, console)
-    others = other_tasks(plan, {task.folder for task in tasks})
+    failed = execute(plan, tasks, pending, request, console)
+    others = other_tasks(plan, set(folders))
     noted = finished_index.Noted(_wanted(tasks), _wanted(others))
     files = {path for t in (*tasks, *others) for path in files_and_folders(flatten(t.cfg))}
     finished_index.remember(plan, noted, files)
@@ -71,7 +81,7 @@ def sweep_command(args: argparse.Namespace) -> int:
         console.print(
             f"[red]{failed} of {len(tasks)} runs failed[/red]; the same command tries them again"
         )
-    return 1 if failed else 0
+    return Swept(plan.output_root, folders, failed)
 
 
 def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
@@ -87,7 +97,7 @@ def prepare(plan: Plan, fresh: bool = False) -> list[Task]:
 
     tasks: list[Task] = []
     for spec in plan.runs:
-        cfg = setup_cfg(spec.namespace(plan.output_root))
+        cfg = setup_cfg(spec.request(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
         check_resume(cfg, folder, fresh)
         twin = next((task for task in tasks if task.folder == folder), None)
@@ -114,7 +124,7 @@ def other_tasks(plan: Plan, taken: set[Path]) -> list[Task]:
     tasks: dict[Path, Task] = {}
     for spec in plan.others:
         with suppress(UserError):
-            cfg = setup_cfg(spec.namespace(plan.output_root))
+            cfg = setup_cfg(spec.request(plan.output_root))
             folder = Path(cfg.OUTPUT_DIR)
             if folder not in taken:
                 tasks[folder] = Task(spec, cfg, folder, "", config_hash(cfg))
@@ -150,7 +160,7 @@ def execute(
     plan: Plan,
     tasks: Sequence[Task],
     pending: Sequence[Task],
-    args: argparse.Namespace,
+    request: SweepRequest,
     console: Any,
 ) -> int:
     """Make the pending runs; returns how many failed."""
@@ -158,18 +168,18 @@ def execute(
     what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
     console.print(f"sweep of {len(tasks)} runs: {what}; results in {plan.output_root}")
     jobs = [
-        Job(i, task.spec, str(plan.output_root), args.fresh, task.cfg)
+        Job(i, task.spec, str(plan.output_root), request.fresh, task.cfg)
         for i, task in enumerate(pending)
     ]
     failed, start = 0, time.monotonic()
-    progress = SweepProgress([task.spec for task in pending], done, args.jobs, console)
+    progress = SweepProgress([task.spec for task in pending], done, request.jobs, console)
     with progress:
-        for outcome in run_jobs(jobs, args.jobs, lambda job: progress.started(job.spec)):
+        for outcome in run_jobs(jobs, request.jobs, lambda job: progress.started(job.spec)):
             task = pending[outcome.job.number]
             if outcome.error is not None:
                 failed += 1
                 record_failure(task, outcome.error)
-                if args.debug:
+                if request.debug:
                     console.print(outcome.trace, markup=False)
             progress.ended(task.spec, outcome.error, _scores(task.folder))
     if pending:
