@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -192,9 +193,9 @@ def save(figure, target: Path) -> None:
     print(target)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main(argv: Sequence[str] | None = None, prog: str = "python tools/attention.py") -> int:
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", help="folder of a SAVLT run")
     parser.add_argument("images", nargs="+", help="images or folders of images")

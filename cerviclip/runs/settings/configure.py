@@ -177,7 +177,7 @@ def _asked_names(request: RunRequest, saved: Path | None) -> tuple[str, str]:
         name = next((g for g in given if g), "")
         if not name:
             raise UserError(
-                f"no {flag} given: add --{flag} NAME (python train.py --list shows them)"
+                f"no {flag} given: add --{flag} NAME (cerviclip list shows them)"
             )
         names.append(name)
     return names[0], names[1]
@@ -304,7 +304,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     if not cfg.MODEL.BACKBONE.NAME and hasattr(trainer_class, "image_input"):
         raise UserError(
             f"{cfg.TRAINER.NAME} needs a backbone: give --backbone PhantomCLIP (embedded), "
-            "ViT-B/16 or another that --list names"
+            "ViT-B/16 or another that cerviclip list names"
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated

@@ -7,6 +7,7 @@ import os
 from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
+from cerviclip.runs.settings.completion import config_keys, names_of, offer, sweeps
 from cerviclip.runs.settings.requests import RunRequest, SweepRequest
 from dassl.errors import UserError
 
@@ -20,12 +21,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help lists the flags)")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
 
             argcomplete.autocomplete(self)  # answers the shell and ends the process
-        return super().parse_known_args(args, namespace)
+        return super().parse_args(args, namespace)
 
 
 TRAIN_EPILOG = """\
@@ -49,10 +50,12 @@ def train_parser(prog: str = TRAIN) -> Parser:
         epilog=TRAIN_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what to run (names: --list)")
-    what.add_argument("--trainer", default="", metavar="NAME", help="the method, such as CoOp")
-    what.add_argument("--dataset", default="", metavar="NAME", help="such as PhantomOCT")
-    what.add_argument(
+    what = parser.add_argument_group("what to run (names: cerviclip list)")
+    trainer = what.add_argument(
+        "--trainer", default="", metavar="NAME", help="the method, such as CoOp"
+    )
+    dataset = what.add_argument("--dataset", default="", metavar="NAME", help="such as PhantomOCT")
+    backbone = what.add_argument(
         "--backbone", default="", metavar="NAME", help="such as ViT-B/16, PhantomCLIP"
     )
     what.add_argument("--head", default="", metavar="NAME", help="head of a plain CNN (Dassl's)")
@@ -94,12 +97,15 @@ def train_parser(prog: str = TRAIN) -> Parser:
     )
     how.add_argument("--list", action="store_true", help="list trainers, datasets and backbones")
     how.add_argument("--debug", action="store_true", help="show the traceback of every error")
-    parser.add_argument(
+    opts = parser.add_argument(
         "opts",
         nargs=argparse.REMAINDER,
         metavar="KEY VALUE",
         help="config keys, last: OPTIM.LR 0.01",
     )
+    offer(opts, config_keys)
+    for action, kind in ((trainer, "trainer"), (dataset, "dataset"), (backbone, "backbone")):
+        offer(action, names_of(kind))
     return parser
 
 
@@ -159,22 +165,24 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
         epilog=SWEEP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what to run (names: python train.py --list)")
-    what.add_argument(
+    what = parser.add_argument_group("what to run (names: cerviclip list)")
+    sweep = what.add_argument(
         "--sweep", default="demo", metavar="NAME|YAML", help="in configs/sweeps, or a path"
     )
-    what.add_argument(
+    trainers = what.add_argument(
         "--trainers", nargs="+", default=[], metavar="NAME", help="trainers or entries by name"
     )
-    what.add_argument("--datasets", nargs="+", default=[], metavar="NAME")
+    datasets = what.add_argument("--datasets", nargs="+", default=[], metavar="NAME")
     what.add_argument(
         "--shots", nargs="+", default=[], metavar="K", help="whole numbers from 1, or 'full'"
     )
     what.add_argument("--seeds", nargs="+", default=[], metavar="S")
-    what.add_argument("--external", nargs="*", metavar="NAME", help="external centres to score")
-    what.add_argument("--backbone", default="", metavar="NAME")
+    external = what.add_argument(
+        "--external", nargs="*", metavar="NAME", help="external centres to score"
+    )
+    backbone = what.add_argument("--backbone", default="", metavar="NAME")
     what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
-    what.add_argument(
+    opts = what.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every run"
     )
     add_plugin_flag(what)
@@ -185,4 +193,10 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     where.add_argument("--dry-run", action="store_true", help="show what would be run")
     where.add_argument("--fresh", action="store_true", help="run finished runs again too")
     where.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    offer(sweep, sweeps)
+    offer(opts, config_keys)
+    offer(trainers, names_of("trainer"))
+    offer(backbone, names_of("backbone"))
+    for action in (datasets, external):
+        offer(action, names_of("dataset"))
     return parser
