@@ -176,9 +176,7 @@ def _asked_names(request: RunRequest, saved: Path | None) -> tuple[str, str]:
         given += [str((tree.get(section) or {}).get("NAME") or "") for tree in trees]
         name = next((g for g in given if g), "")
         if not name:
-            raise UserError(
-                f"no {flag} given: add --{flag} NAME (cerviclip list shows them)"
-            )
+            raise UserError(f"no {flag} given: add --{flag} NAME (cerviclip list shows them)")
         names.append(name)
     return names[0], names[1]
 

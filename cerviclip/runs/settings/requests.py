@@ -142,11 +142,10 @@ def parse_shots(text: str | int) -> int:
     return int(word)
 
 
-def words(value: str | Path | Sequence[Any] | None) -> tuple[Any, ...]:
-    """Several values, of which a caller in Python may give one alone, or none."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, (str, Path, int)) else tuple(value)
+def several(value: Any) -> tuple[Any, ...]:
+    """Several values, of which a caller in Python may give one alone; paths as text."""
+    values = (value,) if isinstance(value, (str, Path, int)) else tuple(value)
+    return tuple(str(v) if isinstance(v, Path) else v for v in values)
 
 
 def _hashable(value: Any) -> Any:
