@@ -35,6 +35,7 @@ from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
+PROG = "python tools/train_segmenter.py"
 CLASSICAL = "classical"  # row of the table, column of the sheet
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
@@ -314,7 +315,7 @@ def draw(folder: Path, checkpoints: dict[str, Path], target: Path) -> None:
     print(target)
 
 
-def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, prog: str = PROG) -> argparse.Namespace:
     from cerviclip.data.roi.segmenters import ARCHITECTURES
 
     parser = Parser(
@@ -363,7 +364,7 @@ def train_all(args: argparse.Namespace) -> dict[str, Path]:
     return {name: output / name / "segmenter.safetensors" for name in names}
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "python tools/train_segmenter.py") -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     args = parse(argv, prog)
     if args.checkpoint and not args.draw:
         raise UserError("--checkpoint is drawn over images: give --draw FOLDER as well")

@@ -93,6 +93,18 @@ def test_list_shows_plugins(tmp_path, capsys):
     assert "PhantomOCT" in text and "ViT-B/16" in text
 
 
+def test_a_reader_that_leaves_early_is_no_error():
+    """``cerviclip list | head``."""
+    code = "import sys; from cerviclip.cli import main; sys.exit(main(['list']))"
+    reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+    reader.wait()  # it is gone before the first line
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=reader.stdin, stderr=subprocess.PIPE, text=True
+    )
+    reader.stdin.close()
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 # -- completion -----------------------------------------------------------------------------------
 
 
