@@ -4,16 +4,20 @@
 under their own names they would shadow other projects' (Hugging Face's ``datasets`` for one).
 """
 
-from setuptools import find_namespace_packages, find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ROOMS = ("trainers", "datasets", "configs", "tools")
+CACHES = ["__pycache__", "*.__pycache__"]  # a checkout that was used has them everywhere
 
 inner = [
     f"cerviclip.{name}"
     for room in ROOMS
-    for name in (room, *(f"{room}.{sub}" for sub in find_namespace_packages(room)))
+    for name in (room, *(f"{room}.{s}" for s in find_namespace_packages(room, exclude=CACHES)))
 ]
 setup(
-    packages=[*find_packages(include=["dassl*", "cerviclip*"]), *inner],
+    packages=[
+        *find_namespace_packages(include=["dassl*", "cerviclip*"], exclude=CACHES),
+        *inner,
+    ],
     package_dir={f"cerviclip.{room}": room for room in ROOMS},
 )

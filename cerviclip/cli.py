@@ -1,7 +1,8 @@
 """The command ``cerviclip``: one word for each thing a person does with the project.
 
-Each word is the ``main(argv)`` of one module, so ``cerviclip train`` is ``train.py`` and
-``cerviclip tables`` is ``tools/make_tables.py``. Nothing heavy is imported before a word is known.
+Each word is the ``main(argv, prog)`` of one module, so ``cerviclip train`` is ``train.py`` and
+``cerviclip tables`` is ``tools/make_tables.py``; ``prog`` is the name that its help shows. Nothing
+heavy is imported before a word is known.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dassl._version import __version__
 from dassl.errors import UserError, cli_main, did_you_mean
 
-#: word -> (module that has ``main(argv)``, what it does in a line)
+#: word -> (module that has ``main(argv, prog)``, what it does in a line)
 COMMANDS = {
     "train": ("cerviclip.runs.run.command", "train and score one method on one data set"),
     "sweep": (
@@ -42,8 +43,8 @@ def run_as_script(word: str) -> int:
     return cli_main(load_command(word))
 
 
-def load_command(word: str) -> Callable[[Sequence[str] | None], int | None]:
-    """The ``main(argv)`` behind a word.
+def load_command(word: str) -> Callable[..., int | None]:
+    """The ``main(argv, prog)`` behind a word.
 
     Raises:
         UserError: there is no such word.
@@ -65,7 +66,11 @@ def _dispatch(argv: Sequence[str] | None) -> int:
     if words[0] in ("-V", "--version"):
         print(f"cerviclip {__version__}")
         return 0
-    return load_command(words[0])(words[1:]) or 0
+    return _run(words[0], words[1:])
+
+
+def _run(word: str, argv: Sequence[str]) -> int:
+    return load_command(word)(argv, prog=f"cerviclip {word}") or 0
 
 
 def help_text() -> str:
@@ -80,7 +85,7 @@ def help_text() -> str:
         *(f"  {word:<{width}}{text}" for word, (_, text) in COMMANDS.items()),
         "",
         "cerviclip COMMAND --help explains one of them; cerviclip --version prints the version.",
-        'Completion for bash, zsh and fish: eval "$(register-python-argcomplete cerviclip)"',
+        'Completion in bash and zsh: eval "$(register-python-argcomplete cerviclip)"',
     ]
     return "\n".join(lines)
 
@@ -95,15 +100,16 @@ def _complete() -> int:
 
     import argcomplete
 
-    words = os.environ.get("COMP_LINE", "").split()
-    ends_word = os.environ.get("COMP_LINE", "").endswith(" ")
-    if len(words) > 2 or (len(words) == 2 and ends_word):
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
         if words[1] not in COMMANDS:
             return 0
         # argcomplete drops the words before this number: the command plays the program's part.
         os.environ["_ARGCOMPLETE"] = "2"
-        return load_command(words[1])([]) or 0
-    parser = argparse.ArgumentParser(prog="cerviclip", add_help=False)
+        return _run(words[1], [])
+    parser = argparse.ArgumentParser(prog="cerviclip")
+    parser.add_argument("--version", action="store_true")
     parser.add_argument("command", choices=list(COMMANDS))
     argcomplete.autocomplete(parser)
     return 0

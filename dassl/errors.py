@@ -70,11 +70,13 @@ def cli_main(
         argv: arguments without the program's name.
 
     Returns:
-        0 done, 1 as ``main`` says, 2 user's error, 130 Ctrl-C.
+        0 done, 1 as ``main`` says, 2 user's error, 130 Ctrl-C, 141 nobody reads on (``| head``).
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return int(main(argv) or 0)
+        status = int(main(argv) or 0)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         if "--debug" in words:
             raise
@@ -83,6 +85,9 @@ def cli_main(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return 141
 
 
 def _error_word() -> str:

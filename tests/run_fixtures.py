@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import pytest
 
 from cerviclip import plugins
 from cerviclip.runs.settings.configure import setup_cfg
-from cerviclip.runs.settings.flags import parse_args, train_parser
+from cerviclip.runs.settings.flags import run_request, train_parser
+from cerviclip.runs.settings.requests import RunRequest
 from dassl.config import CfgNode
 
 PLUGIN = Path(__file__).with_name("plugin_zoo.py")
@@ -46,12 +47,12 @@ class Zoo:
         words = [*self.common, "--trainer", trainer, "--dataset", "ZooMain", "--shots", shots]
         return [*words, *flags, *(word for pair in pairs.items() for word in pair)]
 
-    def args(self, trainer: str = "ZooLinear", shots: str = "2", *flags: str, **opts: str):
-        return parse_args(train_parser(), self.argv(trainer, shots, *flags, **opts))
+    def asked(self, trainer: str = "ZooLinear", shots: str = "2", *flags: str, **opts: str):
+        return asked(self.argv(trainer, shots, *flags, **opts))
 
     def cfg(self, trainer: str = "ZooLinear", shots: str = "2", *flags: str, **opts) -> CfgNode:
         folder = ["--output-dir", str(self.out / "run")]
-        return setup_cfg(self.args(trainer, shots, *folder, *flags, **opts))
+        return setup_cfg(self.asked(trainer, shots, *folder, *flags, **opts))
 
     def sweep(self, text: str, *flags: str) -> list[str]:
         """Flags for run_shell.py with a sweep of this text."""
@@ -68,5 +69,6 @@ def zoo(tmp_path):
     plugins.reset_plugins()
 
 
-def namespace(**values) -> argparse.Namespace:
-    return argparse.Namespace(**values)
+def asked(argv: Sequence[str]) -> RunRequest:
+    """The request that train.py's flags make."""
+    return run_request(train_parser().parse_args(argv))

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
@@ -70,13 +71,13 @@ def open_run(run: str):
         UserError: the run is of another trainer, or has no ROI pool to look at.
     """
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import train_parser
+    from cerviclip.runs.settings.requests import RunRequest
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
     if not (Path(run) / "config.yaml").is_file():
         raise MissingFileError(f"no run in {run}: it holds no config.yaml")
-    cfg = setup_cfg(train_parser().parse_args(["--eval-only", "--model-dir", run]))
+    cfg = setup_cfg(RunRequest(evaluate=run))
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     if not getattr(trainer, "has_roi", False):
@@ -192,9 +193,9 @@ def save(figure, target: Path) -> None:
     print(target)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main(argv: Sequence[str] | None = None, prog: str = "python tools/attention.py") -> int:
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", help="folder of a SAVLT run")
     parser.add_argument("images", nargs="+", help="images or folders of images")

@@ -123,15 +123,22 @@ def resident_growth(work: Path) -> list[float]:
 
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import train_parser
+    from cerviclip.runs.settings.requests import RunRequest
 
     sizes = []
     for seed in range(1, RUNS + 1):
-        words = f"--trainer SAVLT --dataset MixedCenterOCT --root {work / 'data'} --shots 2 "
-        words += f"--backbone PhantomCLIP --seed {seed} --output-dir {work / f'sweep_{seed}'}"
-        keys = ["DATASET.SPLIT_RATIO", "(0.5, 0.1, 0.4)", "TRAIN.MAX_ITERS", "4"]
-        keys += ["TEST.EXTERNAL", "()"]  # these frames are of one centre
-        cfg = setup_cfg(train_parser().parse_args([*words.split(), *keys]))
+        keys = ("DATASET.SPLIT_RATIO", (0.5, 0.1, 0.4), "TRAIN.MAX_ITERS", 4)
+        request = RunRequest(
+            trainer="SAVLT",
+            dataset="MixedCenterOCT",
+            root=str(work / "data"),
+            shots=2,
+            backbone="PhantomCLIP",
+            seed=seed,
+            output_dir=str(work / f"sweep_{seed}"),
+            opts=(*keys, "TEST.EXTERNAL", ()),  # these frames are of one centre
+        )
+        cfg = setup_cfg(request)
         with contextlib.redirect_stdout(io.StringIO()):
             run_one(cfg, echo=False)
         sizes.append(psutil.Process().memory_info().rss / 2**20)

@@ -12,7 +12,6 @@ Example output:
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -29,6 +28,7 @@ from cerviclip.data.phantoms import (
     ensure_centre,
     render_patient,
 )
+from cerviclip.runs.settings.flags import Parser
 from dassl.errors import UserError, cli_main
 
 DEFAULT_CENTRES = ("mixed", "huaxi", "xiangya")
@@ -65,8 +65,8 @@ def report(folder: Path, seconds: float) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=f"Render phantom OCT (generator {VERSION}).")
+def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_phantom.py") -> int:
+    parser = Parser(prog=prog, description=f"Render phantom OCT (generator {VERSION}).")
     parser.add_argument("--root", type=Path, default=Path("data"), help="DATASET.ROOT")
     parser.add_argument("--centres", nargs="+", default=list(DEFAULT_CENTRES), metavar="NAME")
     parser.add_argument(

@@ -49,8 +49,8 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str
     return written
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="plot_curves.py", description="Figures from a folder of runs.")
+def main(argv: Sequence[str] | None = None, prog: str = "python tools/plot_curves.py") -> int:
+    parser = Parser(prog=prog, description="Figures from a folder of runs.")
     parser.add_argument("folder", help="such as output/, or one dataset's folder in it")
     parser.add_argument("--metric", nargs="+", default=["accuracy"], help="of the curves")
     parser.add_argument("--out", default="", metavar="DIR", help="default: <folder>/figures")

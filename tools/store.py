@@ -15,17 +15,18 @@ Example output of ls:
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from cerviclip.runs.settings.flags import Parser
 from dassl.errors import UnknownNameError, UserError, cli_main
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog,
         description="See, prune and check the feature store.",
         epilog="The store's folder is $CERVICLIP_CACHE, or ~/.cache/cerviclip; its bound is "
         "$CERVICLIP_CACHE_BYTES (such as 8G), or 20G.",
@@ -120,8 +121,8 @@ def verify(store, repair: bool) -> int:
     return 0 if repair else 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str = "python tools/store.py") -> int:
+    args = build_parser(prog).parse_args(argv)
     from cerviclip.features.store import FeatureStore
 
     store = FeatureStore(args.root)

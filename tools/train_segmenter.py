@@ -31,9 +31,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
+PROG = "python tools/train_segmenter.py"
 CLASSICAL = "classical"  # row of the table, column of the sheet
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
@@ -313,11 +315,11 @@ def draw(folder: Path, checkpoints: dict[str, Path], target: Path) -> None:
     print(target)
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, prog: str = PROG) -> argparse.Namespace:
     from cerviclip.data.roi.segmenters import ARCHITECTURES
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--arch", default="unet", choices=[*ARCHITECTURES, "all"])
     parser.add_argument("--encoder", default="resnet18", help="an encoder of the library")
@@ -362,8 +364,8 @@ def train_all(args: argparse.Namespace) -> dict[str, Path]:
     return {name: output / name / "segmenter.safetensors" for name in names}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse(argv)
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    args = parse(argv, prog)
     if args.checkpoint and not args.draw:
         raise UserError("--checkpoint is drawn over images: give --draw FOLDER as well")
     if args.draw and not args.draw.is_dir():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torchvision.transforms as T
 from tabulate import tabulate
 from torch.utils.data import DataLoader
@@ -269,5 +271,21 @@ class DatasetWrapper(TorchDataset):
         return output
 
     def _transform_image(self, tfm: Callable, img0: Any) -> Any:
-        views = [tfm(img0) for _ in range(self.k_tfm)]
+        with _one_thread():
+            views = [tfm(img0) for _ in range(self.k_tfm)]
         return views[0] if len(views) == 1 else views
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Transforms of one image on one thread, as in a loader's workers.
+
+    Shared out, their many small steps wait for the slowest thread each time: on a busy machine of
+    two cores an image then takes ten times as long.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 
 import pytest
@@ -20,3 +21,28 @@ def import_tool():
     yield import_one
     for name in [n for n in sys.modules if n.startswith(tuple(imported))]:
         del sys.modules[name]
+
+
+def metric(value):
+    return {"value": value, "low": None, "high": None}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three runs on one data set, without predictions."""
+    for trainer, shots, seed, value in (
+        ("ZeroShotCLIP", 0, 0, 30.0), ("CoOp", 1, 1, 40.0), ("CoOp", 1, 2, 50.0),
+    ):  # fmt: skip
+        entry = {
+            "n_images": 2, "accuracy": metric(value), "confusion_matrix": [[1, 0], [1, 0]],
+            "per_class": {"a": {"f1": metric(12.5)}, "b": {"f1": metric(None)}},
+        }  # fmt: skip
+        run = {
+            "schema_version": 1, "status": "done", "error": None, "dataset": "Herlev",
+            "trainer": trainer, "backbone": "RN50", "variant": "default", "shots": shots,
+            "seed": seed, "test_read_early": False, "centers": {"test": entry},
+        }  # fmt: skip
+        path = tmp_path / "runs" / trainer / f"seed_{seed}"
+        path.mkdir(parents=True)
+        (path / "results.json").write_text(json.dumps(run))
+    return tmp_path / "runs"

@@ -1,35 +1,9 @@
 """The two tools that read a folder of runs, as a user types them."""
 
-import json
-
 import pytest
 
 from cerviclip.tools import make_tables, plot_curves
 from dassl.errors import cli_main
-
-
-def metric(value):
-    return {"value": value, "low": None, "high": None}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for trainer, shots, seed, value in (
-        ("ZeroShotCLIP", 0, 0, 30.0), ("CoOp", 1, 1, 40.0), ("CoOp", 1, 2, 50.0),
-    ):  # fmt: skip
-        entry = {
-            "n_images": 2, "accuracy": metric(value), "confusion_matrix": [[1, 0], [1, 0]],
-            "per_class": {"a": {"f1": metric(12.5)}, "b": {"f1": metric(None)}},
-        }  # fmt: skip
-        run = {
-            "schema_version": 1, "status": "done", "error": None, "dataset": "Herlev",
-            "trainer": trainer, "backbone": "RN50", "variant": "default", "shots": shots,
-            "seed": seed, "test_read_early": False, "centers": {"test": entry},
-        }  # fmt: skip
-        path = tmp_path / "runs" / trainer / f"seed_{seed}"
-        path.mkdir(parents=True)
-        (path / "results.json").write_text(json.dumps(run))
-    return tmp_path / "runs"
 
 
 @pytest.mark.parametrize(
@@ -68,26 +42,3 @@ def test_curves_and_confusion_matrices(folder, tmp_path, capsys):
         "curves_Herlev_accuracy.png", "confusion_Herlev_CoOp_1.png",
         "confusion_Herlev_ZeroShotCLIP_0.png",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "form, words",
-    [("md", "| test | ZeroShotCLIP | - |"), ("latex", "CoOp minus each other trainer"),
-     ("csv", "Herlev,CoOp,ZeroShotCLIP,RN50,default,1,balanced_accuracy,1;2,test,,,,a run has no"),
-     ("json", '"against": "CoOp"')],
-)  # fmt: skip
-def test_differences_in_every_format(folder, capsys, form, words):
-    """These runs have no predictions.csv: a reason stands where a number would."""
-    assert cli_main(make_tables.main, [str(folder), "--against", "CoOp", "--format", form]) == 0
-    assert words in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "flags, words",
-    [(["--centers", "test"], "add --against"), (["--against", "Coop"], "did you mean 'CoOp'"),
-     (["--against", "CoOp", "--metric", "binary.auc"], "no comparison of 'binary.auc'")],
-)  # fmt: skip
-def test_what_cannot_be_compared_is_one_line(folder, capsys, flags, words):
-    assert cli_main(make_tables.main, [str(folder), *flags]) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1

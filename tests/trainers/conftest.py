@@ -72,12 +72,12 @@ def flags(clip_file, image_root, tmp_path):
 def build(flags, tmp_path):
     """``build(trainer, KEY, VALUE, ...)``: the trainer object, untrained."""
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import parse_args, train_parser
+    from cerviclip.runs.settings.flags import run_request, train_parser
     from dassl.engine import build_trainer
 
     def make(trainer: str, *opts: object, **kwargs: object):
         arguments = ["--output-dir", str(tmp_path / "built"), *flags(trainer, *opts, **kwargs)]
-        return build_trainer(setup_cfg(parse_args(train_parser(), arguments)))
+        return build_trainer(setup_cfg(run_request(train_parser().parse_args(arguments))))
 
     return make
 

@@ -68,10 +68,10 @@ def test_there_are_yamls_for_every_trainer():
 
 def test_settings_borrowed_from_another_backbone_leave_its_precision(flags):
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import parse_args, train_parser
+    from cerviclip.runs.settings.flags import run_request, train_parser
 
     def prec(*more: str) -> str:
-        cfg = setup_cfg(parse_args(train_parser(), [*flags("CLIPLoRA"), *more]))
+        cfg = setup_cfg(run_request(train_parser().parse_args([*flags("CLIPLoRA"), *more])))
         return cfg.TRAINER.CLIPLORA.PREC
 
     assert prec() == "fp32"
@@ -81,7 +81,7 @@ def test_settings_borrowed_from_another_backbone_leave_its_precision(flags):
 @pytest.mark.parametrize("path", trainer_yamls(), ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_yaml_merges_and_opens_with_its_command(path, flags, tmp_path):
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import parse_args, train_parser
+    from cerviclip.runs.settings.flags import run_request, train_parser
 
     name = path.parent.name
     first = path.read_text().splitlines()[0]
@@ -89,5 +89,5 @@ def test_yaml_merges_and_opens_with_its_command(path, flags, tmp_path):
     assert yaml.safe_load(path.read_text())
     opts, kwargs = CASES[name]
     arguments = flags(name, *opts, **kwargs, config=path)
-    cfg = setup_cfg(parse_args(train_parser(), arguments))
+    cfg = setup_cfg(run_request(train_parser().parse_args(arguments)))
     assert cfg.TRAINER.NAME == name

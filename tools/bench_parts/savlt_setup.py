@@ -59,7 +59,7 @@ def build(work: Path, backbone: str, weights: Path, **settings: Any) -> Any:
     """
     from cerviclip.data import image_cache
     from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.flags import train_parser
+    from cerviclip.runs.settings.requests import RunRequest, flat_opts
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
@@ -71,17 +71,25 @@ def build(work: Path, backbone: str, weights: Path, **settings: Any) -> Any:
         "TRAINER.SAVLT.PROMPTS": "structural",
         "TRAINER.SAVLT.PROTOTYPES": "orthogonal",
         "TRAINER.SAVLT.ROI.SOURCE": "segmenter",
-        "TRAINER.SAVLT.ROI.CHECKPOINT": work / "segmenter.safetensors",
+        "TRAINER.SAVLT.ROI.CHECKPOINT": str(work / "segmenter.safetensors"),
         "TRAINER.SAVLT.CONSISTENCY.WEIGHT": 0.0,
         "TRAIN.MAX_ITERS": 10**6,
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
-    words = f"--trainer SAVLT --dataset MixedCenterOCT --root {work / 'data'} --shots full "
-    words += f"--seed 1 --backbone {backbone} --weights {weights} --output-dir {work / 'run'}"
-    flat = [str(word) for pair in keys.items() for word in pair]
+    request = RunRequest(
+        trainer="SAVLT",
+        dataset="MixedCenterOCT",
+        root=str(work / "data"),
+        shots="full",
+        seed=1,
+        backbone=backbone,
+        weights=str(weights),
+        output_dir=str(work / "run"),
+        opts=flat_opts(keys),
+    )
     with contextlib.redirect_stdout(io.StringIO()):
         image_cache.enable()
-        cfg = setup_cfg(train_parser().parse_args([*words.split(), *flat]))
+        cfg = setup_cfg(request)
         set_random_seed(1)
         trainer = build_trainer(cfg)
     trainer.max_epoch = 10**9

@@ -88,26 +88,25 @@ class Runs:
 
     def __call__(self, name: str, data: str, shots: int, seed: int) -> float:
         """Seconds of one run in a folder of its own."""
-        import argparse
-
         from cerviclip.runs.run.runner import run_one
         from cerviclip.runs.settings.configure import setup_cfg
+        from cerviclip.runs.settings.requests import RunRequest
 
-        args = argparse.Namespace(
+        request = RunRequest(
             trainer=TRAINER,
             dataset="FolderDataset",
             backbone="CLIP",
             weights=str(self.weights),
-            shots=str(shots),
+            shots=shots,
             seed=seed,
             root=str(self.work / "data"),
             output_dir=str(self.work / "out" / name / f"{data}_{shots}_{seed}"),
             config_file=str(self.config()),
-            opts=["DATASET.FOLDER", data, "DATASET.SPLIT_BY", "image", "OPTIM.MAX_EPOCH", 5],
+            opts=("DATASET.FOLDER", data, "DATASET.SPLIT_BY", "image", "OPTIM.MAX_EPOCH", 5),
         )
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            run_one(setup_cfg(args), echo=False)
+            run_one(setup_cfg(request), echo=False)
         return time.perf_counter() - start
 
     def config(self) -> Path:

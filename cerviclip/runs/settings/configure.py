@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +12,15 @@ import yaml
 from cerviclip import plugins
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.places import CONFIGS, HOME
-from cerviclip.runs.settings.flags import parse_shots
 from cerviclip.runs.settings.fold import parse_fold
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
-# What a flag of the command sets; flags come after the yaml files and before KEY VALUE overrides.
-FLAG_KEYS = {
+# What a request sets; it comes after the yaml files and before KEY VALUE overrides.
+REQUEST_KEYS = {
     "root": "DATASET.ROOT",
     "resume": "RESUME",
     "source_domains": "DATASET.SOURCE_DOMAINS",
@@ -35,13 +34,10 @@ FLAG_KEYS = {
 }
 
 
-def setup_cfg(args: argparse.Namespace) -> CfgNode:
+def setup_cfg(request: RunRequest) -> CfgNode:
     """Build a run's configuration.
 
-    Merged in this order: defaults, extend_cfg, dataset yaml, trainer yaml, flags, overrides.
-
-    Args:
-        args: as `flags.train_parser` makes them; absent attributes count as not given.
+    Merged in this order: defaults, extend_cfg, dataset yaml, trainer yaml, request, overrides.
 
     Returns:
         The frozen cfg, whose OUTPUT_DIR is the run's folder.
@@ -49,34 +45,29 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     Raises:
         UserError: a name, key, value or file is not there or not usable.
     """
-    get = vars(args).get
-    plugins.add_plugins(get("plugin") or ())
-    opts = list(get("opts") or ())
-    saved = _saved_config(args)
-    trainer, dataset = _asked_names(args, opts, saved)
+    plugins.add_plugins(request.plugins)
+    opts = list(request.opts)
+    saved = _saved_config(request)
+    trainer, dataset = _asked_names(request, saved)
     cfg = get_cfg_default()
     kept = _extend(cfg, trainer, dataset)
-    for path in _yaml_files(args, trainer, dataset, saved):
+    for path in _yaml_files(request, trainer, dataset, saved):
         kept |= _touched_sections(path)
         merge_file(cfg, path)
-    _forget_borrowed_precision(cfg, args, trainer, dataset, saved)
-    _merge_flags(cfg, args)
+    _forget_borrowed_precision(cfg, request, trainer, dataset, saved)
+    _merge_request(cfg, request)
     merge_opts(cfg, opts)
     kept |= {key.split(".")[1] for key in opts[::2] if key.startswith("TRAINER.") and "." in key}
     if (cfg.TRAINER.NAME, cfg.DATASET.NAME) != (trainer, dataset):
         cfg.TRAINER.NAME, cfg.DATASET.NAME = trainer, dataset
-    _settle(cfg, args)
+    _settle(cfg, request)
     for key in list(cfg.TRAINER):
         if key != "NAME" and key not in kept | {trainer.upper()}:
             cfg.TRAINER.pop(key)
-    root = get("output_root") or DEFAULT_ROOT
-    cfg.OUTPUT_DIR = str(get("output_dir") or RunKey.of(cfg, variant_of(args)).folder(root))
+    root = request.output_root or DEFAULT_ROOT
+    cfg.OUTPUT_DIR = str(request.output_dir or RunKey.of(cfg, request.variant).folder(root))
     cfg.freeze()
     return cfg
-
-
-def variant_of(args: argparse.Namespace) -> str:
-    return vars(args).get("variant") or "default"
 
 
 def trainer_yaml(trainer: str, backbone: str = "") -> Path | None:
@@ -131,13 +122,11 @@ def find_config(path: str, what: str) -> Path:
 # -- steps --------------------------------------------------------------------------------------
 
 
-def _saved_config(args: argparse.Namespace) -> Path | None:
-    """The config.yaml of the run that ``--eval-only --model-dir`` names."""
-    if not vars(args).get("eval_only"):
+def _saved_config(request: RunRequest) -> Path | None:
+    """The config.yaml of the run that is to be evaluated."""
+    if not request.evaluate:
         return None
-    if not args.model_dir:
-        raise UserError("--eval-only needs --model-dir RUN, the folder of a finished run")
-    folder = Path(args.model_dir)
+    folder = Path(request.evaluate)
     if not folder.is_dir():
         raise MissingFileError(
             f"--model-dir {folder} is not a folder; name a finished run's folder"
@@ -145,7 +134,7 @@ def _saved_config(args: argparse.Namespace) -> Path | None:
     path = folder / "config.yaml"
     if path.is_file():
         return path
-    if not args.trainer:
+    if not request.trainer:
         raise MissingFileError(
             f"--model-dir {folder} holds no config.yaml; name a finished run's folder, or give "
             "--trainer, --dataset and the yaml files as well"
@@ -153,26 +142,28 @@ def _saved_config(args: argparse.Namespace) -> Path | None:
     return None
 
 
-def _asked_names(
-    args: argparse.Namespace, opts: Sequence[str], saved: Path | None
-) -> tuple[str, str]:
+def _asked_names(request: RunRequest, saved: Path | None) -> tuple[str, str]:
     """Trainer and dataset, which must be known before the tree they extend can be merged into."""
-    get = vars(args).get
-    files = [get("config_file"), get("dataset_config_file"), saved]
+    files = [request.config_file, request.dataset_config_file, saved]
     trees = [_peek(find_config(str(path), "config file")) for path in files if path]
     names = []
-    for flag, section in (("trainer", "TRAINER"), ("dataset", "DATASET")):
-        key = f"{section}.NAME"
-        given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key][::-1]
-        given += [get(flag) or ""]
+    for flag, section, asked in (
+        ("trainer", "TRAINER", request.trainer),
+        ("dataset", "DATASET", request.dataset),
+    ):
+        given = [*_overrides(request, f"{section}.NAME"), asked]
         given += [str((tree.get(section) or {}).get("NAME") or "") for tree in trees]
         name = next((g for g in given if g), "")
         if not name:
-            raise UserError(
-                f"no {flag} given: add --{flag} NAME (python train.py --list shows them)"
-            )
+            raise UserError(f"no {flag} given: add --{flag} NAME (cerviclip list shows them)")
         names.append(name)
     return names[0], names[1]
+
+
+def _overrides(request: RunRequest, key: str) -> list[str]:
+    """What the overrides give a key, the last and so valid one first."""
+    pairs = zip(request.opts[::2], request.opts[1::2], strict=False)
+    return [str(value) for name, value in pairs if name == key][::-1]
 
 
 def _peek(path: Path) -> dict[str, Any]:
@@ -213,72 +204,66 @@ def _extend_by(cfg: CfgNode, modules: Sequence[str], done: set[str]) -> None:
             extend(cfg)
 
 
-def _yaml_files(
-    args: argparse.Namespace, trainer: str, dataset: str, saved: Path | None
-) -> list[Path]:
+def _yaml_files(request: RunRequest, trainer: str, dataset: str, saved: Path | None) -> list[Path]:
     """Dataset yaml and trainer yaml: those that flags name, else those found by name."""
-    get = vars(args).get
     if saved is not None:
         return [saved]
-    of_dataset, of_trainer = get("dataset_config_file"), get("config_file")
+    of_dataset, of_trainer = request.dataset_config_file, request.config_file
     files = [
         find_config(of_dataset, "dataset config file") if of_dataset else dataset_yaml(dataset)
     ]
     if of_trainer:
         files.append(find_config(of_trainer, "config file"))
     else:
-        files.append(trainer_yaml(trainer, _asked_backbone(args, files[0])))
+        files.append(trainer_yaml(trainer, _asked_backbone(request, files[0])))
     return [path for path in files if path is not None]
 
 
 def _forget_borrowed_precision(
-    cfg: CfgNode, args: argparse.Namespace, trainer: str, dataset: str, saved: Path | None
+    cfg: CfgNode, request: RunRequest, trainer: str, dataset: str, saved: Path | None
 ) -> None:
     """The paper's settings stand in for a backbone without its own; their precision does not.
 
     A yaml's bf16 is meant for the backbone and the machine it names, and it changes numbers.
     """
     section = cfg.TRAINER.get(trainer.upper())
-    if saved is not None or vars(args).get("config_file") or "PREC" not in (section or {}):
+    if saved is not None or request.config_file or "PREC" not in (section or {}):
         return
-    backbone = _asked_backbone(args, dataset_yaml(dataset))
+    backbone = _asked_backbone(request, dataset_yaml(dataset))
     path = trainer_yaml(trainer, backbone)
     if path is not None and _letters(path.stem) not in (_letters(backbone), "default"):
         section.PREC = "fp32"
 
 
-def _asked_backbone(args: argparse.Namespace, dataset_file: Path | None) -> str:
+def _asked_backbone(request: RunRequest, dataset_file: Path | None) -> str:
     """The backbone by an override, by the flag or by the dataset's yaml, in that order."""
-    opts = list(vars(args).get("opts") or ())
-    key = "MODEL.BACKBONE.NAME"
-    given = [str(opts[i + 1]) for i in range(0, len(opts) - 1, 2) if opts[i] == key]
+    given = [*_overrides(request, "MODEL.BACKBONE.NAME"), request.backbone]
     in_file: Any = _peek(dataset_file) if dataset_file else None
     for part in ("MODEL", "BACKBONE", "NAME"):  # a wrong shape is named when the file is merged
         in_file = in_file.get(part) if isinstance(in_file, dict) else None
-    return next(filter(None, [*given[::-1], vars(args).get("backbone"), in_file]), "")
+    return next(filter(None, [*given, in_file]), "")
 
 
 def _touched_sections(path: Path) -> set[str]:
     return set(_peek(path).get("TRAINER", {})) - {"NAME"}
 
 
-def _merge_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
+def _merge_request(cfg: CfgNode, request: RunRequest) -> None:
     pairs: list[Any] = []
-    for flag, key in FLAG_KEYS.items():
-        value = vars(args).get(flag)
-        if value:
-            pairs += [key, tuple(value) if isinstance(value, list) else value]
+    for name, key in REQUEST_KEYS.items():
+        if value := getattr(request, name):
+            pairs += [key, value]
     merge_opts(cfg, pairs)
-    seed = vars(args).get("seed")
+    seed = request.seed
     if seed is not None and seed < -1:  # -1 is upstream's word for "as the config says"
         raise UserError(f"--seed {seed}: seeds are whole numbers from 0")
     if seed is not None and seed >= 0:
         cfg.SEED = seed
-    if vars(args).get("shots") is not None:
-        cfg.DATASET.NUM_SHOTS = parse_shots(args.shots)
+    if request.shots is not None:
+        cfg.DATASET.NUM_SHOTS = parse_shots(request.shots)
 
 
-def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
+def _settle(cfg: CfgNode, request: RunRequest) -> None:
     """Fill what nobody said, and refuse what cannot be."""
     trainer_class = plugins.ensure_loaded("trainer", cfg.TRAINER.NAME)
     if not getattr(trainer_class, "needs_training", True):
@@ -296,12 +281,12 @@ def _settle(cfg: CfgNode, args: argparse.Namespace) -> None:
     if not cfg.MODEL.BACKBONE.NAME and hasattr(trainer_class, "image_input"):
         raise UserError(
             f"{cfg.TRAINER.NAME} needs a backbone: give --backbone PhantomCLIP (embedded), "
-            "ViT-B/16 or another that --list names"
+            "ViT-B/16 or another that cerviclip list names"
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
     _check_fold(cfg)
-    _note_store_dtype(cfg, saved=bool(vars(args).get("eval_only")))
+    _note_store_dtype(cfg, saved=bool(request.evaluate))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
     # With augmentation at load time this makes numbers differ between machines (docs/data.md).

@@ -3,44 +3,59 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import NoReturn
+import os
+from dataclasses import fields
+from typing import Any, NoReturn, TypeVar
 
+from cerviclip.runs.settings.completion import config_keys, names_of, offer, sweeps
+from cerviclip.runs.settings.requests import RunRequest, SweepRequest
 from dassl.errors import UserError
+
+Request = TypeVar("Request", RunRequest, SweepRequest)
+TRAIN, SWEEP = "python train.py", "python run_shell.py"
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line, as all of ours."""
+    """An argparse parser whose errors are one line, as all of ours; it completes in shells."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help lists the flags)")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if "_ARGCOMPLETE" in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(self)  # answers the shell and ends the process
+        return super().parse_args(args, namespace)
+
 
 TRAIN_EPILOG = """\
 examples:
-  python train.py --trainer CoOp --dataset PhantomOCT --shots 16 --seed 1
-  python train.py --trainer SAVLT --dataset MixedCenterOCT --root /data/oct --backbone ViT-B/16 \\
+  %(prog)s --trainer CoOp --dataset PhantomOCT --shots 16 --seed 1
+  %(prog)s --trainer SAVLT --dataset MixedCenterOCT --root /data/oct --backbone ViT-B/16 \\
       --weights ViT-B-16.pt --shots 16 TEST.EXTERNAL "['HuaxiOCT', 'XiangyaOCT']"
-  python train.py --eval-only --model-dir output/PhantomOCT/CoOp/PhantomCLIP/default/shots_16/seed_1
+  %(prog)s --eval-only --model-dir output/PhantomOCT/CoOp/PhantomCLIP/default/shots_16/seed_1
 
 The run's folder holds results.json (all numbers, with intervals), predictions.csv (one line per
 test image), figures, history.csv, log.txt, split.json (who was drawn) and config.yaml.
 Exit status: 0 done, 1 the run failed, 2 something to correct in the command, 130 Ctrl-C."""
 
 
-def train_parser() -> Parser:
+def train_parser(prog: str = TRAIN) -> Parser:
     """Flags of one run."""
     parser = Parser(
-        prog="train.py",
+        prog=prog,
         allow_abbrev=False,
         description="Train one method on one dataset, score its test set and the external centres.",
         epilog=TRAIN_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what to run (names: --list)")
-    what.add_argument("--trainer", default="", metavar="NAME", help="the method, such as CoOp")
-    what.add_argument("--dataset", default="", metavar="NAME", help="such as PhantomOCT")
-    what.add_argument(
+    what = parser.add_argument_group("what to run (names: cerviclip list)")
+    trainer = what.add_argument(
+        "--trainer", default="", metavar="NAME", help="the method, such as CoOp"
+    )
+    dataset = what.add_argument("--dataset", default="", metavar="NAME", help="such as PhantomOCT")
+    backbone = what.add_argument(
         "--backbone", default="", metavar="NAME", help="such as ViT-B/16, PhantomCLIP"
     )
     what.add_argument("--head", default="", metavar="NAME", help="head of a plain CNN (Dassl's)")
@@ -49,9 +64,15 @@ def train_parser() -> Parser:
         "--seed", type=int, default=-1, metavar="S", help="draw and training; default 1"
     )
     what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
-    what.add_argument("--source-domains", nargs="+", metavar="D", help="domains to train on")
-    what.add_argument("--target-domains", nargs="+", metavar="D", help="domains to adapt to")
-    what.add_argument("--transforms", nargs="+", metavar="T", help="training transforms, in order")
+    what.add_argument(
+        "--source-domains", nargs="+", default=[], metavar="D", help="domains to train on"
+    )
+    what.add_argument(
+        "--target-domains", nargs="+", default=[], metavar="D", help="domains to adapt to"
+    )
+    what.add_argument(
+        "--transforms", nargs="+", default=[], metavar="T", help="training transforms, in order"
+    )
     where = parser.add_argument_group("where things are")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     where.add_argument(
@@ -59,7 +80,9 @@ def train_parser() -> Parser:
     )
     where.add_argument("--config-file", default="", metavar="YAML", help="the trainer's settings")
     where.add_argument("--dataset-config-file", default="", metavar="YAML", help="the dataset's")
-    where.add_argument("--variant", default="", metavar="NAME", help="names other settings' folder")
+    where.add_argument(
+        "--variant", default="default", metavar="NAME", help="names other settings' folder"
+    )
     add_plugin_flag(where)
     how = parser.add_argument_group("how")
     how.add_argument("--resume", default="", metavar="DIR", help="go on from that run's checkpoint")
@@ -74,47 +97,58 @@ def train_parser() -> Parser:
     )
     how.add_argument("--list", action="store_true", help="list trainers, datasets and backbones")
     how.add_argument("--debug", action="store_true", help="show the traceback of every error")
-    parser.add_argument(
+    opts = parser.add_argument(
         "opts",
         nargs=argparse.REMAINDER,
         metavar="KEY VALUE",
         help="config keys, last: OPTIM.LR 0.01",
     )
+    offer(opts, config_keys)
+    for action, kind in ((trainer, "trainer"), (dataset, "dataset"), (backbone, "backbone")):
+        offer(action, names_of(kind))
     return parser
 
 
 def add_plugin_flag(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
     group.add_argument(
-        "--plugin", action="append", default=[], metavar="MODULE|FILE.py",
+        "--plugin", action="append", default=[], dest="plugins",
+        metavar="MODULE|FILE.py",
         help="also use the trainers and datasets registered there (may be repeated)",
     )  # fmt: skip
 
 
-def parse_shots(text: str | int) -> int:
-    """DATASET.NUM_SHOTS of what a user wrote: a whole number from 0, or -1 for ``full``."""
-    word = str(text).strip()
-    if word.lower() == "full":
-        return -1
-    if not word.isascii() or not word.isdigit():
-        raise UserError(f"shots are a whole number from 1, or 'full', not {word!r}")
-    return int(word)
+def run_request(args: argparse.Namespace) -> RunRequest:
+    """What the flags of `train_parser` ask for.
 
-
-def parse_args(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse, and refuse a flag that argparse took for a trailing override."""
-    args = parser.parse_args(argv)
-    opts = getattr(args, "opts", [])
-    for word in opts[::2]:
+    Raises:
+        UserError: a flag that argparse took for a trailing override, or ``--eval-only`` alone.
+    """
+    for word in args.opts[::2]:
         if word.startswith("--"):
             raise UserError(f"flag {word} stands after KEY VALUE overrides; put it before them")
-    return args
+    if args.eval_only and not args.model_dir:
+        raise UserError("--eval-only needs --model-dir RUN, the folder of a finished run")
+    evaluate = args.model_dir if args.eval_only else ""
+    return _filled(RunRequest, args, evaluate=evaluate, train=not args.no_train)
+
+
+def sweep_request(args: argparse.Namespace) -> SweepRequest:
+    """What the flags of `sweep_parser` ask for."""
+    return _filled(SweepRequest, args)
+
+
+def _filled(kind: type[Request], args: argparse.Namespace, **given: Any) -> Request:
+    """A request whose fields have the values of the flags of the same names."""
+    flags = {f.name: getattr(args, f.name) for f in fields(kind) if hasattr(args, f.name)}
+    flags = {name: tuple(v) if isinstance(v, list) else v for name, v in flags.items()}
+    return kind(**flags | given)
 
 
 SWEEP_EPILOG = """\
 examples:
-  python run_shell.py                                   the demo sweep (configs/sweeps/demo.yaml)
-  python run_shell.py --trainers CoOp SAVLT --shots 1 4 16 --seeds 1 2 3 --datasets PhantomOCT
-  python run_shell.py --sweep my_sweep.yaml --output-dir results --jobs 2
+  %(prog)s                                   the demo sweep (configs/sweeps/demo.yaml)
+  %(prog)s --trainers CoOp SAVLT --shots 1 4 16 --seeds 1 2 3 --datasets PhantomOCT
+  %(prog)s --sweep my_sweep.yaml --output-dir results --jobs 2
 
 Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
 Beside the runs it leaves summary.csv, summary.json, results.md and figures. They cover all runs of
@@ -122,27 +156,33 @@ the sweep's yaml that are there, so a sweep may be made in pieces (--trainers, -
 Exit status: 0 done, 1 some run failed, 2 something to correct (nothing was run), 130 Ctrl-C."""
 
 
-def sweep_parser() -> Parser:
+def sweep_parser(prog: str = SWEEP) -> Parser:
     """Flags of a sweep; those given override the sweep's yaml."""
     parser = Parser(
-        prog="run_shell.py",
+        prog=prog,
         allow_abbrev=False,
         description="Run datasets x trainers x shots x seeds, then print one table of all centres.",
         epilog=SWEEP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what to run (names: python train.py --list)")
-    what.add_argument(
+    what = parser.add_argument_group("what to run (names: cerviclip list)")
+    sweep = what.add_argument(
         "--sweep", default="demo", metavar="NAME|YAML", help="in configs/sweeps, or a path"
     )
-    what.add_argument("--trainers", nargs="+", metavar="NAME", help="trainers or entries by name")
-    what.add_argument("--datasets", nargs="+", metavar="NAME")
-    what.add_argument("--shots", nargs="+", metavar="K", help="whole numbers from 1, or 'full'")
-    what.add_argument("--seeds", nargs="+", metavar="S")
-    what.add_argument("--external", nargs="*", metavar="NAME", help="external centres to score")
-    what.add_argument("--backbone", default="", metavar="NAME")
-    what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
+    trainers = what.add_argument(
+        "--trainers", nargs="+", default=[], metavar="NAME", help="trainers or entries by name"
+    )
+    datasets = what.add_argument("--datasets", nargs="+", default=[], metavar="NAME")
     what.add_argument(
+        "--shots", nargs="+", default=[], metavar="K", help="whole numbers from 1, or 'full'"
+    )
+    what.add_argument("--seeds", nargs="+", default=[], metavar="S")
+    external = what.add_argument(
+        "--external", nargs="*", metavar="NAME", help="external centres to score"
+    )
+    backbone = what.add_argument("--backbone", default="", metavar="NAME")
+    what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
+    opts = what.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every run"
     )
     add_plugin_flag(what)
@@ -153,4 +193,10 @@ def sweep_parser() -> Parser:
     where.add_argument("--dry-run", action="store_true", help="show what would be run")
     where.add_argument("--fresh", action="store_true", help="run finished runs again too")
     where.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    offer(sweep, sweeps)
+    offer(opts, config_keys)
+    offer(trainers, names_of("trainer"))
+    offer(backbone, names_of("backbone"))
+    for action in (datasets, external):
+        offer(action, names_of("dataset"))
     return parser

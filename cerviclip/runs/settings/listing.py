@@ -31,11 +31,11 @@ def listing(width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "cerviclip list") -> int:
     """``cerviclip list``: print the three lists."""
-    parser = Parser(prog="cerviclip list", description="List trainers, data sets and backbones.")
+    parser = Parser(prog=prog, description="List trainers, data sets and backbones.")
     add_plugin_flag(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
-    plugins.add_plugins(parser.parse_args(argv).plugin)
+    plugins.add_plugins(parser.parse_args(argv).plugins)
     print(listing())
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
-from cerviclip.runs.settings.flags import parse_shots
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.requests import RunRequest, SweepRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey, shots_of
 from cerviclip.runs.settings.sweep_file import (
     TrainerEntry,
@@ -67,9 +66,9 @@ class RunSpec:
         pairs = dict(zip(self.opts[::2], self.opts[1::2], strict=False))
         return str(pairs.get(key, ""))
 
-    def namespace(self, output_root: str | Path = DEFAULT_ROOT) -> argparse.Namespace:
-        """The flags with which train.py alone would make the same run, below ``output_root``."""
-        return argparse.Namespace(
+    def request(self, output_root: str | Path = DEFAULT_ROOT) -> RunRequest:
+        """What train.py alone would be asked for to make the same run, below ``output_root``."""
+        return RunRequest(
             trainer=self.trainer,
             dataset=self.dataset,
             backbone=self.backbone,
@@ -79,9 +78,9 @@ class RunSpec:
             config_file=self.config,
             root=self.root,
             variant=self.variant,
-            plugin=list(self.plugins),
-            output_root=output_root,
-            opts=list(self.opts),
+            plugins=self.plugins,
+            output_root=str(output_root),
+            opts=self.opts,
         )
 
 
@@ -97,13 +96,13 @@ class Plan:
     unchosen: list[RunSpec] = field(default_factory=list)
 
 
-def make_plan(args: argparse.Namespace) -> Plan:
+def make_plan(args: SweepRequest) -> Plan:
     """Read the sweep's yaml, let the flags override it, and list the runs.
 
     Raises:
         UserError: a key, name, shot count or seed that cannot be.
     """
-    plugins.add_plugins(args.plugin)
+    plugins.add_plugins(args.plugins)
     path = find_sweep(args.sweep)
     tree = read_sweep(path)
     maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args)
@@ -137,7 +136,7 @@ class _RunMaker:
     path: Path
     tree: Mapping[str, Any]
     own_datasets: list[str]
-    args: argparse.Namespace
+    args: SweepRequest
 
     def runs(
         self, dataset: str, entry: TrainerEntry, shots: Sequence[int], seeds: Sequence[int]
@@ -218,13 +217,13 @@ def _external(
     tree: Mapping[str, Any],
     dataset: str,
     own_datasets: Sequence[str],
-    args: argparse.Namespace,
+    args: SweepRequest,
     path: Path,
 ) -> tuple[Any, ...]:
     """``TEST.EXTERNAL`` by the flag, by the sweep for its own datasets, else left to the yaml."""
     value = tree.get("external")
     if args.external is not None:
-        names = args.external
+        names = list(args.external)
     elif isinstance(value, Mapping):
         names = value.get(dataset)
     else:

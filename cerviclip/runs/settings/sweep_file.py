@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cerviclip.places import HOME, SWEEPS
-from cerviclip.runs.settings.config_hash import flatten
+from cerviclip.runs.settings.requests import flat_opts
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
 KEYS = {"datasets", "trainers", "shots", "seeds", "backbone", "external", "opts"}
@@ -84,19 +84,7 @@ def read_entry(item: Any, path: Path) -> TrainerEntry:
 
 def read_opts(value: Any, path: Path) -> tuple[Any, ...]:
     """Overrides as a flat (KEY, VALUE, ...) tuple; yaml may give a mapping or that list."""
-    if not value:
-        return ()
-    if isinstance(value, Mapping):
-        pairs = list(flatten(value).items())
-    elif isinstance(value, list) and len(value) % 2 == 0:
-        pairs = list(zip(value[::2], value[1::2], strict=True))
-    else:
-        raise UserError(f"'opts' in sweep {path} is a mapping KEY: VALUE, not {value!r}")
-    return tuple(x for key, v in pairs for x in (str(key), _hashable(v)))
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(_hashable(v) for v in value) if isinstance(value, (list, tuple)) else value
+    return flat_opts(value, f"in sweep {path}")
 
 
 def listed(tree: Mapping[str, Any], key: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ from cerviclip.runs.run.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.run.working_folder import create_writable, finish_replacement
 from cerviclip.runs.settings.config_hash import flatten
-from cerviclip.runs.settings.flags import parse_args, sweep_parser
+from cerviclip.runs.settings.flags import SWEEP, sweep_parser, sweep_request
 from cerviclip.runs.settings.named_files import paths_to_watch
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
+from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
 from cerviclip.runs.sweep.executors import choose_executor
 from cerviclip.runs.sweep.job import Job
@@ -36,34 +36,44 @@ class PlannedRun:
     config_hash: str
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep has done: its folder, its runs' folders in order, and how many failed now."""
+
+    root: Path
+    folders: list[Path]
+    failed: int = 0
+
+
+def main(argv: Sequence[str] | None = None, prog: str = SWEEP) -> int:
     """What ``run_shell.py`` and ``cerviclip sweep`` do; returns the exit status."""
-    args = parse_args(sweep_parser(), argv)
-    fix_summation_order()  # before torch is imported
-    return sweep_command(args)
-
-
-def sweep_command(args: argparse.Namespace) -> int:
-    """A sweep whose flags are read."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False)
-    plan = make_plan(args)
-    index = None if args.fresh or args.dry_run else finished_index.read_if_finished(plan)
+    request = sweep_request(sweep_parser(prog).parse_args(argv))
+    fix_summation_order()  # before torch is imported
+    return 1 if run_sweep(request, Console(file=sys.stdout, highlight=False)).failed else 0
+
+
+def run_sweep(request: SweepRequest, console: Any) -> Swept:
+    """Make the runs that are not there yet; print to ``console`` (rich's) and write the tables."""
+    plan = make_plan(request)
+    known = not (request.fresh or request.dry_run)
+    index = finished_index.read_if_finished(plan) if known else None
     if index is not None:
         what = "chosen " if plan.unchosen else ""
         console.print(f"all {len(index.runs)} {what}runs of sweep {plan.name} are finished")
         write_and_print_tables(plan, index, console)
-        return 0
-    runs = chosen_runs(plan, args.fresh)
-    if args.dry_run:
+        return Swept(plan.output_root, index.folders)
+    runs = chosen_runs(plan, request.fresh)
+    folders = [run.folder for run in runs]
+    if request.dry_run:
         show_plan(runs, console)
-        return 0
-    pending = [run for run in runs if run.state != "done" or args.fresh]
-    check_inputs(pending, args.jobs)
+        return Swept(plan.output_root, folders)
+    pending = [run for run in runs if run.state != "done" or request.fresh]
+    check_inputs(pending, request.jobs)
     create_writable(plan.output_root)
-    failed = make_runs(plan, runs, pending, args, console)
-    unchosen = unchosen_runs(plan, {run.folder for run in runs})
+    failed = make_runs(plan, runs, pending, request, console)
+    unchosen = unchosen_runs(plan, set(folders))
     index = finished_index.SweepIndex(_folders_and_hashes(runs), _folders_and_hashes(unchosen))
     files = {path for run in (*runs, *unchosen) for path in paths_to_watch(flatten(run.cfg))}
     finished_index.write(plan, index, files)
@@ -72,7 +82,7 @@ def sweep_command(args: argparse.Namespace) -> int:
         console.print(
             f"[red]{failed} of {len(runs)} runs failed[/red]; the same command tries them again"
         )
-    return 1 if failed else 0
+    return Swept(plan.output_root, folders, failed)
 
 
 def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
@@ -88,7 +98,7 @@ def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
 
     runs: list[PlannedRun] = []
     for spec in plan.runs:
-        cfg = setup_cfg(spec.namespace(plan.output_root))
+        cfg = setup_cfg(spec.request(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
         check_resume(cfg, folder, fresh)
         twin = next((run for run in runs if run.folder == folder), None)
@@ -115,7 +125,7 @@ def unchosen_runs(plan: Plan, taken: set[Path]) -> list[PlannedRun]:
     runs: dict[Path, PlannedRun] = {}
     for spec in plan.unchosen:
         with suppress(UserError):
-            cfg = setup_cfg(spec.namespace(plan.output_root))
+            cfg = setup_cfg(spec.request(plan.output_root))
             folder = Path(cfg.OUTPUT_DIR)
             if folder not in taken:
                 runs[folder] = PlannedRun(spec, cfg, folder, "", config_hash(cfg))
@@ -152,7 +162,7 @@ def make_runs(
     plan: Plan,
     runs: Sequence[PlannedRun],
     pending: Sequence[PlannedRun],
-    args: argparse.Namespace,
+    request: SweepRequest,
     console: Any,
 ) -> int:
     """Make the pending runs; returns how many failed."""
@@ -160,19 +170,19 @@ def make_runs(
     what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
     console.print(f"sweep of {len(runs)} runs: {what}; results in {plan.output_root}")
     jobs = [
-        Job(i, run.spec, str(plan.output_root), args.fresh, run.cfg)
+        Job(i, run.spec, str(plan.output_root), request.fresh, run.cfg)
         for i, run in enumerate(pending)
     ]
     failed, start = 0, time.monotonic()
-    progress = SweepProgress([run.spec for run in pending], done, args.jobs, console)
-    executor = choose_executor(args.jobs, len(jobs))
+    progress = SweepProgress([run.spec for run in pending], done, request.jobs, console)
+    executor = choose_executor(request.jobs, len(jobs))
     with progress:
         for outcome in executor.run(jobs, lambda job: progress.started(job.spec)):
             run = pending[outcome.job.number]
             if outcome.error is not None:
                 failed += 1
                 record_failure(run, outcome.error)
-                if args.debug:
+                if request.debug:
                     console.print(outcome.trace, markup=False)
             progress.ended(run.spec, outcome.error, _scores(run.folder))
     if pending:

@@ -36,7 +36,7 @@ def do_job(job: Job) -> Outcome:
     from cerviclip.runs.settings.configure import setup_cfg
 
     try:
-        cfg = job.cfg or setup_cfg(job.spec.namespace(job.output_root))
+        cfg = job.cfg or setup_cfg(job.spec.request(job.output_root))
         run_one(cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True)
     except Exception as error:
         text = " ".join(str(error).split())

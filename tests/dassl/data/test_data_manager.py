@@ -162,6 +162,27 @@ def test_k_transforms_img0_and_several_transforms(cfg, parts):
         DatasetWrapper(cfg, parts["train_x"], transform=None, is_train=True)
 
 
+def test_an_image_is_transformed_on_one_thread_whatever_happens(cfg, parts):
+    """Their small steps, shared out, wait for each other: tenfold time on a busy machine."""
+    seen, before = [], torch.get_num_threads()
+
+    def look(image):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 2:
+            raise ZeroDivisionError
+        return image
+
+    torch.set_num_threads(2)
+    try:
+        images = DatasetWrapper(cfg, parts["test"], transform=look)
+        images[0]
+        with pytest.raises(ZeroDivisionError):
+            images[1]
+        assert seen == [1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_custom_transforms_and_wrapper(cfg, capsys):
     class Wrapper(DatasetWrapper):
         def __getitem__(self, idx):

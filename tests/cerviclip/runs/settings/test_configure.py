@@ -3,12 +3,11 @@
 import re
 
 import pytest
-from run_fixtures import PLUGIN
+from run_fixtures import PLUGIN, asked
 
 from cerviclip import plugins
 from cerviclip.runs.settings import configure
 from cerviclip.runs.settings.configure import dataset_yaml, setup_cfg, trainer_yaml
-from cerviclip.runs.settings.flags import parse_args, train_parser
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 
@@ -22,7 +21,7 @@ def configs(tmp_path, monkeypatch):
 
 
 def make(zoo, *flags, **opts):
-    return setup_cfg(zoo.args("ZooLinear", "2", *flags, **opts))
+    return setup_cfg(zoo.asked("ZooLinear", "2", *flags, **opts))
 
 
 def test_later_sources_win(zoo, configs):
@@ -30,7 +29,7 @@ def test_later_sources_win(zoo, configs):
     trainer = configs / "trainers" / "ZooLinear" / "default.yaml"
     trainer.write_text("OPTIM: {LR: 2.0, MOMENTUM: 0.7}\nDATASET: {NUM_SHOTS: 9}\n")
     words = [*zoo.common, "--trainer", "ZooLinear", "--dataset", "ZooMain", "--seed", "6"]
-    cfg = setup_cfg(parse_args(train_parser(), [*words, "OPTIM.MOMENTUM", "0.8"]))
+    cfg = setup_cfg(asked([*words, "OPTIM.MOMENTUM", "0.8"]))
     assert cfg.OPTIM.GAMMA == 0.5  # dataset yaml
     assert cfg.OPTIM.LR == 2.0  # trainer yaml over dataset yaml
     assert cfg.SEED == 6  # flag over yaml
@@ -50,7 +49,7 @@ def test_yaml_by_backbone_then_default(zoo, configs):
     assert trainer_yaml("ZooPeeker") == folder / "default.yaml"  # its base's
     assert trainer_yaml("Nobody") is None
     words = [*zoo.common, "--trainer", "ZooLinear", "--dataset", "ZooMain"]
-    cfg = setup_cfg(parse_args(train_parser(), [*words, "MODEL.BACKBONE.NAME", "ViT-B/16"]))
+    cfg = setup_cfg(asked([*words, "MODEL.BACKBONE.NAME", "ViT-B/16"]))
     assert cfg.OPTIM.LR == 2.0
 
 
@@ -72,7 +71,7 @@ def test_names_may_come_from_the_yaml_files(zoo, tmp_path):
     (tmp_path / "d.yaml").write_text("DATASET: {NAME: ZooMain}\n")
     flags = ["--config-file", str(tmp_path / "t.yaml")]
     flags += ["--dataset-config-file", str(tmp_path / "d.yaml")]
-    cfg = setup_cfg(parse_args(train_parser(), [*zoo.common, *flags]))
+    cfg = setup_cfg(asked([*zoo.common, *flags]))
     assert (cfg.TRAINER.NAME, cfg.DATASET.NAME) == ("ZooLinear", "ZooMain")
 
 
@@ -86,22 +85,18 @@ def test_coops_flags_reach_their_keys(zoo):
     assert cfg.RESUME == "r" and cfg.DATASET.ROOT == str(zoo.root)
     words = [*zoo.common, "--trainer", "ZooLinear", "--dataset", "ZooMain"]
     words += ["--transforms", "random_flip", "normalize"]
-    cfg = setup_cfg(parse_args(train_parser(), words))
+    cfg = setup_cfg(asked(words))
     assert cfg.INPUT.TRANSFORMS == ("random_flip", "normalize")
 
 
 def test_defaults_where_nobody_said_anything(zoo):
-    cfg = setup_cfg(
-        parse_args(
-            train_parser(), [*zoo.common[:2], "--trainer", "ZooLinear", "--dataset", "ZooMain"]
-        )
-    )
+    cfg = setup_cfg(asked([*zoo.common[:2], "--trainer", "ZooLinear", "--dataset", "ZooMain"]))
     assert cfg.SEED == 1 and cfg.DATASET.NUM_SHOTS == -1 and cfg.DATASET.ROOT == "./data"
     assert cfg.OUTPUT_DIR == "output/ZooMain/ZooLinear/none/default/shots_full/seed_1"
 
 
 def test_what_trains_nothing_has_no_shots_and_no_seed(zoo):
-    cfg = setup_cfg(zoo.args("ZooConstant", "16", "--seed", "3"))
+    cfg = setup_cfg(zoo.asked("ZooConstant", "16", "--seed", "3"))
     assert (cfg.DATASET.NUM_SHOTS, cfg.SEED) == (0, 0)
     assert cfg.OUTPUT_DIR.endswith("shots_0/seed_0")
 
@@ -136,7 +131,7 @@ def test_sections_of_other_trainers_are_left_out(zoo):
 def test_errors_are_one_line_and_name_the_fault(zoo, flags, kind, words):
     base = ["--trainer", "ZooLinear", "--dataset", "ZooMain"]
     with pytest.raises(UserError) as caught:
-        setup_cfg(parse_args(train_parser(), [*zoo.common, *base, *flags]))
+        setup_cfg(asked([*zoo.common, *base, *flags]))
     assert isinstance(caught.value, kind)
     assert re.search(words, str(caught.value)) and "\n" not in str(caught.value)
 
@@ -147,7 +142,7 @@ def test_a_missing_name_is_asked_for(zoo, missing):
     del words[missing]
     argv = [*zoo.common, *next(iter(words.values()))]
     with pytest.raises(UserError, match=f"--{missing} NAME"):
-        setup_cfg(parse_args(train_parser(), argv))
+        setup_cfg(asked(argv))
 
 
 def test_a_wrong_key_in_a_yaml_names_the_file(zoo, tmp_path):
@@ -159,23 +154,23 @@ def test_a_wrong_key_in_a_yaml_names_the_file(zoo, tmp_path):
 
 def test_flags_after_overrides_are_refused():
     with pytest.raises(UserError, match="--seed stands after"):
-        parse_args(train_parser(), ["--trainer", "X", "OPTIM.LR", "1", "--seed", "2"])
+        asked(["--trainer", "X", "OPTIM.LR", "1", "--seed", "2"])
 
 
 def test_abbreviated_flags_are_refused():
     with pytest.raises(UserError):
-        parse_args(train_parser(), ["--train", "X"])
+        asked(["--train", "X"])
 
 
 def test_a_seed_below_zero_is_refused_and_upstreams_minus_one_is_not(zoo):
     with pytest.raises(UserError, match="--seed -5: seeds are whole numbers from 0"):
-        setup_cfg(zoo.args("ZooLinear", "1", "--seed", "-5"))
-    assert setup_cfg(zoo.args("ZooLinear", "1", "--seed", "-1")).SEED == 1
+        setup_cfg(zoo.asked("ZooLinear", "1", "--seed", "-5"))
+    assert setup_cfg(zoo.asked("ZooLinear", "1", "--seed", "-1")).SEED == 1
 
 
 def test_a_backbone_that_is_no_section_is_named_not_a_traceback(zoo, tmp_path):
     file = tmp_path / "data.yaml"
     file.write_text("MODEL: {BACKBONE: RN50}\n")
-    args = zoo.args("ZooLinear", "1", "--dataset-config-file", str(file))
+    args = zoo.asked("ZooLinear", "1", "--dataset-config-file", str(file))
     with pytest.raises(UserError, match="BACKBONE"):
         setup_cfg(args)

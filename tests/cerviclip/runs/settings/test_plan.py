@@ -4,15 +4,19 @@ import re
 
 import pytest
 
-from cerviclip.runs.settings.flags import parse_args, sweep_parser
+from cerviclip.runs.settings.flags import sweep_parser, sweep_request
 from cerviclip.runs.settings.plan import make_plan
 from dassl.errors import UserError
 
 ENTRIES = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4, full]\nseeds: [1, 2]\n"
 
 
+def asked(argv):
+    return sweep_request(sweep_parser().parse_args(argv))
+
+
 def plan_of(zoo, text=ENTRIES, *flags):
-    return make_plan(parse_args(sweep_parser(), zoo.sweep(text, *flags)))
+    return make_plan(asked(zoo.sweep(text, *flags)))
 
 
 def test_every_shot_count_and_seed_but_one_run_where_nothing_is_trained(zoo):
@@ -124,11 +128,11 @@ def test_what_cannot_be_is_one_line(zoo, text, flags, words):
 
 def test_unknown_sweep_lists_those_there_are(zoo):
     with pytest.raises(UserError, match="no sweep 'dmeo', did you mean 'demo'"):
-        make_plan(parse_args(sweep_parser(), ["--sweep", "dmeo"]))
+        make_plan(asked(["--sweep", "dmeo"]))
 
 
 def test_demo_is_91_runs_of_seven_methods():
-    runs = make_plan(parse_args(sweep_parser(), [])).runs
+    runs = make_plan(asked([])).runs
     assert len(runs) == 91
     assert len({r.trainer for r in runs}) == 7
     assert {r.num_shots for r in runs} == {0, 1, 2, 4, 8, 16}

@@ -1,0 +1,152 @@
+"""What is asked of a run or a sweep, by keyword: one form for the flags, for a sweep's plan and for
+Python. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cerviclip.runs.settings.config_hash import flatten
+from dassl.errors import UserError
+
+#: Overrides as Python gives them: ``{"OPTIM.LR": 0.1}``, ``{"OPTIM": {"LR": 0.1}}`` or a flat list.
+Opts = Mapping[str, Any] | Sequence[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """One run, or the evaluation of one. What is not given is left to the yaml files.
+
+    Attributes:
+        trainer: registered name of the method.
+        dataset: registered name of the data set.
+        backbone: such as ``ViT-B/16`` or ``PhantomCLIP``.
+        head: head of a plain CNN (Dassl's).
+        shots: images per class from 1, ``"full"``, or None.
+        seed: of the draw and the training; None or -1 leaves it to the yaml files, else 1.
+        weights: the backbone's weights, a local file.
+        source_domains: domains to train on.
+        target_domains: domains to adapt to.
+        transforms: training transforms, in order.
+        root: folder of the data.
+        output_dir: the run's folder; "" for the usual one below ``output_root``.
+        output_root: "" for ``./output``.
+        config_file: the trainer's yaml instead of the one found by name.
+        dataset_config_file: the data set's yaml instead of the one found by name.
+        variant: names the folder of other settings.
+        plugins: modules or files that register trainers and data sets.
+        opts: flat (KEY, VALUE, ...) overrides, the last word.
+        resume: folder of the run whose checkpoint is gone on from.
+        evaluate: folder of a finished run to score instead of training one.
+        load_epoch: score that epoch's checkpoint; None for the final model.
+        train: False builds everything, as a check, and trains nothing.
+        fresh: run again, and replace the old run when the new one is done.
+    """
+
+    trainer: str = ""
+    dataset: str = ""
+    backbone: str = ""
+    head: str = ""
+    shots: int | str | None = None
+    seed: int | None = None
+    weights: str = ""
+    source_domains: tuple[str, ...] = ()
+    target_domains: tuple[str, ...] = ()
+    transforms: tuple[str, ...] = ()
+    root: str = ""
+    output_dir: str = ""
+    output_root: str = ""
+    config_file: str = ""
+    dataset_config_file: str = ""
+    variant: str = "default"
+    plugins: tuple[str, ...] = ()
+    opts: tuple[Any, ...] = ()
+    resume: str = ""
+    evaluate: str = ""
+    load_epoch: int | None = None
+    train: bool = True
+    fresh: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """A sweep. What is given overrides the sweep's yaml.
+
+    Attributes:
+        sweep: name of a yaml in configs/sweeps, or a path.
+        datasets: registered names.
+        trainers: trainers, or entries of the yaml by name.
+        shots: images per class from 1, or ``"full"``.
+        seeds: whole numbers from 0.
+        external: external centres to score; None leaves them to the yaml files.
+        backbone: for entries without one of their own.
+        weights: the backbone's weights, a local file.
+        plugins: modules or files that register trainers and data sets.
+        opts: flat (KEY, VALUE, ...) overrides of every run.
+        root: folder of the data.
+        output_dir: folder of the sweep; "" for ``./output``.
+        jobs: processes at a time; one per GPU.
+        dry_run: show what would be run.
+        fresh: run finished runs again too.
+        debug: show the traceback of every error.
+    """
+
+    sweep: str = "demo"
+    datasets: tuple[str, ...] = ()
+    trainers: tuple[str, ...] = ()
+    shots: tuple[int | str, ...] = ()
+    seeds: tuple[int | str, ...] = ()
+    external: tuple[str, ...] | None = None
+    backbone: str = ""
+    weights: str = ""
+    plugins: tuple[str, ...] = ()
+    opts: tuple[Any, ...] = ()
+    root: str = ""
+    output_dir: str = ""
+    jobs: int = 1
+    dry_run: bool = False
+    fresh: bool = False
+    debug: bool = False
+
+
+def flat_opts(value: Opts | None, where: str = "") -> tuple[Any, ...]:
+    """Overrides as a flat (KEY, VALUE, ...) tuple that can be hashed.
+
+    Args:
+        value: a mapping, nested or with dotted keys, or a flat list of keys and values.
+        where: named in the error, such as "in sweep my.yaml".
+
+    Raises:
+        UserError: neither of them.
+    """
+    if not value:
+        return ()
+    if isinstance(value, Mapping):
+        pairs = list(flatten(value).items())
+    elif isinstance(value, (list, tuple)) and len(value) % 2 == 0:
+        pairs = list(zip(value[::2], value[1::2], strict=True))
+    else:
+        raise UserError(f"'opts'{where and ' ' + where} is a mapping KEY: VALUE, not {value!r}")
+    return tuple(x for key, v in pairs for x in (str(key), _hashable(v)))
+
+
+def parse_shots(text: str | int) -> int:
+    """DATASET.NUM_SHOTS of what a user wrote: a whole number from 0, or -1 for ``full``."""
+    word = str(text).strip()
+    if word.lower() == "full":
+        return -1
+    if not word.isascii() or not word.isdigit():
+        raise UserError(f"shots are a whole number from 1, or 'full', not {word!r}")
+    return int(word)
+
+
+def several(value: Any) -> tuple[Any, ...]:
+    """Several values, of which a caller in Python may give one alone; paths as text."""
+    values = (value,) if isinstance(value, (str, Path, int)) else tuple(value)
+    return tuple(str(v) if isinstance(v, Path) else v for v in values)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(_hashable(v) for v in value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,29 @@
+"""One trainer minus each other, as a user types it."""
+
+import pytest
+
+from cerviclip.tools import compare
+from dassl.errors import cli_main
+
+
+@pytest.mark.parametrize(
+    "form, words",
+    [("md", "| test | ZeroShotCLIP | - |"), ("latex", "CoOp minus each other trainer"),
+     ("csv", "Herlev,CoOp,ZeroShotCLIP,RN50,default,1,balanced_accuracy,1;2,test,,,,a run has no"),
+     ("json", '"against": "CoOp"')],
+)  # fmt: skip
+def test_differences_in_every_format(folder, capsys, form, words):
+    """These runs have no predictions.csv: a reason stands where a number would."""
+    assert cli_main(compare.main, [str(folder), "--against", "CoOp", "--format", form]) == 0
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [(["--centers", "test"], "--against"), (["--against", "Coop"], "did you mean 'CoOp'"),
+     (["--against", "CoOp", "--metric", "binary.auc"], "no comparison of 'binary.auc'")],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_one_line(folder, capsys, flags, words):
+    assert cli_main(compare.main, [str(folder), *flags]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
