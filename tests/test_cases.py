@@ -8,16 +8,14 @@ import cases
 import pytest
 
 
-@pytest.mark.parametrize(
-    "kind, test_class", [("trainer", "TrainerCase"), ("dataset", "DatasetCase")]
-)
-def test_one_line_says_what_to_write_and_where(monkeypatch, kind, test_class):
+@pytest.mark.parametrize("kind, case", [("trainer", "TrainerCase"), ("dataset", "DatasetCase")])
+def test_one_line_says_what_to_write_and_where(monkeypatch, kind, case):
     found = cases.registered(kind)
     assert found and cases.what_is_missing(kind) == []
     more = found | {"Nova": Path(f"{kind}s/nova.py")}
     monkeypatch.setattr(cases, "registered", lambda kind: more)
     [line] = cases.what_is_missing(kind)
-    assert f"Nova ({kind}s/nova.py) has no case: write CASE = {test_class}('Nova', ...)" in line
+    assert f"Nova ({kind}s/nova.py) has no case: write CASE = {case}('Nova', ...)" in line
     assert f"tests/{kind}s/test_nova.py" in line
 
 
