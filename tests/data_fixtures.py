@@ -68,11 +68,16 @@ def write_herlev(folder: Path) -> None:
                 Image.new("RGB", (8, 8)).save(f"{stem}-d.bmp")
 
 
+def write_oct(root: Path) -> None:
+    """The three OCT centres."""
+    write_centre(root / "mixed/images", patients=7, frames=3)
+    write_centre(root / "huaxi/images", patients=3, frames=2, first=100_000)
+    write_centre(root / "xiangya/images", patients=3, frames=2, first=200_000)
+
+
 @pytest.fixture
 def oct_root(tmp_path: Path) -> Path:
-    write_centre(tmp_path / "mixed/images", patients=7, frames=3)
-    write_centre(tmp_path / "huaxi/images", patients=3, frames=2, first=100_000)
-    write_centre(tmp_path / "xiangya/images", patients=3, frames=2, first=200_000)
+    write_oct(tmp_path)
     return tmp_path
 
 

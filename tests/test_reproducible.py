@@ -8,6 +8,7 @@ import json
 from collections import OrderedDict
 
 import pytest
+from cases import registered, trainer_cases
 
 import run_shell
 from cerviclip import plugins
@@ -20,7 +21,6 @@ from dassl.config import get_cfg_default
 from dassl.errors import cli_main
 from helpers import tiny_clip_state_dict, write_images
 
-CNN = "torchvision:squeezenet1_1"
 SHORT = {
     "DATALOADER.NUM_WORKERS": 0,
     "DATALOADER.TRAIN_X.BATCH_SIZE": 4,
@@ -33,18 +33,6 @@ SHORT = {
     "DATASET.EXTERNAL_FOLDERS": {"Elsewhere": "elsewhere"},
     "INPUT.TRANSFORMS": ["random_resized_crop", "random_flip", "normalize"],
 }
-
-
-# The yaml files that apply here are those for real backbones on a GPU and with real reports.
-EXTRA = {
-    "SAVLT": {"TRAINER.SAVLT.CONSISTENCY.WEIGHT": 1.0, "TRAINER.SAVLT.PROMPTS": ""},
-    "CoOp": {"TRAINER.COOP.N_CTX": 4},
-}
-
-
-def own_trainers():
-    entries = plugins.discover()["trainer"].items()
-    return [name for name, entry in entries if entry.module.startswith("cerviclip.trainers.")]
 
 
 def precision_of(name):
@@ -66,17 +54,13 @@ def world(tmp_path_factory):
     write_images(root / "cells", dict.fromkeys(("red", "green", "blue"), 20), patients=10)
     write_images(root / "elsewhere", {"red": 6, "blue": 6}, patients=3, seed=9)
     torch.save(tiny_clip_state_dict(), root / "clip.pt")
-    entries = [
-        {"trainer": name, "backbone": CNN, "opts": {"INPUT.SIZE": [32, 32]}}
-        if name.startswith("CNN")
-        else {
-            "trainer": name,
-            "backbone": "CLIP",
-            "weights": str(root / "clip.pt"),
-            "opts": EXTRA.get(name, {}) | precision_of(name),
-        }
-        for name in own_trainers()
-    ]
+    entries = []
+    for name, case in trainer_cases().items():
+        # The yaml files that apply are those for real backbones: the case's opts take them back.
+        opts = dict(zip(case.opts[::2], case.opts[1::2], strict=True)) | precision_of(name)
+        entry = {"trainer": name, "backbone": case.backbone, "opts": opts}
+        weights = {"weights": str(root / "clip.pt")} if case.backbone == "CLIP" else {}
+        entries.append(entry | weights)
     plan = {"datasets": ["FolderDataset"], "trainers": entries, "shots": [2], "seeds": [3]}
     (root / "all.yaml").write_text(yaml.safe_dump(plan | {"opts": SHORT}))
     return root
@@ -109,7 +93,7 @@ def run_sweep(world, out):
 def test_order_company_and_caches_change_no_number(world, tmp_path, monkeypatch):
     forget_everything(monkeypatch, tmp_path / "cache")
     first = run_sweep(world, tmp_path / "first")
-    assert set(first) == set(own_trainers())
+    assert first and set(first) == set(registered("trainer"))
 
     in_order = InProcess.run
     monkeypatch.setattr(

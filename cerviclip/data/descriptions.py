@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cerviclip.places import PROMPTS
+from dassl.config.yaml_file import read_typed
 from dassl.errors import MissingFileError, UserError
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
 
 Descriptions = dict[str, dict[str, list[str]]]
 
@@ -29,13 +26,11 @@ def load_descriptions(source: str | Path, classnames: Sequence[str]) -> Descript
     if not source:
         return {}
     path = _find(source)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # JSON is YAML
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        detail = " ".join(str(error).split())
-        raise UserError(f"descriptions {path} are not valid YAML or JSON: {detail}") from error
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"descriptions {path} must map prompt sets or class names to texts")
+    # JSON is yaml.
+    file = read_typed(path, "descriptions file", "prompt sets or class names with texts")
+    content = _keys_as_typed(file.tree, file.typed)
+    if not content:
+        raise UserError(f"descriptions file {path} is empty; map class names to texts")
     if any(name in content for name in classnames):
         content = {"descriptions": content}
     return {str(name): _one_set(path, name, texts, classnames) for name, texts in content.items()}
@@ -49,6 +44,14 @@ def _find(source: str | Path) -> Path:
     raise MissingFileError(
         f"no descriptions at {path} nor in {PROMPTS}; check DATASET.DESCRIPTIONS"
     )
+
+
+def _keys_as_typed(tree: dict[Any, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """The mapping with the text of its keys: 07 and no are names of classes here."""
+    return {
+        name: _keys_as_typed(value, below) if isinstance(value, dict) else value
+        for value, (name, below) in zip(tree.values(), typed.items(), strict=True)
+    }
 
 
 def _one_set(

@@ -4,13 +4,17 @@ from yacs.config import CfgNode
 
 from dassl.config.defaults import default_tree
 from dassl.config.merge import merge_file, merge_opts, unknown_key_message
+from dassl.config.yaml_file import layers_of, merged_tree, read_yaml
 
 __all__ = [
     "CfgNode",
     "clean_cfg",
     "get_cfg_default",
+    "layers_of",
     "merge_file",
     "merge_opts",
+    "merged_tree",
+    "read_yaml",
     "unknown_key_message",
 ]
 

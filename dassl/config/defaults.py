@@ -79,8 +79,20 @@ DATASET: dict[str, Any] = {
     "EXTERNAL_FOLDERS": {},  # centre name: image folder, scored after training
 }
 
-# Keys that users fill with names of their own.
-OPEN_NODES = (("DATASET", "CLASS_MAP"), ("DATASET", "EXTERNAL_FOLDERS"))
+# Sections that users fill with names of their own: name: name, read as they are typed.
+NAME_MAPS = ("DATASET.CLASS_MAP", "DATASET.EXTERNAL_FOLDERS")
+# Lists of names, read as they are typed: 07 is a class and not a number. A list whose default holds
+# text needs no mention here.
+NAME_LISTS = (
+    "INPUT.TRANSFORMS",
+    "DATASET.SOURCE_DOMAINS",
+    "DATASET.TARGET_DOMAINS",
+    "DATASET.POSITIVE",
+    "DATASET.TEMPLATES",
+    "DATASET.CLASSES",
+    "OPTIM.NEW_LAYERS",
+    "TEST.EXTERNAL",
+)
 
 DATALOADER: dict[str, Any] = {
     "NUM_WORKERS": 4,
@@ -165,6 +177,7 @@ def default_tree() -> CfgNode:
     sections |= {"OPTIM": OPTIM, "TRAIN": TRAIN, "TEST": TEST, "TRAINER": TRAINER}
     for name, section in sections.items():
         cfg[name] = CfgNode(section)  # CfgNode copies
-    for section_name, key in OPEN_NODES:
+    for full_key in NAME_MAPS:
+        section_name, key = full_key.split(".")
         cfg[section_name][key] = CfgNode(new_allowed=True)
     return cfg

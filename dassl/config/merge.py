@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
 
-from dassl.errors import MissingFileError, UnknownNameError, UserError, nearest
+from dassl.config.defaults import NAME_MAPS
+from dassl.config.values import Written, coerce, decode, name, name_map
+from dassl.config.yaml_file import layers_of
+from dassl.errors import UnknownNameError, UserError, nearest
 
 
 def all_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -29,31 +30,18 @@ def unknown_key_message(cfg: CfgNode, key: str, source: str) -> str:
 
 
 def merge_file(cfg: CfgNode, path: str | Path) -> None:
-    """Merge a yaml file into ``cfg``.
+    """Merge a yaml file into ``cfg``, after the files that it names as its ``_BASE_``.
 
     Raises:
         MissingFileError: there is no such file.
         UnknownNameError: a key is in no section of the tree.
         UserError: the file is no yaml mapping, or a value has another type than its default.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"config file {path} does not exist; check the path")
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise UserError(f"config file {path} is not valid yaml: {detail}") from error
-    if loaded is None:
-        return
-    if not isinstance(loaded, dict):
-        raise UserError(
-            f"config file {path} must hold sections such as 'OPTIM:', not a {type(loaded).__name__}"
-        )
-    _merge_mapping(cfg, cfg, loaded, "", str(path))
+    for file in layers_of(path):
+        _merge_mapping(cfg, cfg, file.tree, file.typed, "", str(file.path))
 
 
-def merge_opts(cfg: CfgNode, opts: Sequence[str]) -> None:
+def merge_opts(cfg: CfgNode, opts: Sequence[Any]) -> None:
     """Merge command-line overrides ``[KEY, VALUE, KEY, VALUE, ...]`` into ``cfg``.
 
     Raises:
@@ -67,20 +55,42 @@ def merge_opts(cfg: CfgNode, opts: Sequence[str]) -> None:
             f"overrides on the command line come as KEY VALUE pairs; '{opts[-1]}' has no partner"
         )
     for full_key, value in zip(opts[::2], opts[1::2], strict=True):
-        node, parts = cfg, full_key.split(".")
+        node, parts = cfg, _parts(full_key)
         for part in parts[:-1]:
             if part not in node or not isinstance(node[part], CfgNode):
                 raise UnknownNameError(unknown_key_message(cfg, full_key, source))
             node = node[part]
-        _set(cfg, node, parts[-1], value, full_key, source)
+        _set(cfg, node, parts[-1], Written(value, _as_text(value), full_key, source))
+
+
+def _parts(full_key: str) -> list[str]:
+    """Where a dotted key leads; a name below an open section may hold dots of its own."""
+    for section in NAME_MAPS:
+        if full_key.startswith(f"{section}."):
+            return [*section.split("."), full_key.removeprefix(f"{section}.")]
+    return full_key.split(".")
+
+
+def _as_text(value: Any) -> Any:
+    """A program's value with its scalars as text."""
+    if isinstance(value, dict):
+        return {str(key): _as_text(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_text(v) for v in value]
+    return "" if value is None else str(value)
 
 
 def _merge_mapping(
-    cfg: CfgNode, node: CfgNode, new: dict[Any, Any], prefix: str, source: str
+    cfg: CfgNode,
+    node: CfgNode,
+    new: dict[Any, Any],
+    typed: dict[str, Any],
+    prefix: str,
+    source: str,
 ) -> None:
-    for key, value in new.items():
+    for (key, value), text in zip(new.items(), typed.values(), strict=True):
         full_key = f"{prefix}{key}"
-        if isinstance(node.get(key), CfgNode):
+        if isinstance(node.get(key), CfgNode) and full_key not in NAME_MAPS:
             if value is None:  # an empty section in the yaml
                 continue
             if not isinstance(value, dict):
@@ -88,53 +98,38 @@ def _merge_mapping(
                     f"config key {full_key} in {source} is a section; "
                     f"it takes keys below it, not {value!r}"
                 )
-            _merge_mapping(cfg, node[key], value, f"{full_key}.", source)
+            _merge_mapping(cfg, node[key], value, text, f"{full_key}.", source)
         else:
-            _set(cfg, node, key, value, full_key, source)
+            _set(cfg, node, key, Written(value, text, full_key, source))
 
 
-def _set(cfg: CfgNode, node: CfgNode, key: Any, value: Any, full_key: str, source: str) -> None:
-    if key not in node:
-        if not node.is_new_allowed():
-            raise UnknownNameError(unknown_key_message(cfg, full_key, source))
-        node[key] = CfgNode(value) if isinstance(value, dict) else _decode(value)
-        return
+def _set(cfg: CfgNode, node: CfgNode, key: Any, written: Written) -> None:
+    section = written.full_key.rpartition(f".{key}")[0]
+    if key not in node and not node.is_new_allowed():
+        raise UnknownNameError(unknown_key_message(cfg, written.full_key, written.source))
     if node.is_frozen():
-        raise UserError(f"config key {full_key} cannot be changed any more: the config is frozen")
-    node[key] = _coerce(_decode(value), value, node[key], full_key, source)
+        raise UserError(
+            f"config key {written.full_key} cannot be changed any more: the config is frozen"
+        )
+    if written.full_key in NAME_MAPS:
+        _fill_name_map(node[key], written)
+    elif section in NAME_MAPS:
+        node[str(key)] = name(written)
+    elif key in node:
+        node[key] = coerce(written, node[key])
+    else:
+        value = written.value
+        node[key] = CfgNode(value) if isinstance(value, dict) else decode(value)
 
 
-def _decode(value: Any) -> Any:
-    """Strings are read as Python literals where they are one (yaml reads 1e-4 as a string)."""
-    if isinstance(value, str):
-        try:
-            return ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            return value
-    return value
-
-
-def _coerce(value: Any, raw: Any, default: Any, full_key: str, source: str) -> Any:
-    """The value in its default's type; None on either side means any type, as in yacs."""
-    if default is None or value is None or type(value) is type(default):
-        return value
-    if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(value)
-    if isinstance(default, list) and isinstance(value, tuple):
-        return list(value)
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if isinstance(default, str) and isinstance(raw, str):
-        return raw
-    if isinstance(default, str) and type(raw) in (int, float):
-        return str(raw)
-    wanted = f"{type(default).__name__} such as {default!r}"
-    if isinstance(default, CfgNode):
-        wanted = "section with keys below it"
-    raise UserError(
-        f"config key {full_key} in {source} is {raw!r} ({type(value).__name__}); "
-        f"it takes a {wanted}"
-    )
+def _fill_name_map(node: CfgNode, written: Written) -> None:
+    if written.value is None:  # an empty section in the yaml
+        return
+    values, typed = name_map(written)
+    for (key, value), (key_text, text) in zip(values.items(), typed.items(), strict=True):
+        full_key = f"{written.full_key}.{key_text}"
+        key_name = name(Written(key, key_text, f"{written.full_key}", written.source))
+        node[key_name] = name(Written(value, text, full_key, written.source))
 
 
 def _near_key(cfg: CfgNode, key: str) -> str:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from cases import DatasetCase
+from data_fixtures import write_oct
 
 from cerviclip.data.external import build_external_datasets
 from dassl.config import merge_file
 from dassl.data.datasets import build_dataset
+
+CASE = (
+    DatasetCase("MixedCenterOCT", write_oct),
+    DatasetCase("HuaxiOCT", write_oct),
+    DatasetCase("XiangyaOCT", write_oct),
+    DatasetCase(
+        "CervixOCTDomains",
+        write_oct,
+        {"SOURCE_DOMAINS": ("mixed", "huaxi"), "TARGET_DOMAINS": ("xiangya",)},
+    ),
+)
 
 
 def test_mixed_gives_three_parts_and_centres_are_test_only(build, oct_root):

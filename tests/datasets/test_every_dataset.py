@@ -5,54 +5,24 @@ from __future__ import annotations
 import json
 
 import pytest
-from data_fixtures import write_herlev
+from cases import dataset_cases, registered, what_is_missing
 
-from cerviclip import plugins
-from helpers import write_images
-
-OCT = ("mixed", "huaxi", "xiangya")
-FOLDERS = {name: f"{name}/images" for name in (*OCT, "huaxi_b", "xiangya_b")}
-# How each is pointed at small data; a new data set adds its line.
-OPTIONS = {
-    "CervixOCTDomains": {"SOURCE_DOMAINS": ("mixed", "huaxi"), "TARGET_DOMAINS": ("xiangya",)},
-    "FolderDataset": {"FOLDER": "mine", "PATIENT_PATTERN": r"(P\d{7})"},
-    "Herlev": {},
-    "HuaxiOCT": {},
-    "MixedCenterOCT": {},
-    "PhantomDomains": {
-        "SOURCE_DOMAINS": ("mixed", "huaxi"),
-        "TARGET_DOMAINS": ("xiangya",),
-        "EXTERNAL_FOLDERS": FOLDERS,
-    },
-    "PhantomHuaxi": {"FOLDER": "huaxi/images"},
-    "PhantomHuaxiB": {"FOLDER": "huaxi/images"},
-    "PhantomOCT": {"FOLDER": "mixed/images"},
-    "PhantomXiangya": {"FOLDER": "xiangya/images"},
-    "PhantomXiangyaB": {"FOLDER": "xiangya/images"},
-    "XiangyaOCT": {},
-}
-OURS = sorted(
-    name for name, entry in plugins.discover()["dataset"].items() if "/datasets/" in entry.source
-)
+CASES = dataset_cases()
 
 
-@pytest.fixture
-def root(oct_root):
-    write_herlev(oct_root / "herlev")
-    write_images(oct_root / "mine", {"a": 30, "b": 30}, patients=8, size=8)
-    return oct_root
+def test_every_data_set_of_the_project_has_a_case():
+    assert registered("dataset") and CASES, "nothing is found: these tests would prove nothing"
+    missing = what_is_missing("dataset")
+    assert not missing, "\n".join(missing)
 
 
-def test_every_data_set_is_in_the_table():
-    assert set(OPTIONS) == {n for n in OURS if not n.startswith("_")} and len(OURS) >= 6
-
-
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("shots", [-1, 2])
-def test_no_patient_is_on_two_sides(make_cfg, root, name, shots):
+def test_no_patient_is_on_two_sides(make_cfg, tmp_path, name, shots):
     from dassl.data.datasets import build_dataset
 
-    cfg = make_cfg(root, name, NUM_SHOTS=shots, **OPTIONS[name])
+    CASES[name].write(tmp_path)
+    cfg = make_cfg(tmp_path, name, NUM_SHOTS=shots, **CASES[name].options)
     data = build_dataset(cfg)
     train = {d.patient_id for d in [*data.train_x, *(data.train_u or [])]}
     val, test = ({d.patient_id for d in part or []} for part in (data.val, data.test))
@@ -60,7 +30,7 @@ def test_no_patient_is_on_two_sides(make_cfg, root, name, shots):
     assert not (train & test or val & test or train & val)
 
     record = data.split_record
-    assert str(root) not in json.dumps(record)
+    assert str(tmp_path) not in json.dumps(record)
     assert record["hash"] == data.split_hash and record["draw_hash"] == data.draw_hash
     for side, part in (("train", data.train_x), ("val", data.val), ("test", data.test)):
         assert [row["patient"] for row in record[side]] == [d.patient_id for d in part or []]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cases import DatasetCase
 from PIL import Image
 
 from dassl.data import DataManager
@@ -12,6 +13,13 @@ from dassl.errors import MissingFileError, UserError
 from helpers import write_images
 
 NAME = "FolderDataset"
+
+
+def write_mine(root):
+    write_images(root / "mine", {"a": 30, "b": 30}, patients=8, size=8)
+
+
+CASE = DatasetCase(NAME, write_mine, {"FOLDER": "mine", "PATIENT_PATTERN": r"(P\d{7})"})
 CLASSES = {"benign": 12, "malign": 12}
 PATTERN = r"(P\d{7})"
 

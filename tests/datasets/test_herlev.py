@@ -6,12 +6,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from cases import DatasetCase
 from data_fixtures import write_herlev
 from PIL import Image
 
 from dassl.config import merge_file
 from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UserError
+
+CASE = DatasetCase("Herlev", lambda root: write_herlev(root / "herlev"))
 
 
 @pytest.mark.parametrize("where", ["herlev", "", "herlev/New database pictures", "herlev/images"])

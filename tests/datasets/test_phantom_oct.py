@@ -5,11 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cases import DatasetCase
+from data_fixtures import write_oct
 
 from cerviclip.data.phantoms import CENTRES, CLASSES, VERSION
 from cerviclip.plugins import ensure_loaded
 from dassl.config import get_cfg_default
 from dassl.errors import UserError
+
+FOLDERS = {n: f"{n}/images" for n in ("mixed", "huaxi", "xiangya", "huaxi_b", "xiangya_b")}
+CASE = (
+    *(
+        DatasetCase(name, write_oct, {"FOLDER": f"{folder}/images"})  # no rendering
+        for name, folder in {
+            "PhantomOCT": "mixed",
+            "PhantomHuaxi": "huaxi",
+            "PhantomHuaxiB": "huaxi",
+            "PhantomXiangya": "xiangya",
+            "PhantomXiangyaB": "xiangya",
+        }.items()
+    ),
+    DatasetCase(
+        "PhantomDomains",
+        write_oct,
+        {
+            "SOURCE_DOMAINS": ("mixed", "huaxi"),
+            "TARGET_DOMAINS": ("xiangya",),
+            "EXTERNAL_FOLDERS": FOLDERS,
+        },
+    ),
+)
 
 # Imported at collection, so that the fixture that puts the registries back leaves them registered.
 ensure_loaded("dataset", "PhantomOCT")

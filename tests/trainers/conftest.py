@@ -69,15 +69,22 @@ def flags(clip_file, image_root, tmp_path):
 
 
 @pytest.fixture
-def build(flags, tmp_path):
-    """``build(trainer, KEY, VALUE, ...)``: the trainer object, untrained."""
+def cfg_of():
+    """``cfg_of(words)``: the configuration that train.py makes of its arguments."""
     from cerviclip.runs.settings.configure import setup_cfg
     from cerviclip.runs.settings.flags import run_request, train_parser
+
+    return lambda words: setup_cfg(run_request(train_parser().parse_args(words)))
+
+
+@pytest.fixture
+def build(flags, cfg_of, tmp_path):
+    """``build(trainer, KEY, VALUE, ...)``: the trainer object, untrained."""
     from dassl.engine import build_trainer
 
     def make(trainer: str, *opts: object, **kwargs: object):
         arguments = ["--output-dir", str(tmp_path / "built"), *flags(trainer, *opts, **kwargs)]
-        return build_trainer(setup_cfg(run_request(train_parser().parse_args(arguments))))
+        return build_trainer(cfg_of(arguments))
 
     return make
 

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cases import TrainerCase
 
 from dassl.errors import UserError
+
+CASE = TrainerCase(
+    "CLIPLoRA",
+    ("TRAIN.MAX_ITERS", 3),
+    steps={
+        "as it is": (),
+        "last block": ("TRAINER.CLIPLORA.BLOCKS", 1),
+        "stored": ("INPUT.FEATURE_VIEWS", 2),
+    },
+    stored=("TRAINER.CLIPLORA.BLOCKS", 1, "TRAINER.CLIPLORA.ITERS_PER_SHOT", 1),
+)
 
 SHORT = ("TRAIN.MAX_ITERS", 3)
 

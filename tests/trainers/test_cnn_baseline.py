@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cases import TrainerCase
 from torch import nn
 
 from dassl.errors import UserError
 
 SMALL = ("INPUT.SIZE", "(64,64)", "MODEL.BACKBONE.PRETRAINED", "False")
+CASE = TrainerCase(
+    "CNNBaseline", SMALL, backbone="torchvision:squeezenet1_0", steps={"as it is": ()}
+)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cases import TrainerCase
 
 from dassl.errors import UserError
+
+CASE = TrainerCase(
+    "CoOp",
+    ("TRAINER.COOP.N_CTX", 4),
+    steps={
+        "as it is": (),
+        "own contexts": ("TRAINER.COOP.CSC", True),
+        "pixels": ("INPUT.FEATURE_VIEWS", 0),
+    },
+    stored=("TRAINER.COOP.N_CTX", 2),
+)
 
 
 def one_batch(trainer):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import torch
+from cases import TrainerCase
+
+CASE = TrainerCase("LinearProbe")
 
 
 def test_c_is_chosen_on_val_and_recorded(build):

@@ -14,7 +14,9 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from cases import trainer_cases
 
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.features.encode import FrozenEncoder
 from cerviclip.plugins import ensure_loaded
 from cerviclip.vlm.base import TextTower
@@ -23,28 +25,18 @@ from dassl.engine.progress import EpochProgress
 META = torch.device("meta")
 
 CASES = {
-    "CoOp": ("CoOp",),
-    "CoOp, own contexts": ("CoOp", "TRAINER.COOP.CSC", True),
-    "CoOp, pixels": ("CoOp", "INPUT.FEATURE_VIEWS", 0),
-    "CLIPLoRA": ("CLIPLoRA",),
-    "CLIPLoRA, last block": ("CLIPLoRA", "TRAINER.CLIPLORA.BLOCKS", 1),
-    "CLIPLoRA, stored": ("CLIPLoRA", "INPUT.FEATURE_VIEWS", 2),
-    "SAVLT": ("SAVLT", "INPUT.FEATURE_VIEWS", 0),
-    "SAVLT, two styles": (
-        *("SAVLT", "TRAINER.SAVLT.CONSISTENCY.WEIGHT", 1.0),
-        *("INPUT.FEATURE_VIEWS", 0),
-    ),
-    "SAVLT, stored": (
-        *("SAVLT", "INPUT.FEATURE_VIEWS", 2, "TRAINER.SAVLT.LORA.BLOCKS", 1),
-        *("TRAINER.SAVLT.CONSISTENCY.WEIGHT", 0.0),
-    ),
-    "SAVLT, texts learn": (
-        *("SAVLT", "TRAINER.SAVLT.CONTEXT.N_CTX", 2, "TRAINER.SAVLT.TEXT_LORA.BLOCKS", 1),
-        *("TRAINER.SAVLT.ROI.SOURCE", "none"),
-    ),
-    "TipAdapterF": ("TipAdapterF",),
-    "CNNBaseline": ("CNNBaseline",),
+    f"{name}, {title}": (name, *opts)
+    for name, case in trainer_cases().items()
+    for title, opts in case.steps.items()
 }
+
+
+def test_every_trainer_that_takes_steps_says_which():
+    assert len(CASES) > 5
+    for name, case in trainer_cases().items():
+        kind = ensure_loaded("trainer", name)
+        steps = case.shots > 0 and not issubclass(kind, FitOnce)
+        assert steps == bool(case.steps), f"{name}: its CASE needs steps={{title: opts}}: {steps}"
 
 
 class OnMeta:
@@ -82,7 +74,7 @@ def on_meta(build, monkeypatch):
             if plain := getattr(kind, method, None):
                 wrapped = partialmethod(getattr(OnMeta, method), plain)
                 monkeypatch.setattr(kind, method, wrapped)
-        backbone = "squeezenet1_0" if name == "CNNBaseline" else "CLIP"
+        backbone = trainer_cases()[name].backbone
         plain_opts = ("TRAIN.PRINT_FREQ", 1000, "MODEL.BACKBONE.PRETRAINED", False)
         return build(name, *opts, *plain_opts, backbone=backbone)
 
@@ -119,7 +111,7 @@ def test_steps_of_the_head_alone_read_nothing_back(source, on_meta):
 @pytest.mark.parametrize("case", CASES)
 def test_on_a_gpu_a_training_step_does_not_wait(case, build):
     name, *opts = CASES[case]
-    backbone = "squeezenet1_0" if name == "CNNBaseline" else "CLIP"
+    backbone = trainer_cases()[name].backbone
     trainer = build(name, *opts, "MODEL.BACKBONE.PRETRAINED", False, backbone=backbone)
     trainer._begin_epoch()
     trainer.set_model_mode("train")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import TrainerCase
 
 from cerviclip.data.roi.finder import patch_mask, steps_of, transform_together
 from cerviclip.features.encode import describe_transform, make_view
@@ -19,6 +20,22 @@ S = "TRAINER.SAVLT"
 NO_STYLES = (f"{S}.CONSISTENCY.WEIGHT", 0.0)
 SHORT = ("TRAIN.MAX_ITERS", 3, f"{S}.HEAD.VIEWS", 2)
 PLAIN = (f"{S}.ALPHA", 0.0, f"{S}.LORA.BLOCKS", 0, f"{S}.ROI.SOURCE", "none")
+CASE = TrainerCase(
+    "SAVLT",
+    ("TRAIN.MAX_ITERS", 3, f"{S}.CONSISTENCY.WEIGHT", 1.0, f"{S}.PROMPTS", ""),
+    steps={
+        "as it is": ("INPUT.FEATURE_VIEWS", 0),
+        "two styles": ("INPUT.FEATURE_VIEWS", 0, f"{S}.CONSISTENCY.WEIGHT", 1.0),
+        "stored": ("INPUT.FEATURE_VIEWS", 2, f"{S}.LORA.BLOCKS", 1, *NO_STYLES),
+        "texts learn": (
+            *(f"{S}.CONTEXT.N_CTX", 2, f"{S}.TEXT_LORA.BLOCKS", 1, f"{S}.ROI.SOURCE", "none"),
+        ),
+    },
+    stored=(
+        *(f"{S}.LORA.BLOCKS", 1, f"{S}.ROI.SOURCE", "full", *NO_STYLES),
+        *(f"{S}.HEAD.ITERS_PER_SHOT", 5),
+    ),
+)
 
 
 @pytest.fixture

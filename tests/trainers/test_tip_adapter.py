@@ -7,6 +7,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import TrainerCase
+
+CASE = (
+    TrainerCase("TipAdapter"),
+    TrainerCase("TipAdapterF", steps={"as it is": ()}, stored=("OPTIM.NAME", "adamw")),
+)
 
 
 @pytest.fixture

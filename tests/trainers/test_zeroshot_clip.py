@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cases import TrainerCase
 
 from dassl.errors import UserError
+
+CASE = (
+    TrainerCase("ZeroShotCLIP"),
+    TrainerCase("ZeroshotCLIP", second_name_of="ZeroShotCLIP"),
+)
 
 
 def test_logits_are_scaled_cosines_with_the_mean_of_the_templates(build):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from cerviclip.runs.run.results_json import read_results
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
-from dassl.config import CfgNode
+from dassl.config import CfgNode, read_yaml
 from dassl.errors import MissingFileError, UserError
 
 
@@ -64,6 +60,5 @@ def _differences(folder: Path, cfg: CfgNode) -> list[str]:
     if results is not None and results.get("config_hash") == config_hash(cfg):
         return []
     if saved.is_file():
-        tree: Any = yaml.safe_load(saved.read_text(encoding="utf-8"))
-        return differing_keys(tree if isinstance(tree, Mapping) else {}, cfg)
+        return differing_keys(read_yaml(saved, "config file"), cfg)
     return ["config_hash"] if results is not None else []

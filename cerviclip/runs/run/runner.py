@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.log import log_to
@@ -33,7 +31,7 @@ from cerviclip.runs.run.working_folder import (
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
 from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.run_key import RunKey
-from dassl.config import CfgNode
+from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -105,7 +103,7 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         return "failed"
     saved, keys = folder / "config.yaml", ["config.yaml (missing)"]
     if saved.is_file():
-        keys = differing_keys(yaml.safe_load(saved.read_text(encoding="utf-8")) or {}, cfg)
+        keys = differing_keys(read_yaml(saved, "config file"), cfg)
     elif results is None:
         return "new"
     if results is None and (fresh or not keys):

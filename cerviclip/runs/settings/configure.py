@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cerviclip import plugins
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.places import CONFIGS, HOME
@@ -16,7 +14,7 @@ from cerviclip.runs.settings.fold import parse_fold
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
-from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts
+from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts, merged_tree
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 # What a request sets; it comes after the yaml files and before KEY VALUE overrides.
@@ -102,7 +100,8 @@ def _by_name(folder: Path, name: str, suffix: str = "") -> Path | None:
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     for path in entries:
         stem = path.name.removesuffix(suffix)
-        if path.name.endswith(suffix) and _letters(stem) == wanted:
+        shared = path.name.startswith("_")  # _base_ is no trainer's
+        if path.name.endswith(suffix) and _letters(stem) == wanted and not shared:
             return path
     return None
 
@@ -167,14 +166,9 @@ def _overrides(request: RunRequest, key: str) -> list[str]:
 
 
 def _peek(path: Path) -> dict[str, Any]:
-    """A yaml file's tree, or nothing: what is wrong with it is said when it is merged."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return {}
-    if not isinstance(tree, dict):
-        return {}
-    return {key: value for key, value in tree.items() if isinstance(value, dict)}
+    """The sections of a yaml file and of all that it builds on; what is no section although it
+    should be is named when the file is merged."""
+    return {key: value for key, value in merged_tree(path).items() if isinstance(value, dict)}
 
 
 def _extend(cfg: CfgNode, trainer: str, dataset: str) -> set[str]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cerviclip.places import HOME, SWEEPS
 from cerviclip.runs.settings.requests import flat_opts
+from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
 KEYS = {"datasets", "trainers", "shots", "seeds", "backbone", "external", "opts"}
@@ -42,14 +41,7 @@ def find_sweep(sweep: str) -> Path:
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """The yaml's tree, its keys checked."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"sweep {path} is not valid yaml: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(tree, dict):
-        raise UserError(f"sweep {path} must hold keys such as 'trainers:', not a list")
+    tree = read_yaml(path, "sweep", "keys such as 'trainers:'")
     for key in tree:
         if key not in KEYS:
             hint = did_you_mean(str(key), KEYS)

@@ -19,6 +19,7 @@ from cerviclip.places import HOME, PACKAGE
 from cerviclip.plugins import plugin_files
 from cerviclip.runs.run.results_json import is_finished, read_results
 from cerviclip.runs.settings.plan import Plan, RunSpec
+from dassl.config.yaml_file import layers_of
 
 SOURCES = (
     (HOME / "trainers", "*.py"),
@@ -111,7 +112,8 @@ def _plugin_files(plan: Plan) -> list[str]:
     specs = sorted({spec for run in _all(plan) for spec in run.plugins})
     configs = sorted({run.config for run in _all(plan) if run.config})
     found = [Path(c) if Path(c).is_file() else HOME / c for c in configs]
-    return [file for spec in specs for file in plugin_files(spec)] + [str(path) for path in found]
+    layers = [file.path for path in found for file in layers_of(path)]  # and what they build on
+    return [file for spec in specs for file in plugin_files(spec)] + [str(path) for path in layers]
 
 
 def _all(plan: Plan) -> list[RunSpec]:

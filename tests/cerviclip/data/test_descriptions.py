@@ -34,8 +34,11 @@ def test_a_single_set_needs_no_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        ("[1, 2]", "must map"),
-        ("{a: [", "valid YAML"),
+        ("[1, 2]", "must hold prompt sets"),
+        ("{a: [", "valid yaml"),
+        ("", "empty"),
+        ("short: {a: one, b: ~}", "class b"),
+        ("a: one\nb: two\na: three\n", "'a' twice, in lines 1 and 3"),
         ("short: [x]", '"short"'),
         ("short: {a: one}", "class b"),
         ("short: {a: one, b: []}", "class b"),
@@ -48,6 +51,14 @@ def test_what_is_wrong(tmp_path, content, word):
     with pytest.raises(UserError, match=word) as error:
         load_descriptions(path, CLASSES)
     assert "words.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_classes_named_by_numbers_and_words_that_yaml_knows(tmp_path):
+    path = tmp_path / "words.yaml"
+    path.write_text("short: {07: seven, no: negative, 1: one}\n")
+    assert load_descriptions(path, ["07", "no", "1"]) == {
+        "short": {"07": ["seven"], "no": ["negative"], "1": ["one"]}
+    }
 
 
 def test_missing_file():

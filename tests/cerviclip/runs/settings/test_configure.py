@@ -66,6 +66,26 @@ def test_given_yaml_replaces_the_one_found_by_name(zoo, configs, tmp_path):
     assert cfg.OPTIM.WEIGHT_DECAY == 0.25 and cfg.OPTIM.GAMMA == 0.1
 
 
+def test_names_sections_and_the_backbone_may_stand_in_a_base(zoo, configs, tmp_path):
+    (tmp_path / "t.yaml").write_text("TRAINER: {NAME: ZooLinear, DOMAINMIX: {ALPHA: 0.5}}\n")
+    (tmp_path / "d.yaml").write_text(
+        "DATASET: {NAME: ZooMain}\nMODEL: {BACKBONE: {NAME: ViT-B/16}}\n"
+    )
+    for name in ("t", "d"):
+        (tmp_path / f"{name}2.yaml").write_text(f"_BASE_: {name}.yaml\nSEED: 4\n")
+    of_backbone = configs / "trainers" / "ZooLinear" / "ViT-B-16.yaml"
+    of_backbone.write_text("_BASE_: ../_base_/slow.yaml\nOPTIM: {GAMMA: 0.7}\n")
+    (configs / "trainers" / "_base_").mkdir()
+    (configs / "trainers" / "_base_" / "slow.yaml").write_text("OPTIM: {GAMMA: 1.0, LR: 2.0}\n")
+    flags = ["--dataset-config-file", str(tmp_path / "d2.yaml")]
+    cfg = setup_cfg(asked([*zoo.common, *flags, "--trainer", "ZooLinear"]))
+    assert (cfg.OPTIM.LR, cfg.OPTIM.GAMMA, cfg.SEED) == (2.0, 0.7, 4)
+    flags += ["--config-file", str(tmp_path / "t2.yaml")]
+    cfg = setup_cfg(asked([*zoo.common, *flags]))
+    assert (cfg.TRAINER.NAME, cfg.DATASET.NAME) == ("ZooLinear", "ZooMain")
+    assert cfg.TRAINER.DOMAINMIX.ALPHA == 0.5  # named by the base: stays visible
+
+
 def test_names_may_come_from_the_yaml_files(zoo, tmp_path):
     (tmp_path / "t.yaml").write_text("TRAINER: {NAME: ZooLinear}\n")
     (tmp_path / "d.yaml").write_text("DATASET: {NAME: ZooMain}\n")

@@ -111,6 +111,20 @@ def test_an_edited_list_is_noticed_in_spite_of_the_note(zoo, capsys, place, key)
     assert "another configuration" in capsys.readouterr().err
 
 
+def test_an_edited_base_of_a_yaml_is_noticed_in_spite_of_the_note(zoo, capsys):
+    base, own = zoo.root / "base.yaml", zoo.root / "own.yaml"
+    base.write_text("OPTIM: {WEIGHT_DECAY: 0.1}\n")
+    own.write_text("_BASE_: base.yaml\n")
+    text = f"trainers: [{{trainer: ZooLinear, config: {own}}}]\nshots: [2]\nseeds: [1]\n"
+    assert run(zoo, text) == 0
+    capsys.readouterr()
+    assert run(zoo, text) == 0
+    assert "all 1 runs of sweep zoo are finished" in capsys.readouterr().out
+    base.write_text("OPTIM: {WEIGHT_DECAY: 0.25}\n")
+    assert run(zoo, text) == 2
+    assert "WEIGHT_DECAY (0.1 -> 0.25)" in capsys.readouterr().err
+
+
 def test_how_features_are_stored_is_noticed_in_spite_of_the_note(made, monkeypatch, capsys):
     monkeypatch.setenv("CERVICLIP_STORE_DTYPE", "bfloat16")
     capsys.readouterr()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cerviclip.runs.settings.flags import parse_args, sweep_parser
+from cerviclip.runs.settings.flags import sweep_parser, sweep_request
 from cerviclip.runs.settings.plan import make_plan
 from cerviclip.runs.sweep import executors
 from cerviclip.runs.sweep.executors import InProcess, choose_executor
@@ -12,7 +12,7 @@ from cerviclip.runs.sweep.local_pool import LocalPool
 
 def jobs_of(zoo, trainers, shots="[1, 2]"):
     text = f"trainers: [{trainers}]\nshots: {shots}\nseeds: [1]\n"
-    plan = make_plan(parse_args(sweep_parser(), zoo.sweep(text)))
+    plan = make_plan(sweep_request(sweep_parser().parse_args(zoo.sweep(text))))
     return [Job(i, spec, str(zoo.out)) for i, spec in enumerate(plan.runs)]
 
 

@@ -1,0 +1,194 @@
+"""Reading yaml strictly, and yaml files that build on others by ``_BASE_``.
+
+PyYAML keeps the last of two equal keys and says nothing; here that is an error. A number, a date or
+``no`` may be meant as a name, so the text of every scalar is kept beside its value.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from dassl.errors import MissingFileError, UserError
+
+BASE = "_BASE_"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class YamlFile(NamedTuple):
+    """A yaml file's mapping, twice."""
+
+    path: Path
+    tree: dict[Any, Any]
+    typed: dict[str, Any]  # the same mapping with every scalar, keys too, as the text in the file
+
+
+def read_yaml(
+    path: str | Path, what: str = "file", holds: str = "keys such as 'NAME: value'"
+) -> dict[Any, Any]:
+    """The mapping that a yaml (or JSON) file holds; an empty file holds an empty one.
+
+    Args:
+        path: the file, in UTF-8, with or without a byte order mark.
+        what: what the file is, for messages: "config file".
+        holds: what it must hold, for messages.
+
+    Raises:
+        MissingFileError: there is no such file.
+        UserError: it is not UTF-8, not yaml, no mapping, or has a key twice.
+    """
+    return read_typed(path, what, holds).tree
+
+
+def read_typed(
+    path: str | Path, what: str = "file", holds: str = "keys such as 'NAME: value'"
+) -> YamlFile:
+    """As `read_yaml`, with the text of every scalar beside its value."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{what} {path} does not exist; check the path")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{what} {path} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8"
+        ) from error
+    tree, typed = parse_typed(text, f"{what} {path}")
+    if tree is None:
+        return YamlFile(path, {}, {})
+    if not isinstance(tree, dict):
+        raise UserError(f"{what} {path} must hold {holds}, not a {type(tree).__name__}")
+    return YamlFile(path, tree, typed)
+
+
+def parse_typed(text: str, source: str) -> tuple[Any, Any]:
+    """The value of a yaml text, and the same with every scalar as it was typed.
+
+    Args:
+        text: one yaml document.
+        source: where it stands, for messages.
+    """
+    loader = _LOADER(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, ""
+        _refuse_repeated_keys(node, source)
+        value = yaml.constructor.SafeConstructor().construct_document(node)
+        return value, _AsTyped().construct_document(node)
+    except UserError:
+        raise
+    # A scalar such as 2021-13-01 looks like a date and is none: that is a plain ValueError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        detail = " ".join(str(error).split()) or "it is nested too deep"
+        raise UserError(f"{source} is not valid yaml: {detail}") from error
+    finally:
+        loader.dispose()
+
+
+def layers_of(path: str | Path, what: str = "config file") -> list[YamlFile]:
+    """A file and all files that it builds on; a later one overrides those before it.
+
+    ``_BASE_: other.yaml``, or a list of files, names what a file builds on, relative to its own
+    folder. A file that is reached twice counts once, where it is reached first.
+
+    Raises:
+        UserError: as `read_yaml`; and a ``_BASE_`` that is no file or leads back to its own file.
+    """
+    return list(_layers(Path(path), what, (), set()))
+
+
+def merged_tree(path: str | Path) -> dict[Any, Any]:
+    """What a file says together with all that it builds on."""
+    whole: dict[Any, Any] = {}
+    for layer in layers_of(path):
+        _overlay(whole, layer.tree)
+    return whole
+
+
+class _AsTyped(yaml.constructor.SafeConstructor):
+    """Every scalar as text."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return node.value
+        return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+
+
+def _refuse_repeated_keys(root: yaml.Node, source: str) -> None:
+    todo, seen = [root], {id(root)}
+    while todo:
+        node = todo.pop()
+        children = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+            _refuse_repeated_keys_of(node, source)
+        new = [c for c in children if isinstance(c, yaml.Node) and id(c) not in seen]
+        seen |= {id(child) for child in new}
+        todo += new
+
+
+def _refuse_repeated_keys_of(node: yaml.MappingNode, source: str) -> None:
+    by_value: dict[Any, int] = {}
+    by_text: dict[str, int] = {}  # 0 and "0" are two keys to yaml and one name
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+            continue
+        value = yaml.constructor.SafeConstructor().construct_document(key)
+        line = key.start_mark.line + 1
+        first = by_value.get(value) or by_text.get(key.value)
+        if first:
+            where = f"line {line}" if first == line else f"lines {first} and {line}"
+            raise UserError(
+                f"{source} has the key {key.value!r} twice, in {where}; only one can count: join "
+                "or rename them"
+            )
+        by_value[value] = by_text[key.value] = line
+
+
+def _layers(
+    path: Path, what: str, way: tuple[YamlFile, ...], done: set[Path]
+) -> Iterator[YamlFile]:
+    """Bases first; ``way`` leads here from the file that was asked for."""
+    file = read_typed(path, what, "sections such as 'OPTIM:'")
+    bases = _bases(file)
+    for base in bases:
+        place = base.resolve()
+        if place in {f.path.resolve() for f in (*way, file)}:
+            raise UserError(f"config file {file.path} has {base} as {BASE}, which builds on it")
+        if not base.is_file():
+            raise MissingFileError(
+                f"{BASE} {base} of config file {file.path} does not exist; a path there starts at "
+                "the file's own folder"
+            )
+        if place not in done:
+            yield from _layers(base, what, (*way, file), done)
+    done.add(path.resolve())
+    yield YamlFile(
+        file.path,
+        {key: value for key, value in file.tree.items() if key != BASE},
+        {key: value for key, value in file.typed.items() if key != BASE},
+    )
+
+
+def _bases(file: YamlFile) -> list[Path]:
+    named = file.tree.get(BASE, [])
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+        raise UserError(
+            f"{BASE} in config file {file.path} is {named!r}; it takes one yaml file or a list"
+        )
+    return [file.path.parent / Path(name).expanduser() for name in names]
+
+
+def _overlay(below: dict[Any, Any], above: dict[Any, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _overlay(below[key], value)
+        elif value is not None or not isinstance(below.get(key), dict):  # an empty section
+            below[key] = copy.deepcopy(value)
