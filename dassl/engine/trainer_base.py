@@ -38,9 +38,7 @@ class TrainerBase:
     num_batches: int  # of this epoch
     output_dir = ""
     best_result = -float("inf")
-    precision: Any = (
-        None  # a cerviclip.engine.precision.Precision; its scaler is used where there is one
-    )
+    precision: Any = None  # an object whose gradient ``scaler`` is used where it has one
     _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 
     def __init__(self) -> None:
