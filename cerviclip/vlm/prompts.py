@@ -208,14 +208,25 @@ class PromptLearner(nn.Module):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Prompt embeddings (C, L, W), cut to the longest prompt, and the token ids (C, L)."""
-        ctx: Tensor = self.ctx
+        return self.place(self.ctx), self.tokens
+
+    def place(self, ctx: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Embeddings (R, L, W) of prompts with this context (M, W), or one for each prompt (R, M,
+        W).
+
+        Args:
+            classes: (R,) whose prompts; None: each class once. With ``encode_in_chunks`` contexts
+                that differ by image (CoCoOp) need not be there all at once.
+        """
+        fixed, slots = self.fixed, self.slots
+        if classes is not None:
+            fixed, slots = fixed[classes], slots[classes]
         if ctx.dim() == 2:
-            ctx = ctx.expand(len(self.fixed), -1, -1)
+            ctx = ctx.expand(len(fixed), -1, -1)
         if self.position == "end":
-            parts = [self.fixed[:, :1], ctx, self.fixed[:, 1 + self.n_ctx :]]
-            return torch.cat(parts, dim=1), self.tokens
-        rows = torch.arange(len(self.fixed), device=ctx.device).unsqueeze(1)
-        return self.fixed.index_put((rows, self.slots), ctx), self.tokens
+            return torch.cat([fixed[:, :1], ctx, fixed[:, 1 + self.n_ctx :]], dim=1)
+        rows = torch.arange(len(fixed), device=ctx.device).unsqueeze(1)
+        return fixed.index_put((rows, slots), ctx)
 
     def features(
         self,

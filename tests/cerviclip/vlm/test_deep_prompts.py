@@ -245,11 +245,13 @@ def test_contexts_made_chunk_by_chunk_equal_those_made_at_once(vit):
         nonlocal largest
         index = torch.arange(len(tokens))[part]
         largest = max(largest, len(index))
-        ctx = learner.ctx + shifts[index // 4, 0]
-        e = embeddings[index % 4]
-        return torch.cat([e[:, :1], ctx, e[:, 3:]], dim=1)
+        return learner.place(learner.ctx + shifts[index // 4, 0], index % 4)
 
-    whole = vit.text.encode(rows(slice(0, 12)), tokens)
+    by_hand = [
+        torch.cat([embeddings[:, :1], (learner.ctx + s).expand(4, -1, -1), embeddings[:, 3:]], 1)
+        for s in shifts[:, 0]
+    ]
+    whole = vit.text.encode(torch.cat(by_hand), tokens)
     expected = torch.autograd.grad(whole.square().sum(), learner.ctx, retain_graph=True)[0]
     largest = 0
     ours = encode_in_chunks(vit.text, rows, tokens, 0, limit_for(3, tokens.shape[1]))

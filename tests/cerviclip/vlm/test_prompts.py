@@ -82,6 +82,14 @@ def test_a_checkpoint_is_the_context_alone(vit):
     assert [name for name, p in learner.named_parameters() if p.requires_grad] == ["ctx"]
 
 
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_other_contexts_are_placed_in_the_prompts_of_chosen_classes(vit, position):
+    learner = PromptLearner(vit, NAMES, n_ctx=3, csc=True, position=position)
+    classes = torch.tensor([2, 0, 2])
+    whole, _ = learner()
+    assert torch.equal(learner.place(learner.ctx[classes], classes), whole[classes])
+
+
 def test_wrong_settings_are_named(vit):
     with pytest.raises(UserError, match="left"):
         PromptLearner(vit, NAMES, position="left")
