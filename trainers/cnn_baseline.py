@@ -18,9 +18,9 @@ from yacs.config import CfgNode as CN
 from cerviclip.data.image_cache import build_image_loader
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.iterations import ByIterations, max_iters_or
-from cerviclip.engine.precision import Precision
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.vlm.logistic import fit_linear
+from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.towers.cnn import last_layer, timm_model, torchvision_model
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY, TrainerX
@@ -60,6 +60,7 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
     """CNN baseline: a torchvision or timm network fine-tuned as a whole, no text."""
 
     def check_cfg(self, cfg: CN) -> None:
+        precision_of(cfg)
         library, colon, _ = cfg.MODEL.BACKBONE.NAME.rpartition(":")
         if colon and library not in ("torchvision", "timm"):
             raise UserError(
@@ -72,7 +73,7 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
 
     def build_model(self) -> None:
         cfg, model = self.cfg, self.cfg.MODEL
-        self.precision = Precision(cfg.TRAINER.CNNBASELINE.PREC, self.device)
+        self.precision = Precision(precision_of(cfg), self.device)
         by_epochs = cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
         at_least = cfg.TRAINER.CNNBASELINE.MIN_ITERS
         self.max_iters = max_iters_or(cfg, at_least if at_least > by_epochs else 0)
