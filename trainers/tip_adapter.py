@@ -8,19 +8,16 @@ Run: python train.py --trainer TipAdapterF --dataset-config-file configs/dataset
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
+from cerviclip.engine.by_data import RowsByData
 from cerviclip.engine.fit_once import FitOnce, choose_on_val, val_scores
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.resume import BEST_MODEL
-from dassl.utils import atomic_write, load_checkpoint
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -67,13 +64,21 @@ def search_grid(
     return settings, torch.cat(accuracy), torch.cat(log_loss)
 
 
-class CacheHead(nn.Module):
-    """The key-value cache of the support set; in Tip-Adapter-F the keys learn."""
+class CacheHead(RowsByData):
+    """The key-value cache of the support set; in Tip-Adapter-F the keys learn.
 
-    def __init__(self, keys: Tensor, values: Tensor, alpha: float, beta: float) -> None:
+    Args:
+        dim: D of the features.
+        num_classes: C.
+        alpha, beta: weight and sharpness of the cache.
+    """
+
+    rows_by_data = ("keys", "values")
+
+    def __init__(self, dim: int, num_classes: int, alpha: float, beta: float) -> None:
         super().__init__()
-        self.keys = nn.Parameter(keys.clone())
-        self.register_buffer("values", values.clone())
+        self.keys = nn.Parameter(torch.empty(0, dim))
+        self.register_buffer("values", torch.empty(0, num_classes))
         self.register_buffer("alpha", torch.tensor(float(alpha)))
         self.register_buffer("beta", torch.tensor(float(beta)))
 
@@ -92,8 +97,13 @@ class _CacheTrainer(VLMTrainer):
     def build_head(self) -> CacheHead:
         self.section = self.cfg.TRAINER[self.cfg.TRAINER.NAME.upper()]
         self.classifier = self.text_features()  # (C, D)
-        cache = class_cache(*self.split_features("train"), self.num_classes)
-        return CacheHead(*cache, self.section.ALPHA, self.section.BETA).to(self.device)
+        sizes = self.backbone.embed_dim, self.num_classes
+        return CacheHead(*sizes, self.section.ALPHA, self.section.BETA).to(self.device)
+
+    def prepare_fit(self) -> None:
+        super().prepare_fit()
+        keys, values = class_cache(*self.split_features("train"), self.num_classes)
+        self.head.set_rows(keys=keys, values=values)
 
     def clip_logits(self, features: Tensor) -> Tensor:
         return self.backbone.scale * features @ self.classifier.t()
@@ -142,23 +152,5 @@ class TipAdapterF(SupervisedStep, _CacheTrainer):
         self.head = self.build_head()
         self.register_learner("head", self.head)
 
-    def after_epoch(self) -> None:
-        if self.epoch + 1 == self.max_epoch and not self._select_on_val():
-            self.search()
-        super().after_epoch()
-
-    def after_train(self) -> None:
-        if self._select_on_val():
-            self.search_on_best()
-        super().after_train()
-
-    def search_on_best(self) -> None:
-        """With TEST.FINAL_MODEL best_val: search on the keys that are deployed, and keep it with
-        them."""
-        self.load_model(self.output_dir)
+    def calibrate(self) -> None:
         self.search()
-        path = Path(self.output_dir) / "head" / BEST_MODEL
-        checkpoint = load_checkpoint(path)
-        checkpoint["state_dict"] = self.head.state_dict()
-        with atomic_write(path, "wb") as handle:
-            torch.save(checkpoint, handle)

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cerviclip.data.image_cache import build_image_loader
-from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.precision import CHOICES, Precision
+from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder
 from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
@@ -27,7 +27,6 @@ from cerviclip.vlm.loading import get_backbone
 from cerviclip.vlm.prompts import class_texts, encode_class_texts
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
-from dassl.engine.trainer import TrainerX
 from dassl.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,8 +39,26 @@ _TEXT_MEMO: OrderedDict[tuple, Tensor] = OrderedDict()
 _TEXT_MEMO_SIZE = 64
 
 
-class VLMTrainer(FinalModel, TrainerX):
+class VLMTrainer(TaskTrainer):
     """Base of trainers on a frozen vision-language backbone.
+
+    A method is written as these hooks, called in this order; most methods need two of them:
+
+    * ``build_model``: the model from ``self.task`` (class names and texts), ``self.backbone``,
+      ``self.num_classes`` and ``cfg``. It sees no image and no loader, so that a saved run loads on
+      a machine without the data. What learns is given to ``register_learner``, other modules to
+      ``register_model``.
+    * ``prepare_fit``: what training needs of its images (``self.split_features("train")``,
+      ``self.dm.dataset.train_x``): a cache of features, class means. It runs before training alone.
+      Tensors with a row for each image are registered with 0 rows in a ``RowsByData`` module, and
+      filled here by its ``set_rows``; a checkpoint brings its rows along. Call ``super()``'s.
+    * ``count_iterations`` (with ``ByIterations``): the length of the training in batches.
+    * optimisers and schedules of the learners are made by the engine; a resumed run is put back.
+    * ``before_train``: after ``super()``'s, start values that only a run from its beginning needs
+      (``self.start_epoch == 0``); a resumed run has them in its checkpoint.
+    * ``loss_and_logits`` (with ``SupervisedStep``) or ``fit`` (with ``FitOnce``): the training.
+    * ``calibrate``: what is chosen on val for the weights that are deployed; saved with them.
+    * ``model_inference``: logits of a batch of any loader, pixels included.
 
     Class attributes:
         image_input: what batches hold as ``img``. ``features``: pooled features (B, D);
@@ -79,6 +96,11 @@ class VLMTrainer(FinalModel, TrainerX):
 
     def build_data_loader(self) -> None:
         """Backbone, transforms, data manager, and loaders of what ``image_input`` asks for."""
+        self.build_backbone()
+        super().build_data_loader()
+
+    def build_backbone(self) -> None:
+        """The backbone and what makes its input of an image. Sees no data."""
         cfg = self.cfg
         self.precision = Precision(self.prec_of(cfg), self.device)
         self.backbone = get_backbone(cfg, self.device)
@@ -93,16 +115,15 @@ class VLMTrainer(FinalModel, TrainerX):
         preprocess = self.backbone.preprocess
         self.tfm_train = build_transform(cfg, is_train=True, preprocess=preprocess)
         self.tfm_test = build_transform(cfg, is_train=False, preprocess=preprocess)
+
+    def make_data_manager(self) -> DataManager:
+        cfg = self.cfg
         dm = DataManager(
             cfg,
             custom_tfm_train=self.tfm_train,
             custom_tfm_test=self.tfm_test,
             dataset_wrapper=self.dataset_wrapper(),
         )
-        self.dm = dm
-        self.num_classes = dm.num_classes
-        self.num_source_domains = dm.num_source_domains
-        self.lab2cname = dm.lab2cname
         dm.val_loader = self._plain_loader(dm.dataset.val) if dm.dataset.val else None
         dm.test_loader = self._plain_loader(dm.dataset.test) if dm.dataset.test else None
         if self.stored_kind and cfg.INPUT.FEATURE_VIEWS > 0:
@@ -111,9 +132,7 @@ class VLMTrainer(FinalModel, TrainerX):
             dm.train_loader_x = self._stored_train_loader(dm.dataset.train_x, parts.TRAIN_X)
             part_u = parts.TRAIN_X if parts.TRAIN_U.SAME_AS_X else parts.TRAIN_U
             dm.train_loader_u = self._stored_train_loader(dm.dataset.train_u, part_u)
-        self.train_loader_x = dm.train_loader_x
-        self.train_loader_u = dm.train_loader_u
-        self.val_loader = dm.val_loader
+        return dm
 
     def _note_unused_transforms(self) -> None:
         unused = [t for t in self.cfg.INPUT.TRANSFORMS if t != "normalize"]
@@ -153,8 +172,18 @@ class VLMTrainer(FinalModel, TrainerX):
         if not kind:
             return build_image_loader(cfg, items, self.tfm_test)
         dataset = FeatureDataset(items, partial(self._open, kind, 1))
-        size = max(TEST_BATCH, cfg.DATALOADER.TEST.BATCH_SIZE) if kind == "pooled" else None
+        size = self.test_batch_size
         return FeatureLoader(cfg, dataset, cfg.DATALOADER.TEST, is_train=False, batch_size=size)
+
+    @property
+    def test_batch_size(self) -> int:
+        """Images in a batch of a test."""
+        size = self.cfg.DATALOADER.TEST.BATCH_SIZE
+        return max(TEST_BATCH, size) if self.stored_kind == "pooled" else size
+
+    def rows_of(self, pixels: Tensor) -> Tensor:
+        kind = self.stored_kind
+        return self._encoder(kind)(pixels).float() if kind else pixels
 
     def _stored_train_loader(self, items: Sequence[Datum] | None, part: Any) -> DataLoader | None:
         if not items:
@@ -167,7 +196,8 @@ class VLMTrainer(FinalModel, TrainerX):
 
     def _encoder(self, kind: str) -> FrozenEncoder:
         if kind not in self._encoders:
-            self._encoders[kind] = FrozenEncoder(self.backbone, kind, store_dtype())
+            dtype = self.cfg.INPUT.STORE_DTYPE or store_dtype()
+            self._encoders[kind] = FrozenEncoder(self.backbone, kind, dtype)
         return self._encoders[kind]
 
     def _open(
@@ -246,11 +276,9 @@ class VLMTrainer(FinalModel, TrainerX):
         Raises:
             UserError: a prompt set that the data set does not have.
         """
-        cfg, dataset = self.cfg.DATASET, self.dm.dataset
-        templates = list(cfg.TEMPLATES) or list(
-            getattr(dataset, "templates", None) or ["a photo of a {}."]
-        )
-        sets = getattr(dataset, "descriptions", None) or {}
+        cfg, task = self.cfg.DATASET, self.task
+        templates = list(cfg.TEMPLATES) or task.templates
+        sets = task.descriptions
         if prompt_set and not cfg.PROMPT_SET and not sets:
             print(f"Note: {cfg.NAME} has no prompt sets; its templates stand in for {prompt_set!r}")
             prompt_set = ""
@@ -258,14 +286,14 @@ class VLMTrainer(FinalModel, TrainerX):
             print(f"Note: prompts are {cfg.PROMPT_SET!r} (DATASET.PROMPT_SET), not {prompt_set!r}")
         prompt_set = cfg.PROMPT_SET or prompt_set
         if not prompt_set:
-            return class_texts(dataset.classnames, templates)
+            return class_texts(task.classnames, templates)
         if prompt_set not in sets:
             known = ", ".join(sorted(sets)) or "none; give a file by DATASET.DESCRIPTIONS"
             raise UserError(
                 f"no prompt set {prompt_set!r} for {cfg.NAME} (DATASET.PROMPT_SET); "
                 f"there are: {known}"
             )
-        return class_texts(dataset.classnames, templates, sets[prompt_set])
+        return class_texts(task.classnames, templates, sets[prompt_set])
 
     @torch.no_grad()
     def text_features(self, texts: Sequence[Sequence[str]] | None = None) -> Tensor:

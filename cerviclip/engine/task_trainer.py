@@ -1,0 +1,78 @@
+"""Trainers whose model is built from a ``Task``: a run of theirs loads without its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from cerviclip.engine import inference
+from cerviclip.engine.final_model import FinalModel
+from cerviclip.engine.task import Task
+from dassl.data.transforms import build_transform
+from dassl.engine.trainer import TrainerX
+
+
+class TaskTrainer(FinalModel, TrainerX):
+    """Base of this project's trainers.
+
+    Class attributes:
+        saves_all_weights: the checkpoint holds the whole network, so that loading a run needs
+            neither the file nor the download that its training started from.
+    """
+
+    saves_all_weights = False
+    task: Task  # classes and texts; all that build_model may know of the data
+    _fit_prepared = False
+
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        self.task = Task.of(self.dm.dataset)
+        if not hasattr(self, "tfm_test"):
+            self.tfm_test = build_transform(self.cfg, is_train=False)
+
+    def prepare_fit(self) -> None:
+        """Hook: what training needs of its images. Runs once, after ``build_model`` and before
+        optimisers are made and the state of a resumed run is put back; never where a saved run is
+        loaded to predict. ``self.dm`` and the loaders are there."""
+
+    def prepare_training(self) -> None:
+        if not self._fit_prepared:
+            self._fit_prepared = True
+            self.prepare_fit()
+        super().prepare_training()
+
+    # -- prediction of images that no data set lists -----------------------------------------------
+
+    @property
+    def test_batch_size(self) -> int:
+        """Images in a batch of a test."""
+        return self.cfg.DATALOADER.TEST.BATCH_SIZE
+
+    def sample_of(self, image: Image.Image, path: str = "") -> dict[str, Tensor]:
+        """Hook: what a batch holds of one image besides its label; ``img`` are its pixels.
+
+        Args:
+            image: 8-bit RGB.
+            path: its file, empty for an image in memory.
+        """
+        return {"img": self.tfm_test(image)}
+
+    def rows_of(self, pixels: Tensor) -> Tensor:
+        """Hook: pixels (B, 3, H, W) to what a test loader gives as ``img``."""
+        return pixels
+
+    def batch_of(self, pictures: Sequence[inference.Picture]) -> dict[str, Any]:
+        """The batch that a test loader would give for these images; nothing goes to the store."""
+        return inference.batch_of(pictures, self.sample_of, self.rows_of)
+
+    def predict_images(self, pictures: Sequence[inference.Picture]) -> np.ndarray:
+        """Class probabilities (B, C), float64, of image files and PIL images; writes nothing.
+
+        Args:
+            pictures: paths and images, in any mixture.
+        """
+        return inference.predict_images(self, pictures)
