@@ -23,6 +23,10 @@ class MissingFileError(UserError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class MisfitError(UserError, RuntimeError):
+    """Saved weights do not fit the network; a RuntimeError, as torch raises."""
+
+
 class UnknownNameError(UserError, KeyError):
     """A name that no registry, config tree or backbone list knows."""
 

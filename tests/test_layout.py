@@ -1,11 +1,15 @@
-"""The tree keeps its promises: imports point one way, nothing shadows another project's folders."""
+"""The tree keeps its promises: imports point one way and in no circle, nothing shadows another
+project's folders."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from import_graph import circles, import_graph, modules_of
 
 REPO = Path(__file__).resolve().parent.parent
 #: Folder -> top-level modules of this project that it must not import.
@@ -55,6 +59,59 @@ def test_the_check_sees_an_upward_import(tmp_path):
     planted = tmp_path / "planted.py"
     planted.write_text("def late():\n    from trainers.coop import CoOp\n")
     assert imported_modules(planted) & FORBIDDEN["dassl"]
+
+
+#: Circles that are right as they are: the modules, sorted -> why.
+ALLOWED_CIRCLES: dict[tuple[str, ...], str] = {}
+
+
+def test_no_imports_in_a_circle():
+    modules = modules_of(REPO, ("dassl", "cerviclip"))
+    graph = import_graph(modules)
+    assert sum(map(len, graph.values())) > len(modules) > 150, "this test would prove nothing"
+    found = {tuple(circle) for circle in circles(graph)}
+    assert found == set(ALLOWED_CIRCLES)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        "def f():\n    import pkg.sub.low\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .sub.low import x\n",
+        "from .sub import low\n",
+        "from pkg.sub import anything\n",  # runs the package, which imports high
+    ],
+)
+def test_the_check_sees_a_circle(tmp_path, late):
+    folder = tmp_path / "pkg" / "sub"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    (folder.parent / "high.py").write_text(late)
+    (folder / "__init__.py").write_text("from .. import high\nfrom . import low\n")
+    (folder / "low.py").write_text("from ..high import y\n")
+    found = circles(import_graph(modules_of(tmp_path, ["pkg"])))
+    assert len(found) == 1 and "pkg.high" in found[0]
+
+
+def test_a_package_that_gathers_its_modules_is_no_circle(tmp_path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").write_text("from .a import x\nfrom pkg.b import y\n")
+    (tmp_path / "pkg" / "a.py").write_text("from pkg.b import y\n")
+    (tmp_path / "pkg" / "b.py").write_text("import os\n")
+    assert circles(import_graph(modules_of(tmp_path, ["pkg"]))) == []
+
+
+def test_each_package_of_dassl_can_be_the_first_import():
+    """One process forgets all of dassl before each, so that torch is loaded once."""
+    code = """
+import importlib, sys
+for package in "config data engine evaluation metrics modeling optim utils".split():
+    for name in [name for name in sys.modules if name.split(".")[0] == "dassl"]:
+        del sys.modules[name]
+    importlib.import_module(f"dassl.{package}")
+    assert "cerviclip" not in sys.modules, package
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO).returncode == 0
 
 
 def test_nothing_shadows_the_folders_of_repositories_that_run_on_dassl():

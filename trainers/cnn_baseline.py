@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from cerviclip.data.image_cache import build_image_loader
-from cerviclip.engine.iterations import ByIterations
+from cerviclip.engine.iterations import ByIterations, max_iters_or
 from cerviclip.engine.precision import Precision
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.task_trainer import TaskTrainer
@@ -81,12 +81,9 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
         self.register_learner("model", self.model)
 
     def count_iterations(self) -> int:
-        cfg = self.cfg
-        if cfg.TRAIN.MAX_ITERS > 0:
-            return cfg.TRAIN.MAX_ITERS
-        of_epochs = cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
-        least = cfg.TRAINER.CNNBASELINE.MIN_ITERS
-        return least if least > of_epochs else 0
+        by_epochs = self.cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
+        at_least = self.cfg.TRAINER.CNNBASELINE.MIN_ITERS
+        return max_iters_or(self.cfg, at_least if at_least > by_epochs else 0)
 
     def prepare_fit(self) -> None:
         super().prepare_fit()

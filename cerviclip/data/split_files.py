@@ -166,7 +166,7 @@ def _clean(path: str) -> str:
 
 def _read_pickle(path: Path) -> list[Entry]:
     """Upstream's few-shot file: ``{"train": [Datum], "val": [Datum]}``, read by an allow-list."""
-    from dassl.utils.safe_pickle import load_fewshot_pickle
+    from dassl.data.datasets.fewshot_pickle import load_fewshot_pickle
 
     return [
         Entry(_clean(item.impath), item.classname, item.patient_id, side_name(part))

@@ -8,6 +8,9 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
 from dassl.optim import build_lr_scheduler
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ else:
     Base = object  # a mixin: TrainerX comes from the class it is mixed into
 
 
-def build_iteration_scheduler(optim: Any, optim_cfg: CfgNode, max_iters: int) -> Any:
+def build_iteration_scheduler(optim: Optimizer, optim_cfg: CfgNode, max_iters: int) -> LRScheduler:
     """The config's schedule with iterations in the place of epochs."""
     optim_cfg = optim_cfg.clone()
     optim_cfg.defrost()
@@ -40,9 +43,24 @@ def count_as_shots(cfg: CfgNode, dataset: Any) -> int:
 
 def iterations_per_shot(cfg: CfgNode, dataset: Any, per_shot: int) -> int:
     """``TRAIN.MAX_ITERS`` where it is set, else ``per_shot`` times what `count_as_shots` gives."""
-    if cfg.TRAIN.MAX_ITERS > 0:
-        return cfg.TRAIN.MAX_ITERS
-    return per_shot * count_as_shots(cfg, dataset)
+    return max_iters_or(cfg, per_shot * count_as_shots(cfg, dataset))
+
+
+def max_iters_or(cfg: CfgNode, iterations: int) -> int:
+    """``TRAIN.MAX_ITERS`` where it is set, else ``iterations``."""
+    return cfg.TRAIN.MAX_ITERS if cfg.TRAIN.MAX_ITERS > 0 else iterations
+
+
+def keys_in_iterations(optim_cfg: CfgNode) -> list[str]:
+    """The keys of a schedule by iterations that upstream counts in epochs, where they matter."""
+    keys = []
+    if optim_cfg.WARMUP_EPOCH > 0:
+        keys.append(f"OPTIM.WARMUP_EPOCH {optim_cfg.WARMUP_EPOCH}")
+    if optim_cfg.LR_SCHEDULER in ("single_step", "multi_step"):
+        sizes = optim_cfg.STEPSIZE
+        if any(size > 0 for size in (sizes if isinstance(sizes, (list, tuple)) else [sizes])):
+            keys.append(f"OPTIM.STEPSIZE {sizes}")
+    return keys
 
 
 class ByIterations(Base):
@@ -66,7 +84,18 @@ class ByIterations(Base):
     def train(self) -> None:
         if self.max_iters > 0:
             self.max_epoch = max(1, math.ceil(self.max_iters / super().count_batches()))
+            if keys := keys_in_iterations(self.cfg.OPTIM):
+                count = "counts" if len(keys) == 1 else "count"
+                print(
+                    f"Training takes {self.max_iters} iterations: {' and '.join(keys)} {count} "
+                    "iterations, not epochs"
+                )
         super().train()
+
+    def build_schedule(self, optim: Optimizer) -> LRScheduler:
+        if self.max_iters > 0:
+            return build_iteration_scheduler(optim, self.cfg.OPTIM, self.max_iters)
+        return super().build_schedule(optim)
 
     def count_batches(self) -> int:
         whole = super().count_batches()

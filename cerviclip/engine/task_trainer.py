@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from cerviclip.engine import inference
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
 from dassl.data.transforms import build_transform
 from dassl.engine.trainer import TrainerX
+from dassl.optim import build_optimizer
 
 
 class TaskTrainer(FinalModel, TrainerX):
@@ -26,6 +27,7 @@ class TaskTrainer(FinalModel, TrainerX):
 
     saves_all_weights = False
     task: Task  # classes and texts; all that build_model may know of the data
+    _learners: tuple[str, ...] = ()
     _fit_prepared = False
 
     def build_data_loader(self) -> None:
@@ -39,11 +41,24 @@ class TaskTrainer(FinalModel, TrainerX):
         optimisers are made and the state of a resumed run is put back; never where a saved run is
         loaded to predict. ``self.dm`` and the loaders are there."""
 
+    def register_learner(self, name: str, model: nn.Module) -> None:  # type: ignore[override]
+        """Register a model that learns by the optimiser and the schedule of ``cfg.OPTIM``.
+
+        Both are made when training begins, after ``prepare_fit``: then the parameters are what they
+        will be, and the number of iterations is known.
+        """
+        self.register_model(name, model)
+        self._learners = (*self._learners, name)
+
     def prepare_training(self) -> None:
-        if not self._fit_prepared:
-            self._fit_prepared = True
-            self.prepare_fit()
         super().prepare_training()
+        if self._fit_prepared:
+            return
+        self.prepare_fit()
+        for name in self._learners:
+            optim = build_optimizer(self._models[name], self.cfg.OPTIM)
+            self._optims[name], self._scheds[name] = optim, self.build_schedule(optim)
+        self._fit_prepared = True
 
     # -- prediction of images that no data set lists -----------------------------------------------
 

@@ -128,11 +128,11 @@ OPTIM: dict[str, Any] = {
     "NEW_LAYERS": (),
     "BASE_LR_MULT": 0.1,
     "LR_SCHEDULER": "single_step",
-    "STEPSIZE": (-1,),  # epochs; 0 or less: never
+    "STEPSIZE": (-1,),  # epochs, or iterations where training goes by these; 0 or less: never
     "GAMMA": 0.1,
-    "MAX_EPOCH": 10,
+    "MAX_EPOCH": 10,  # without effect where training goes by iterations
     "ETA_MIN": 0.0,  # ours: the learning rate that cosine ends at
-    "WARMUP_EPOCH": -1,  # above 0 switches warm-up on
+    "WARMUP_EPOCH": -1,  # above 0 switches warm-up on; epochs or iterations, as STEPSIZE
     "WARMUP_TYPE": "linear",  # or "constant"
     "WARMUP_CONS_LR": 1e-5,
     "WARMUP_MIN_LR": 1e-5,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os.path as osp
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .loss_watch import Place
-    from .trainer_base import TrainerBase
+from .loss_watch import Place
+from .protocol import Trains
 
 LAST_GOOD_MODEL = "model-last-good.pth.tar"
 
@@ -22,7 +20,7 @@ class LastGoodState:
     may be worth nothing.
     """
 
-    def __init__(self, trainer: TrainerBase) -> None:
+    def __init__(self, trainer: Trains) -> None:
         self.trainer = trainer
         self._copies = [(t, t.detach().clone()) for t in self._tensors(buffers=True)]
 
@@ -76,7 +74,7 @@ class LastGoodState:
             getattr(optim, "state", {}).clear()
 
 
-def advice(trainer: TrainerBase, saved: str, since: Place | None = None) -> str:
+def advice(trainer: Trains, saved: str, since: Place | None = None) -> str:
     """Where a run broke and what to try, in one line.
 
     Args:

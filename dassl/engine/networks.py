@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
-from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import count_num_param
 
-if TYPE_CHECKING:
-    from .trainer import SimpleTrainer
+from .trainer import SimpleTrainer
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -19,7 +17,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def register_network(
     trainer: SimpleTrainer, name: str, make: Callable[[], Network], title: str = ""
 ) -> Network:
-    """Make a network and register it with ``cfg.OPTIM``'s optimiser, on the trainer's device.
+    """Make a network on the trainer's device, announce it, and register it as a learner.
 
     Sets upstream's attributes beside it: ``optim_<name>`` and ``sched_<name>``.
 
@@ -33,9 +31,7 @@ def register_network(
     network = make()
     network.to(trainer.device)
     print(f"# params: {count_num_param(network):,}")
-    optim = build_optimizer(network, trainer.cfg.OPTIM)
-    sched = build_lr_scheduler(optim, trainer.cfg.OPTIM)
+    optim, sched = trainer.register_learner(name, network)
     setattr(trainer, f"optim_{name}", optim)
     setattr(trainer, f"sched_{name}", sched)
-    trainer.register_model(name, network, optim, sched)
     return network

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from dassl.utils import AverageMeter, MetricMeter
 
 from .loss_watch import on_device
-
-if TYPE_CHECKING:
-    from .trainer import SimpleTrainer
+from .protocol import Trains
 
 #: What has not been printed goes to the meters at the latest after this many batches.
 MOST_WAITING = 256
@@ -36,14 +34,15 @@ class EpochProgress:
     Args:
         trainer: its ``epoch``, ``batch_idx``, ``num_batches`` ... are read; scalars go to its
             ``write_scalar``; ``_check_losses`` is called before each transfer.
+        print_freq: batches from one line to the next.
     """
 
-    def __init__(self, trainer: SimpleTrainer) -> None:
+    def __init__(self, trainer: Trains, print_freq: int) -> None:
         self.trainer = trainer
         self.losses = MetricMeter()
         self.batch_time = AverageMeter()
         self.data_time = AverageMeter()
-        self.print_freq = trainer.cfg.TRAIN.PRINT_FREQ
+        self.print_freq = print_freq
         self._waiting: list[tuple[dict[str, Any] | None, int, float, tuple[float, float]]] = []
         self._start = self._loaded = time.time()
 

@@ -6,21 +6,19 @@ import os
 import os.path as osp
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from dassl.errors import UserError
 from dassl.utils import get_rng_state, set_rng_state
 from dassl.utils.checkpoints import restore_checkpoint
 
-if TYPE_CHECKING:
-    from .trainer_base import TrainerBase
+from .protocol import Trains
 
 BEST_MODEL = "model-best.pth.tar"
 
 
-def training_state(trainer: TrainerBase) -> dict[str, Any]:
+def training_state(trainer: Trains) -> dict[str, Any]:
     """What a checkpoint holds besides a model, its optimiser and its scheduler."""
     scaler = getattr(trainer.precision, "scaler", None)
     return {
@@ -32,7 +30,7 @@ def training_state(trainer: TrainerBase) -> dict[str, Any]:
     }
 
 
-def resume_training(trainer: TrainerBase, directory: str) -> int:
+def resume_training(trainer: Trains, directory: str) -> int:
     """Load all models, optimisers and schedulers, the history and the random states.
 
     Args:
@@ -55,10 +53,9 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
     checkpoint: dict[str, Any] = {}
     for name in names:
         path = osp.join(directory, name, file)
-        with _misfits_are_users_errors(path):
-            checkpoint = restore_checkpoint(
-                path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
-            )
+        checkpoint = restore_checkpoint(
+            path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
+        )
         check_backbone(checkpoint, trainer, path)
         _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
 
@@ -71,21 +68,6 @@ def resume_training(trainer: TrainerBase, directory: str) -> int:
     if checkpoint.get("rng") is not None:
         set_rng_state(checkpoint["rng"])
     return int(checkpoint["epoch"])
-
-
-@contextmanager
-def _misfits_are_users_errors(path: str) -> Iterator[None]:
-    """torch's refusal of a state dict, as one line with the first tensor at fault."""
-    try:
-        yield
-    except RuntimeError as error:
-        start, *lines = str(error).splitlines()
-        if not start.startswith("Error(s) in loading state_dict"):
-            raise
-        raise UserError(
-            f"{path} does not fit this configuration: {lines[0].strip() if lines else start} "
-            "Use the backbone, classes and settings it was trained with, or another folder"
-        ) from error
 
 
 def check_backbone(checkpoint: Mapping[str, Any], trainer: Any, path: object) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from dassl.data import DataManager
 from dassl.errors import UserError
@@ -171,9 +173,18 @@ class SimpleTrainer(TrainerBase):
             load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
         self.model.to(self.device)
         print(f"# params: {count_num_param(self.model):,}")
-        self.optim = build_optimizer(self.model, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("model", self.model, self.optim, self.sched)
+        self.optim, self.sched = self.register_learner("model", self.model)
+
+    def register_learner(self, name: str, model: nn.Module) -> tuple[Optimizer, LRScheduler]:
+        """Register a model with the optimiser and the schedule of ``cfg.OPTIM``; returns both."""
+        optim = build_optimizer(model, self.cfg.OPTIM)
+        sched = self.build_schedule(optim)
+        self.register_model(name, model, optim, sched)
+        return optim, sched
+
+    def build_schedule(self, optim: Optimizer) -> LRScheduler:
+        """Hook: the schedule of an optimiser, over epochs by default."""
+        return build_lr_scheduler(optim, self.cfg.OPTIM)
 
     # Training ------------------------------------------------------------------------------------
 
@@ -306,7 +317,7 @@ class TrainerX(SimpleTrainer):
     def run_epoch(self) -> None:
         self.set_model_mode("train")
         self.num_batches = self.count_batches()
-        progress = self._epoch_progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self, self.cfg.TRAIN.PRINT_FREQ)
         for self.batch_idx, batch in enumerate(self.train_batches()):  # noqa: B020
             progress.batch_loaded()
             summary = self.forward_backward(batch)
@@ -344,7 +355,7 @@ class TrainerXU(SimpleTrainer):
         self.num_batches = self.count_batches()
         batches_x = endless(self.train_loader_x)
         batches_u = endless(self.train_loader_u)
-        progress = self._epoch_progress = EpochProgress(self)
+        progress = self._epoch_progress = EpochProgress(self, self.cfg.TRAIN.PRINT_FREQ)
         for self.batch_idx in range(self.num_batches):  # noqa: B020
             batch_x = next(batches_x)
             batch_u = next(batches_u)

@@ -6,22 +6,21 @@ import math
 import os.path as osp
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dassl.errors import MissingFileError
 from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
+from dassl.utils.checkpoints import load_fitting
 
 from .last_good import LastGoodState, advice
 from .loss_watch import LossWatch, Place, on_device
+from .progress import EpochProgress
 from .resume import BEST_MODEL, resume_training, training_state
 from .steps import project_gradients
 from .summary import SummaryWriter
-
-if TYPE_CHECKING:
-    from .progress import EpochProgress
 
 
 class TrainerBase:
@@ -166,7 +165,7 @@ class TrainerBase:
             result = checkpoint.get("val_result")
             shown = "none" if result is None else f"{result:.1f}"
             print(f"Load {path} to {name} (epoch={checkpoint.get('epoch')}, val_result={shown})")
-            self._models[name].load_state_dict(checkpoint["state_dict"])
+            load_fitting(self._models[name], checkpoint["state_dict"], path)
 
     # The loop ------------------------------------------------------------------------------------
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yacs.config import CfgNode
 
+from dassl.evaluation.base import EvaluatorBase
 from dassl.utils import Registry, check_availability
-
-if TYPE_CHECKING:
-    from dassl.evaluation.evaluator import EvaluatorBase
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 

@@ -10,25 +10,12 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.errors import UserError
+from dassl.evaluation.base import EvaluatorBase
 from dassl.evaluation.build import EVALUATOR_REGISTRY
 from dassl.utils.files import atomic_write
 from dassl.utils.rng import random_kept
 
-
-class EvaluatorBase:
-    """Gathers model outputs batch by batch, then evaluates them all."""
-
-    def __init__(self, cfg: CfgNode) -> None:
-        self.cfg = cfg
-
-    def reset(self) -> None:
-        raise NotImplementedError
-
-    def process(self, mo: torch.Tensor, gt: torch.Tensor) -> None:
-        raise NotImplementedError
-
-    def evaluate(self) -> OrderedDict[str, float]:
-        raise NotImplementedError
+__all__ = ["Classification", "EvaluatorBase"]
 
 
 @EVALUATOR_REGISTRY.register()

@@ -9,6 +9,7 @@ import tarfile
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import MisfitError, MissingFileError, UserError
 from dassl.utils.files import atomic_write
 from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
 
 __all__ = [
     "load_checkpoint",
+    "load_fitting",
     "load_pretrained_weights",
     "load_scheduler_state",
     "replace_weights",
@@ -217,10 +219,13 @@ def restore_checkpoint(
     """Restore model, optimiser and scheduler from one file; returns all that the file holds."""
     print(f'Loading checkpoint from "{fpath}"')
     checkpoint = load_checkpoint(fpath)
-    model.load_state_dict(checkpoint["state_dict"])
+    load_fitting(model, checkpoint["state_dict"], fpath)
     print("Loaded model weights")
     if optimizer is not None and checkpoint.get("optimizer") is not None:
-        optimizer.load_state_dict(checkpoint["optimizer"])
+        try:
+            optimizer.load_state_dict(checkpoint["optimizer"])
+        except ValueError as error:
+            raise MisfitError(f"{fpath} {_MISFIT}: its optimizer: {error}; {_WAY_OUT}") from error
         print("Loaded optimizer")
     if scheduler is not None and checkpoint.get("scheduler") is not None:
         load_scheduler_state(scheduler, checkpoint["scheduler"])
@@ -235,6 +240,46 @@ def replace_weights(fpath: str | Path, model: nn.Module) -> None:
     checkpoint["state_dict"] = _without_module(model.state_dict())
     with atomic_write(fpath, "wb") as handle:
         torch.save(to_plain(checkpoint), handle)
+
+
+_MISFIT = "does not fit this configuration"
+_WAY_OUT = (
+    "use the backbone, classes and settings it was trained with, or a checkpoint of these settings"
+)
+
+
+def load_fitting(model: Any, state: Mapping[str, Any], source: object) -> None:
+    """``model.load_state_dict(state)`` whose refusal is one line with the first tensor at fault.
+
+    Args:
+        model: is filled.
+        state: its weights.
+        source: where they come from, for the message.
+
+    Raises:
+        MisfitError: a tensor is missing, unknown or of another shape.
+    """
+    try:
+        model.load_state_dict(state)
+    except UserError as error:  # a model that makes checks of its own
+        raise MisfitError(f"{source}: {error}") from error
+    except RuntimeError as error:
+        start, *details = str(error).splitlines()
+        if not start.startswith("Error(s) in loading state_dict"):
+            raise
+        what = _first_misfit(model.state_dict(), state) or " ".join(details).strip()
+        raise MisfitError(f"{source} {_MISFIT}: {what}; {_WAY_OUT}") from error
+
+
+def _first_misfit(own: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    for key, value in state.items():
+        shape, expected = (list(getattr(v, "shape", ())) for v in (value, own.get(key, value)))
+        if shape != expected:
+            return f"{key} has shape {shape}, {expected} expected"
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    parts = [f"{len(missing)} tensors are missing, the first is {missing[0]}"] if missing else []
+    parts += [f"{len(unknown)} are unknown, the first is {unknown[0]}"] if unknown else []
+    return ", ".join(parts)
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:

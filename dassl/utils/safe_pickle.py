@@ -12,13 +12,12 @@ import collections
 import pickle
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import UserError
 
 # Modules whose classes are read as records of their attributes and never built.
 STUB_MODULES = (
@@ -26,7 +25,7 @@ STUB_MODULES = (
     "dassl.optim.",
 )
 STUB_CLASSES = {("yacs.config", "CfgNode"), ("argparse", "Namespace")}
-DATUM = ("dassl.data.datasets.base_dataset", "Datum")
+DATUM = ("dassl.data.datasets.base_dataset", "Datum")  # as few-shot files name it
 
 
 class UnsafePickleError(UserError):
@@ -176,7 +175,7 @@ class AllowListUnpickler(pickle.Unpickler):
 
     Args:
         file: open for reading bytes.
-        data_only: no tensors and no optimiser records either (few-shot files).
+        data_only: only containers and ``Datum`` records: no tensors, no optimisers.
     """
 
     def __init__(self, file: IO[bytes], *, data_only: bool = False, **options: Any) -> None:
@@ -224,45 +223,3 @@ def pickle_module() -> types.ModuleType:
     module.UnpicklingError = pickle.UnpicklingError  # type: ignore[attr-defined]
     module.PickleError = pickle.PickleError  # type: ignore[attr-defined]
     return module
-
-
-def load_fewshot_pickle(path: str | Path) -> dict[str, list[Any]]:
-    """Read an old few-shot file: ``{"train": [Datum, ...], "val": [Datum, ...]}``.
-
-    Nothing but ``Datum`` records and plain containers is read. Image paths are kept as they stand;
-    whether the files exist is the caller's business.
-
-    Raises:
-        MissingFileError: there is no such file.
-        UserError: the file is damaged, holds something else, or names anything outside the list.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"few-shot file {path} does not exist")
-    try:
-        with open(path, "rb") as handle:
-            loaded = AllowListUnpickler(handle, data_only=True).load()
-    except UnsafePickleError as error:
-        raise UserError(
-            f"{path} is refused, nothing in it was run: {error}; draw the shots again instead"
-        ) from error
-    except Exception as error:
-        raise UserError(f"{path} cannot be read as a few-shot file ({error})") from error
-    if not isinstance(loaded, dict) or "train" not in loaded:
-        raise UserError(f'{path} is no few-shot file: it must hold a dict with "train" and "val"')
-    return {str(part): [_to_datum(r, path) for r in items] for part, items in loaded.items()}
-
-
-def _to_datum(record: Any, path: Path) -> Any:
-    from dassl.data.datasets.base_dataset import Datum
-
-    fields = {"_impath": str, "_label": int, "_domain": int, "_classname": str}
-    if not isinstance(record, Stub) or not all(
-        isinstance(record.get(name), kind) for name, kind in fields.items()
-    ):
-        raise UserError(f"{path} holds something else than images with labels ({record!r:.80})")
-    datum = Datum.__new__(Datum)
-    datum.__dict__.update({name: record[name] for name in fields})
-    if isinstance(record.get("_patient_id"), str):
-        datum.__dict__["_patient_id"] = record["_patient_id"]
-    return datum

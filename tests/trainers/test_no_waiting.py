@@ -95,7 +95,7 @@ def test_a_training_step_reads_nothing_back(case, on_meta):
     trainer._begin_epoch()
     trainer.set_model_mode("train")
     trainer.num_batches = 1000  # none of these is the last of its epoch, or to be printed
-    progress = EpochProgress(trainer)
+    progress = EpochProgress(trainer, trainer.cfg.TRAIN.PRINT_FREQ)
     batches = list(trainer.train_loader_x)
     for trainer.batch_idx, batch in enumerate(batches):
         progress.batch_loaded()

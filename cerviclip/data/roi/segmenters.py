@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from dassl.errors import MissingFileError, UserError
+from dassl.utils.checkpoints import load_fitting
 
 #: Name on the command line -> class of segmentation_models_pytorch.
 ARCHITECTURES = {
@@ -118,7 +119,7 @@ def load_segmenter(path: str | Path) -> Segmenter:
     if header is None:
         raise UserError(f"{path} holds no segmenter: its header names no architecture")
     model = Segmenter(SegmenterSpec(**json.loads(header)))
-    model.load_state_dict(state)
+    load_fitting(model, state, path)
     return model.eval()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dassl.errors import MissingFileError, UserError
+from dassl.utils import download_url
 
 
 class Datum:
@@ -173,8 +174,6 @@ class DatasetBase:
                 ) from None
             gdown.download(url, dst, quiet=False)
         else:
-            from dassl.utils import download_url
-
             download_url(url, dst)
 
         print("Extracting file ...")

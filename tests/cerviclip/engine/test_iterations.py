@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cerviclip.engine.iterations import ByIterations, build_iteration_scheduler
+from cerviclip.engine.iterations import ByIterations
 from dassl.engine import TRAINER_REGISTRY, TrainerX, build_trainer
 from dassl.utils import set_random_seed
 
@@ -15,11 +15,8 @@ from dassl.utils import set_random_seed
 def by_iterations(count):
     class Counted(ByIterations, TrainerX):
         def build_model(self):
-            super().build_model()
             self.max_iters = count
-            if count:
-                sched = build_iteration_scheduler(self.optim, self.cfg.OPTIM, count)
-                self._scheds["model"] = sched
+            super().build_model()
             self.rates = []
 
         def forward_backward(self, batch):
@@ -49,6 +46,31 @@ def test_stops_after_exactly_so_many_batches(tiny, count, epochs):
     assert trainer.max_epoch == epochs == len(trainer.history)
     expected = [0.05 * (1 + math.cos(math.pi * done / count)) for done in range(count)]
     assert trainer.rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"OPTIM__WARMUP_EPOCH": 1}, "OPTIM.WARMUP_EPOCH 1 counts iterations, not epochs"),
+        (
+            {
+                "OPTIM__WARMUP_EPOCH": 2,
+                "OPTIM__LR_SCHEDULER": "multi_step",
+                "OPTIM__STEPSIZE": (4,),
+            },
+            "OPTIM.WARMUP_EPOCH 2 and OPTIM.STEPSIZE (4,) count iterations, not epochs",
+        ),
+        ({"OPTIM__LR_SCHEDULER": "single_step"}, ""),  # STEPSIZE -1: never
+        ({"OPTIM__STEPSIZE": (4,)}, ""),  # cosine has no steps
+    ],
+)
+def test_keys_that_count_iterations_are_named_once(tiny, capsys, keys, said):
+    run(tiny(by_iterations(7), **keys))
+    out = capsys.readouterr().out
+    assert out.count("count iterations") + out.count("counts iterations") == bool(said)
+    assert said in out
+    run(tiny(by_iterations(0), **keys, out="by_epochs"))
+    assert "iterations" not in capsys.readouterr().out
 
 
 def test_zero_means_by_epochs(tiny):

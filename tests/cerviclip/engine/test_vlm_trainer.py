@@ -231,7 +231,7 @@ def test_resuming_on_a_backbone_of_another_shape_names_the_tensor(toy):
     first.train()
     wider = other_weights(toy, embed_dim=48)
     other = make(toy, RESUME=first.output_dir, MODEL__INIT_WEIGHTS=wider, OPTIM__MAX_EPOCH=3)
-    with pytest.raises(UserError, match=r"does not fit.*size mismatch for weight.*\[3, 48\]") as e:
+    with pytest.raises(UserError, match=r"does not fit.*weight has shape .*3, 48") as e:
         other.train()
     assert "\n" not in str(e.value)
 

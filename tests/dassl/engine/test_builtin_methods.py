@@ -92,7 +92,7 @@ def test_a_step_reads_nothing_back_from_its_device(tiny, name, monkeypatch):
     trainer.max_epoch = 3
     trainer._begin_epoch()
     labelled, unlabelled = batches(trainer)
-    progress = EpochProgress(trainer)
+    progress = EpochProgress(trainer, trainer.cfg.TRAIN.PRINT_FREQ)
     both = isinstance(trainer, TrainerXU)
     summary = trainer.forward_backward(labelled, *([unlabelled] if both else []))
     progress.print_freq, trainer.num_batches = 1000, 1000

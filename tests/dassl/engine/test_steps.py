@@ -163,7 +163,6 @@ def test_endless_draws_the_first_passs_seed_at_once():
 def test_progress_averages_tensors_and_numbers_alike(capsys):
     written = []
     trainer = SimpleNamespace(
-        cfg=SimpleNamespace(TRAIN=SimpleNamespace(PRINT_FREQ=2)),
         num_batches=3,
         max_epoch=2,
         epoch=0,
@@ -172,7 +171,7 @@ def test_progress_averages_tensors_and_numbers_alike(capsys):
         write_scalar=lambda *args: written.append(args),
         _check_losses=lambda: None,
     )
-    progress = EpochProgress(trainer)
+    progress = EpochProgress(trainer, print_freq=2)
     for trainer.batch_idx, loss in enumerate((1.0, torch.tensor(3.0), torch.tensor([5.0]))):
         progress.batch_loaded()
         progress.batch_done({"loss": loss})
@@ -191,7 +190,6 @@ def test_progress_averages_tensors_and_numbers_alike(capsys):
 
 def test_a_trainer_may_return_nothing(capsys):
     trainer = SimpleNamespace(
-        cfg=SimpleNamespace(TRAIN=SimpleNamespace(PRINT_FREQ=10)),
         num_batches=1,
         max_epoch=1,
         epoch=0,
@@ -200,7 +198,7 @@ def test_a_trainer_may_return_nothing(capsys):
         write_scalar=lambda *args: None,
         _check_losses=lambda: None,
     )
-    progress = EpochProgress(trainer)
+    progress = EpochProgress(trainer, print_freq=10)
     progress.batch_loaded()
     progress.batch_done(None)
     assert "epoch [1/1] batch [1/1]" in capsys.readouterr().out

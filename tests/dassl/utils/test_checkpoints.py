@@ -213,6 +213,49 @@ def test_upstreams_exception_types(tmp_path):
         load_checkpoint(tmp_path)
 
 
+class Picky(nn.Module):
+    def load_state_dict(self, state):
+        raise UserError("other base weights")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (nn.Linear(3, 5), r"weight has shape \[4, 3\], \[5, 3\] expected"),
+        (nn.Linear(3, 4, bias=False), "1 are unknown, the first is bias"),
+        (nn.Conv2d(1, 1, 1), r"weight has shape \[4, 3\], \[1, 1, 1, 1\] expected"),
+        (nn.Sequential(nn.Linear(3, 4)), "2 tensors are missing, the first is 0.bias, 2 are unkn"),
+        (Picky(), "other base weights"),
+    ],
+)
+def test_a_misfit_is_one_line_with_file_and_tensor(tmp_path, model, said):
+    save_checkpoint({"state_dict": nn.Linear(3, 4).state_dict(), "epoch": 1}, tmp_path)
+    with pytest.raises(UserError, match=said) as caught:
+        resume_from_checkpoint(tmp_path, model)
+    assert str(tmp_path / "model.pth.tar-1") in str(caught.value) and "\n" not in str(caught.value)
+    assert isinstance(caught.value, RuntimeError), "what torch raises, and upstream lets through"
+
+
+def test_an_optimizer_that_does_not_fit_is_one_line_too(tmp_path):
+    model, other = nn.Linear(3, 4), nn.Linear(3, 4, bias=False)
+    state = {"state_dict": model.state_dict(), "epoch": 1}
+    state["optimizer"] = torch.optim.SGD(other.parameters(), lr=0.1).state_dict()
+    save_checkpoint(state, tmp_path)
+    with pytest.raises(UserError, match="tar-1 does not fit .* its optimizer: ") as caught:
+        resume_from_checkpoint(tmp_path, model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_inside_a_model_is_not_taken_for_a_misfit(tmp_path):
+    class Broken(nn.Linear):
+        def load_state_dict(self, state):
+            raise RuntimeError("a bug")
+
+    save_checkpoint({"state_dict": nn.Linear(3, 4).state_dict(), "epoch": 1}, tmp_path)
+    with pytest.raises(RuntimeError, match="^a bug$"):
+        resume_from_checkpoint(tmp_path, Broken(3, 4))
+
+
 def test_pretrained_weights_that_fit_are_loaded(tmp_path, capsys):
     source = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     target = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5))

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from dassl.data.datasets.base_dataset import Datum
-from dassl.errors import MissingFileError, UserError
+from dassl.data.datasets.fewshot_pickle import load_fewshot_pickle
+from dassl.errors import UserError
 from dassl.utils import load_checkpoint
-from dassl.utils.safe_pickle import AllowListUnpickler, UnsafePickleError, load_fewshot_pickle
+from dassl.utils.safe_pickle import AllowListUnpickler, UnsafePickleError
 
 
 class Payload:
@@ -179,52 +180,6 @@ def test_numpy_values_come_back_and_objects_do_not(tmp_path):
     hostile = pickle.dumps(np.array([Payload(os.system, "true")], dtype=object))
     with pytest.raises(UnsafePickleError):
         AllowListUnpickler(io.BytesIO(hostile)).load()
-
-
-def datum(path, label, name):
-    item = Datum.__new__(Datum)
-    item.__dict__.update(_impath=str(path), _label=label, _domain=0, _classname=name)
-    return item
-
-
-@pytest.mark.parametrize("protocol", range(0, pickle.HIGHEST_PROTOCOL + 1))
-def test_fewshot_file_of_upstream(tmp_path, protocol):
-    path = tmp_path / "shot_2-seed_1.pkl"
-    data = {
-        "train": [datum("/old/a.png", 0, "cat"), datum("/old/b.png", 1, "dog")],
-        "val": [datum("/old/c.png", 1, "dog")],
-    }
-    path.write_bytes(pickle.dumps(data, protocol))
-    read = load_fewshot_pickle(path)
-    assert [type(item) for item in read["train"]] == [Datum, Datum]
-    assert [(d.impath, d.label, d.domain, d.classname) for d in read["train"]] == [
-        ("/old/a.png", 0, 0, "cat"),
-        ("/old/b.png", 1, 0, "dog"),
-    ]
-    assert read["val"][0].classname == "dog" and read["val"][0].patient_id == ""
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "cannot be read"),
-        (b"no pickle", "cannot be read"),
-        (pickle.dumps([1, 2]), 'a dict with "train" and "val"'),
-        (pickle.dumps({"train": ["a.png"]}), "something else than images"),
-        (pickle.dumps({"train": [datum(1, "x", "cat")]}), "something else than images"),
-        (pickle.dumps({"train": [np.float64(1)]}), "refused"),
-    ],
-)
-def test_damaged_fewshot_files(tmp_path, content, said):
-    path = tmp_path / "shot_1-seed_1.pkl"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=said):
-        load_fewshot_pickle(path)
-
-
-def test_absent_fewshot_file(tmp_path):
-    with pytest.raises(MissingFileError):
-        load_fewshot_pickle(tmp_path / "x.pkl")
 
 
 def test_other_archives_are_named(tmp_path):
