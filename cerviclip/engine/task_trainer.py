@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cerviclip.engine import inference
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
+from dassl.data import DataManager
 from dassl.data.transforms import build_transform
 from dassl.engine.trainer import TrainerX
 from dassl.optim import build_optimizer
@@ -31,10 +32,13 @@ class TaskTrainer(FinalModel, TrainerX):
     _fit_prepared = False
 
     def build_data_loader(self) -> None:
-        super().build_data_loader()
-        self.task = Task.of(self.dm.dataset)
         if not hasattr(self, "tfm_test"):
             self.tfm_test = build_transform(self.cfg, is_train=False)
+        super().build_data_loader()
+        self.task = Task.of(self.dm.dataset)
+
+    def make_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, custom_tfm_test=self.tfm_test)
 
     def prepare_fit(self) -> None:
         """Hook: what training needs of its images. Runs once, after ``build_model`` and before
