@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cerviclip.class_sources import ClassSources
 from cerviclip.places import HOME, PACKAGE
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
@@ -53,8 +54,9 @@ class Entry:
     source: str
     module: str
     plugin: str = ""
-    needs_training: bool = True
-    base: str = ""
+    needs_training: bool = True  # of a trainer
+    is_phantom: bool = False  # of a data set: rendered, no patient behind it
+    base: str = ""  # the nearest registered class that it derives from
 
 
 def add_plugins(specs: Iterable[str]) -> None:
@@ -97,15 +99,26 @@ def discover() -> dict[str, dict[str, Entry]]:
     global _entries
     if _entries is None:
         found: dict[str, dict[str, Entry]] = {"trainer": {}, "dataset": {}, "backbone": {}}
+        files = ClassSources("needs_training", "is_phantom")
         for path, module, plugin in _sources():
-            for kind, entry in _read_source(path, module, plugin):
+            for kind, entry in _read_source(path, module, plugin, files):
                 found[kind].setdefault(entry.name, entry)
         found["backbone"] = _backbone_entries()
         for kind, entries in found.items():
             found[kind] = {name: entries[name] for name in sorted(entries, key=str.lower)}
-        found["trainer"] = _inherit_needs_training(found["trainer"])
+        for kind in ("trainer", "dataset"):
+            found[kind] = _follow_bases(found[kind], files)
         _entries = found
     return _entries
+
+
+def is_phantom(dataset: str) -> bool:
+    """Whether a data set is rendered, with no patient behind it.
+
+    Results of a data set that is not known here (a plug-in's) are judged by its name.
+    """
+    entry = discover()["dataset"].get(dataset)
+    return entry.is_phantom if entry is not None else "phantom" in dataset.lower()
 
 
 def ensure_loaded(kind: str, name: str) -> Any:
@@ -275,13 +288,14 @@ def _plugin_sources(spec: str) -> Iterator[tuple[Path, str, str]]:
                 yield path, ".".join([name, *parts]), spec
 
 
-def _read_source(path: Path, module: str, plugin: str) -> Iterator[tuple[str, Entry]]:
+def _read_source(
+    path: Path, module: str, plugin: str, files: ClassSources
+) -> Iterator[tuple[str, Entry]]:
     """The (kind, entry) pairs that the classes and functions of one file register."""
     try:
-        text = path.read_text(encoding="utf-8")
-        if "_REGISTRY" not in text:
+        if "_REGISTRY" not in path.read_text(encoding="utf-8"):
             return
-        tree = ast.parse(text)
+        tree = files.tree(path)
     except (OSError, SyntaxError, ValueError) as error:
         if plugin:
             _failed[plugin] = f"{type(error).__name__}: {error}"
@@ -301,8 +315,6 @@ def _read_source(path: Path, module: str, plugin: str) -> Iterator[tuple[str, En
                         source=str(path),
                         module=module,
                         plugin=plugin,
-                        needs_training=_needs_training(node),
-                        base=_base_name(node),
                     ),
                 )
 
@@ -316,34 +328,19 @@ def _registry_name(decorator: ast.expr) -> str:
     return owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
 
 
-def _needs_training(node: ast.AST) -> bool | None:
-    """What the class body says; None where it leaves that to its base."""
-    for statement in getattr(node, "body", ()):
-        targets: list[ast.expr] = []
-        if isinstance(statement, ast.Assign):
-            targets = statement.targets
-        if isinstance(statement, ast.AnnAssign):
-            targets = [statement.target]
-        if any(getattr(t, "id", "") == "needs_training" for t in targets):
-            return bool(getattr(statement.value, "value", True))
-    return None
-
-
-def _base_name(node: ast.AST) -> str:
-    bases = getattr(node, "bases", None) or [None]
-    return getattr(bases[0], "id", getattr(bases[0], "attr", ""))
-
-
-def _inherit_needs_training(trainers: dict[str, Entry]) -> dict[str, Entry]:
-    resolved = {}
-    for name, entry in trainers.items():
-        answer, cursor, seen = entry.needs_training, entry, {name}
-        while answer is None and cursor.base in trainers and cursor.base not in seen:
-            cursor = trainers[cursor.base]
-            seen.add(cursor.name)
-            answer = cursor.needs_training
-        resolved[name] = replace(entry, needs_training=True if answer is None else answer)
-    return resolved
+def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, Entry]:
+    """The entries with what their classes inherit."""
+    followed = {}
+    for name, entry in entries.items():
+        seen = files.stand_in(Path(entry.source), name)
+        bases = [base.__name__ for base in seen.__mro__[1:]] if seen is not None else []
+        followed[name] = replace(
+            entry,
+            needs_training=bool(getattr(seen, "needs_training", True)),
+            is_phantom=bool(getattr(seen, "is_phantom", False)),
+            base=next((base for base in bases if base in entries and base != name), ""),
+        )
+    return followed
 
 
 def _backbone_entries() -> dict[str, Entry]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class RenderedOnFirstUse:
     """Mixin: renders the centre ``centre`` before its folder is read."""
 
+    is_phantom = True  # tables and figures say so beside every number
     centre = ""
     other_dirs = ()
     version = VERSION
@@ -85,6 +86,7 @@ class PhantomXiangyaB(RenderedOnFirstUse, XiangyaOCT):
 class PhantomDomains(CentresAsDomains):
     """Phantom centres as domains (SOURCE_DOMAINS, TARGET_DOMAINS), for DG, DA and SSL methods."""
 
+    is_phantom = True
     centres = {
         "mixed": PhantomOCT,
         "huaxi": PhantomHuaxi,

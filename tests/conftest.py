@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 # Without these a hub library tries the network and each failure takes many seconds.
@@ -19,20 +20,28 @@ fix_summation_order()  # as train.py does; where torch is at work already it wou
 REPO = Path(__file__).resolve().parent.parent
 
 
+def _registries() -> list:
+    """The registries of all modules of ours that are imported."""
+    from dassl.utils import Registry
+
+    ours = [m for n, m in sys.modules.items() if n.split(".")[0] in ("dassl", "cerviclip")]
+    found = (value for module in ours for value in list(vars(module).values()))
+    return list({id(value): value for value in found if isinstance(value, Registry)}.values())
+
+
 @pytest.fixture(autouse=True)
 def _seeded_and_isolated(tmp_path_factory, monkeypatch):
     """Each test starts from one seed, in a cache of its own, and leaves the registries alone."""
     import torch
 
     from dassl.utils import set_random_seed
-    from dassl.utils.registry import Registry
 
     set_random_seed(0)
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
-    before = {id(r): (r, dict(r._obj_map)) for r in Registry.instances()}
+    before = {id(r): (r, dict(r._obj_map)) for r in _registries()}
     yield
-    for registry in Registry.instances():
+    for registry in _registries():
         _, saved = before.get(id(registry), (registry, {}))  # a test may be the first to import it
         # A module of ours is imported once per process and cannot register a second time.
         ours = {

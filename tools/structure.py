@@ -40,8 +40,23 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def import_graph(files: Mapping[str, Path]) -> Graph:
-    """Module -> modules it imports, also within functions and under TYPE_CHECKING."""
-    return {name: _imports(name, path, files) - {name} for name, path in files.items()}
+    """Module -> modules it imports, also within functions and under TYPE_CHECKING.
+
+    An import of ``a.b.c`` also runs the packages ``a`` and ``a.b``; those that hold the importing
+    module itself are left out, as they run before it in any case.
+    """
+    graph: Graph = {}
+    for name, path in files.items():
+        named = _imports(name, path, files) - {name}
+        run = {package for module in named for package in _packages_of(module) if package in files}
+        graph[name] = named | (run - {name, *_packages_of(name)})
+    return graph
+
+
+def _packages_of(module: str) -> list[str]:
+    """``a`` and ``a.b`` of ``a.b.c``."""
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
 
 
 def _imports(name: str, path: Path, files: Mapping[str, Path]) -> set[str]:

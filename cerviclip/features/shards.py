@@ -9,6 +9,7 @@ leaves at most a ``.tmp-`` file that nobody reads.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 import uuid
@@ -41,6 +42,12 @@ class Shard:
     path: Path
     keys: list[bytes]
     rows: np.ndarray  # (count, *shape), float16 or uint16 (the bits of bfloat16)
+
+    def release(self) -> None:
+        """Give back the memory of rows that were read; they are read again when asked for."""
+        mapped = getattr(self.rows, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def write_shard(folder: Path, keys: Sequence[bytes], rows: np.ndarray) -> Path:

@@ -17,6 +17,9 @@ from cerviclip.features.store import FeatureStore, Space, get_store, make_key
 from dassl.errors import UserError
 
 TABLE_BYTES = 2 * 2**30  # of all tables of this process
+# A run has a table for each of its lists (train, val, test, centres), a sweep those of many draws.
+# A draw comes back only with the next trainer, and is then read from the store in milliseconds.
+TABLE_COUNT = 12
 _FLUSH_BYTES = 64 * 2**20  # a kill loses at most this much encoding, or this many seconds of it
 _FLUSH_SECONDS = 20.0
 
@@ -67,7 +70,7 @@ class _Tables:
     def add(self, key: tuple, table: Table) -> None:
         self.items[key] = table
         total = sum(t.nbytes for t in self.items.values())
-        while total > TABLE_BYTES and len(self.items) > 1:
+        while (total > TABLE_BYTES or len(self.items) > TABLE_COUNT) and len(self.items) > 1:
             total -= self.items.popitem(last=False)[1].nbytes
 
 
@@ -149,6 +152,7 @@ class FeatureSource:
                 out = np.empty((len(unique), *sample.shape[1:]), sample.dtype)
                 if old:
                     out[present] = _all_rows(self.store, self.space, old)
+                    self.store.release(self.space)
                 if fresh is not None:
                     out[~present] = fresh
                 return out

@@ -127,6 +127,11 @@ class FeatureStore:
             index.refresh()  # another process may have written them meanwhile
         return np.array([key in index.where for key in keys], dtype=bool)
 
+    def release(self, space: Space) -> None:
+        """Give back the memory of the rows read so far, which the caller has copied."""
+        for shard in self._index(space).shards.values():
+            shard.release()
+
     def get(self, space: Space, keys: Sequence[bytes]) -> tuple[np.ndarray | None, np.ndarray]:
         """Look rows up.
 

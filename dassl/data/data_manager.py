@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torchvision.transforms as T
 from tabulate import tabulate
 from torch.utils.data import DataLoader
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dassl.errors import UserError
 from dassl.utils import read_image
+from dassl.utils.distributed import choose_device
 
 from .datasets import build_dataset
 from .samplers import build_sampler
@@ -63,7 +63,7 @@ def build_data_loader(
         sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         drop_last=is_train and len(data_source) >= batch_size,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+        pin_memory=choose_device(cfg.USE_CUDA).type == "cuda",
     )
     if len(loader) == 0:
         raise UserError(
@@ -109,16 +109,16 @@ class DataManager:
             print("* Using custom transform for testing")
             tfm_test = custom_tfm_test
 
-        def train_loader(items: Sequence[Datum] | None, part: CfgNode) -> DataLoader | None:
+        def train_loader(items: Sequence[Datum] | None, section: CfgNode) -> DataLoader | None:
             if not items:
                 return None
             return build_data_loader(
                 cfg,
-                sampler_type=part.SAMPLER,
+                sampler_type=section.SAMPLER,
                 data_source=items,
-                batch_size=part.BATCH_SIZE,
-                n_domain=part.N_DOMAIN,
-                n_ins=part.N_INS,
+                batch_size=section.BATCH_SIZE,
+                n_domain=section.N_DOMAIN,
+                n_ins=section.N_INS,
                 tfm=tfm_train,
                 is_train=True,
                 dataset_wrapper=dataset_wrapper,
@@ -137,10 +137,10 @@ class DataManager:
                 dataset_wrapper=dataset_wrapper,
             )
 
-        part_x, part_u = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TRAIN_U
+        section_x, section_u = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TRAIN_U
         self.dataset: DatasetBase = dataset
-        self.train_loader_x = train_loader(dataset.train_x, part_x)
-        self.train_loader_u = train_loader(dataset.train_u, part_x if part_u.SAME_AS_X else part_u)
+        self.train_loader_x = train_loader(dataset.train_x, section_x)
+        self.train_loader_u = train_loader(dataset.train_u, section_x if section_u.SAME_AS_X else section_u)
         self.val_loader = test_loader(dataset.val)
         self.test_loader = test_loader(dataset.test)
 
@@ -169,8 +169,8 @@ class DataManager:
         data = self.dataset
         paths = {item.impath for item in items} & {item.impath for item in data.test or ()}
         if paths:
-            for part in (data.train_x, data.train_u, data.val):
-                paths.difference_update(item.impath for item in part or ())
+            for split in (data.train_x, data.train_u, data.val):
+                paths.difference_update(item.impath for item in split or ())
         self.test_read_early = bool(paths)
 
     @property

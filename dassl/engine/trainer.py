@@ -26,6 +26,7 @@ from dassl.utils import (
     mkdir_if_missing,
 )
 from dassl.utils.checkpoints import replace_weights
+from dassl.utils.distributed import choose_device
 
 from .progress import EpochProgress
 from .resume import BEST_MODEL
@@ -109,8 +110,7 @@ class SimpleTrainer(TrainerBase):
         super().__init__()
         self.check_cfg(cfg)
 
-        use_cuda = torch.cuda.is_available() and cfg.USE_CUDA
-        self.device = torch.device("cuda" if use_cuda else "cpu")
+        self.device = choose_device(cfg.USE_CUDA)
 
         self.start_epoch = self.epoch = 0
         self.max_epoch = cfg.OPTIM.MAX_EPOCH

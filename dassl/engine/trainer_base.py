@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dassl.errors import MissingFileError
 from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
 from dassl.utils.checkpoints import load_fitting
+from dassl.utils.distributed import average_gradients, world_size
 
 from .last_good import LastGoodState, advice
 from .loss_watch import LossWatch, Place, on_device
@@ -37,9 +38,10 @@ class TrainerBase:
     num_batches: int  # of this epoch
     output_dir = ""
     best_result = -float("inf")
-    precision: Any = (
-        None  # a cerviclip.engine.precision.Precision; its scaler is used where there is one
-    )
+    precision: Any = None  # its scaler is used where it has one
+    # Of this process in the mean of gradients, where a run has several: the images of its part of
+    # the batch. None: all processes alike.
+    gradient_weight: float | None = None
     _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 
     def __init__(self) -> None:
@@ -242,7 +244,12 @@ class TrainerBase:
 
     def model_update(self, names: str | Sequence[str] | None = None) -> None:
         scaler = getattr(self.precision, "scaler", None)
-        for optim in self._chosen_optims(names):
+        optims = self._chosen_optims(names)
+        if world_size() > 1:
+            groups = [group for optim in optims for group in optim.param_groups]
+            parameters = [p for group in groups for p in group["params"]]
+            average_gradients(parameters, self.gradient_weight)
+        for optim in optims:
             if scaler is None:
                 optim.step()
             else:
@@ -299,11 +306,13 @@ class TrainerBase:
         self.model_zero_grad(names)
         self.detect_anomaly(loss_b)
         loss_b.backward(retain_graph=True)
+        average_gradients(parameters, self.gradient_weight)
         gradients_b = [None if p.grad is None else p.grad.clone() for p in parameters]
 
         self.model_zero_grad(names)
         self.detect_anomaly(loss_a)
         loss_a.backward()
+        average_gradients(parameters, self.gradient_weight)
         project_gradients(parameters, gradients_b, lambda_, opposing_only)
 
         for name in names:
@@ -386,12 +395,12 @@ class TrainerBase:
         """
         row = self._history_row
         if row is not None and (type(scalar_value) is float or _is_number(scalar_value)):
-            part, _, name = tag.partition("/")
-            if part == "train":
+            split, _, name = tag.partition("/")
+            if split == "train":
                 # Within the last batch the scheduler steps: an epoch's rate is that of its start.
                 if name != "lr" or "lr" not in row:
                     row[name] = float(scalar_value)
-            elif part == "val":
+            elif split == "val":
                 row[f"val_{name}"] = float(scalar_value)
         if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)

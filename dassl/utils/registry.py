@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,23 +17,11 @@ class Registry:
 
     Args:
         name: shown in error messages, such as "TRAINER".
-        base: if given, only subclasses of it may be registered.
     """
 
-    _instances: weakref.WeakSet[Registry] = weakref.WeakSet()
-
-    def __init__(self, name: str, base: type | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._base = base
         self._obj_map: dict[str, Any] = {}
-        # Module -> error of plug-ins that could not be imported; the loader of plug-ins fills it.
-        self.failed_imports: dict[str, str] = {}
-        Registry._instances.add(self)
-
-    @classmethod
-    def instances(cls) -> list[Registry]:
-        """All registries alive, so that a test can put them back."""
-        return list(cls._instances)
 
     def register(self, obj: Any = None, force: bool = False) -> Any:
         """Register under ``obj.__name__``; as a decorator when called without ``obj``.
@@ -45,7 +32,6 @@ class Registry:
 
         Raises:
             KeyError: the name is taken and ``force`` is False.
-            TypeError: ``obj`` is no subclass of the registry's base class.
         """
         if obj is None:
 
@@ -73,11 +59,6 @@ class Registry:
         return f"Registry({self._name!r}: {', '.join(sorted(self._obj_map)) or 'empty'})"
 
     def _do_register(self, name: str, obj: Any, force: bool = False) -> None:
-        if self._base is not None and not (isinstance(obj, type) and issubclass(obj, self._base)):
-            raise TypeError(
-                f"{self._name} registry: {name} ({_origin(obj)}) must be a subclass of "
-                f"{self._base.__module__}.{self._base.__name__}"
-            )
         if name in self._obj_map and not force:
             raise DuplicateNameError(
                 f"{self._name} registry: {name} in {_origin(obj)} is already registered by "
@@ -87,14 +68,11 @@ class Registry:
 
     def _unknown(self, name: str) -> str:
         names = sorted(self._obj_map)
-        message = f"{self._name} registry has no {name!r}{did_you_mean(name, names)}"
-        message += f" Registered: {', '.join(names) or 'nothing'}."
-        if self.failed_imports:
-            failed = "; ".join(f"{m} ({e})" for m, e in sorted(self.failed_imports.items()))
-            message += f" These plug-ins failed to import: {failed}"
-        else:
-            message += " Import the module that registers it first (or name it with --plugin)."
-        return message
+        return (
+            f"{self._name} registry has no {name!r}{did_you_mean(name, names)} "
+            f"Registered: {', '.join(names) or 'nothing'}. "
+            "Import the module that registers it first (or name it with --plugin)."
+        )
 
 
 def _origin(obj: Callable[..., Any]) -> str:

@@ -76,6 +76,65 @@ def test_needs_training_is_inherited_by_another_name():
     assert found["CoOp"].needs_training is True
 
 
+TWO_BASES = '''
+from cerviclip.trainers.zeroshot_clip import ZeroShotCLIP
+from dassl.engine import TRAINER_REGISTRY
+from mixins import Fixed, Smooth
+
+@TRAINER_REGISTRY.register()
+class MixinFirst(Smooth, ZeroShotCLIP):
+    """A mixin that says nothing stands before the trainer that does."""
+
+@TRAINER_REGISTRY.register()
+class FixedCoOp(Fixed, TRAINER_REGISTRY.get("ZeroShotCLIP")):
+    """The mixin says it."""
+
+@TRAINER_REGISTRY.register()
+class Learns(Smooth, ZeroShotCLIP):
+    needs_training = True
+'''
+MIXINS = """
+class Smooth: ...
+class Fixed:
+    needs_training = False
+"""
+
+
+def test_needs_training_follows_every_base(tmp_path):
+    write(tmp_path, MIXINS, "mixins.py")
+    plugins.add_plugins([write(tmp_path, TWO_BASES)])
+    found = plugins.discover()["trainer"]
+    assert {n: found[n].needs_training for n in ("MixinFirst", "FixedCoOp", "Learns")} == {
+        "MixinFirst": False,
+        "FixedCoOp": False,
+        "Learns": True,
+    }
+    assert found["MixinFirst"].base == "ZeroShotCLIP", "whose yaml files it shares"
+    for name in ("MixinFirst", "FixedCoOp", "Learns"):
+        assert plugins.ensure_loaded("trainer", name).needs_training == found[name].needs_training
+
+
+def test_a_data_set_says_itself_that_it_is_rendered(tmp_path):
+    found = plugins.discover()["dataset"]
+    assert {name for name, entry in found.items() if entry.is_phantom} == {
+        *("PhantomOCT", "PhantomHuaxi", "PhantomXiangya", "PhantomHuaxiB", "PhantomXiangyaB"),
+        "PhantomDomains",
+    }
+    text = """
+        from cerviclip.datasets.phantom_oct import PhantomOCT
+        from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+
+        @DATASET_REGISTRY.register()
+        class Synthetic(PhantomOCT): ...
+
+        @DATASET_REGISTRY.register()
+        class PhantomLimb(DatasetBase): ...
+        """
+    plugins.add_plugins([write(tmp_path, text)])
+    assert plugins.is_phantom("Synthetic") and not plugins.is_phantom("PhantomLimb")
+    assert plugins.is_phantom("OfSomePhantom"), "of a plug-in that is not given: by its name"
+
+
 def test_plugin_file_is_listed_and_loaded(tmp_path):
     plugins.add_plugins([write(tmp_path, GOOD)])
     entry = plugins.discover()["trainer"]["MyMethod"]

@@ -82,9 +82,9 @@ class Bench:
 
 
 def device() -> Any:
-    import torch
+    from dassl.utils.distributed import choose_device
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return choose_device()
 
 
 def machine() -> dict[str, Any]:

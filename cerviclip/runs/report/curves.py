@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.figures import GRID, INK, ConfusionTemplate, new_figure
 from cerviclip.runs.report.tables import TITLES, Group, row_labels, shots_order
 
@@ -36,7 +37,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
-    phantom = " (phantom data)" if "phantom" in groups[0].dataset.lower() else ""
+    phantom = " (phantom data)" if is_phantom(groups[0].dataset) else ""
     figure.suptitle(f"{groups[0].dataset}{phantom}", fontsize=11, color=INK)
     right = 1 - 1.6 / figure.get_figwidth()
     figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right, top=0.84,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.evaluation.names import BINARY, OVERALL
+from cerviclip.plugins import is_phantom
 from cerviclip.runs.run.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import MissingFileError, UserError
@@ -194,7 +195,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        phantom = " (phantom data)" if "phantom" in self.dataset.lower() else ""
+        phantom = " (phantom data)" if is_phantom(self.dataset) else ""
         return f"{self.dataset}{phantom}: {self.heading}"
 
     @property

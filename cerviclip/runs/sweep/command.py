@@ -128,6 +128,7 @@ def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
     from cerviclip.plugins import ensure_loaded
     from cerviclip.vlm import get_backbone
     from dassl.data.datasets import build_dataset
+    from dassl.utils.distributed import choose_device
 
     datasets, backbones = set(), set()
     for task in tasks:
@@ -143,7 +144,7 @@ def check_inputs(tasks: Sequence[Task], jobs: int = 1) -> None:
             ensure_loaded("trainer", cfg.TRAINER.NAME), VLMTrainer
         ):
             backbones.add(name)
-            get_backbone(cfg, _device(cfg) if jobs == 1 else "cpu")
+            get_backbone(cfg, choose_device(cfg.USE_CUDA) if jobs == 1 else "cpu")
 
 
 def execute(
@@ -233,9 +234,3 @@ def _scores(folder: Path) -> str:
         if entry["accuracy"]["value"] is not None
     ]
     return ", ".join(cells)
-
-
-def _device(cfg: Any) -> Any:
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")

@@ -1,4 +1,4 @@
-"""``Datum``, one labelled image, and ``DatasetBase``, lists of them for each part of a split.
+"""``Datum``, one labelled image, and ``DatasetBase``, lists of them for training, val and test.
 
 The class paths and the private field names are upstream's, because few-shot pickles hold them.
 """
@@ -26,7 +26,7 @@ class Datum:
         label: class label from 0.
         domain: domain label from 0 (a centre, a style).
         classname: name of the class.
-        patient_id: whom the image is of; all images of one patient stay on one side of a split.
+        patient_id: whom the image is of; all images of one patient stay in one split.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class DatasetBase:
     """Lists of ``Datum`` for training, validation and test.
 
     Classes are counted from ``train_x``; where that is empty (a centre that is only tested on) from
-    the other parts.
+    the other splits.
     """
 
     dataset_dir = ""  # folder of the data set under DATASET.ROOT

@@ -7,8 +7,8 @@ import pytest
 from dassl.utils import Registry, check_availability
 
 
-def make(name="TRAINER", **options):
-    registry = Registry(name, **options)
+def make():
+    registry = Registry("TRAINER")
 
     @registry.register()
     class CoOp:
@@ -43,13 +43,6 @@ def test_unknown_name_says_what_where_nearest_and_all():
     assert "did you mean 'CoCoOp'?" in message and "CoCoOp, CoOp" in message
 
 
-def test_unknown_name_tells_of_failed_plugins():
-    registry, _ = make()
-    registry.failed_imports["trainers.mine"] = "No module named 'timm'"
-    with pytest.raises(KeyError, match=r"trainers\.mine \(No module named 'timm'\)"):
-        registry.get("Mine")
-
-
 def test_duplicate_names_both_modules_unless_forced():
     registry, first = make()
     second = type("CoOp", (), {"__module__": "json"})
@@ -66,18 +59,6 @@ def test_duplicate_names_both_modules_unless_forced():
         pass
 
     assert registry.get("CoOp") is CoOp
-
-
-def test_base_class_is_checked_where_there_is_one():
-    registry = Registry("NUMBER", base=int)
-    registry.register(bool)
-    with pytest.raises(TypeError, match="must be a subclass of builtins.int"):
-        registry.register(str)
-
-
-def test_instances_lists_live_registries():
-    registry, _ = make("SHORT_LIVED")
-    assert registry in Registry.instances()
 
 
 def test_check_availability():

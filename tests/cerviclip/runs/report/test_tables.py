@@ -138,7 +138,9 @@ def test_metric_names():
 
 def test_phantoms_are_called_phantoms():
     assert "phantom data" in table().title
+    assert "phantom data" in table([run(dataset="PhantomDomains")]).title
     assert "phantom" not in table([run(dataset="Herlev")]).title
+    assert "phantom data" in table([run(dataset="TheirPhantom")]).title, "unknown here: by its name"
 
 
 def test_markdown_is_a_pipe_table():

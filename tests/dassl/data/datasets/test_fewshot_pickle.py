@@ -60,7 +60,7 @@ def test_absent_fewshot_file(tmp_path):
         load_fewshot_pickle(tmp_path / "x.pkl")
 
 
-def test_plain_pickle_reads_them_too_with_dassl_alone(tmp_path):
+def test_plain_pickle_reads_them_too_with_dassl_alone(tmp_path, repo_dir):
     """As the data sets of published repositories do it, in a process that imported no more."""
     path = tmp_path / "shot_1-seed_1.pkl"
     path.write_bytes(pickle.dumps({"train": [datum("/old/a.png", 0, "cat")], "val": []}))
@@ -68,7 +68,6 @@ def test_plain_pickle_reads_them_too_with_dassl_alone(tmp_path):
         "import pickle, sys; import dassl.utils, dassl.data; "
         "print(pickle.load(open(sys.argv[1], 'rb'))['train'][0].classname)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
-    )
+    words = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=repo_dir)
     assert done.stdout.strip() == "cat"
