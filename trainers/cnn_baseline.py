@@ -17,10 +17,10 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.data.image_cache import build_image_loader
 from cerviclip.engine.iterations import ByIterations, max_iters_or
-from cerviclip.engine.precision import Precision
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.vlm.logistic import fit_linear
+from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.towers.cnn import last_layer, timm_model, torchvision_model
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
@@ -62,6 +62,7 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
     saves_all_weights = True
 
     def check_cfg(self, cfg: CN) -> None:
+        precision_of(cfg)
         library, colon, _ = cfg.MODEL.BACKBONE.NAME.rpartition(":")
         if colon and library not in ("torchvision", "timm"):
             raise UserError(
@@ -74,7 +75,7 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
 
     def build_model(self) -> None:
         cfg, model = self.cfg, self.cfg.MODEL
-        self.precision = Precision(cfg.TRAINER.CNNBASELINE.PREC, self.device)
+        self.precision = Precision(precision_of(cfg), self.device)
         self.model = build_classifier(
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
         ).to(self.device, memory_format=torch.channels_last)  # 1.5 times faster convolutions

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val, val_scores
+from cerviclip.engine.fit_once import FitOnce, choose_on_val
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.logistic import fit_linear
+from cerviclip.vlm.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 
 

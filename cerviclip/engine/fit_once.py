@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -29,14 +28,6 @@ class FitOnce:
         print(" ".join(["fit", *(f"{name} {value:.4f}" for name, value in figures.items())]))
         for name, value in figures.items():
             self.write_scalar(f"train/{name}", value, self.epoch)
-
-
-def val_scores(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Accuracy in percent and log-loss in nats of logits (..., B, C), for each leading index."""
-    accuracy = (logits.argmax(-1) == labels).float().mean(-1) * 100
-    log_probs = F.log_softmax(logits.float(), dim=-1)
-    index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
-    return accuracy, -log_probs.gather(-1, index).squeeze(-1).mean(-1)
 
 
 def choose_on_val(

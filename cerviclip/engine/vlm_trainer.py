@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cerviclip.data.image_cache import build_image_loader
-from cerviclip.engine.precision import CHOICES, Precision
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder
 from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
 from cerviclip.features.source import FeatureSource
 from cerviclip.vlm.loading import get_backbone
+from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.prompts import class_texts, encode_class_texts
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
@@ -78,21 +78,12 @@ class VLMTrainer(TaskTrainer):
     # -- set-up --------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        prec = self.prec_of(cfg)
-        if prec not in CHOICES:
-            name = cfg.TRAINER.NAME.upper()
-            raise UserError(f"TRAINER.{name}.PREC is {prec!r}; take one of {', '.join(CHOICES)}")
+        precision_of(cfg)
         if cfg.INPUT.FEATURE_VIEWS < 0:
             raise UserError(
                 f"INPUT.FEATURE_VIEWS is {cfg.INPUT.FEATURE_VIEWS}; take 0 (augment online), "
                 "1 (no augmentation) or a number of stored views"
             )
-
-    @staticmethod
-    def prec_of(cfg: CfgNode) -> str:
-        """``TRAINER.<NAME>.PREC``, fp32 for a trainer without a section."""
-        section = getattr(cfg.TRAINER, cfg.TRAINER.NAME.upper(), None)
-        return getattr(section, "PREC", "fp32")
 
     def build_data_loader(self) -> None:
         """Backbone, transforms, data manager, and loaders of what ``image_input`` asks for."""
@@ -102,7 +93,7 @@ class VLMTrainer(TaskTrainer):
     def build_backbone(self) -> None:
         """The backbone and what makes its input of an image. Sees no data."""
         cfg = self.cfg
-        self.precision = Precision(self.prec_of(cfg), self.device)
+        self.precision = Precision(precision_of(cfg), self.device)
         self.backbone = get_backbone(cfg, self.device)
         if self.needs_text and not self.backbone.has_text:
             raise UserError(

@@ -22,6 +22,10 @@ _HOMES = {
     "load_lora_state_dict": "lora",
     "lora_parameters": "lora",
     "lora_state_dict": "lora",
+    "AdaptedTower": "adapted",
+    "unfreeze": "adapted",
+    "text_prompts": "deep_prompts",
+    "vision_prompts": "deep_prompts",
     "save_compact_clip": "files.compact",
 }
 

@@ -1,21 +1,76 @@
-"""A tower with LoRA adapters as a trainer registers it: its checkpoint is the adapters alone."""
+"""Towers of which a part learns: that part alone is what an optimiser and a checkpoint see."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import _IncompatibleKeys
 
 from cerviclip.vlm.base import Tower
-from cerviclip.vlm.lora import load_lora_state_dict, lora_parameters, lora_state_dict
+from cerviclip.vlm.lora import compare_learned, learned_state, load_learned, refuse_misfits
+from dassl.errors import UserError
+
+T = TypeVar("T", bound=Tower)
+KINDS = ("bias", "norm", "all")
+_NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
+
+
+def unfreeze(tower: T, kinds: Sequence[str]) -> T:
+    """A copy of a tower in which some parameters learn.
+
+    What learns is the copy's own, in float32; the other parameters are the original's, so that many
+    runs share one backbone and none of them can alter it.
+
+    Args:
+        tower: vision or text tower; left as it is.
+        kinds: ``bias`` (every bias: BitFit), ``norm`` (weights and biases of the norms: LN-tuning),
+            ``all`` (full fine-tuning).
+
+    Raises:
+        UserError: an unknown kind, or a tower without such parameters.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise UserError(f"parameters of kind {unknown[0]!r}: take any of {', '.join(KINDS)}")
+    names = _names_of(tower, kinds)
+    if not names:
+        raise UserError(f"this {type(tower).__name__} has no parameters of kind {list(kinds)}")
+    # Buffers are copied too: batch statistics would move in training.
+    memo = {id(p): p for name, p in tower.named_parameters() if name not in names}
+    adapted = copy.deepcopy(tower, memo)
+    for name, parameter in adapted.named_parameters():
+        if name in names:
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
+    return adapted
+
+
+def _names_of(tower: Tower, kinds: Sequence[str]) -> set[str]:
+    """Names of a tower's parameters of these kinds."""
+    names = set()
+    for path, module in tower.named_modules():
+        for name, _ in module.named_parameters(recurse=False):
+            kind = {"all"}
+            if isinstance(module, _NORMS):
+                kind.add("norm")
+            if name.endswith("bias"):
+                kind.add("bias")
+            if kind & set(kinds):
+                names.add(f"{path}.{name}" if path else name)
+    return names
 
 
 class AdaptedTower(nn.Module):
-    """What learns of an adapted tower.
+    """What learns of a tower: its ``parameters`` and its ``state_dict`` hold nothing else.
+
+    Within a larger module its state is saved and loaded as that of any module.
 
     Args:
-        tower: from ``apply_lora``.
+        tower: from ``apply_lora`` or ``unfreeze``; what requires a gradient now is what learns.
         base_sha256: of the frozen weights; loading over others is refused.
     """
 
@@ -23,13 +78,61 @@ class AdaptedTower(nn.Module):
         super().__init__()
         self.tower = tower
         self.base_sha256 = base_sha256
+        self.learned = [name for name, p in tower.named_parameters() if p.requires_grad]
+        self._prefix = ""  # of the state that is being loaded
+        self.register_load_state_dict_post_hook(_forget_frozen)
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """The adapters' parameters: an optimiser has no business with the frozen ones."""
-        return iter(lora_parameters(self.tower))
+        """What learns: an optimiser has no business with the frozen parameters."""
+        return (self.tower.get_parameter(name) for name in self.learned)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        return lora_state_dict(self.tower, self.base_sha256)
+    def state_dict(  # type: ignore[override]
+        self,
+        *args: Any,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        state = {} if destination is None else destination
+        learned = learned_state(self.tower, self.learned, self.base_sha256)
+        state.update({f"{prefix}{name}": value for name, value in learned.items()})
+        return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> None:
-        load_lora_state_dict(self.tower, dict(state_dict), self.base_sha256)
+    def load_state_dict(  # type: ignore[override]
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
+    ) -> _IncompatibleKeys:
+        """As any module's, with one line where something does not fit.
+
+        Raises:
+            UserError: other base weights, another shape; with ``strict``, other tensors.
+        """
+        if strict:
+            args = self.tower, self.learned, state_dict, self.base_sha256
+            refuse_misfits(state_dict, *compare_learned(*args))
+        return super().load_state_dict(state_dict, strict=False)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """torch's hook: the part of a larger module's state that is this one's."""
+        own = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+        missing, unknown = compare_learned(self.tower, self.learned, own, self.base_sha256)
+        missing_keys += [prefix + name for name in missing]
+        unexpected_keys += [prefix + name for name in unknown]
+        load_learned(self.tower, self.learned, own)
+        self._prefix = prefix
+
+
+def _forget_frozen(module: nn.Module, incompatible: Any) -> None:
+    """torch goes on into the tower and misses its frozen tensors, which no state holds."""
+    frozen = f"{module._prefix}tower."
+    incompatible.missing_keys[:] = [
+        key for key in incompatible.missing_keys if not key.startswith(frozen)
+    ]

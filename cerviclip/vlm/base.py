@@ -17,11 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from dassl.errors import UserError
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # what CLIP starts its training from
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Called before each block with its index and the tokens (B, T, W) that enter it. Returns the tokens
+# that shall enter, or a pair (tokens, side): ``side`` (B, T, W) is added to what leaves the block.
+# The rules for added tokens stand in ``cerviclip.vlm.deep_prompts``.
+BeforeBlock = Callable[[int, Tensor], "Tensor | tuple[Tensor, Tensor]"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,12 @@ class Tower(nn.Module):
         blocks: the residual blocks (for a CLIP ResNet: its attention pool), first to last.
         lora_names: for each LoRA target the paths of its ``nn.Linear`` layers within a block.
         half_dtype: float16 or bfloat16 where the matrices are kept in it, else None.
+        open_blocks: whether the blocks are those of a transformer, so that a ``BeforeBlock`` can
+            change their tokens.
     """
 
     lora_names: dict[str, tuple[str, ...]] = {}
+    open_blocks: bool = True
     blocks: nn.ModuleList
     width: int = 0
     half_dtype: torch.dtype | None = None
@@ -79,12 +89,53 @@ class Tower(nn.Module):
             return nullcontext()
         return torch.autocast(kind, self.half_dtype)
 
-    def run_blocks(self, h: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-        """Tokens (B, T, W) through blocks ``start`` to ``stop`` (exclusive; None: to the end)."""
+    def require_open_blocks(self, what: str = "deep prompts") -> None:
+        """Refuse a method that changes tokens between blocks where the tower cannot be entered.
+
+        Raises:
+            UserError: names the towers that can.
+        """
+        if not self.open_blocks:
+            raise UserError(
+                f"{what} need the blocks of a transformer and this {type(self).__name__} has none "
+                "that can be entered; choose a ViT backbone (PhantomCLIP, ViT-B/16, BiomedCLIP or "
+                "another ViT of open_clip)"
+            )
+
+    def run_blocks(
+        self,
+        h: Tensor,
+        start: int = 0,
+        stop: int | None = None,
+        before_block: BeforeBlock | None = None,
+        tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens (B, T, W) through blocks ``start`` to ``stop`` (exclusive; None: to the end).
+
+        Args:
+            before_block: changes what enters the blocks, see ``cerviclip.vlm.deep_prompts``.
+            tokens: token ids (B, L); a text tower that is not causal needs them for its masks.
+        """
+        if before_block is not None:
+            self.require_open_blocks()
+        mask, columns = None, -1
         with self.autocast():
-            for block in self.blocks[start:stop]:
-                h = block(h)
+            for index in range(*slice(start, stop).indices(self.num_blocks)):
+                h, side = enter_block(before_block, index, h)
+                if h.shape[1] != columns:  # at the first block, and where tokens were added
+                    mask, columns = self.attention_mask(h, tokens), h.shape[1]
+                h = self.run_block(index, h, mask)
+                h = h if side is None else h + side
         return h
+
+    def run_block(self, index: int, h: Tensor, mask: Tensor | None) -> Tensor:
+        """Tokens (B, T, W) through one block."""
+        block = self.blocks[index]
+        return block(h) if mask is None else block(h, mask)
+
+    def attention_mask(self, h: Tensor, tokens: Tensor | None) -> Tensor | None:
+        """What the blocks may not attend to (additive); None where they know it themselves."""
+        return None
 
     def train(self, mode: bool = True):
         """Train mode reaches only what learns: over frozen weights dropout and batch statistics of
@@ -101,28 +152,54 @@ class Tower(nn.Module):
         return self
 
 
+def enter_block(
+    before_block: BeforeBlock | None, index: int, h: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The tokens that enter a block, and what is added behind it."""
+    if before_block is None:
+        return h, None
+    entered = before_block(index, h)
+    return entered if isinstance(entered, tuple) else (entered, None)
+
+
 class VisionTower(Tower):
-    """Image encoder as three stages, so that frozen lower blocks can be run once and stored."""
+    """Image encoder as three stages, so that frozen lower blocks can be run once and stored.
+
+    Attributes:
+        grid: rows and columns of patches.
+        prefix: number of tokens in front of the patches (class token, registers).
+    """
 
     grid: tuple[int, int] = (0, 0)
+    prefix: int = 1
 
     def stem(self, x: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) to the tokens that enter the first block (B, T, W)."""
         raise NotImplementedError
 
     def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens behind the last block to pooled (B, D) and projected patches (B, N, D)."""
+        """Tokens behind the last block to pooled (B, D) and projected patches (B, N, D).
+
+        Tokens that a ``BeforeBlock`` added are left out of both.
+        """
         raise NotImplementedError
 
-    def finish(self, h: Tensor, start: int = 0) -> Tensor:
+    def finish(self, h: Tensor, start: int = 0, before_block: BeforeBlock | None = None) -> Tensor:
         """Tokens that enter block ``start`` to pooled features (B, D).
 
         Towers that pool one token override it: their last block needs that token's query only.
         """
-        return self.head(self.run_blocks(h, start))[0]
+        return self.head(self.run_blocks(h, start, before_block=before_block))[0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.finish(self.stem(x))
+    def own_tokens(self, h: Tensor) -> Tensor:
+        """Tokens (B, T, W) without those that were added behind the prefix."""
+        added = h.shape[1] - self.prefix - self.grid[0] * self.grid[1]
+        if added <= 0:
+            return h
+        return torch.cat([h[:, : self.prefix], h[:, self.prefix + added :]], dim=1)
+
+    def forward(self, x: Tensor, before_block: BeforeBlock | None = None) -> Tensor:
+        return self.finish(self.stem(x), before_block=before_block)
 
 
 class TextTower(Tower):
@@ -153,19 +230,38 @@ class TextTower(Tower):
             self._lengths[tokens] = known
         return known[1]
 
-    def encode(self, embeddings: Tensor, tokens: Tensor, shared: int = 0) -> Tensor:
+    def stem(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (C, L, W) to the tokens that enter the first block (C, T, W)."""
+        raise NotImplementedError
+
+    def head(self, h: Tensor, tokens: Tensor) -> Tensor:
+        """Tokens behind the last block (C, T, W) of prompts with ids (C, L) to features (C, D)."""
+        raise NotImplementedError
+
+    def encode(
+        self,
+        embeddings: Tensor,
+        tokens: Tensor,
+        shared: int = 0,
+        before_block: BeforeBlock | None = None,
+    ) -> Tensor:
         """Embeddings (C, L, W) of prompts with ids ``tokens`` (C, L) to features (C, D).
 
         Args:
             shared: number of leading columns known to be equal in all rows (a learned context that
-                all classes share); a causal tower computes them once.
+                all classes share); a causal tower computes them once. Without effect where there is
+                a ``before_block``, which may make them differ.
+            before_block: changes what enters the blocks, see ``cerviclip.vlm.deep_prompts``.
         """
-        raise NotImplementedError
+        length = self.longest(tokens)
+        tokens = tokens[:, :length].to(embeddings.device)
+        h = self.stem(embeddings[:, :length])
+        return self.head(self.run_blocks(h, before_block=before_block, tokens=tokens), tokens)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, before_block: BeforeBlock | None = None) -> Tensor:
         """Token ids (C, L) to features (C, D), not normalised."""
         tokens = tokens[:, : self.longest(tokens)].to(self.device)
-        return self.encode(self.embed(tokens), tokens)
+        return self.encode(self.embed(tokens), tokens, before_block=before_block)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -175,6 +271,20 @@ class TextTower(Tower):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._lengths = WeakIdKeyDictionary()
+
+
+def added_columns(h: Tensor, tokens: Tensor) -> int:
+    """How many tokens a ``BeforeBlock`` added to each prompt: (C, T, W) against ids (C, L)."""
+    added = h.shape[1] - tokens.shape[1]
+    if added < 0:
+        raise ValueError(f"{-added} of a prompt's own {tokens.shape[1]} tokens were taken away")
+    return added
+
+
+def with_added(tokens: Tensor, added: int) -> Tensor:
+    """Ids (C, L) with columns for added tokens behind the first one, whose id they take: it is
+    neither an end token nor padding."""
+    return torch.cat([tokens[:, :1].expand(-1, 1 + added), tokens[:, 1:]], dim=1)
 
 
 class Backbone(nn.Module):
@@ -260,8 +370,6 @@ class Backbone(nn.Module):
 
 
 def _no_text(name: str) -> Exception:
-    from dassl.errors import UserError
-
     return UserError(
         f"backbone {name} has no text encoder; this trainer needs a vision-language backbone "
         "such as ViT-B/16 or PhantomCLIP (MODEL.BACKBONE.NAME, --backbone)"

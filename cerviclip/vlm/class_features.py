@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cerviclip.vlm.base import Backbone, TextTower
+from cerviclip.vlm.base import Backbone, BeforeBlock, TextTower
 from cerviclip.vlm.files.tensor_state import state_of
 from cerviclip.vlm.prompts import encode_in_chunks
 
@@ -34,9 +34,15 @@ class ClassPrompts:
         with torch.autocast(features.device.type, enabled=False):
             return F.normalize(self.average @ F.normalize(features.float(), dim=-1), dim=-1)
 
-    def features(self, tower: TextTower) -> Tensor:
-        """Unit features (C, D) of the classes by a text tower, with its gradients."""
-        return self.class_means(encode_in_chunks(tower, tower.embed(self.tokens), self.tokens))
+    def features(self, tower: TextTower, before_block: BeforeBlock | None = None) -> Tensor:
+        """Unit features (C, D) of the classes by a text tower, with its gradients.
+
+        Args:
+            before_block: what learns between the blocks; its rows are the P prompts.
+        """
+        embeddings = tower.embed(self.tokens)
+        features = encode_in_chunks(tower, embeddings, self.tokens, before_block=before_block)
+        return self.class_means(features)
 
 
 class KeptWhileUnchanged:

@@ -13,9 +13,9 @@ from torch import nn
 from cerviclip.vlm import names
 from cerviclip.vlm.base import Backbone
 from cerviclip.vlm.files.formats import read_state_dict, weights_identity
+from cerviclip.vlm.precision import check_precision, matrix_dtype, precision_of
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
-PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
 POOL_SIZE = 4  # backbones kept by one process; a sweep seldom has more
 
@@ -36,21 +36,20 @@ def load_backbone(
             ``timm:<arch>``.
         weights: a local checkpoint instead of the download; TorchScript archive, state dict or
             safetensors.
-        precision: ``fp32``; ``amp`` (float32 weights, the caller autocasts); ``fp16`` or ``bf16``
-            (matrices kept in that type, norms and logit_scale in float32, features float32).
+        precision: see ``cerviclip.vlm.precision``; ``fp16`` and ``bf16`` keep the matrices in that
+            type, norms, logit_scale and features in float32.
         device: where to put it.
 
     Raises:
         UnknownNameError: no such backbone.
         UserError: weights that are missing, broken or of another architecture.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    half = matrix_dtype(check_precision(precision))
     weights = os.path.expanduser(str(weights)) if weights else None
     backbone = _build(name, weights)
     backbone.eval().requires_grad_(False)
-    if precision in ("fp16", "bf16"):
-        use_half_matrices(backbone, torch.float16 if precision == "fp16" else torch.bfloat16)
+    if half is not None:
+        use_half_matrices(backbone, half)
     return backbone.to(device)
 
 
@@ -129,8 +128,7 @@ def get_backbone(cfg: Any, device: str | torch.device = "cpu") -> Backbone:
     """
     name = cfg.MODEL.BACKBONE.NAME
     weights = cfg.MODEL.INIT_WEIGHTS or None
-    section = getattr(cfg.TRAINER, cfg.TRAINER.NAME.upper(), None) if cfg.TRAINER.NAME else None
-    precision = getattr(section, "PREC", "fp32") if section is not None else "fp32"
+    precision = precision_of(cfg)
     identity = weights_identity(weights) if weights and Path(weights).is_file() else weights
     key = (name, identity, precision, str(torch.device(device)))
     if key not in _pool:

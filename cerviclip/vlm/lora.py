@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -185,14 +185,6 @@ def shared_copy(module: M) -> M:
     return copy.deepcopy(module, memo)
 
 
-def first_adapted_block(tower: Tower) -> int:
-    """Index of the lowest block with adapters: what is below is frozen and may be stored."""
-    for index, block in enumerate(tower.blocks):
-        if any(isinstance(m, LoRALinear) for m in block.modules()):
-            return index
-    return tower.num_blocks
-
-
 def lora_layers(module: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
     for name, layer in module.named_modules():
         if isinstance(layer, LoRALinear):
@@ -206,10 +198,19 @@ def lora_parameters(module: nn.Module) -> list[nn.Parameter]:
 
 def lora_state_dict(module: nn.Module, base_sha256: str = "") -> dict[str, Tensor]:
     """The adapters' values, how they were built, and the hash of the weights below them."""
-    state = {}
-    for name, layer in lora_layers(module):
-        state[f"{name}.lora_A"] = layer.lora_A.detach().clone()
-        state[f"{name}.lora_B"] = layer.lora_B.detach().clone()
+    return learned_state(module, _lora_names(module), base_sha256)
+
+
+def _lora_names(module: nn.Module) -> list[str]:
+    return [f"{name}.{part}" for name, _ in lora_layers(module) for part in ("lora_A", "lora_B")]
+
+
+def learned_state(
+    module: nn.Module, names: Sequence[str], base_sha256: str = ""
+) -> dict[str, Tensor]:
+    """The values of some parameters, how adapters among them were built, and the hash of the
+    frozen weights."""
+    state = {name: module.get_parameter(name).detach().clone() for name in names}
     config = getattr(module, "lora_config", None)
     if config is not None:
         state[CONFIG_KEY] = _to_bytes(json.dumps(asdict(config)))
@@ -218,7 +219,7 @@ def lora_state_dict(module: nn.Module, base_sha256: str = "") -> dict[str, Tenso
     return state
 
 
-def saved_config(state: dict[str, Tensor]) -> LoRAConfig | None:
+def saved_config(state: Mapping[str, Tensor]) -> LoRAConfig | None:
     """How the adapters in a saved state were built."""
     if CONFIG_KEY not in state:
         return None
@@ -227,36 +228,61 @@ def saved_config(state: dict[str, Tensor]) -> LoRAConfig | None:
 
 
 def load_lora_state_dict(
-    module: nn.Module, state: dict[str, Tensor], base_sha256: str = ""
+    module: nn.Module, state: Mapping[str, Tensor], base_sha256: str = ""
 ) -> None:
     """Put saved values into adapters built the same way.
 
     Raises:
         UserError: other base weights, or adapters built another way.
     """
+    names = _lora_names(module)
+    refuse_misfits(state, *compare_learned(module, names, state, base_sha256))
+    load_learned(module, names, state)
+
+
+def compare_learned(
+    module: nn.Module, names: Sequence[str], state: Mapping[str, Tensor], base_sha256: str = ""
+) -> tuple[list[str], list[str]]:
+    """Which of the names a saved state lacks, and which it has besides.
+
+    Raises:
+        UserError: it belongs to other base weights, or a tensor has another shape.
+    """
     saved = _from_bytes(state[BASE_KEY]) if BASE_KEY in state else ""
     if saved and base_sha256 and saved != base_sha256:
         raise UserError(
-            f"these LoRA weights were trained over weights {saved[:8]}, the backbone here is "
+            f"these adapted weights were trained over weights {saved[:8]}, the backbone here is "
             f"{base_sha256[:8]}; give the same backbone (--weights)"
         )
-    values = {k: v for k, v in state.items() if k not in (CONFIG_KEY, BASE_KEY)}
-    layers = dict(lora_layers(module))
-    wanted = {f"{name}.{part}" for name in layers for part in ("lora_A", "lora_B")}
-    wrong = sorted(wanted ^ set(values))
-    wrong += [
-        key
-        for key in sorted(wanted & set(values))
-        if module.get_parameter(key).shape != values[key].shape
-    ]
-    if wrong:
-        raise UserError(
-            f"these LoRA weights do not fit: {len(wrong)} tensors differ (first: {wrong[0]}); "
-            f"they were built with {saved_config(state)}"
-        )
-    with torch.no_grad():
-        for key, value in values.items():
-            module.get_parameter(key).copy_(value)
+    values = set(state) - {CONFIG_KEY, BASE_KEY}
+    both = sorted(values & set(names))
+    misshapen = [k for k in both if module.get_parameter(k).shape != state[k].shape]
+    refuse_misfits(state, misshapen)
+    return sorted(set(names) - values), sorted(values - set(names))
+
+
+def refuse_misfits(state: Mapping[str, Tensor], *lists: Sequence[str]) -> None:
+    """One line about tensors that differ.
+
+    Raises:
+        UserError: if there are any.
+    """
+    wrong = [key for keys in lists for key in keys]
+    if not wrong:
+        return
+    config = saved_config(state)
+    raise UserError(
+        f"these adapted weights do not fit: {len(wrong)} tensors differ (first: {wrong[0]}); "
+        + (f"they were built with {config}" if config else "use the settings they were made with")
+    )
+
+
+@torch.no_grad()
+def load_learned(module: nn.Module, names: Sequence[str], state: Mapping[str, Tensor]) -> None:
+    """Put the saved values that there are into the parameters of these names."""
+    for name in names:
+        if name in state:
+            module.get_parameter(name).copy_(state[name])
 
 
 def _to_bytes(words: str) -> Tensor:

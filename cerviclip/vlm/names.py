@@ -64,8 +64,3 @@ BACKBONES = {
     "torchvision:<arch>": "a CNN of torchvision as image features (resnet50, squeezenet1_0 ...)",
     "timm:<arch>": "a model of timm as image features",
 }
-
-
-def summaries() -> dict[str, str]:
-    """One line for each backbone, in the order of the list."""
-    return dict(BACKBONES)

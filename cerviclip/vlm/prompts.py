@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cerviclip.vlm.base import Backbone, TextTower
+from cerviclip.vlm.base import Backbone, BeforeBlock, TextTower
 from dassl.errors import UserError
 
 POSITIONS = ("end", "middle", "front")
@@ -67,32 +67,52 @@ def encode_class_texts(
 
 def encode_in_chunks(
     tower: TextTower,
-    embeddings: Tensor,
+    embeddings: Tensor | Callable[[slice], Tensor],
     tokens: Tensor,
     shared: int = 0,
     max_tokens: int = MAX_TOKENS,
+    before_block: BeforeBlock | None = None,
 ) -> Tensor:
     """``tower.encode`` with bounded memory: (C, L, W) to (C, D).
 
     Above ``max_tokens`` columns the classes are run in chunks; where gradients are wanted each
     chunk is run again on the way back instead of being kept.
+
+    Args:
+        embeddings: (C, L, W), or a function from a slice of the rows to their embeddings, where all
+            of them at once would be too large (a context for each image and class).
+        before_block: as in ``tower.encode``; what differs between rows has a method ``rows(slice)``
+            (see ``cerviclip.vlm.deep_prompts``).
     """
     length = tower.longest(tokens)
-    own = max(1, length - (shared if tower.causal else 0))
+    own = max(1, length - (shared if tower.causal and before_block is None else 0))
     size = max(1, (max_tokens - length) // own)
+
+    def encode(part: slice, ids: Tensor) -> Tensor:
+        rows = embeddings(part) if callable(embeddings) else embeddings[part]
+        return tower.encode(rows, ids, shared, _rows_of(before_block, part))
+
     if len(tokens) <= size:
-        return tower.encode(embeddings, tokens, shared)
-    tokens, embeddings = tokens[:, :length], embeddings[:, :length]
+        return encode(slice(0, len(tokens)), tokens)
     again = torch.is_grad_enabled() and (
-        embeddings.requires_grad or any(p.requires_grad for p in tower.parameters())
+        callable(embeddings)
+        or embeddings.requires_grad
+        or before_block is not None
+        or any(p.requires_grad for p in tower.parameters())
     )
     parts = []
-    for e, t in zip(embeddings.split(size), tokens.split(size), strict=True):
-        if again:
-            parts.append(checkpoint(tower.encode, e, t, shared, use_reentrant=False))
-        else:
-            parts.append(tower.encode(e, t, shared))
+    for start in range(0, len(tokens), size):
+        part = slice(start, start + size)
+        ids = tokens[part, :length]
+        parts.append(
+            checkpoint(encode, part, ids, use_reentrant=False) if again else encode(part, ids)
+        )
     return torch.cat(parts)
+
+
+def _rows_of(before_block: BeforeBlock | None, part: slice) -> BeforeBlock | None:
+    rows = getattr(before_block, "rows", None)
+    return before_block if rows is None else rows(part)
 
 
 class PromptLearner(nn.Module):
@@ -186,25 +206,37 @@ class PromptLearner(nn.Module):
                 f"{room}; lower N_CTX or shorten CTX_INIT"
             )
 
-    def forward(self, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Prompt embeddings (C, L, W), cut to the longest prompt, and the token ids (C, L).
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Prompt embeddings (C, L, W), cut to the longest prompt, and the token ids (C, L)."""
+        return self.place(self.ctx), self.tokens
+
+    def place(self, ctx: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Embeddings (R, L, W) of prompts with this context (M, W), or one for each prompt (R, M,
+        W).
 
         Args:
-            shift: added to the context, (M, W) or (C, M, W).
+            classes: (R,) whose prompts; None: each class once. With ``encode_in_chunks`` contexts
+                that differ by image (CoCoOp) need not be there all at once.
         """
-        ctx = self.ctx if shift is None else self.ctx + shift
+        fixed, slots = self.fixed, self.slots
+        if classes is not None:
+            fixed, slots = fixed[classes], slots[classes]
         if ctx.dim() == 2:
-            ctx = ctx.expand(len(self.fixed), -1, -1)
+            ctx = ctx.expand(len(fixed), -1, -1)
         if self.position == "end":
-            parts = [self.fixed[:, :1], ctx, self.fixed[:, 1 + self.n_ctx :]]
-            return torch.cat(parts, dim=1), self.tokens
-        rows = torch.arange(len(self.fixed), device=ctx.device).unsqueeze(1)
-        return self.fixed.index_put((rows, self.slots), ctx), self.tokens
+            return torch.cat([fixed[:, :1], ctx, fixed[:, 1 + self.n_ctx :]], dim=1)
+        rows = torch.arange(len(fixed), device=ctx.device).unsqueeze(1)
+        return fixed.index_put((rows, slots), ctx)
 
-    def features(self, tower: TextTower, max_tokens: int = MAX_TOKENS) -> Tensor:
+    def features(
+        self,
+        tower: TextTower,
+        max_tokens: int = MAX_TOKENS,
+        before_block: BeforeBlock | None = None,
+    ) -> Tensor:
         """Class features (C, D) by a text tower, not normalised; what classes share is run once."""
         embeddings, tokens = self()
-        return encode_in_chunks(tower, embeddings, tokens, self.shared, max_tokens)
+        return encode_in_chunks(tower, embeddings, tokens, self.shared, max_tokens, before_block)
 
 
 def _layout(

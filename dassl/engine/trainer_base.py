@@ -38,7 +38,7 @@ class TrainerBase:
     num_batches: int  # of this epoch
     output_dir = ""
     best_result = -float("inf")
-    precision: Any = None  # its scaler is used where it has one
+    precision: Any = None  # an object whose gradient ``scaler`` is used where it has one
     # Of this process in the mean of gradients, where a run has several: the images of its part of
     # the batch. None: all processes alike.
     gradient_weight: float | None = None

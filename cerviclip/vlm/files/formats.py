@@ -7,7 +7,6 @@ or the compact form of the shipped phantom model. Nothing is unpickled but tenso
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 import warnings
 import zipfile
@@ -76,14 +75,6 @@ def sniff(path: Path) -> str:
         if 2 <= struct.unpack("<Q", start[:8])[0] < 100_000_000:
             return "safetensors"
     return "torch"
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """The header's metadata of a safetensors file."""
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return dict(header.get("__metadata__", {}))
 
 
 def _read_torchscript(path: Path) -> dict[str, Tensor]:

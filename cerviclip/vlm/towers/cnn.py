@@ -24,6 +24,9 @@ SIZE = 224
 class CNNTower(VisionTower):
     """A network's last feature map as tokens (B, N, W); no blocks, so nothing for LoRA."""
 
+    open_blocks = False
+    prefix = 0
+
     def __init__(self, features: nn.Module, size: int = SIZE) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()

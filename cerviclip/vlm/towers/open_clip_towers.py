@@ -13,7 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cerviclip.vlm.base import TextTower, VisionTower
+from cerviclip.vlm.base import (
+    BeforeBlock,
+    TextTower,
+    VisionTower,
+    added_columns,
+    with_added,
+)
 from cerviclip.vlm.towers.openai_towers import (
     CLIP_LORA_NAMES,
     CLIPTextTower,
@@ -76,6 +82,7 @@ class PooledViTTower(ViTTower):
         self.ln_after = visual.attn_pool is None and visual.final_ln_after_pool
 
     def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.own_tokens(h)
         with self.autocast():
             if self.attn_pool is not None:
                 tokens = self.ln_post(self.attn_pool(h))
@@ -89,8 +96,8 @@ class PooledViTTower(ViTTower):
                 pooled = self.ln_post(pooled)
             return pooled @ self.proj, patches @ self.proj
 
-    def finish(self, h: Tensor, start: int = 0) -> Tensor:
-        return self.head(self.run_blocks(h, start))[0]
+    def finish(self, h: Tensor, start: int = 0, before_block: BeforeBlock | None = None) -> Tensor:
+        return self.head(self.run_blocks(h, start, before_block=before_block))[0]
 
 
 def _values(pool: Any, tokens: Tensor) -> Tensor:
@@ -152,7 +159,7 @@ class TimmViTTower(VisionTower):
     def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
         trunk = self.trunk
         with self.autocast():
-            tokens = trunk.norm(h)
+            tokens = trunk.norm(self.own_tokens(h))
             patches = tokens[:, self.prefix :]
             if getattr(trunk, "attn_pool", None) is not None:
                 patches = _latent_values(trunk.attn_pool, patches)
@@ -169,6 +176,8 @@ def _latent_values(pool: Any, tokens: Tensor) -> Tensor:
 
 class TimmMapTower(VisionTower):
     """Another timm trunk (ConvNeXt, ResNet ...): its last feature map as tokens, no blocks."""
+
+    open_blocks = False
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
@@ -203,7 +212,8 @@ class TimmMapTower(VisionTower):
             patches = self._pool(single, (1, 1)).unflatten(0, h.shape[:2])
             return self._pool(h, self.grid), patches
 
-    def finish(self, h: Tensor, start: int = 0) -> Tensor:
+    def finish(self, h: Tensor, start: int = 0, before_block: BeforeBlock | None = None) -> Tensor:
+        h = self.run_blocks(h, start, before_block=before_block)
         with self.autocast():
             return self._pool(h, self.grid)
 
@@ -212,6 +222,7 @@ class WholeVisionTower(VisionTower):
     """A network whose inside is unknown: the image is its one patch, and there are no blocks."""
 
     grid = (1, 1)
+    open_blocks = False
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
@@ -236,13 +247,13 @@ class MaskedTextTower(TextTower):
     def __init__(self, text: Any) -> None:
         super().__init__()
         self.text = text
-        self.own_blocks = _is_plain_transformer(text)
-        if self.own_blocks:
+        blocks = text.transformer.resblocks
+        if _is_plain_transformer(text):
             self.lora_names = CLIP_LORA_NAMES
-            self.blocks = nn.ModuleList(open_block(b) for b in text.transformer.resblocks)
-            text.transformer.resblocks = nn.ModuleList()
-        else:
-            self.blocks = nn.ModuleList()
+            blocks = [open_block(b) for b in blocks]
+        self.blocks = nn.ModuleList(blocks)
+        text.transformer.resblocks = nn.ModuleList()  # they are this tower's now
+        self.has_class_token = getattr(text, "cls_emb", None) is not None
         self.width = text.token_embedding.embedding_dim
         self.context_length = text.context_length
         self.pad_id = getattr(text, "pad_id", 0)
@@ -257,41 +268,47 @@ class MaskedTextTower(TextTower):
     def longest(self, tokens: Tensor) -> int:
         return tokens.shape[1]
 
-    def encode(self, embeddings: Tensor, tokens: Tensor, shared: int = 0) -> Tensor:
+    def stem(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (C, L, W) and, where there is one, the class token behind them, with their
+        positions."""
+        h = embeddings
+        with self.autocast():
+            if self.has_class_token:
+                h = torch.cat([h, self.text.cls_emb.expand(len(h), 1, -1)], dim=1)
+            return h + self.text.positional_embedding[: h.shape[1]]
+
+    def head(self, h: Tensor, tokens: Tensor) -> Tensor:
         from open_clip.transformer import text_global_pool
 
-        text, tokens = self.text, tokens.to(embeddings.device)
+        text = self.text
         with self.autocast():
-            h, has_cls = embeddings, getattr(text, "cls_emb", None) is not None
-            if has_cls:
-                h = torch.cat([h, text.cls_emb.expand(len(h), 1, -1)], dim=1)
-            mask = self._mask(tokens, h)
-            h = h + text.positional_embedding[: h.shape[1]]
-            if self.own_blocks:
-                for block in self.blocks:
-                    h = block(h, mask)
-            else:
-                h = text.transformer(h, attn_mask=mask)
-            if has_cls:
+            if self.has_class_token:
                 pooled = text.ln_final(h[:, -1])
             else:
                 eos = getattr(text, "eos_id", getattr(text, "text_eos_id", None))
                 pool = getattr(text, "pool_type", getattr(text, "text_pool_type", "argmax"))
-                pooled = text_global_pool(text.ln_final(h), tokens, pool, eos_token_id=eos)
+                ids = with_added(tokens, added_columns(h, tokens))
+                pooled = text_global_pool(text.ln_final(h), ids, pool, eos_token_id=eos)
             projection = text.text_projection
             if projection is None:
                 return pooled
             is_layer = isinstance(projection, nn.Module)
             return projection(pooled) if is_layer else pooled @ projection
 
-    def _mask(self, tokens: Tensor, h: Tensor) -> Tensor | None:
-        """What may be attended to: causal, real tokens, or both (additive; None: everything)."""
+    def attention_mask(self, h: Tensor, tokens: Tensor | None) -> Tensor | None:
+        """Causal, real tokens, or both (additive; None: everything may be attended to)."""
         text, length = self.text, h.shape[1]
         mask = text.attn_mask
         if mask is not None:
+            if length > len(mask):  # tokens were added
+                mask = mask.new_full((length, length), float("-inf")).triu(1)
             mask = mask[:length, :length]
-        if getattr(text, "use_pad_mask", False) or getattr(text, "cls_emb", None) is not None:
-            pads = text._build_additive_mask(tokens, length, h.dtype)
+        if getattr(text, "use_pad_mask", False) or self.has_class_token:
+            if tokens is None:
+                raise ValueError(f"{type(self).__name__}.run_blocks needs tokens for its mask")
+            own = h[:, :-1] if self.has_class_token else h
+            ids = with_added(tokens, added_columns(own, tokens))
+            pads = text._build_additive_mask(ids, length, h.dtype)
             pads = pads.view(len(h), -1, length, length)[:, :1]  # the same for every head
             mask = pads if mask is None else mask + pads
         return mask
@@ -307,8 +324,15 @@ _HF_LAYERS = {
 }
 
 
+# Encoders that are embeddings, blocks that take a mask, and nothing else.
+_OPEN_HF_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
+
+
 class HFTextTower(TextTower):
-    """A Hugging Face encoder (BERT, RoBERTa ...) under open_clip's pooler and projection."""
+    """A Hugging Face encoder (BERT, RoBERTa ...) under open_clip's pooler and projection.
+
+    Others than those of ``_OPEN_HF_TYPES`` run as a whole: they have neither stem nor head.
+    """
 
     causal = False
 
@@ -318,6 +342,7 @@ class HFTextTower(TextTower):
         self.pad_id = text.config.pad_token_id
         self.width = text.transformer.get_input_embeddings().embedding_dim
         self.context_length = text.context_length
+        self.open_blocks = text.config.model_type in _OPEN_HF_TYPES
         if len(self.blocks):
             known = {name for name, _ in self.blocks[0].named_modules()}
             found = {t: tuple(n for n in names if n in known) for t, names in _HF_LAYERS.items()}
@@ -341,7 +366,45 @@ class HFTextTower(TextTower):
     def lengths(self, tokens: Tensor) -> Tensor:
         return (tokens != self.pad_id).sum(dim=-1)
 
-    def encode(self, embeddings: Tensor, tokens: Tensor, shared: int = 0) -> Tensor:
+    def stem(self, embeddings: Tensor) -> Tensor:
+        self.require_open_blocks("stem, run_blocks and head")
+        with self.autocast():
+            return self.text.transformer.embeddings(inputs_embeds=embeddings)
+
+    def run_block(self, index: int, h: Tensor, mask: Tensor | None) -> Tensor:
+        out = self.blocks[index](h, mask)
+        return out[0] if isinstance(out, tuple) else out  # by the version of transformers
+
+    def attention_mask(self, h: Tensor, tokens: Tensor | None) -> Tensor:
+        if tokens is None:
+            raise ValueError(f"{type(self).__name__}.run_blocks needs tokens for its mask")
+        real = self._real(h, tokens)[:, None, None, :]
+        return torch.zeros_like(real, dtype=h.dtype).masked_fill(~real, torch.finfo(h.dtype).min)
+
+    def _real(self, h: Tensor, tokens: Tensor) -> Tensor:
+        """Which tokens (C, T) are no padding."""
+        return with_added(tokens, added_columns(h, tokens)) != self.pad_id
+
+    def head(self, h: Tensor, tokens: Tensor) -> Tensor:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        self.require_open_blocks("stem, run_blocks and head")
+        pooler = self.text.transformer.pooler
+        with self.autocast():
+            out = BaseModelOutputWithPooling(
+                last_hidden_state=h, pooler_output=None if pooler is None else pooler(h)
+            )
+            return self.text.proj(self.text.pooler(out, self._real(h, tokens).long()))
+
+    def encode(
+        self,
+        embeddings: Tensor,
+        tokens: Tensor,
+        shared: int = 0,
+        before_block: BeforeBlock | None = None,
+    ) -> Tensor:
+        if before_block is not None:
+            return super().encode(embeddings, tokens, before_block=before_block)
         length = self.longest(tokens)
         tokens = tokens[:, :length].to(embeddings.device)
         real = (tokens != self.pad_id).long()

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cerviclip.vlm.base import TextTower, Tower, VisionTower
+from cerviclip.vlm.base import (
+    BeforeBlock,
+    TextTower,
+    Tower,
+    VisionTower,
+    added_columns,
+    enter_block,
+)
 from cerviclip.vlm.towers.blocks import Attention, Block, QuickGELU
 
 CLIP_LORA_NAMES = {
@@ -50,16 +57,18 @@ class ViTTower(VisionTower):
 
     def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
         with self.autocast():
-            tokens = self.ln_post(h) @ self.proj
+            tokens = self.ln_post(self.own_tokens(h)) @ self.proj
         return tokens[:, 0], tokens[:, 1:]
 
-    def finish(self, h: Tensor, start: int = 0) -> Tensor:
+    def finish(self, h: Tensor, start: int = 0, before_block: BeforeBlock | None = None) -> Tensor:
         if start >= self.num_blocks:
             row = h[:, 0]
         else:
-            h = self.run_blocks(h, start, self.num_blocks - 1)
+            h = self.run_blocks(h, start, self.num_blocks - 1, before_block)
             with self.autocast():
+                h, side = enter_block(before_block, self.num_blocks - 1, h)
                 row = _last(self).rows(h, 0)
+                row = row if side is None else row + side[:, 0]
         with self.autocast():
             return self.ln_post(row) @ self.proj
 
@@ -78,6 +87,7 @@ class AttentionPool(nn.Module):
 class ResNetTower(VisionTower):
     """CLIP's modified ResNet: the attention pool is the one block, all below it the stem."""
 
+    open_blocks = False  # a pool reads tokens and hands none on
     lora_names = {key: CLIP_LORA_NAMES[key] for key in ("q", "k", "v", "o")}
 
     def __init__(self, visual: Any) -> None:
@@ -101,7 +111,9 @@ class ResNetTower(VisionTower):
     def head(self, h: Tensor) -> tuple[Tensor, Tensor]:
         return h[:, 0], h[:, 1:]
 
-    def finish(self, h: Tensor, start: int = 0) -> Tensor:
+    def finish(self, h: Tensor, start: int = 0, before_block: BeforeBlock | None = None) -> Tensor:
+        if before_block is not None:
+            self.require_open_blocks()
         if start >= self.num_blocks:
             return h[:, 0]
         with self.autocast():
@@ -136,10 +148,13 @@ class CLIPTextTower(TextTower):
         return embeddings + self.positional_embedding[: embeddings.shape[1]]
 
     def head(self, h: Tensor, tokens: Tensor) -> Tensor:
-        """Tokens behind the last block (C, L, W) to features (C, D)."""
-        ends = self.lengths(tokens) - 1
+        ends = self._ends(h, tokens)
         with self.autocast():
             return self._project(h[torch.arange(len(h), device=h.device), ends])
+
+    def _ends(self, h: Tensor, tokens: Tensor) -> Tensor:
+        """The column of each prompt's end token (C,), behind all tokens that were added."""
+        return self.lengths(tokens) - 1 + added_columns(h, tokens)
 
     def _project(self, rows: Tensor) -> Tensor:
         rows = self.ln_final(rows)
@@ -149,18 +164,27 @@ class CLIPTextTower(TextTower):
             return self.text_projection(rows)
         return rows @ self.text_projection
 
-    def encode(self, embeddings: Tensor, tokens: Tensor, shared: int = 0) -> Tensor:
+    def encode(
+        self,
+        embeddings: Tensor,
+        tokens: Tensor,
+        shared: int = 0,
+        before_block: BeforeBlock | None = None,
+    ) -> Tensor:
         length = self.longest(tokens)
         tokens = tokens[:, :length].to(embeddings.device)
         h = self.stem(embeddings[:, :length])
-        ends = self.lengths(tokens) - 1
         with self.autocast():
-            if shared > 1 and len(h) > 1:
-                row = self._last_rows_shared(h, ends, shared)
+            if shared > 1 and len(h) > 1 and before_block is None:
+                row = self._last_rows_shared(h, self._ends(h, tokens), shared)
             else:
-                for block in self.blocks[:-1]:
-                    h = block(h)
+                last = self.num_blocks - 1
+                h = self.run_blocks(h, 0, last, before_block)
+                h, side = enter_block(before_block, last, h)
+                ends = self._ends(h, tokens)
                 row = _last(self).rows(h, ends)
+                if side is not None:
+                    row = row + side[torch.arange(len(h), device=h.device), ends]
             return self._project(row)
 
     def _last_rows_shared(self, h: Tensor, ends: Tensor, shared: int) -> Tensor:

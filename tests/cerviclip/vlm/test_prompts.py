@@ -82,17 +82,12 @@ def test_a_checkpoint_is_the_context_alone(vit):
     assert [name for name, p in learner.named_parameters() if p.requires_grad] == ["ctx"]
 
 
-def test_shift_moves_the_context(vit):
-    learner = PromptLearner(vit, NAMES, n_ctx=4)
-    shift = torch.randn(4, 128)
-    moved, _ = learner(shift)
-    base, _ = learner()
-    assert torch.allclose(
-        moved - base,
-        torch.zeros_like(base).index_fill(1, torch.arange(1, 5), 0)
-        + torch.nn.functional.pad(shift, (0, 0, 1, base.shape[1] - 5)),
-        atol=1e-6,
-    )
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_other_contexts_are_placed_in_the_prompts_of_chosen_classes(vit, position):
+    learner = PromptLearner(vit, NAMES, n_ctx=3, csc=True, position=position)
+    classes = torch.tensor([2, 0, 2])
+    whole, _ = learner()
+    assert torch.equal(learner.place(learner.ctx[classes], classes), whole[classes])
 
 
 def test_wrong_settings_are_named(vit):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cerviclip.engine.precision import Precision
+from cerviclip.vlm.precision import Precision
 from dassl.engine import TrainerBase, summary
 from dassl.engine.progress import EpochProgress
 from dassl.engine.steps import project_gradients

@@ -11,6 +11,7 @@ import torch
 
 from cerviclip.vlm import PromptLearner, apply_lora, load_backbone, lora_parameters
 from cerviclip.vlm.base import Backbone
+from cerviclip.vlm.deep_prompts import DeepPrompts, text_prompts, vision_prompts
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.files import file_sha256
 
@@ -342,3 +343,138 @@ def test_an_openai_file_serves_open_clips_copy_of_the_architecture(folders, back
     x = pixels(backbone)
     with torch.no_grad():
         assert torch.allclose(same.encode_image(x), backbone.encode_image(x), atol=1e-5)
+
+
+# -- prompts between the blocks -------------------------------------------------------------------
+
+OPEN_VISION = [name for name in MODELS if name not in ("resnet", "custom_blocks", "timm_map")]
+
+
+def blocks_of(reference, side):
+    """open_clip's own list of blocks."""
+    if side == "vision":
+        trunk = getattr(reference.visual, "trunk", None)
+        return trunk.blocks if trunk is not None else reference.visual.transformer.resblocks
+    text = getattr(reference, "text", reference)
+    if hasattr(text, "config"):
+        return text.transformer.encoder.layer
+    return text.transformer.resblocks
+
+
+def hook_into(blocks, deep):
+    """Let the library itself run with ``deep`` before each of its blocks."""
+    for index, block in enumerate(blocks):
+
+        def enter(module, args, kwargs, index=index):
+            return (deep(index, args[0]), *args[1:]), kwargs
+
+        block.register_forward_pre_hook(enter, with_kwargs=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_text_by_stem_blocks_and_head_and_the_identity_callback(name, backbones):
+    backbone = backbones(name)
+    tower, tokens = backbone.text, backbone.tokenize(["a cyst", "an image of dark layers ."])
+    expected = tower(tokens)
+    assert torch.equal(tower(tokens, lambda i, h: h), expected)
+    tokens = tokens[:, : tower.longest(tokens)].contiguous()
+    h = tower.run_blocks(tower.stem(tower.embed(tokens)), 0, 1, tokens=tokens)
+    h = tower.run_blocks(h, 1, tokens=tokens)
+    assert torch.allclose(tower.head(h, tokens), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("start", [0, 1])
+@torch.no_grad()
+def test_replaced_text_prompts_equal_the_librarys_run_with_hooks(
+    name, start, backbones, references
+):
+    backbone, reference = backbones(name), references(name)
+    tower, tokens = backbone.text, backbone.tokenize(["a cyst", "an image of dark layers ."])
+    count = tower.num_blocks - start
+    deep = text_prompts(tower, [torch.randn(2, 2, tower.width) for _ in range(count)], start)
+    ours = tower(tokens, deep)
+    hook_into(blocks_of(reference, "text"), deep)
+    expected = reference.encode_text(tokens, normalize=False)
+    assert torch.allclose(ours, expected, atol=2e-5)
+    assert not torch.allclose(ours, tower(tokens), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tokens_added_to_a_text_are_seen_and_hide_no_others(name, backbones):
+    """The columns that matter are the same as before, and the added ones are among them."""
+    tower = backbones(name).text
+    tokens = backbones(name).tokenize(["a cyst", "an image of dark layers ."])
+    embeddings = tower.embed(tokens).detach().requires_grad_()
+
+    def columns(features):
+        (gradient,) = torch.autograd.grad(features.square().sum(), embeddings)
+        return gradient.abs().sum(-1) > 0
+
+    plain = columns(tower.encode(embeddings, tokens))
+    added = torch.randn(3, tower.width, requires_grad=True)
+    features = tower.encode(embeddings, tokens, 0, DeepPrompts([added], 0, 1, insert=True))
+    assert torch.equal(columns(features), plain)
+    features = tower.encode(embeddings, tokens, 0, DeepPrompts([added], 0, 1, insert=True))
+    features.square().sum().backward()
+    assert (added.grad.abs().sum(-1) > 0).all()
+
+
+@torch.no_grad()
+def test_tokens_added_to_biomedclips_text_equal_its_encoders_own_run(backbones, references):
+    backbone, text = backbones("biomedclip"), references("biomedclip").text
+    tower, tokens = backbone.text, backbone.tokenize(["a cyst", "an image of dark layers ."])
+    tokens = tokens[:, : tower.longest(tokens)].contiguous()
+    p = torch.randn(3, tower.width)
+    h = text.transformer.embeddings(input_ids=tokens)
+    h = torch.cat([h[:, :1], p.expand(2, -1, -1), h[:, 1:]], dim=1)
+    real = torch.nn.functional.pad((tokens != 0).float(), (3, 0), value=1.0)
+    mask = (1 - real[:, None, None, :]) * -1e30
+    h = text.transformer.encoder(h, attention_mask=mask).last_hidden_state
+    expected = text.proj(h[:, 0])
+    ours = tower(tokens, DeepPrompts([p], 0, 1, insert=True))
+    assert torch.allclose(ours, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", OPEN_VISION)
+@torch.no_grad()
+def test_vision_prompts_equal_the_librarys_run_with_hooks(name, backbones, references):
+    backbone, reference = backbones(name), references(name)
+    tower, x = backbone.visual, pixels(backbone)
+    assert torch.equal(tower(x, lambda i, h: h), tower(x))
+    deep = vision_prompts(tower, [torch.randn(3, tower.width) for _ in range(2)])
+    ours = tower.finish(tower.stem(x), 0, deep)
+    pooled, patches = tower.head(tower.run_blocks(tower.stem(x), before_block=deep))
+    blocks = blocks_of(reference, "vision")
+    hook_into(blocks, deep)
+    prefix = tower.prefix
+
+    def leave(module, args, out):  # the library pools over all tokens that there are
+        return torch.cat([out[:, :prefix], out[:, prefix + 3 :]], dim=1)
+
+    blocks[-1].register_forward_hook(leave)
+    expected = reference.encode_image(x, normalize=False)
+    assert torch.allclose(ours, expected, atol=2e-5)
+    assert torch.allclose(pooled, expected, atol=2e-5)
+    assert patches.shape[1] == tower.grid[0] * tower.grid[1]
+
+
+@pytest.mark.parametrize("name", ["resnet", "custom_blocks", "timm_map"])
+def test_vision_towers_without_open_blocks_refuse_prompts(name, backbones):
+    tower = backbones(name).visual
+    with pytest.raises(UserError, match=f"{type(tower).__name__} has none.*ViT-B/16"):
+        tower(pixels(backbones(name)), lambda i, h: h)
+
+
+def test_a_text_encoder_of_another_kind_refuses_prompts(backbones):
+    backbone = backbones("biomedclip")
+    tower = copy.copy(backbone.text)
+    tower.open_blocks = False  # as for T5, whose blocks take more than tokens and a mask
+    tokens = backbone.tokenize(["a cyst"])
+    for call in (
+        lambda: tower(tokens, lambda i, h: h),
+        lambda: tower.stem(tower.embed(tokens)),
+    ):
+        with pytest.raises(UserError, match="HFTextTower has none"):
+            call()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cerviclip.engine.by_data import RowsByData
+from cerviclip.vlm.by_data import RowsByData
 from dassl.errors import UserError
 from dassl.utils.checkpoints import load_fitting
 
