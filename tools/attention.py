@@ -64,26 +64,21 @@ def find_images(words: Sequence[str]) -> list[Path]:
     return found
 
 
-def open_run(run: str):
-    """The trained SAVLT of a run's folder, ready to infer.
+def open_run(run: str, weights: str = ""):
+    """The trained SAVLT of a run's folder, ready to infer; its data are not needed.
+
+    Args:
+        run: the folder.
+        weights: the backbone's file, where the one that the run names is elsewhere.
 
     Raises:
         UserError: the run is of another trainer, or has no ROI pool to look at.
     """
-    from cerviclip.runs.settings.configure import setup_cfg
-    from cerviclip.runs.settings.requests import RunRequest
-    from dassl.engine import build_trainer
-    from dassl.utils import set_random_seed
+    from cerviclip.runs.run.load import load_run
 
-    if not (Path(run) / "config.yaml").is_file():
-        raise MissingFileError(f"no run in {run}: it holds no config.yaml")
-    cfg = setup_cfg(RunRequest(evaluate=run))
-    set_random_seed(cfg.SEED)
-    trainer = build_trainer(cfg)
+    cfg, _, trainer = load_run(run, weights)
     if not getattr(trainer, "has_roi", False):
         raise UserError(f"{run} is a run of {cfg.TRAINER.NAME} without ROI attention")
-    trainer.load_model(run)
-    trainer.set_model_mode("eval")
     return trainer
 
 
@@ -96,16 +91,15 @@ def look_at(trainer, path: Path) -> Look:
     from dassl.utils import read_image
 
     picture = read_image(str(path))
-    pixels = trainer.tfm_test(picture)[None].to(trainer.device)
-    inside = trainer.patch_rois([str(path)]).to(trainer.device)
+    batch = trainer.batch_of([str(path)])
     with torch.no_grad():
+        (pixels, inside), _ = trainer.parse_batch_test(batch)
         hidden = trainer.visual.run_blocks(trainer.hidden_states(pixels), trainer.first_block)
         patches = F.normalize(trainer.visual.head(hidden)[1].float(), dim=-1)
         weights = trainer.head.pool.attention(patches, inside)[0]
         label = int(trainer.model_inference((pixels, inside)).argmax())
-    roi = trainer.finder.mask(str(path))
-    for step in trainer.patch_rois.plain_steps:
-        picture, roi = step(picture), step(roi)
+    roi = trainer.patch_rois.plain(trainer.finder.mask_of(picture, str(path)))
+    picture = trainer.patch_rois.plain(picture)
     grid = trainer.backbone.visual.grid
     return Look(
         path,
@@ -113,7 +107,7 @@ def look_at(trainer, path: Path) -> Look:
         np.asarray(roi) > 127,
         inside[0].reshape(grid).cpu().numpy(),
         weights.reshape(-1, *grid).cpu().numpy(),
-        trainer.dm.dataset.classnames[label],
+        trainer.task.classnames[label],
     )
 
 
@@ -201,10 +195,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/attention.
     parser.add_argument("images", nargs="+", help="images or folders of images")
     parser.add_argument("--sheet", action="store_true", help="contact sheets for all images")
     parser.add_argument("--output", type=Path, help="folder of the pictures (RUN/attention)")
+    parser.add_argument("--weights", default="", help="the backbone's file, if it has moved")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args(argv)
     images = find_images(args.images)
-    trainer = open_run(args.run)
+    trainer = open_run(args.run, args.weights)
     output = args.output or Path(args.run) / "attention"
     looks = [look_at(trainer, path) for path in images]
     if args.sheet:

@@ -59,10 +59,13 @@ class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
             return self.backbone.visual.num_blocks
         return max(0, self.backbone.visual.num_blocks - cfg.BLOCKS) if cfg.BLOCKS else 0
 
+    def count_iterations(self) -> int:
+        per_shot = self.cfg.TRAINER.CLIPLORA.ITERS_PER_SHOT
+        return iterations_per_shot(self.cfg, self.dm.dataset, per_shot)
+
     def build_model(self) -> None:
         cfg = self.cfg.TRAINER.CLIPLORA
         towers = {"vision": self.backbone.visual, "text": self.backbone.text}
-        self.max_iters = iterations_per_shot(self.cfg, self.dm.dataset, cfg.ITERS_PER_SHOT)
         for name in _TOWERS[cfg.ENCODER]:
             towers[name] = apply_lora(
                 towers[name], cfg.TARGETS, cfg.BLOCKS or None, cfg.R, cfg.ALPHA, cfg.DROPOUT

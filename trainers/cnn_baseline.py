@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from cerviclip.data.image_cache import build_image_loader
-from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.iterations import ByIterations, max_iters_or
 from cerviclip.engine.supervised import SupervisedStep
+from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.vlm.logistic import fit_linear
 from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.towers.cnn import last_layer, timm_model, torchvision_model
 from dassl.data.transforms import build_transform
-from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 
 
@@ -56,8 +56,10 @@ def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool
 
 
 @TRAINER_REGISTRY.register()
-class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
+class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
     """CNN baseline: a torchvision or timm network fine-tuned as a whole, no text."""
+
+    saves_all_weights = True
 
     def check_cfg(self, cfg: CN) -> None:
         precision_of(cfg)
@@ -74,19 +76,20 @@ class CNNBaseline(SupervisedStep, ByIterations, FinalModel, TrainerX):
     def build_model(self) -> None:
         cfg, model = self.cfg, self.cfg.MODEL
         self.precision = Precision(precision_of(cfg), self.device)
-        by_epochs = cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
-        at_least = cfg.TRAINER.CNNBASELINE.MIN_ITERS
-        self.max_iters = max_iters_or(cfg, at_least if at_least > by_epochs else 0)
         self.model = build_classifier(
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
         ).to(self.device, memory_format=torch.channels_last)  # 1.5 times faster convolutions
         self.register_learner("model", self.model)
 
-    def before_train(self) -> None:
-        # A resumed run, which comes with its layer, is put back after this.
+    def count_iterations(self) -> int:
+        by_epochs = self.cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
+        at_least = self.cfg.TRAINER.CNNBASELINE.MIN_ITERS
+        return max_iters_or(self.cfg, at_least if at_least > by_epochs else 0)
+
+    def prepare_fit(self) -> None:
+        super().prepare_fit()
         if self.cfg.TRAINER.CNNBASELINE.HEAD == "probe":
             self.start_head()
-        super().before_train()
 
     @torch.no_grad()
     def start_head(self) -> None:

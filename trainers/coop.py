@@ -39,7 +39,7 @@ class CoOp(SupervisedStep, VLMTrainer):
         cfg = self.cfg.TRAINER.COOP
         self.prompt_learner = PromptLearner(
             self.backbone,
-            self.dm.dataset.classnames,
+            self.task.classnames,
             cfg.N_CTX,
             cfg.CTX_INIT,
             cfg.CSC,

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
@@ -261,15 +262,21 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def has_roi(self) -> bool:
         return self.cfg.TRAINER.SAVLT.ROI.SOURCE != "none"
 
+    def build_backbone(self) -> None:
+        super().build_backbone()
+        if self.has_roi:
+            roi = self.cfg.TRAINER.SAVLT.ROI
+            self.finder = RoiFinder(roi.SOURCE, roi.KIND, roi.CHECKPOINT, roi.MASKS)
+            self.extra_results["roi"] = self.finder.record
+            grid = self.backbone.visual.grid
+            self.patch_rois = PatchRois(self.finder, self.tfm_test, self.tfm_train, grid)
+
     def dataset_wrapper(self) -> Any:
-        if not self.has_roi:
-            return None
-        roi = self.cfg.TRAINER.SAVLT.ROI
-        self.finder = RoiFinder(roi.SOURCE, roi.KIND, roi.CHECKPOINT, roi.MASKS)
-        self.extra_results["roi"] = self.finder.record
-        grid = self.backbone.visual.grid
-        self.patch_rois = PatchRois(self.finder, self.tfm_test, self.tfm_train, grid)
-        return roi_dataset(self.finder, grid)
+        return roi_dataset(self.finder, self.backbone.visual.grid) if self.has_roi else None
+
+    def sample_of(self, image: Image.Image, path: str = "") -> dict[str, Tensor]:
+        sample = super().sample_of(image, path)
+        return {**sample, "roi": self.patch_rois.of_image(image, path)} if self.has_roi else sample
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[tuple[Tensor, Any], Tensor]:
         inside = None
@@ -285,9 +292,12 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
 
     # -- model ---------------------------------------------------------------------------------
 
+    def count_iterations(self) -> int:
+        per_shot = self.cfg.TRAINER.SAVLT.ITERS_PER_SHOT
+        return iterations_per_shot(self.cfg, self.dm.dataset, per_shot)
+
     def build_model(self) -> None:
         cfg = self.cfg.TRAINER.SAVLT
-        self.max_iters = iterations_per_shot(self.cfg, self.dm.dataset, cfg.ITERS_PER_SHOT)
         dim, roi, pool = self.backbone.embed_dim, cfg.ROI, None
         if self.has_roi:
             pool = RoiAttentionPool(dim, roi.HEADS, roi.QUERIES, start_at_zero=roi.CLASS_TOKEN)

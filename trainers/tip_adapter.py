@@ -8,8 +8,6 @@ Run: python train.py --trainer TipAdapterF --dataset-config-file configs/dataset
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from yacs.config import CfgNode as CN
@@ -19,8 +17,6 @@ from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.cache import CacheHead, class_cache, search_grid
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.resume import BEST_MODEL
-from dassl.utils import atomic_write, load_checkpoint
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -45,8 +41,13 @@ class _CacheTrainer(VLMTrainer):
     def build_head(self) -> CacheHead:
         self.section = self.cfg.TRAINER[self.cfg.TRAINER.NAME.upper()]
         self.classifier = self.text_features()  # (C, D)
-        cache = class_cache(*self.split_features("train"), self.num_classes)
-        return CacheHead(*cache, self.section.ALPHA, self.section.BETA).to(self.device)
+        sizes = self.backbone.embed_dim, self.num_classes
+        return CacheHead(*sizes, self.section.ALPHA, self.section.BETA).to(self.device)
+
+    def prepare_fit(self) -> None:
+        super().prepare_fit()
+        keys, values = class_cache(*self.split_features("train"), self.num_classes)
+        self.head.set_rows(keys=keys, values=values)
 
     def clip_logits(self, features: Tensor) -> Tensor:
         return self.backbone.scale * features @ self.classifier.t()
@@ -95,23 +96,5 @@ class TipAdapterF(SupervisedStep, _CacheTrainer):
         self.head = self.build_head()
         self.register_learner("head", self.head)
 
-    def after_epoch(self) -> None:
-        if self.epoch + 1 == self.max_epoch and not self._select_on_val():
-            self.search()
-        super().after_epoch()
-
-    def after_train(self) -> None:
-        if self._select_on_val():
-            self.search_on_best()
-        super().after_train()
-
-    def search_on_best(self) -> None:
-        """With TEST.FINAL_MODEL best_val: search on the keys that are deployed, and keep it with
-        them."""
-        self.load_model(self.output_dir)
+    def calibrate(self) -> None:
         self.search()
-        path = Path(self.output_dir) / "head" / BEST_MODEL
-        checkpoint = load_checkpoint(path)
-        checkpoint["state_dict"] = self.head.state_dict()
-        with atomic_write(path, "wb") as handle:
-            torch.save(checkpoint, handle)

@@ -33,6 +33,8 @@ from dassl.data.datasets.base_dataset import DatasetBase, Datum
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
+    from cerviclip.engine.task import Task
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
 
@@ -120,6 +122,13 @@ class ImagingDataset(DatasetBase):
                 f'DATASET.PROMPT_SET "{options.PROMPT_SET}" is unknown for {self.name}; '
                 f"its prompt sets: {known}"
             )
+
+    @property
+    def task(self) -> Task:
+        """What a model may know of this data set when it is built."""
+        from cerviclip.engine.task import Task
+
+        return Task.from_attributes(self)
 
     # -- hooks -----------------------------------------------------------------------------------
 

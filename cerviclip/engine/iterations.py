@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +66,20 @@ def keys_in_iterations(optim_cfg: CfgNode) -> list[str]:
 class ByIterations(Base):
     """Mixin before ``TrainerX``: training ends after exactly ``self.max_iters`` batches.
 
-    ``build_model`` sets ``max_iters`` (0: by epochs as usual). An epoch is one pass over the
-    loader, the last one cut short, and the schedulers step after each batch; the ``update_lr()``
-    that a trainer's ``forward_backward`` calls in an epoch's last batch is then without effect.
+    An epoch is one pass over the loader, the last one cut short, and the schedulers step after each
+    batch; the ``update_lr()`` that a trainer's ``forward_backward`` calls in an epoch's last batch
+    is then without effect.
     """
 
-    max_iters = 0
+    def count_iterations(self) -> int:
+        """Hook: how many batches to train on, 0 to train by epochs as usual. Asked once, when
+        training begins; data set and loaders are there."""
+        return 0
+
+    @cached_property
+    def max_iters(self) -> int:
+        """What ``count_iterations`` says."""
+        return self.count_iterations()
 
     def train(self) -> None:
         if self.max_iters > 0:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cerviclip.data.image_cache import build_image_loader
-from cerviclip.engine.final_model import FinalModel
+from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder
 from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
@@ -27,7 +27,6 @@ from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.prompts import class_texts, encode_class_texts
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
-from dassl.engine.trainer import TrainerX
 from dassl.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,8 +39,26 @@ _TEXT_MEMO: OrderedDict[tuple, Tensor] = OrderedDict()
 _TEXT_MEMO_SIZE = 64
 
 
-class VLMTrainer(FinalModel, TrainerX):
+class VLMTrainer(TaskTrainer):
     """Base of trainers on a frozen vision-language backbone.
+
+    A method is written as these hooks, called in this order; most methods need two of them:
+
+    * ``build_model``: the model from ``self.task`` (class names and texts), ``self.backbone``,
+      ``self.num_classes`` and ``cfg``. It sees no image and no loader, so that a saved run loads on
+      a machine without the data. What learns is given to ``register_learner``, other modules to
+      ``register_model``.
+    * ``prepare_fit``: what training needs of its images (``self.split_features("train")``,
+      ``self.dm.dataset.train_x``): a cache of features, class means. It runs before training alone.
+      Tensors with a row for each image are registered with 0 rows in a ``RowsByData`` module, and
+      filled here by its ``set_rows``; a checkpoint brings its rows along. Call ``super()``'s.
+    * ``count_iterations`` (with ``ByIterations``): the length of the training in batches.
+    * optimisers and schedules of the learners are made by the engine; a resumed run is put back.
+    * ``before_train``: after ``super()``'s, start values that only a run from its beginning needs
+      (``self.start_epoch == 0``); a resumed run has them in its checkpoint.
+    * ``loss_and_logits`` (with ``SupervisedStep``) or ``fit`` (with ``FitOnce``): the training.
+    * ``calibrate``: what is chosen on val for the weights that are deployed; saved with them.
+    * ``model_inference``: logits of a batch of any loader, pixels included.
 
     Class attributes:
         image_input: what batches hold as ``img``. ``features``: pooled features (B, D);
@@ -69,7 +86,12 @@ class VLMTrainer(FinalModel, TrainerX):
             )
 
     def build_data_loader(self) -> None:
-        """The backbone first: transforms and loaders are made for it."""
+        """Backbone, transforms, data manager, and loaders of what ``image_input`` asks for."""
+        self.build_backbone()
+        super().build_data_loader()
+
+    def build_backbone(self) -> None:
+        """The backbone and what makes its input of an image. Sees no data."""
         cfg = self.cfg
         self.precision = Precision(precision_of(cfg), self.device)
         self.backbone = get_backbone(cfg, self.device)
@@ -81,13 +103,12 @@ class VLMTrainer(FinalModel, TrainerX):
         self.store_counts: Counter = Counter()  # hits and misses of this run
         self.extra_results: dict[str, Any] = {}  # what results.json should hold besides the scores
         self._encoders: dict[str, FrozenEncoder] = {}
-        super().build_data_loader()
-
-    def make_data_manager(self) -> DataManager:
-        """Transforms, data set, and loaders of what ``image_input`` asks for."""
-        cfg, preprocess = self.cfg, self.backbone.preprocess
+        preprocess = self.backbone.preprocess
         self.tfm_train = build_transform(cfg, is_train=True, preprocess=preprocess)
         self.tfm_test = build_transform(cfg, is_train=False, preprocess=preprocess)
+
+    def make_data_manager(self) -> DataManager:
+        cfg = self.cfg
         dm = DataManager(
             cfg,
             custom_tfm_train=self.tfm_train,
@@ -142,8 +163,18 @@ class VLMTrainer(FinalModel, TrainerX):
         if not kind:
             return build_image_loader(cfg, items, self.tfm_test)
         dataset = FeatureDataset(items, partial(self._open, kind, 1))
-        size = max(TEST_BATCH, cfg.DATALOADER.TEST.BATCH_SIZE) if kind == "pooled" else None
+        size = self.test_batch_size
         return FeatureLoader(cfg, dataset, cfg.DATALOADER.TEST, is_train=False, batch_size=size)
+
+    @property
+    def test_batch_size(self) -> int:
+        """Images in a batch of a test."""
+        size = self.cfg.DATALOADER.TEST.BATCH_SIZE
+        return max(TEST_BATCH, size) if self.stored_kind == "pooled" else size
+
+    def rows_of(self, pixels: Tensor) -> Tensor:
+        kind = self.stored_kind
+        return self._encoder(kind)(pixels).float() if kind else pixels
 
     def _stored_train_loader(self, items: Sequence[Datum] | None, part: Any) -> DataLoader | None:
         if not items:
@@ -156,7 +187,8 @@ class VLMTrainer(FinalModel, TrainerX):
 
     def _encoder(self, kind: str) -> FrozenEncoder:
         if kind not in self._encoders:
-            self._encoders[kind] = FrozenEncoder(self.backbone, kind, store_dtype())
+            dtype = self.cfg.INPUT.STORE_DTYPE or store_dtype()
+            self._encoders[kind] = FrozenEncoder(self.backbone, kind, dtype)
         return self._encoders[kind]
 
     def _open(
@@ -235,11 +267,9 @@ class VLMTrainer(FinalModel, TrainerX):
         Raises:
             UserError: a prompt set that the data set does not have.
         """
-        cfg, dataset = self.cfg.DATASET, self.dm.dataset
-        templates = list(cfg.TEMPLATES) or list(
-            getattr(dataset, "templates", None) or ["a photo of a {}."]
-        )
-        sets = getattr(dataset, "descriptions", None) or {}
+        cfg, task = self.cfg.DATASET, self.task
+        templates = list(cfg.TEMPLATES) or task.templates
+        sets = task.descriptions
         if prompt_set and not cfg.PROMPT_SET and not sets:
             print(f"Note: {cfg.NAME} has no prompt sets; its templates stand in for {prompt_set!r}")
             prompt_set = ""
@@ -247,14 +277,14 @@ class VLMTrainer(FinalModel, TrainerX):
             print(f"Note: prompts are {cfg.PROMPT_SET!r} (DATASET.PROMPT_SET), not {prompt_set!r}")
         prompt_set = cfg.PROMPT_SET or prompt_set
         if not prompt_set:
-            return class_texts(dataset.classnames, templates)
+            return class_texts(task.classnames, templates)
         if prompt_set not in sets:
             known = ", ".join(sorted(sets)) or "none; give a file by DATASET.DESCRIPTIONS"
             raise UserError(
                 f"no prompt set {prompt_set!r} for {cfg.NAME} (DATASET.PROMPT_SET); "
                 f"there are: {known}"
             )
-        return class_texts(dataset.classnames, templates, sets[prompt_set])
+        return class_texts(task.classnames, templates, sets[prompt_set])
 
     @torch.no_grad()
     def text_features(self, texts: Sequence[Sequence[str]] | None = None) -> Tensor:

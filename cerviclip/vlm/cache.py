@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cerviclip.vlm.by_data import RowsByData
 from cerviclip.vlm.scores import val_scores
 
 
@@ -39,17 +40,26 @@ def search_grid(
     return settings, torch.cat(accuracy), torch.cat(log_loss)
 
 
-class CacheHead(nn.Module):
-    """The key-value cache of the support set; in Tip-Adapter-F the keys learn."""
+class CacheHead(RowsByData):
+    """The key-value cache of the support set, empty until ``set_rows``; in Tip-Adapter-F the keys
+    learn.
 
+    Args:
+        dim: D of the features.
+        num_classes: C.
+        alpha: weight of the cache.
+        beta: its sharpness.
+    """
+
+    rows_by_data = ("keys", "values")
     values: Tensor
     alpha: Tensor
     beta: Tensor
 
-    def __init__(self, keys: Tensor, values: Tensor, alpha: float, beta: float) -> None:
+    def __init__(self, dim: int, num_classes: int, alpha: float, beta: float) -> None:
         super().__init__()
-        self.keys = nn.Parameter(keys.clone())
-        self.register_buffer("values", values.clone())
+        self.keys = nn.Parameter(torch.empty(0, dim))
+        self.register_buffer("values", torch.empty(0, num_classes))
         self.register_buffer("alpha", torch.tensor(float(alpha)))
         self.register_buffer("beta", torch.tensor(float(beta)))
 

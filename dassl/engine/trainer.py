@@ -25,6 +25,7 @@ from dassl.utils import (
     load_pretrained_weights,
     mkdir_if_missing,
 )
+from dassl.utils.checkpoints import replace_weights
 from dassl.utils.distributed import choose_device
 
 from .progress import EpochProgress
@@ -190,8 +191,13 @@ class SimpleTrainer(TrainerBase):
     def train(self) -> None:
         super().train(self.start_epoch, self.max_epoch)
 
+    def prepare_training(self) -> None:
+        """Hook: once before training, and before the state of a resumed run is put back. Here is
+        made what needs the images: counts, tensors of their number, optimisers of those."""
+
     def before_train(self) -> None:
         """Resume if there is something to resume, open the writer, start the clock."""
+        self.prepare_training()
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.cfg.OUTPUT_DIR)
 
         writer_dir = osp.join(self.output_dir, "tensorboard")
@@ -226,18 +232,41 @@ class SimpleTrainer(TrainerBase):
         self._end_training()  # a trainer with a train() of its own comes here without it
         print("Finish training")
 
+        file = f"model.pth.tar-{self.max_epoch}"
         if not self.cfg.TEST.NO_TEST:
             if self.cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is not None:
                 print("Deploy the model with the best val performance")
                 self.load_model(self.output_dir)
+                file = BEST_MODEL
             else:
                 print("Deploy the last-epoch model")
-            if self.test_after_train:
-                self.test()
+        self._calibrate(file)
+        if not self.cfg.TEST.NO_TEST and self.test_after_train:
+            self.test()
 
         elapsed = datetime.timedelta(seconds=round(time.time() - self.time_start))
         print(f"Elapsed: {elapsed}")
         self.close_writer()
+
+    def calibrate(self) -> None:
+        """Hook: set on val what the deployed weights still lack, such as a temperature or a weight.
+
+        It runs once after training, in eval mode, on the final model (the last epoch's, or the best
+        on val). What it changes in the registered models is saved with them.
+        """
+
+    def _calibrate(self, file: str) -> None:
+        """Run the hook, where a trainer has one, and put its outcome into the deployed ``file``."""
+        if type(self).calibrate is SimpleTrainer.calibrate:
+            return
+        self.set_model_mode("eval")
+        self.dm.training_ended = False  # a choice is made: the test set is still out of reach
+        try:
+            self.calibrate()
+        finally:
+            self.dm.training_ended = True
+        for name, model in self._models.items():
+            replace_weights(osp.join(self.output_dir, name, file), model)
 
     # Test ----------------------------------------------------------------------------------------
 

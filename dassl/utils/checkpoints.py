@@ -27,6 +27,7 @@ __all__ = [
     "load_fitting",
     "load_pretrained_weights",
     "load_scheduler_state",
+    "replace_weights",
     "restore_checkpoint",
     "resume_from_checkpoint",
     "save_checkpoint",
@@ -231,6 +232,14 @@ def restore_checkpoint(
         print("Loaded scheduler")
     print(f"Previous epoch: {checkpoint['epoch']}")
     return checkpoint
+
+
+def replace_weights(fpath: str | Path, model: nn.Module) -> None:
+    """Put a model's weights as they are now into a checkpoint; all else in the file stays."""
+    checkpoint = load_checkpoint(fpath)
+    checkpoint["state_dict"] = _without_module(model.state_dict())
+    with atomic_write(fpath, "wb") as handle:
+        torch.save(to_plain(checkpoint), handle)
 
 
 _MISFIT = "does not fit this configuration"

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dassl.data.data_manager import DatasetWrapper
+from cerviclip.recent import Recent
 from cerviclip.features.store import get_store
 from cerviclip.features.encode import describe_transform, make_view
 from cerviclip.data.roi.sources import SOURCES, build_source
@@ -32,8 +33,17 @@ def box_top(mask: np.ndarray) -> int | None:
     return start + int(full_rows[0]) if len(full_rows) else None
 
 
+# What all finders of a process remember of the ROIs that they found, in bytes.
+_REMEMBERED_BYTES = 256 * 2**20
+
+
+def _bytes_of(roi: StoredRoi) -> int:
+    return 300 + (len(roi.found) if isinstance(roi.found, bytes) else 0)
+
+
 class RoiFinder:
-    """ROI of an image by its path: from this process's memory, the disk, or the source.
+    """ROI of an image by its path (from this process's memory, the disk, or the source) or of an
+    image in memory (from the source alone; nothing is remembered).
 
     Where no tissue is found the whole image is the ROI, and ``record`` counts and lists it.
 
@@ -44,7 +54,7 @@ class RoiFinder:
         folder: of the mask files.
     """
 
-    _known: dict[tuple, StoredRoi] = {}
+    _known: Recent[tuple, StoredRoi] = Recent(_REMEMBERED_BYTES, _bytes_of)
 
     def __init__(
         self,
@@ -80,6 +90,15 @@ class RoiFinder:
             image: the decoded image, where it is at hand.
         """
         return self._roi(impath, image).image()
+
+    def mask_of(self, image: Image.Image, impath: str = "") -> Image.Image:
+        """The same of an image in memory; neither stored nor counted.
+
+        Args:
+            image: as `read_image` gives it.
+            impath: its file, for a source that looks beside it.
+        """
+        return self._find(impath, image).image()
 
     def prepare(self, paths: Iterable[str]) -> None:
         """Find the ROIs of all these images and count them here, whoever will ask for them: what
@@ -210,6 +229,9 @@ def roi_dataset(finder: RoiFinder, grid: tuple[int, int]) -> type[RoiDataset]:
     return type("RoiDataset", (RoiDataset,), {"finder": finder, "grid": grid})
 
 
+_REMEMBERED_PATCHES = 200_000  # images times views, about half a kB each
+
+
 class PatchRois:
     """Patches in the ROI of test images and of stored views, each worked out once.
 
@@ -235,7 +257,7 @@ class PatchRois:
         self.view_steps = steps[: max(moving, default=0)]
         self.plain_steps = [step for step in steps_of(tfm_test) if isinstance(step, _GEOMETRIC)]
         self.grid = grid
-        self._known: dict[tuple[str, int | None], Tensor] = {}
+        self._known: Recent[tuple[str, int | None], Tensor] = Recent(_REMEMBERED_PATCHES)
         self._last: tuple[str, Any] = ("", None)
 
     def __call__(self, paths: Sequence[str], views: Sequence[int] | None = None) -> Tensor:
@@ -248,16 +270,28 @@ class PatchRois:
         views = [None] * len(paths) if views is None else views
         return torch.stack([self._of(p, v) for p, v in zip(paths, views, strict=True)])
 
+    def of_image(self, image: Image.Image, path: str = "") -> Tensor:
+        """Boolean (N,) for a test image in memory; nothing is kept.
+
+        Args:
+            image: as `read_image` gives it.
+            path: its file, for a source that looks beside it.
+        """
+        return patch_mask(self.plain(self.finder.mask_of(image, path)), self.grid)
+
+    def plain(self, picture: Image.Image) -> Image.Image:
+        """An image or an ROI behind those steps of the test transform that move pixels."""
+        for step in self.plain_steps:
+            picture = step(picture)
+        return picture
+
     def _of(self, path: str, view: int | None) -> Tensor:
-        if (path, view) not in self._known:
+        inside = self._known.get((path, view))
+        if inside is None:
             roi = self.finder.mask(path)
-            if view is None:
-                for step in self.plain_steps:
-                    roi = step(roi)
-            else:
-                roi = self._of_view(path, roi, view)
-            self._known[path, view] = patch_mask(roi, self.grid)
-        return self._known[path, view]
+            roi = self.plain(roi) if view is None else self._of_view(path, roi, view)
+            inside = self._known[path, view] = patch_mask(roi, self.grid)
+        return inside
 
     def _of_view(self, path: str, roi: Image.Image, view: int) -> Image.Image:
         """The ROI behind the very draws that the store made for that view."""

@@ -1,6 +1,6 @@
 """Where an image's tissue mask comes from: the classical detector, mask files, a network, nothing.
 
-A source is called with (path, grey image) and gives a boolean mask (H, W), or None where it finds
+A source is called with (path, grey image), the path empty for an image in memory, and gives a boolean mask (H, W), or None where it finds
 no tissue. Its ``version`` says what besides the image a mask depends on, and is part of the key
 under which a result is stored; it is empty where a result is not worth storing.
 """
@@ -97,6 +97,11 @@ class MaskFiles:
         return status.st_size, status.st_mtime_ns
 
     def _file(self, path: str) -> Path:
+        if not path:
+            raise UserError(
+                "TRAINER.SAVLT.ROI.SOURCE masks takes the mask beside an image's file; give the "
+                "file's path instead of an image in memory"
+            )
         file = mask_path(path, self.folder)
         if not file.is_file():
             raise MissingFileError(

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from cerviclip.engine.task import check_same_classes
+from cerviclip.runs.run.load import check_trained, check_weights, trained_classes
 from cerviclip.runs.run.log import log_to
-from cerviclip.runs.run.results_json import read_results
-from cerviclip.runs.run.run_files import weights_sha256
 from cerviclip.runs.run.runner import Run, in_folder
 from cerviclip.runs.run.working_folder import undo_on_user_error
 from dassl.config import CfgNode
@@ -33,15 +33,7 @@ def evaluate_run(
     """
     if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
         raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
-    old = read_results(model_dir)
-    ours = old is not None or (Path(model_dir) / "config.yaml").is_file()
-    status = "unfinished" if old is None else old["status"]
-    if ours and status != "done" and epoch is None:
-        raise UserError(
-            f"--model-dir {model_dir} holds a run that is {status}, not done; finish it, or name "
-            "one of its checkpoints by --load-epoch N"
-        )
-    old = old or {}
+    old = check_trained(Path(model_dir), epoch)
     folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
     with ExitStack() as stack:
         if not output_dir:
@@ -51,22 +43,15 @@ def evaluate_run(
         run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
         run.build()
         trainer = run.trainer
-        _check_backbone(old.get("weights_sha256"), weights_sha256(cfg, trainer), model_dir)
+        check_weights(old, trainer, Path(model_dir))
         trainer.dm.training_ended = True
         if getattr(trainer, "needs_training", True):
+            trained = trained_classes(Path(model_dir))
+            check_same_classes(model_dir, trained, trainer.dm.dataset.classnames)
             trainer.load_model(model_dir, epoch=epoch)
         predictions, centers = run.score()
         run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
     return folder
-
-
-def _check_backbone(trained: str | None, loaded: str | None, model_dir: str) -> None:
-    """What was learned beside a frozen backbone may fit another in shape and mean nothing there."""
-    if trained and loaded and trained != loaded:
-        raise UserError(
-            f"--model-dir {model_dir}: the run's backbone has weights {trained[:8]}, those given "
-            f"now are {loaded[:8]}; score it with the weights it was trained with"
-        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cerviclip.engine.inference import batch_probabilities, check_finite
 from cerviclip.runs.predictions import Predictions, relative_path
 from dassl.errors import UserError
 
@@ -42,18 +43,11 @@ def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.
     labels, probs = [], []
     with torch.no_grad():
         for batch in loader:
-            images, label = trainer.parse_batch_test(batch)
-            output = trainer.model_inference(images)
-            logits = output[0] if isinstance(output, (tuple, list)) else output
+            of_batch, label = batch_probabilities(trainer, batch)
             labels.append(label)
-            probs.append(torch.softmax(logits.double(), dim=1))
+            probs.append(of_batch)
     all_probs = torch.cat(probs).cpu().numpy()
-    if not np.isfinite(all_probs).all():
-        lost = int((~np.isfinite(all_probs)).any(axis=1).sum())
-        raise RuntimeError(
-            f"{trainer.cfg.TRAINER.NAME} predicts NaN for {lost} of {len(all_probs)} images; "
-            "a lower OPTIM.LR or PREC fp32 may help"
-        )
+    check_finite(trainer, all_probs)
     return torch.cat(labels).cpu().numpy().astype(np.int64), all_probs
 
 

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.run import run_files
+from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.log import log_to
 from cerviclip.runs.run.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
@@ -185,7 +187,9 @@ class Run:
             print("built everything; nothing was trained (--no-train)")
             return {}
         dm = self.trainer.dm
+        self.check_classes()
         run_files.write_split(self.folder, dm.dataset, self.cfg)
+        Task.of(dm.dataset).save(self.folder)
         self.train()
         read_early = bool(getattr(dm, "test_read_early", False))
         dm.training_ended = True
@@ -212,6 +216,13 @@ class Run:
         self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
+
+    def check_classes(self) -> None:
+        """Refuse to go on from checkpoints of other classes than the data have now."""
+        source = Path(self.cfg.RESUME or self.folder)
+        if any(source.glob("*/model*.pth.tar*")):
+            trained = trained_classes(source)
+            check_same_classes(source, trained, self.trainer.dm.dataset.classnames)
 
     def train(self) -> None:
         clock = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,9 @@ from cerviclip.data.roi.finder import (
     transform_together,
 )
 from cerviclip.data.roi.sources import mask_path
+from cerviclip.recent import Recent
 from dassl.errors import MissingFileError, UserError
+from dassl.utils import read_image
 
 
 @pytest.fixture
@@ -219,3 +223,42 @@ def test_a_stored_view_has_the_roi_of_its_own_crop(image_and_mask):
 def test_unknown_source_or_kind_is_refused(source, kind):
     with pytest.raises(UserError, match="surface, masks, segmenter, full and one of box, mask"):
         RoiFinder(source, kind)
+
+
+def test_an_image_in_memory_has_the_roi_of_its_file_and_leaves_nothing(tmp_path, monkeypatch):
+    frame = np.full((96, 96), 5, np.uint8)
+    frame[40:] = np.random.default_rng(0).integers(100, 200, (56, 96), dtype=np.uint8)
+    Image.fromarray(frame).save(tmp_path / "frame.png")
+    store = tmp_path / "store"
+    monkeypatch.setenv("CERVICLIP_CACHE", str(store))
+    monkeypatch.setattr(RoiFinder, "_known", {})
+    for kind in ("box", "mask"):
+        finder = RoiFinder("surface", kind)
+        image = read_image(str(tmp_path / "frame.png"))
+        roi = np.asarray(finder.mask_of(image))
+        assert not store.exists() and not RoiFinder._known and finder.record["images"] == 0
+        assert 0 < (roi > 0).mean() < 1
+        assert np.array_equal(roi, np.asarray(finder.mask(str(tmp_path / "frame.png"))))
+        shutil.rmtree(store)
+        RoiFinder._known.clear()
+
+
+def test_mask_files_are_asked_for_by_path_alone(tmp_path):
+    image = Image.new("RGB", (8, 8))
+    image.save(tmp_path / "x.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.tri(8, dtype=np.uint8) * 255).save(tmp_path / "masks" / "x.png")
+    finder = RoiFinder("masks", "mask")
+    assert (np.asarray(finder.mask_of(image, str(tmp_path / "x.png"))) == 255).sum() == 36
+    with pytest.raises(UserError, match="give the file's path instead of an image in memory"):
+        finder.mask_of(image)
+
+
+def test_what_a_process_remembers_of_rois_is_bounded(tmp_path, monkeypatch):
+    assert isinstance(RoiFinder._known, Recent)
+    monkeypatch.setattr(RoiFinder, "_known", Recent(700, lambda roi: 300))
+    finder = RoiFinder("full")
+    for i in range(5):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.png")
+        finder.mask(str(tmp_path / f"{i}.png"))
+    assert len(RoiFinder._known) == 2 and finder.record["images"] == 5

@@ -1,0 +1,117 @@
+"""Class probabilities from a trained model: of a loader's batches, of images and of image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dassl.data.transforms import build_transform
+from dassl.utils.images import _to_rgb as to_rgb
+from dassl.utils.images import decode_image
+
+_PIXELS = 64  # images whose pixels are in memory at a time
+
+Picture = str | os.PathLike[str] | Image.Image
+
+
+def batch_probabilities(trainer: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Class probabilities (B, C), float64, and labels (B,) of a batch, as the trainer reads it."""
+    input, label = trainer.parse_batch_test(batch)
+    output = trainer.model_inference(input)
+    logits = output[0] if isinstance(output, (tuple, list)) else output
+    return torch.softmax(logits.double(), dim=1), label
+
+
+def check_finite(trainer: Any, probs: np.ndarray) -> None:
+    """Refuse probabilities that are no numbers.
+
+    Raises:
+        RuntimeError: with their number and what to try.
+    """
+    if not np.isfinite(probs).all():
+        lost = int((~np.isfinite(probs)).any(axis=1).sum())
+        raise RuntimeError(
+            f"{trainer.cfg.TRAINER.NAME} predicts NaN for {lost} of {len(probs)} images; "
+            "a lower OPTIM.LR or PREC fp32 may help"
+        )
+
+
+@torch.no_grad()
+def predict_images(trainer: Any, pictures: Sequence[Picture]) -> np.ndarray:
+    """Class probabilities (B, C), float64, of image files and images in memory.
+
+    They are those of predictions.csv for the same files. Nothing is written: no feature goes to the
+    store, no file's hash is kept.
+
+    Args:
+        trainer: a trainer with its weights, such as ``load_run`` gives.
+        pictures: paths and PIL images of any mode and size, in any mixture.
+
+    Raises:
+        UserError: a file is missing or no image.
+    """
+    trainer.set_model_mode("eval")
+    make = getattr(trainer, "batch_of", None) or _foreign_batches(trainer)
+    size = _batch_size(trainer)
+    probs = [
+        batch_probabilities(trainer, make(pictures[start : start + size]))[0].cpu().numpy()
+        for start in range(0, len(pictures), size)
+    ]
+    every = np.concatenate(probs) if probs else np.zeros((0, trainer.num_classes))
+    check_finite(trainer, every)
+    return every
+
+
+def open_picture(picture: Picture) -> Image.Image:
+    """An image as training reads it: 8-bit RGB. Files are not kept in the cache of a sweep."""
+    return to_rgb(picture) if isinstance(picture, Image.Image) else decode_image(os.fspath(picture))
+
+
+def path_of(picture: Picture) -> str:
+    """The file of a picture; empty for one in memory."""
+    return "" if isinstance(picture, Image.Image) else os.fspath(picture)
+
+
+def batch_of(
+    pictures: Sequence[Picture],
+    sample_of: Callable[[Image.Image, str], dict[str, Tensor]],
+    rows_of: Callable[[Tensor], Tensor],
+) -> dict[str, Any]:
+    """A test loader's batch of these pictures. Labels and domains, which nobody knows, are 0.
+
+    Args:
+        pictures: opened one after the other; of their pixels few are kept at a time.
+        sample_of: image and its file (empty for one in memory) to what a batch holds of it.
+        rows_of: pixels (B, 3, H, W) to ``img`` of a batch.
+    """
+    parts = []
+    for start in range(0, len(pictures), _PIXELS):
+        some = pictures[start : start + _PIXELS]
+        samples = [sample_of(open_picture(one), path_of(one)) for one in some]
+        part = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+        parts.append({**part, "img": rows_of(part["img"])})
+    unknown = torch.zeros(len(pictures), dtype=torch.int64)
+    return {
+        **{key: torch.cat([part[key] for part in parts]) for key in parts[0]},
+        "label": unknown,
+        "domain": unknown,
+        "impath": [path_of(one) for one in pictures],
+        "index": torch.arange(len(pictures)),
+    }
+
+
+def _foreign_batches(trainer: Any) -> Callable[[Sequence[Picture]], dict[str, Any]]:
+    """Batches for a trainer written elsewhere: pixels behind the config's test transform."""
+    transform = getattr(trainer, "tfm_test", None) or build_transform(trainer.cfg, is_train=False)
+    return lambda some: batch_of(some, lambda image, _: {"img": transform(image)}, lambda x: x)
+
+
+def _batch_size(trainer: Any) -> int:
+    """That of the test loader: matrix kernels round by the size of a batch."""
+    return getattr(trainer, "test_batch_size", 0) or trainer.cfg.DATALOADER.TEST.BATCH_SIZE

@@ -1,0 +1,97 @@
+"""Trainers whose model is built from a ``Task``: a run of theirs loads without its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor, nn
+
+from cerviclip.engine import inference
+from cerviclip.engine.final_model import FinalModel
+from cerviclip.engine.task import Task
+from dassl.data import DataManager
+from dassl.data.transforms import build_transform
+from dassl.engine.trainer import TrainerX
+from dassl.optim import build_optimizer
+
+
+class TaskTrainer(FinalModel, TrainerX):
+    """Base of this project's trainers.
+
+    Class attributes:
+        saves_all_weights: the checkpoint holds the whole network, so that loading a run needs
+            neither the file nor the download that its training started from.
+    """
+
+    saves_all_weights = False
+    task: Task  # classes and texts; all that build_model may know of the data
+    _learners: tuple[str, ...] = ()
+    _fit_prepared = False
+
+    def build_data_loader(self) -> None:
+        if not hasattr(self, "tfm_test"):
+            self.tfm_test = build_transform(self.cfg, is_train=False)
+        super().build_data_loader()
+        self.task = Task.of(self.dm.dataset)
+
+    def make_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, custom_tfm_test=self.tfm_test)
+
+    def prepare_fit(self) -> None:
+        """Hook: what training needs of its images. Runs once, after ``build_model`` and before
+        optimisers are made and the state of a resumed run is put back; never where a saved run is
+        loaded to predict. ``self.dm`` and the loaders are there."""
+
+    def register_learner(self, name: str, model: nn.Module) -> None:  # type: ignore[override]
+        """Register a model that learns by the optimiser and the schedule of ``cfg.OPTIM``.
+
+        Both are made when training begins, after ``prepare_fit``: then the parameters are what they
+        will be, and the number of iterations is known.
+        """
+        self.register_model(name, model)
+        self._learners = (*self._learners, name)
+
+    def prepare_training(self) -> None:
+        super().prepare_training()
+        if self._fit_prepared:
+            return
+        self.prepare_fit()
+        for name in self._learners:
+            optim = build_optimizer(self._models[name], self.cfg.OPTIM)
+            self._optims[name], self._scheds[name] = optim, self.build_schedule(optim)
+        self._fit_prepared = True
+
+    # -- prediction of images that no data set lists -----------------------------------------------
+
+    @property
+    def test_batch_size(self) -> int:
+        """Images in a batch of a test."""
+        return self.cfg.DATALOADER.TEST.BATCH_SIZE
+
+    def sample_of(self, image: Image.Image, path: str = "") -> dict[str, Tensor]:
+        """Hook: what a batch holds of one image besides its label; ``img`` are its pixels.
+
+        Args:
+            image: 8-bit RGB.
+            path: its file, empty for an image in memory.
+        """
+        return {"img": self.tfm_test(image)}
+
+    def rows_of(self, pixels: Tensor) -> Tensor:
+        """Hook: pixels (B, 3, H, W) to what a test loader gives as ``img``."""
+        return pixels
+
+    def batch_of(self, pictures: Sequence[inference.Picture]) -> dict[str, Any]:
+        """The batch that a test loader would give for these images; nothing goes to the store."""
+        return inference.batch_of(pictures, self.sample_of, self.rows_of)
+
+    def predict_images(self, pictures: Sequence[inference.Picture]) -> np.ndarray:
+        """Class probabilities (B, C), float64, of image files and PIL images; writes nothing.
+
+        Args:
+            pictures: paths and images, in any mixture.
+        """
+        return inference.predict_images(self, pictures)
