@@ -217,7 +217,7 @@ def sweep(
     """
     from rich.console import Console
 
-    from cerviclip.runs.run.results_json import read_results
+    from cerviclip.runs.results_json import read_results
     from cerviclip.runs.sweep.command import run_sweep
 
     request = SweepRequest(

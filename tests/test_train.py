@@ -10,7 +10,7 @@ import torch
 from run_fixtures import zoo
 
 import train
-from cerviclip.runs.run.results_json import KEYS
+from cerviclip.runs.results_json import KEYS
 from dassl.errors import cli_main
 
 __all__ = ["zoo"]

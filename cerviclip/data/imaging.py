@@ -33,7 +33,6 @@ from dassl.data.datasets.base_dataset import DatasetBase, Datum
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
-    from cerviclip.engine.task import Task
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
@@ -123,12 +122,6 @@ class ImagingDataset(DatasetBase):
                 f"its prompt sets: {known}"
             )
 
-    @property
-    def task(self) -> Task:
-        """What a model may know of this data set when it is built."""
-        from cerviclip.engine.task import Task
-
-        return Task.from_attributes(self)
 
     # -- hooks -----------------------------------------------------------------------------------
 

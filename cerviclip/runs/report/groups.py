@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.evaluation.names import BINARY, OVERALL
-from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.run_key import Cell, Repeat, RunKey, shots_order
 from dassl.errors import MissingFileError, UserError

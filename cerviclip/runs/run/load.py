@@ -21,7 +21,7 @@ from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
 from cerviclip.engine.without_images import ManagerWithoutImages
 from cerviclip.environment import USUAL_STORE_DTYPE
-from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.run_files import weights_sha256
 from dassl.config import CfgNode, get_cfg_default, merge_file
 from dassl.data.transforms import build_transform

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import MissingFileError, UserError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.predictions import relative_path
-from cerviclip.runs.run.results_json import SCHEMA_VERSION, finite_or_none
+from cerviclip.runs.results_json import SCHEMA_VERSION, finite_or_none
 from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode

@@ -15,10 +15,10 @@ from typing import Any
 
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.runs.predictions import Predictions, write_predictions
+from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.log import log_to
-from cerviclip.runs.run.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.runtime import runtime_record
 from cerviclip.runs.run.scoring import collect_predictions, print_centers, score_centers

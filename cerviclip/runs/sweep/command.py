@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.run.working_folder import create_writable, finish_replacement
 from cerviclip.runs.settings.config_hash import flatten
@@ -192,7 +192,7 @@ def make_runs(
 
 def record_failure(run: PlannedRun, error: str) -> None:
     """See to it that the folder of a failed run says so (the run itself may have died)."""
-    from cerviclip.runs.run.results_json import write_results
+    from cerviclip.runs.results_json import write_results
     from cerviclip.runs.run.runner import failed_results
 
     if read_results(run.folder) is None:

@@ -17,7 +17,7 @@ from typing import Any
 from cerviclip.environment import store_dtype
 from cerviclip.places import HOME, PACKAGE
 from cerviclip.plugins import plugin_files
-from cerviclip.runs.run.results_json import is_finished, read_results
+from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.plan import Plan, RunSpec
 from dassl.config.yaml_file import layers_of
 

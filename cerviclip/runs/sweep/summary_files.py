@@ -9,7 +9,7 @@ from typing import Any
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group
 from cerviclip.runs.report.tables import build_tables
-from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
 
 

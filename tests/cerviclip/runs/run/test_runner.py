@@ -14,8 +14,8 @@ import yaml
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cerviclip import plugins
+from cerviclip.runs.results_json import KEYS, read_results
 from cerviclip.runs.run import runner
-from cerviclip.runs.run.results_json import KEYS, read_results
 from cerviclip.runs.run.runner import run_one, state_of
 from cerviclip.runs.settings.config_hash import config_hash
 from dassl.errors import UserError

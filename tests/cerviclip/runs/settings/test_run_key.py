@@ -7,7 +7,7 @@ import pytest
 
 from cerviclip.plugins import ensure_loaded
 from cerviclip.runs.report.groups import load_runs
-from cerviclip.runs.run.results_json import read_results
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.runner import run_one
 from cerviclip.runs.settings.configure import setup_cfg
 from cerviclip.runs.settings.run_key import Repeat, RunKey, shots_of

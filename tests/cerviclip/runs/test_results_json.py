@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cerviclip.runs.run.results_json import (
+from cerviclip.runs.results_json import (
     ADDED,
     KEYS,
     SCHEMA_VERSION,
