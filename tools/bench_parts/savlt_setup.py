@@ -92,6 +92,7 @@ def build(work: Path, backbone: str, weights: Path, **settings: Any) -> Any:
         cfg = setup_cfg(request)
         set_random_seed(1)
         trainer = build_trainer(cfg)
+        trainer.prepare_training()  # optimisers, which train() would make
     trainer.max_epoch = 10**9
     trainer.set_model_mode("train")
     find_rois(trainer)

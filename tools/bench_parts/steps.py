@@ -39,7 +39,9 @@ def build(bench: Bench, name: str, backbone: str, keys: dict[str, Any]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         set_random_seed(1)
         clear_tables()
-        return build_trainer(cfg)
+        trainer = build_trainer(cfg)
+        trainer.prepare_training()  # optimisers, which train() would make
+        return trainer
 
 
 def stepper(trainer: Any, batch: dict[str, Any]) -> Callable[[], Any]:

@@ -172,6 +172,7 @@ def one_head(folder: Path) -> tuple[Any, list[dict[str, float]]]:
     with contextlib.redirect_stdout(io.StringIO()):
         set_random_seed(cfg.SEED)
         trainer = build_trainer(cfg)
+        trainer.prepare_training()  # caches and optimisers, which train() would make
         trainer.init_writer = lambda *args: None
         tables = {name: _tensors(loader) for name, loader in _loaders(trainer).items()}
         trainer.split_features("train"), trainer.split_features("val")
