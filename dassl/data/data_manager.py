@@ -142,7 +142,9 @@ class DataManager:
         section_x, section_u = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TRAIN_U
         self.dataset: DatasetBase = dataset
         self.train_loader_x = train_loader(dataset.train_x, section_x)
-        self.train_loader_u = train_loader(dataset.train_u, section_x if section_u.SAME_AS_X else section_u)
+        self.train_loader_u = train_loader(
+            dataset.train_u, section_x if section_u.SAME_AS_X else section_u
+        )
         self.val_loader = test_loader(dataset.val)
         self.test_loader = test_loader(dataset.test)
 

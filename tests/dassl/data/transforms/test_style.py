@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dassl.config import get_cfg_default
 from cerviclip.features.encode import describe_transform
+from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from dassl.data.transforms.style import RandomStyle, RandomStyleOfOne, StyleStrength
 from dassl.errors import UserError

@@ -11,6 +11,7 @@ import torch
 import torchvision.transforms as T
 from PIL import Image
 
+from cerviclip.vlm.base import Preprocess
 from dassl.config import get_cfg_default
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.data.transforms.autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
@@ -25,7 +26,6 @@ from dassl.data.transforms.transforms import (
     _build_transform_train,
 )
 from dassl.errors import UnknownNameError
-from cerviclip.vlm.base import Preprocess
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 
