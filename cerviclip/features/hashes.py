@@ -12,6 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
+from cerviclip.data.image_facts import reading_of
+
 # A file changed again within the clock's grain keeps its size and date; so young ones are not
 # remembered.
 SETTLED_SECONDS = 2.0
@@ -43,6 +45,12 @@ class HashCache:
             if abs(time.time() - stat.st_mtime) > SETTLED_SECONDS:
                 self._remember(key, known)
         return known
+
+    def pixels(self, path: str) -> str:
+        """What stands for an image as it is read: the hash of its bytes, and of the way they are
+        read where that is more than decoding (turned, laid over a colour, scaled)."""
+        digest, how = self.sha256(path), reading_of(path)
+        return hashlib.sha256(f"{digest} {how}".encode()).hexdigest() if how else digest
 
     def flush(self) -> None:
         """Make what this process has learnt visible to others."""

@@ -62,8 +62,7 @@ def decode_image(path: str) -> Image.Image:
                 picture = to_eight_bits(image, path)
             else:
                 picture = _over_background(image) or image.convert("RGB")
-            turn = _TURNS.get(orientation_of(image))
-            return picture if turn is None else picture.transpose(turn)
+            return turn(picture, orientation_of(image))
     # Pillow's decoders raise these, SyntaxError and struct's and zlib's errors included.
     except Exception as error:
         raise UserError(
@@ -88,8 +87,13 @@ def orientation_of(image: Image.Image) -> int:
 def upright(image: Image.Image) -> Image.Image:
     """An image of any mode turned as its EXIF orientation says."""
     image.load()
-    turn = _TURNS.get(orientation_of(image))
-    return image if turn is None else image.transpose(turn)
+    return turn(image, orientation_of(image))
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """An image turned as an EXIF orientation says."""
+    how = _TURNS.get(orientation)
+    return image if how is None else image.transpose(how)
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -101,7 +105,8 @@ def shows_background(image: Image.Image) -> bool:
     """Whether some pixels are transparent. Where all of them are, alpha says nothing."""
     if not has_alpha(image):
         return False
-    least, most = image.convert("RGBA").getchannel("A").getextrema()
+    extrema: Any = image.convert("RGBA").getchannel("A").getextrema()
+    least, most = extrema
     return least < 255 and most > 0
 
 

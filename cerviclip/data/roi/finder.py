@@ -20,6 +20,7 @@ from cerviclip.data.roi.sources import SOURCES, build_source
 from cerviclip.data.roi.store import RoiStore, StoredRoi
 from dassl.errors import UserError
 from dassl.utils import read_image
+from dassl.utils.deep_images import windows_of
 
 KINDS = ("box", "mask")
 _TOP = 0.10  # part of the height, from the top, in which a box never starts
@@ -90,7 +91,7 @@ class RoiFinder:
 
     def _roi(self, impath: str, image: Image.Image | None) -> StoredRoi:
         status = os.stat(impath)
-        key = (self.identity, impath, status.st_size, status.st_mtime_ns)
+        key: tuple = (self.identity, impath, status.st_size, status.st_mtime_ns, windows_of(impath))
         key += self.source.depends_on(impath)
         roi = self._known.get(key)
         if roi is None:
@@ -101,7 +102,7 @@ class RoiFinder:
     def _stored(self, impath: str, image: Image.Image | None) -> StoredRoi:
         if not self.store.active:
             return self._find(impath, image)
-        digest = get_store().hashes.sha256(impath)
+        digest = get_store().hashes.pixels(impath)
         roi = self.store.get(digest)
         if roi is None:
             roi = self._find(impath, image)
@@ -267,6 +268,6 @@ class PatchRois:
             self._last[1],
             lambda image: transform_together(self.view_steps, image, roi)[1],
             self.text,
-            get_store().hashes.sha256(path),
+            get_store().hashes.pixels(path),
             view,
         )

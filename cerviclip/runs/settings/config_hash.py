@@ -32,6 +32,15 @@ UNHASHED = {
     "TRAIN.CHECKPOINT_FREQ",
 }
 
+# Keys that older runs do not name: empty, they change nothing.
+YOUNGER = (
+    "INPUT.STORE_DTYPE",
+    "INPUT.BITS",
+    "INPUT.WINDOW",
+    "DATASET.PATIENT_PER_CLASS",
+    "DATASET.LEAVE_OUT",
+)
+
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys of a nested mapping; tuples become lists so that yaml and cfg compare equal."""
@@ -57,8 +66,9 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
         flat[key] = f"{without_file(flat[key])}:{content}" if key == BACKBONE else content
     for key, path in named_folders(whole).items():
         flat[key] = folder_content(path, str(flat[key]))
-    if not flat.get("INPUT.STORE_DTYPE"):  # the usual one; older runs do not name it
-        flat.pop("INPUT.STORE_DTYPE", None)
+    for key in YOUNGER:
+        if not flat.get(key):
+            flat.pop(key, None)
     return dict(sorted(flat.items()))
 
 
