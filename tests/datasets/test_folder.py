@@ -71,8 +71,8 @@ def test_no_val_by_ratio(make_cfg, folder):
 
 @pytest.mark.parametrize("val", ["val", "valid", None])
 def test_ready_made_split_folders(build, tmp_path, val):
-    for side in ("train", "test", *([val] if val else [])):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8)
+    for seed, side in enumerate(("train", "test", *([val] if val else []))):
+        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8, seed=seed)
     with pytest.warns(UserWarning, match="nobody checked.*two sides.*PATIENT_PATTERN"):
         data = build(tmp_path, NAME)
     assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
@@ -81,8 +81,8 @@ def test_ready_made_split_folders(build, tmp_path, val):
 
 
 def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
-    for side in ("train", "test"):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, patients=3, size=8)
+    for side, size in (("train", 8), ("test", 9)):
+        write_images(tmp_path / side, {"a": 3, "b": 3}, patients=3, size=size)
     with pytest.raises(UserError, match="6 patients on two sides"):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     with pytest.warns(UserWarning, match="split by image"):
@@ -179,7 +179,7 @@ def test_labels_of_a_list_need_no_class_folders(build, tmp_path):
         ("gone.png,benign,train", MissingFileError, r"1 of 1 .*gone\.png"),
         ("../outside.png,benign,train", UserError, "outside"),
         ("benign/one.png,,train", UserError, "no label"),
-        ("benign/one.png,benign,holdout", UserError, "holdout"),
+        ("benign/one.png,benign,fold7", UserError, "fold7"),
         ("benign/one.png,benign,train\nbenign/one.png,benign,train", UserError, "twice"),
         ("benign/one.png,benign,train\nmalign/one.png,malign,", UserError, "no split"),
         (

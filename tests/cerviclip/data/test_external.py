@@ -9,8 +9,8 @@ import pytest
 from data_fixtures import CLASSES
 from PIL import Image
 
-from dassl.data.datasets import build_dataset
 from cerviclip.data.external import build_external_datasets
+from dassl.data.datasets import build_dataset
 from dassl.errors import UnknownNameError, UserError
 from helpers import write_images
 

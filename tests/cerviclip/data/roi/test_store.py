@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from cerviclip.data.roi import surface as tissue_surface
-from cerviclip.features.store import default_root
 from cerviclip.data.roi.finder import RoiFinder
 from cerviclip.data.roi.store import RoiStore, StoredRoi
+from cerviclip.features.store import default_root
 
 
 @pytest.fixture
