@@ -130,7 +130,7 @@ class FolderDataset(ImagingDataset):
             if path in self._patients:
                 raise UserError(f"{file} lists {entry.path} twice; keep one of them")
             if not entry.classname:
-                raise UserError(f"{file} gives no label for {entry.path}; add a column label")
+                raise UserError(f"{file} gives no label for {entry.path}; fill its column label")
             if entry.side and entry.side not in SIDES:
                 raise UserError(
                     f'{file} puts {entry.path} into "{entry.side}"; '

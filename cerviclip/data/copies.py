@@ -127,7 +127,8 @@ def warn_of_copies(
     across = [g for g in groups if len({side_of[i.path] for i in g if i.path in side_of}) > 1]
     if across:
         one = across[0]
-        pair = " and ".join(f"{side_of.get(item.path, 'nowhere')}/{item.path}" for item in one[:2])
+        first = {side_of[item.path]: item.path for item in one if item.path in side_of}
+        pair = " and ".join(f"{path} in {side}" for side, path in list(first.items())[:2])
         said.append(
             f"{len(across)} images lie on several sides of the split as copies (such as {pair}): "
             "what is tested was trained on"

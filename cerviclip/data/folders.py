@@ -80,7 +80,7 @@ class Skipped:
             ("folders that are no part of the split", self.folders),
         ):
             if names:
-                said.append(f"{what}, not read: {', '.join(names[:5])}")
+                said.append(f"{what}, not read: {', '.join(list(dict.fromkeys(names))[:5])}")
         return said
 
     def _why(self, folder: str) -> str:

@@ -107,12 +107,14 @@ class LooksAtData:
 
     def _check_nothing_is_lost(self, cfg: CfgNode) -> None:
         """Refuse to go on with fewer classes than there are folders; name pictures not read."""
+        mapped_out = {name for name, to in class_map_of(cfg.DATASET.CLASS_MAP).items() if not to}
+        for name in mapped_out:
+            self.skipped.unread.pop(name, None)
+        unread = self.skipped.empty = [n for n in self.skipped.empty if n not in mapped_out]
         text = self._lost_text()
         if not text:
             return
         text = f"{self.image_dir}{text} (read are {', '.join(IMAGE_SUFFIXES)})"
-        mapped_out = {name for name, to in class_map_of(cfg.DATASET.CLASS_MAP).items() if not to}
-        unread = set(self.skipped.empty) - mapped_out
         if any(self.skipped.is_class(name, self.is_external) for name in unread):
             if self.is_external:
                 raise UserError(f'{text}; convert them, or map the class to "" in CLASS_MAP')

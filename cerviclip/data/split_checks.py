@@ -30,7 +30,10 @@ def check_filled(name: str, split: Sides, ratio: Sequence[float] | None, shots: 
             why = f"its {len(patients)} patients are all needed for training, one for each class"
         else:
             why = "the split that is given puts none there"
-        raise UserError(f"{name} has no test images: {why}; add images, or name the test's own")
+        raise UserError(
+            f"{name} has no test images: {why}; add images of others, or say which are the "
+            "test in DATASET.SPLIT_FILE"
+        )
     if not split["train"] and shots != 0:
         raise UserError(
             f"{name} has no images to train on ({len(split['test'])} in test); give --shots 0 to a "

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cerviclip.data.image_cache import build_image_loader
+from cerviclip.data.split_checks import check_labels
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.precision import CHOICES, Precision
 from cerviclip.environment import store_dtype
@@ -99,6 +100,7 @@ class VLMTrainer(FinalModel, TrainerX):
             custom_tfm_test=self.tfm_test,
             dataset_wrapper=self.dataset_wrapper(),
         )
+        check_labels(dm.dataset)
         self.dm = dm
         self.num_classes = dm.num_classes
         self.num_source_domains = dm.num_source_domains

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from cerviclip.data.folders import IMAGE_SUFFIXES
 from cerviclip.data.image_facts import facts_of
 from cerviclip.data.roi import surface
 from dassl.errors import MissingFileError, UserError
@@ -99,7 +100,7 @@ class MaskFiles:
         return status.st_size, status.st_mtime_ns
 
     def _file(self, path: str) -> Path:
-        file = mask_path(path, self.folder)
+        file = existing_mask(mask_path(path, self.folder))
         if not file.is_file():
             raise MissingFileError(
                 f"no mask {file} for image {path}: put it there, or set "
@@ -144,6 +145,19 @@ def mask_path(impath: str, folder: str = "masks") -> Path:
     return path.parent / folder / (path.stem + ".png")
 
 
+def existing_mask(mask: Path) -> Path:
+    """A mask file under any suffix of an image; the PNG where there is none."""
+    if mask.is_file():
+        return mask
+    others = (mask.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
+    return next((path for path in others if path.is_file()), mask)
+
+
+def mask_values(file: str | Path) -> np.ndarray:
+    """A mask's values (H, W), the highest of its colours, turned as its own EXIF data say."""
+    return _values_of(file)[0]
+
+
 def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     """A mask file of any mode as booleans of its image's shape; what is above 0 is tissue.
 
@@ -154,16 +168,8 @@ def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> n
     Raises:
         UserError: no image, or one of another aspect ratio than the mask's image.
     """
-    try:
-        with Image.open(file) as picture:
-            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
-            picture.load()
-            tagged = orientation_of(picture) > 1
-            turned = upright(picture)
-            values = np.asarray(turned.convert("RGB") if coloured else turned)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
-    mask = (values.max(-1) if values.ndim == 3 else values) > 0
+    values, tagged = _values_of(file)
+    mask = values > 0
     if not tagged:
         mask = _turned_with_its_image(mask, str(impath), shape)
     if mask.shape == shape:
@@ -175,6 +181,20 @@ def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> n
             f"{width}x{height} px; give both the same shape"
         )
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _values_of(file: str | Path) -> tuple[np.ndarray, bool]:
+    """A mask's values, and whether its own EXIF data turned it."""
+    try:
+        with Image.open(file) as picture:
+            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
+            picture.load()
+            tagged = orientation_of(picture) > 1
+            turned = upright(picture)
+            values = np.asarray(turned.convert("RGB") if coloured else turned)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
+    return (values.max(-1) if values.ndim == 3 else values), tagged
 
 
 def _turned_with_its_image(mask: np.ndarray, impath: str, shape: tuple[int, ...]) -> np.ndarray:
