@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.imaging import (
-    STEM,
-    ImagingDataset,
-    class_folders,
-    image_files,
-    patient_in,
-)
-from cerviclip.data.split_files import Entry, check_sides, read_list_file, side_name
+from cerviclip.data.folders import class_folders, image_files
+from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.list_files import Entries, Entry, read_list_file
+from cerviclip.data.listed_paths import ListedPaths
+from cerviclip.data.names import is_number, sides_of
+from cerviclip.data.patients import STEM, patient_in
+from cerviclip.data.split_files import check_sides
 from cerviclip.data.splits import SIDES, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
@@ -37,6 +35,8 @@ class FolderDataset(ImagingDataset):
     def __init__(self, cfg: CfgNode) -> None:
         self._sides: dict[str, str] = {}  # by path, where folders or a list say it
         self._patients: dict[str, str] = {}  # by path, where a list says it
+        self._classes: dict[str, str] = {}  # by path, where a list says it
+        self._listed = False
         super().__init__(cfg)
 
     def find_folder(self, cfg: CfgNode) -> Path:
@@ -53,46 +53,139 @@ class FolderDataset(ImagingDataset):
         if cfg.DATASET.FILE:
             yield from self._scan_list(cfg)
             return
-        top = class_folders(self.image_dir)
-        sides = [name for name in top if side_name(name) in SIDES]
-        if {side_name(name) for name in sides} >= {"train", "test"}:
-            for side in sides:
-                for folder in class_folders(self.image_dir / side):
-                    for path in image_files(self.image_dir / side / folder):
-                        relative = f"{side}/{folder}/{path}"
-                        self._sides[relative] = side_name(side)
-                        yield relative, folder
-        else:
+        top = class_folders(self.image_dir, self.skipped)
+        sides = self._side_folders(top)
+        if not sides:
             yield from super().scan(cfg)
+            return
+        self.skipped.folders += [name for name in top if name not in sides]
+        if self.skipped.folders:
+            self.warn(
+                f"{self.image_dir}: read are the parts {', '.join(sides)}; not "
+                f"{', '.join(self.skipped.folders)}"
+            )
+        for side in sides:
+            for folder in class_folders(self.image_dir / side, self.skipped):
+                for path, name in self.scan_class(f"{side}/{folder}", folder):
+                    self._sides[path] = sides[side]
+                    yield path, name
+
+    def _side_folders(self, top: list[str]) -> dict[str, str]:
+        """The part of a split that each folder is; empty where the folders are classes.
+
+        Raises:
+            UserError: some are parts, and train or test is not among them, or is there twice.
+        """
+        sides = sides_of(top)
+        for side in SIDES:
+            several = [name for name, of in sides.items() if of == side]
+            if len(several) > 1:
+                raise UserError(
+                    f"{self.image_dir}: the folders {' and '.join(several)} both mean {side}; "
+                    "put them together"
+                )
+        if {*sides.values()} >= {"train", "test"}:
+            return sides
+        parts = [name for name in sides if self._holds_classes(self.image_dir / name)]
+        if parts and (len(parts) > 1 or len(parts) == len(top)):
+            lacking = " and no ".join({"train", "test"} - {sides[name] for name in parts})
+            raise UserError(
+                f"{self.image_dir} has {' and '.join(parts)} but no {lacking} folder; call the "
+                "tested part test, or set DATASET.FOLDER to one part and it is split by ratio"
+            )
+        return {}
+
+    @staticmethod
+    def _holds_classes(folder: Path) -> bool:
+        """Whether images lie in folders of a folder, and none in itself."""
+        images = image_files(folder)
+        return bool(images) and all("/" in path for path in images)
+
+    def below_parts(self, paths: list[str]) -> list[str]:
+        """Paths without the part's folder; of a list none, since its folders need be no classes."""
+        if self._listed:
+            return []
+        return [path.partition("/")[2] if path in self._sides else path for path in paths]
+
+    def patient_of(self, regex: re.Pattern[str], path: str) -> str:
+        """The patient by file name and folders: never those of part and class."""
+        if not self._listed:
+            return patient_in(regex, path, above=2 if path in self._sides else 1)
+        found = patient_in(regex, path)
+        if found:
+            return found
+        others = [part for part in path.split("/") if part != self._classes.get(path)]
+        return patient_in(regex, "/".join(others), above=0)
 
     def _scan_list(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         file = self._list_file(cfg)
         entries = read_list_file(file)
-        absent = []
+        where = self._places(entries, file)
+        absent = [entry.path for entry in entries if not where[entry]]
+        self._listed = True
         for entry in entries:
-            path = self._path_of(entry, file)
+            path = where[entry]
             if not path:
-                absent.append(entry.path)
                 continue
             if path in self._patients:
                 raise UserError(f"{file} lists {entry.path} twice; keep one of them")
             if not entry.classname:
-                raise UserError(f"{file} gives no label for {entry.path}; add a column label")
+                raise UserError(f"{file} gives no label for {entry.path}; fill its column label")
             if entry.side and entry.side not in SIDES:
                 raise UserError(
                     f'{file} puts {entry.path} into "{entry.side}"; '
                     f"the parts are {', '.join(SIDES)}"
                 )
             self._patients[path] = entry.patient
+            self._classes[path] = entry.classname
             if entry.side:
                 self._sides[path] = entry.side
-            yield path, entry.classname
         if absent:
             raise MissingFileError(
                 f"{len(absent)} of {len(entries)} images in {file} do not exist (first: "
                 f"{absent[0]}); its paths are relative to {self.image_dir} (DATASET.FOLDER) or to "
                 "the list itself"
             )
+        self._numbers_to_names(file)
+        yield from self._classes.items()
+
+    def _places(self, entries: Entries, file: Path) -> dict[Entry, str]:
+        """Where each listed image lies, relative to the image folder; "" if it is not there."""
+        where = {entry: self._path_of(entry, file) for entry in entries}
+        lost = [entry for entry, path in where.items() if not path]
+        self.notes += [f"list {file.name}: {note}" for note in entries.notes]
+        if lost:  # another machine's paths, perhaps
+            known = set(image_files(self.image_dir))
+            folder = str(self.image_dir)
+            places = ListedPaths(str(file), known, folder, folder, [str(file.parent.absolute())])
+            where |= {entry: places.find(entry.path) for entry in lost}
+            self.notes += [f"list {file.name}: {note}" for note in places.notes()]
+        return where
+
+    def _numbers_to_names(self, file: Path) -> None:
+        """Where a list's labels are numbers and folders have names, one to one, the folders' names
+        are the classes; numbers that contradict numbered folders are refused."""
+        labels = set(self._classes.values())
+        if not all(map(is_number, labels)):
+            return
+        pairs = {
+            (label, os.path.basename(os.path.dirname(p))) for p, label in self._classes.items()
+        }
+        folders = {folder for _, folder in pairs}
+        if "" in folders or not len(pairs) == len(labels) == len(folders):
+            return
+        names = dict(pairs)
+        if all(map(is_number, folders)):
+            unlike = sorted((a, b) for a, b in pairs if a != b)
+            if unlike:
+                label, folder = unlike[0]
+                raise UserError(
+                    f"{file} gives the label {label} to the images of folder {folder}, and both "
+                    "are numbers: give the classes' names in the list instead of their indices"
+                )
+        elif not any(map(is_number, folders)):
+            self._classes = {path: names[label] for path, label in self._classes.items()}
+            self.notes.append(f"list {file.name}: labels are numbers; the folders name the classes")
 
     def _list_file(self, cfg: CfgNode) -> Path:
         file = Path(cfg.DATASET.FILE).expanduser()
@@ -107,12 +200,15 @@ class FolderDataset(ImagingDataset):
             full = Path(os.path.normpath(base / entry.path))
             if not full.is_file():
                 continue
-            if not full.is_relative_to(self.image_dir):
-                raise UserError(
-                    f"{file} points outside the data's root {self.image_dir}: {entry.path}; set "
-                    "DATASET.ROOT to a folder that holds all images"
-                )
-            return full.relative_to(self.image_dir).as_posix()
+            if full.is_relative_to(self.image_dir):
+                return full.relative_to(self.image_dir).as_posix()
+            real, home = Path(os.path.realpath(full)), Path(os.path.realpath(self.image_dir))
+            if real.is_relative_to(home):
+                return real.relative_to(home).as_posix()
+            raise UserError(
+                f"{file} points outside the data's root {self.image_dir}: {entry.path}; set "
+                "DATASET.ROOT to a folder that holds all images"
+            )
         return ""
 
     def patients_of(self, paths: list[str], pattern: str = "") -> list[str]:
@@ -145,7 +241,7 @@ class FolderDataset(ImagingDataset):
         names: dict[str, set[str]] = {}
         if pattern != STEM:
             for path, name in listed.items():
-                if name and (patient := patient_in(re.compile(pattern), path)):
+                if name and (patient := self.patient_of(re.compile(pattern), path)):
                     names.setdefault(patient, set()).add(name)
         for path, patient in by_pattern.items():
             if len(names.get(patient, ())) > 1:
@@ -164,10 +260,9 @@ class FolderDataset(ImagingDataset):
             so = "each counts as a patient of its own; if patients have several"
             if self.split_source:
                 so = "nobody checked that no patient is on two sides; if patients have several"
-            warnings.warn(
+            self.warn(
                 f"{self.image_dir}: nothing tells whose images these are, so {so}, set "
-                "DATASET.PATIENT_PATTERN",
-                stacklevel=2,
+                "DATASET.PATIENT_PATTERN"
             )
         return split
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.imaging import ImagingDataset, class_folders
+from cerviclip.data.folders import class_folders
+from cerviclip.data.imaging import ImagingDataset
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError
 
@@ -68,5 +69,5 @@ class Herlev(ImagingDataset):
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """Cells only: ``-d`` files are segmentations."""
         for path, folder in super().scan(cfg):
-            if not path.rpartition(".")[0].endswith("-d"):
+            if not path.rpartition(".")[0].lower().endswith("-d"):
                 yield path, ORIGINAL_NAMES.get(folder, folder)

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.folders import image_files
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 COLUMNS, ROWS = 6, 8  # of a contact sheet
 TITLE_WIDTH = 30  # characters of a line
 
@@ -54,7 +54,7 @@ def find_images(words: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for word in map(Path, words):
         if word.is_dir():
-            found += sorted(p for p in word.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found += [word / path for path in image_files(word)]
         elif word.is_file():
             found.append(word)
         else:

@@ -31,13 +31,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cerviclip.data.folders import image_files
+from cerviclip.data.roi.sources import existing_mask
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
 PROG = "python tools/train_segmenter.py"
 CLASSICAL = "classical"  # row of the table, column of the sheet
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,14 @@ def find_frames(data: Path, pattern: str, limit: int) -> list[Frame]:
             raise MissingFileError(f"no folder {folder}: --data needs images/ and masks/ in it")
     frames: list[Frame] = []
     taken: dict[str, int] = {}
-    for image in sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
+    for image in (images / path for path in image_files(images)):
         match = re.search(pattern, image.name)
         if match is None:
             raise UserError(f"{image.name} does not match the patient pattern {pattern!r}")
         patient = match.group(1) if match.groups() else match.group(0)
-        mask = (masks / image.relative_to(images)).with_suffix(".png")
+        mask = existing_mask(masks / image.relative_to(images).with_suffix(".png"))
         if not mask.is_file():
-            raise MissingFileError(f"no mask {mask} for {image}")
+            raise MissingFileError(f"no mask {mask} for {image}, nor one of another suffix")
         taken[patient] = taken.get(patient, 0) + 1
         if not limit or taken[patient] <= limit:
             frames.append(Frame(image, mask, patient))
@@ -88,6 +89,34 @@ def read_pair(frame: Frame):
 
     image = read_grey(frame.image)
     return image, read_mask(frame.mask, frame.image, image.shape)
+
+
+def check_masks(frames: Sequence[Frame]) -> str:
+    """One line on how much of the masks is tissue and what values they hold.
+
+    Raises:
+        UserError: every mask is empty, or every mask is full.
+    """
+    import numpy as np
+
+    from cerviclip.data.roi.sources import mask_values
+
+    shares, found = [], set()
+    for frame in frames:
+        values = mask_values(frame.mask)
+        shares.append(float((values > 0).mean()))
+        found |= set(np.unique(values).tolist())
+    listed = ", ".join(map(str, sorted(found)[:6])) + (" ..." if len(found) > 6 else "")
+    text = f"tissue share {sum(shares) / len(shares):.2f} in {len(shares)} masks, values {listed}"
+    if not any(shares) or all(share == 1 for share in shares):
+        what = "empty" if not any(shares) else "full"
+        raise UserError(
+            f"every mask is {what} ({text}); 0 must be background and all else tissue (such as "
+            f"{frames[0].mask})"
+        )
+    if len(found) > 2:
+        text += "; Warning: more than two values, of which all above 0 count as tissue"
+    return text
 
 
 def load_tensors(frames: Sequence[Frame], size: int):
@@ -290,7 +319,7 @@ def draw(folder: Path, checkpoints: dict[str, Path], target: Path) -> None:
 
     from cerviclip.data.roi.segmenters import load_segmenter, surface_rows
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = [folder / path for path in image_files(folder)]
     if not paths:
         raise UserError(f"no images under {folder}")
     images = [read_grey(path) for path in paths]
@@ -350,6 +379,8 @@ def train_all(args: argparse.Namespace) -> dict[str, Path]:
         folder.name: find_frames(folder, args.patient_pattern, args.frames_per_patient)
         for folder in args.held_out
     }
+    for name, some in {"training": frames, **held_out}.items():
+        print(f"{name}: {check_masks(some)}")
     patients = len({frame.patient for frame in frames})
     if args.folds > patients:
         raise UserError(f"--folds {args.folds}, but there are {patients} patients")

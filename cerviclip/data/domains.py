@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.data.splits import hash_of
-from dassl.errors import UserError
-
-from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.splits import hash_of
+from dassl.data.datasets.base_dataset import DatasetBase, Datum
+from dassl.errors import UserError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins
-from cerviclip.features.store import get_store
-from dassl.errors import MissingFileError, UserError
-
+from cerviclip.data.copies import Contents, resaved_among
+from cerviclip.data.folders import class_folders
+from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.names import class_map_of, clean, sides_of
+from cerviclip.data.patients import PatientPatternError
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
-from cerviclip.data.imaging import ImagingDataset, PatientPatternError
+from dassl.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -56,6 +58,7 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
     # A data set of centres as domains finds its own centres by the same key.
     domains = set(getattr(dataset, "domains", ()))
     folders = {k: v for k, v in cfg.DATASET.EXTERNAL_FOLDERS.items() if k not in domains}
+    folders = {str(name): _folder_name(name, value) for name, value in folders.items()}
     centres: dict[str, list[Datum]] = {}
     for name in cfg.TEST.EXTERNAL:
         if name == cfg.DATASET.NAME:
@@ -68,7 +71,7 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
             raise UserError(
                 f'DATASET.EXTERNAL_FOLDERS: the name "{name}" is taken; choose another one'
             )
-        centres[name] = _folder(cfg, name, str(folder), dataset)
+        centres[name] = _folder(cfg, name, folder, dataset)
     if centres:
         _check_nothing_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
     return centres
@@ -78,7 +81,7 @@ def relabel(
     items: Sequence[Datum],
     centre: str,
     dataset: DatasetBase,
-    class_map: dict[str, str],
+    class_map: Mapping[str, str],
     mapped: Collection[str] = (),
 ) -> list[Datum]:
     """Items with the labels of ``dataset``'s classes; classes mapped to "" are left out.
@@ -91,12 +94,13 @@ def relabel(
         mapped: paths of images whose folder's name has been through the map already.
     """
     labels = {name: label for label, name in dataset.lab2cname.items()}
+    names = class_map_of(class_map)
     kept = []
     for item in items:
         name = item.classname
         if not (name in labels and item.impath in mapped):
-            name = class_map.get(name, name)
-        if not name:
+            name = names.get(clean(name), name)
+        if name == "":
             continue
         if name not in labels:
             known = ", ".join(labels)
@@ -108,7 +112,28 @@ def relabel(
         kept.append(Datum(item.impath, labels[name], item.domain, name, item.patient_id))
     if not kept:
         raise UserError(f"{centre} has no image of any class of the training; check its folder")
+    if len(kept) < len(items):
+        print(f"{centre}: DATASET.CLASS_MAP leaves out {len(items) - len(kept)} images")
     return kept
+
+
+def _folder_name(name: Any, value: Any) -> str:
+    """A folder of ``DATASET.EXTERNAL_FOLDERS``, which yaml may have read as a number."""
+    if value is None or isinstance(value, bool) or isinstance(name, bool) or name is None:
+        raise UserError(
+            f"DATASET.EXTERNAL_FOLDERS has {name!r}: {value!r}, as yaml reads on, off, yes, no, "
+            "null and ~; write names and folders in quotes"
+        )
+    return str(value)
+
+
+def _report(built: Any, dataset: DatasetBase, show: bool) -> None:
+    """Show what a centre has read, and keep its warnings with the training's."""
+    if show:
+        print("\n".join(getattr(built, "summary", [])))
+    kept = getattr(dataset, "warnings", None)
+    if isinstance(kept, list):
+        kept += [text for text in getattr(built, "warnings", []) if text not in kept]
 
 
 def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
@@ -127,6 +152,7 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
         # The pattern in the config is for the training's file names.
         other.DATASET.PATIENT_PATTERN = ""
         built = kind(other)
+    _report(built, dataset, cfg.VERBOSE)
     mapped = getattr(built, "mapped", ())
     return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), mapped)
 
@@ -135,6 +161,17 @@ class _Centre(ImagingDataset):
     """A folder of class folders that is only tested on."""
 
     test_only = is_external = True
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        """As ever, but for a folder of parts, of which one must be named."""
+        parts = class_folders(self.image_dir)
+        if len(parts) > 1 and len(sides_of(parts)) == len(parts):
+            raise UserError(
+                f"{self.image_dir} holds the parts of a split ({', '.join(parts)}) rather than "
+                f"class folders; name one: DATASET.EXTERNAL_FOLDERS.{self.name} "
+                f"{self.image_dir / parts[0]}"
+            )
+        yield from super().scan(cfg)
 
 
 def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
@@ -149,12 +186,12 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
         except PatientPatternError:
             continue
         if not pattern and any(patterns):
-            warnings.warn(
+            built.warn(
                 f"{name}: not all file names hold a patient by the training's pattern; each image "
-                "counts as a patient of its own, so intervals are too narrow",
-                stacklevel=3,
+                "counts as a patient of its own, so intervals are too narrow"
             )
         break
+    _report(built, dataset, cfg.VERBOSE)
     return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), built.mapped)
 
 
@@ -174,10 +211,11 @@ def _check_nothing_is_the_trainings(
     images = dict(_all_images(dataset))
     own = {real_path(path) for path in images}
     patients = set(images.values()) - {""}
-    contents = _Contents(images)
+    contents = Contents(images)
     for name, items in centres.items():
         paths = [item.impath for item in items]
-        common = [path for path in paths if real_path(path) in own] or contents.found_in(paths)
+        common = [path for path in paths if real_path(path) in own]
+        common = common or contents.found_in(paths) or resaved_among(paths, list(images))
         if common:
             raise UserError(
                 f"external centre {name}: {len(common)} of its {len(items)} images belong to "
@@ -191,40 +229,6 @@ def _check_nothing_is_the_trainings(
                 f"{shared[0]}); if they are the same people, the centre is not external",
                 stacklevel=3,
             )
-
-
-class _Contents:
-    """Which files hold the very bytes of one of ``paths``; files are read only where sizes agree,
-    and their hashes are remembered with the store's."""
-
-    def __init__(self, paths: Iterable[str]) -> None:
-        self.paths: dict[int, list[str]] = {}
-        for path in paths:
-            self.paths.setdefault(_size(path), []).append(path)
-        self.digests: dict[int, set[str]] = {}
-
-    def found_in(self, paths: Iterable[str]) -> list[str]:
-        found = [path for path in paths if self._has(path)]
-        if self.digests:
-            get_store().hashes.flush()
-        return found
-
-    def _has(self, path: str) -> bool:
-        size = _size(path)
-        if size not in self.paths or size < 0:
-            return False
-        hashes = get_store().hashes
-        if size not in self.digests:
-            self.digests[size] = {hashes.sha256(own) for own in self.paths[size]}
-        return hashes.sha256(path) in self.digests[size]
-
-
-def _size(path: str) -> int:
-    """Size in bytes; -1 of a file that is not there, which whoever reads it will say."""
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
 
 
 def _all_images(dataset: DatasetBase) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dassl.utils import images
+from dassl.utils.deep_images import windows_of
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -51,7 +52,8 @@ class ImageCache:
         Callers must not write to it.
         """
         stat = os.stat(path)
-        key = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns, step)
+        name = os.path.abspath(path)
+        key = (name, stat.st_size, stat.st_mtime_ns, windows_of(name), step)
         with self._lock:
             array = self._items.get(key)
             if array is not None:

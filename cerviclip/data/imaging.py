@@ -7,13 +7,17 @@ scanning, splitting by patient, drawing shots and the record of it all are done 
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.data.copies import as_they_were, joined
 from cerviclip.data.descriptions import load_descriptions
+from cerviclip.data.folders import IMAGE_SUFFIXES, class_folders, image_files
+from cerviclip.data.looks import LooksAtData
+from cerviclip.data.names import class_map_of, clean, composed
+from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
+from cerviclip.data.split_checks import check_classes
 from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import (
     SIDES,
@@ -25,24 +29,15 @@ from cerviclip.data.splits import (
     split_by_ratio,
     split_hash,
 )
+from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.images import check_images
-
-from dassl.data.datasets.base_dataset import DatasetBase, Datum
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
-
-
-class PatientPatternError(UserError):
-    """File names do not tell the patient by the pattern in use."""
-
-
-class ImagingDataset(DatasetBase):
+class ImagingDataset(LooksAtData, DatasetBase):
     """Images in class folders, split by patient.
 
     Class attributes to set in a subclass:
@@ -60,7 +55,9 @@ class ImagingDataset(DatasetBase):
 
     Attributes set on the instance, besides upstream's: ``root``, ``image_dir``,
     ``positive_classes``, ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``,
-    ``split_record``, ``mapped`` (paths of images whose class ``DATASET.CLASS_MAP`` has given).
+    ``split_record``, ``mapped`` (paths of images whose class ``DATASET.CLASS_MAP`` has given),
+    ``warnings`` (all that was warned of, in order), ``notes`` and ``skipped`` (what was read in an
+    unusual way or not at all), ``summary`` (lines printed before training).
     """
 
     dataset_dir = ""
@@ -82,6 +79,7 @@ class ImagingDataset(DatasetBase):
     def __init__(self, cfg: CfgNode) -> None:
         self.name = type(self).__name__
         options = cfg.DATASET
+        self._nothing_seen()
         self.prepare(cfg)
         self.image_dir = self.find_folder(cfg)
         self.root = self._root_of(cfg)
@@ -95,7 +93,11 @@ class ImagingDataset(DatasetBase):
         ]
         if not (self.test_only or self.may_lack_classes):
             self._check_classes(items, names)
+            check_classes(self.name, names)
+        self._look_at_names(names)
+        self._look_at_pictures(cfg, items)
         split = self.make_split(cfg, items)
+        self._look_at_split(cfg, items, split)
         self.split_hash = split_hash(self.name, self.version, split)
         drawn = self._draw(cfg, split)
         self.draw_hash = hash_of(
@@ -115,12 +117,14 @@ class ImagingDataset(DatasetBase):
         self.templates = _templates(options.TEMPLATES or type(self).templates)
         self.positive_classes = self._positive(options.POSITIVE, names)
         self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
+        self._look_at_texts()
         if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:
             known = ", ".join(sorted(self.descriptions))
             raise UnknownNameError(
                 f'DATASET.PROMPT_SET "{options.PROMPT_SET}" is unknown for {self.name}; '
                 f"its prompt sets: {known}"
             )
+        self._summarise(items, split, cfg.VERBOSE)
 
 
     # -- hooks -----------------------------------------------------------------------------------
@@ -160,24 +164,43 @@ class ImagingDataset(DatasetBase):
             key = f"EXTERNAL_FOLDERS.{self.name}" if self.is_external else "FOLDER"
             raise UserError(
                 f"{self.image_dir} holds no images in class folders "
-                f"({', '.join(IMAGE_SUFFIXES)}); check DATASET.ROOT and DATASET.{key}"
+                f"({', '.join(IMAGE_SUFFIXES)}){self._lost_text()}; check DATASET.ROOT and "
+                f"DATASET.{key}"
             )
+        found = self._without_left_out(found, tuple(cfg.DATASET.LEAVE_OUT))
+        self._look_at_folders(cfg, [path for path, _ in found])
         kept = self._name_classes(cfg, found)
-        patients = self.patients_of([path for path, _ in kept], cfg.DATASET.PATIENT_PATTERN)
-        return [
+        paths = [path for path, _ in kept]
+        patients = self.patients_of(paths, cfg.DATASET.PATIENT_PATTERN)
+        if cfg.DATASET.PATIENT_PER_CLASS and self.patients_known:
+            patients = [f"{name}/{p}" for (_, name), p in zip(kept, patients, strict=True)]
+        items = [
             Item(path, -1, classname, patient)
             for (path, classname), patient in zip(kept, patients, strict=True)
         ]
+        self._look_at_items(cfg, items)
+        return items
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """(path relative to the image folder, folder's class name) of every image."""
-        for folder in class_folders(self.image_dir):
-            for path in image_files(self.image_dir / folder):
-                yield f"{folder}/{path}", folder
+        for folder in class_folders(self.image_dir, self.skipped):
+            yield from self.scan_class(folder, folder)
+
+    def scan_class(self, inner: str, classname: str) -> Iterator[tuple[str, str]]:
+        """The images of one class folder, taking account of what is not read there."""
+        found = image_files(self.image_dir / inner, self.skipped, inner)
+        if not found:
+            self.skipped.empty.append(inner)
+        for path in found:
+            yield f"{inner}/{path}", composed(classname)
+
+    def patient_of(self, regex: Any, path: str) -> str:
+        """The patient of one path by a pattern; "" where it tells none."""
+        return patient_in(regex, path)
 
     def class_list(self, cfg: CfgNode, items: Sequence[Item]) -> list[str]:
         """Class names in label order."""
-        declared = list(cfg.DATASET.CLASSES or self.classes)
+        declared = self._declared(cfg)
         if len(set(declared)) < len(declared):
             raise UserError(f"DATASET.CLASSES names a class twice: {declared}")
         return declared or sorted({item.classname for item in items})
@@ -191,9 +214,9 @@ class ImagingDataset(DatasetBase):
         if options.SPLIT_FILE:
             self.split_source = "file"
             return self._split_from_file(cfg, items)
-        split = split_by_ratio(items, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
-        self._warn_of_gaps(split)
-        return split
+        together = joined(items, self._kept_together(items))
+        split = split_by_ratio(together, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
+        return as_they_were(split, items)
 
     def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
         """The four lists that ``DatasetBase`` takes, from the split and the few-shot draw."""
@@ -218,10 +241,9 @@ class ImagingDataset(DatasetBase):
         if by not in ("patient", "image"):
             raise UserError(f'DATASET.SPLIT_BY is "{by}"; it takes patient or image')
         if by == "image":
-            warnings.warn(
+            self.warn(
                 f"{self.name} is split by image (DATASET.SPLIT_BY): images of one patient may fall "
-                "on both sides, and the results are too good",
-                stacklevel=3,
+                "on both sides, and the results are too good"
             )
 
     def patients_of(self, paths: Sequence[str], pattern: str = "") -> list[str]:
@@ -234,18 +256,8 @@ class ImagingDataset(DatasetBase):
         self.patients_known = bool(pattern)
         if pattern in ("", STEM):
             return [path.rpartition(".")[0] for path in paths]
-        try:
-            regex = re.compile(pattern)
-        except re.error as error:
-            raise UserError(
-                f'DATASET.PATIENT_PATTERN "{pattern}" is no valid regex ({error})'
-            ) from error
-        if regex.groups != 1:
-            raise UserError(
-                f'DATASET.PATIENT_PATTERN "{pattern}" must have exactly one group in brackets '
-                f"(it has {regex.groups}), such as P(\\d{{7}})"
-            )
-        found = [patient_in(regex, path) for path in paths]
+        regex = compile_pattern(pattern)
+        found = [self.patient_of(regex, path) for path in paths]
         if not all(found):
             wrong = [path for path, patient in zip(paths, found, strict=True) if not patient]
             raise PatientPatternError(
@@ -260,18 +272,26 @@ class ImagingDataset(DatasetBase):
         root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
         return str(root if self.image_dir.is_relative_to(root) else self.image_dir)
 
+    def _declared(self, cfg: CfgNode) -> list[str]:
+        """The classes named by the config or the data set; empty where the folders say them."""
+        return [composed(name) for name in cfg.DATASET.CLASSES or self.classes]
+
     def _name_classes(self, cfg: CfgNode, found: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Turn folder names into class names; drop folders of classes that are not asked for."""
-        declared = set(cfg.DATASET.CLASSES or self.classes)
-        class_map = dict(cfg.DATASET.CLASS_MAP)
+        declared = set(self._declared(cfg))
+        class_map = class_map_of(cfg.DATASET.CLASS_MAP)
         if not (declared or self.is_external):
             self._check_map_means_others(class_map, {folder for _, folder in found})
             class_map = {}
         self.mapped = set()
         kept = []
         for path, folder in found:
-            name = folder if folder in declared else class_map.get(folder, folder)
-            if not name or (name in self.classes and name not in declared):
+            name = folder if folder in declared else class_map.get(clean(folder), folder)
+            if name == "":
+                self.skipped.left_out["DATASET.CLASS_MAP"].append(path)
+                continue
+            if name in self.classes and name not in declared:
+                self.skipped.left_out["DATASET.CLASSES"].append(path)
                 continue
             if declared and name not in declared:
                 raise UserError(
@@ -302,18 +322,6 @@ class ImagingDataset(DatasetBase):
                 "add them, or name fewer classes in DATASET.CLASSES"
             )
 
-    def _warn_of_gaps(self, split: Split) -> None:
-        """Warn of classes with too few patients to be both trained on and tested on."""
-        have = {side: {item.classname for item in split[side]} for side in SIDES}
-        for side in ("train", "test"):
-            lacking = sorted(set().union(*have.values()) - have[side]) if split[side] else []
-            if lacking:
-                warnings.warn(
-                    f"{self.name}: no images of {', '.join(lacking)} in {side}, for want of "
-                    "patients; another DATASET.SPLIT_SEED or SPLIT_RATIO may help",
-                    stacklevel=2,
-                )
-
     def _ratio(self, cfg: CfgNode) -> Sequence[float]:
         from dassl.config.defaults import DATASET as DEFAULTS
 
@@ -327,8 +335,19 @@ class ImagingDataset(DatasetBase):
         path = path if path.is_file() or not in_root.is_file() else in_root
         entries = read_split_file(path)
         self.patients_known |= all(entry.patient for entry in entries)
-        by = cfg.DATASET.SPLIT_BY
-        return place_entries(entries, items, str(path), self.root, self.image_dir, by)
+        notes = list(entries.notes)
+        split = place_entries(
+            entries,
+            items,
+            str(path),
+            self.root,
+            self.image_dir,
+            cfg.DATASET.SPLIT_BY,
+            rest_is_test=entries.few_shot,
+            notes=notes,
+        )
+        self.notes += [f"split file {path.name}: {note}" for note in notes]
+        return split
 
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
         """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
@@ -338,10 +357,9 @@ class ImagingDataset(DatasetBase):
         train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED)
         if short:
             counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
-            warnings.warn(
+            self.warn(
                 f"{self.name}: {shots} shots asked, but of the training images {counts}; "
-                "all of them are taken",
-                stacklevel=2,
+                "all of them are taken"
             )
         cap = cfg.DATASET.NUM_SHOTS_VAL
         val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED)
@@ -377,6 +395,7 @@ class ImagingDataset(DatasetBase):
         }
 
     def _positive(self, given: Sequence[str], names: Sequence[str]) -> list[str]:
+        given = [composed(name) for name in given]
         for name in given:
             if name not in names:
                 raise UnknownNameError(
@@ -384,35 +403,6 @@ class ImagingDataset(DatasetBase):
                     f"its classes: {', '.join(names)}"
                 )
         return [name for name in names if name in (given or self.positive)]
-
-
-def class_folders(folder: Path) -> list[str]:
-    """Sorted names of the folders in a folder, hidden ones left out."""
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-
-
-def image_files(folder: Path) -> list[str]:
-    """Sorted paths, relative to ``folder``, of all image files below it."""
-    found = []
-    waiting = [""]
-    while waiting:
-        inner = waiting.pop()
-        with os.scandir(folder / inner) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    found.append(f"{inner}{entry.name}")
-                elif entry.is_dir():
-                    waiting.append(f"{inner}{entry.name}/")
-    return sorted(found)
-
-
-def patient_in(regex: re.Pattern[str], path: str) -> str:
-    """The group's text in the file name, else in the folders between class and file."""
-    match = regex.search(path.rpartition("/")[2]) or regex.search(path.partition("/")[2])
-    return (match.group(1) or "") if match else ""
 
 
 def _templates(templates: Sequence[str]) -> list[str]:

@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from dassl.data.transforms import build_transform
-from dassl.utils.images import _to_rgb as to_rgb
-from dassl.utils.images import decode_image
+from dassl.utils.images import decode_image, to_rgb
 
 _PIXELS = 64  # images whose pixels are in memory at a time
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cerviclip.data.image_cache import build_image_loader
+from cerviclip.data.split_checks import check_labels
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder
@@ -115,6 +116,7 @@ class VLMTrainer(TaskTrainer):
             custom_tfm_test=self.tfm_test,
             dataset_wrapper=self.dataset_wrapper(),
         )
+        check_labels(dm.dataset)
         dm.val_loader = self._plain_loader(dm.dataset.val) if dm.dataset.val else None
         dm.test_loader = self._plain_loader(dm.dataset.test) if dm.dataset.test else None
         if self.stored_kind and cfg.INPUT.FEATURE_VIEWS > 0:

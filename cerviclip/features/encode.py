@@ -9,9 +9,7 @@ its output is rounded to the store's number format whether or not it goes to the
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,6 @@ from torch import Tensor
 from cerviclip.environment import STORE_DTYPE
 from cerviclip.features.store import DTYPES, Space
 from dassl.errors import UserError
-from dassl.utils.rng import stable_seed
 
 # Large enough for full speed, small enough that padding a few-shot draw wastes little. Measured
 # with ViT-B/32 on two CPU cores: 8 images a batch reach the rate of 16 and 32.
@@ -120,54 +117,3 @@ def to_tensor(rows: np.ndarray) -> Tensor:
     if rows.dtype == np.uint16:
         return torch.from_numpy(rows.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(rows)
-
-
-def describe_transform(transform: Any) -> str:
-    """A transform with every parameter as text that is equal across processes.
-
-    Torchvision's classes print themselves; others get class name and attributes, since Python's
-    default repr holds a memory address.
-    """
-    steps = getattr(transform, "transforms", None)
-    if isinstance(steps, (list, tuple)):
-        inner = ", ".join(describe_transform(step) for step in steps)
-        extra = f", p={transform.p}" if hasattr(transform, "p") else ""
-        return f"{type(transform).__name__}({inner}{extra})"
-    if type(transform).__repr__ not in (object.__repr__, torch.nn.Module.__repr__):
-        return repr(transform)
-    state = {k: v for k, v in sorted(vars(transform).items()) if not k.startswith("_")}
-    text = ", ".join(f"{k}={describe_value(v)}" for k, v in state.items())
-    return f"{type(transform).__module__}.{type(transform).__qualname__}({text})"
-
-
-def describe_value(value: Any) -> str:
-    """Plain values by repr; functions and objects by name, so that no memory address enters a
-    key."""
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(describe_value(v) for v in value) + "]"
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    if type(value).__repr__ is object.__repr__:
-        return describe_transform(value)
-    return repr(value)
-
-
-def make_view(image: Any, transform: Callable, text: str, image_sha256: str, view: int) -> Any:
-    """View number ``view`` of an image: its randomness comes from the image's content, the view's
-    number and the transform alone, and the global generators are left as they were."""
-    with _seeded(stable_seed("feature view", image_sha256, view, text)):
-        return transform(image)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    before = (random.getstate(), np.random.get_state(), torch.get_rng_state())
-    try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.default_generator.manual_seed(seed)
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cerviclip.data.image_cache import PlainPixels
-from cerviclip.features.encode import describe_transform, make_view
+from cerviclip.data.views import describe_transform, make_view
 from dassl.utils import read_image
 
 

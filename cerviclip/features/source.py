@@ -110,7 +110,7 @@ class FeatureSource:
 
     def table(self, paths: Sequence[str]) -> Table | StoredTable:
         """The rows of these images, encoding those that nobody has encoded yet."""
-        hashes = [self.store.hashes.sha256(path) for path in paths]
+        hashes = [self.store.hashes.pixels(path) for path in paths]
         self.store.hashes.flush()
         number = len(hashes) * self.views
         content = hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.features.hashes import HashCache
+from cerviclip.data.hashes import image_hashes
+from cerviclip.environment import cache_folder
 from cerviclip.features.shards import (
     SUFFIX,
     DamagedShardError,
@@ -111,11 +112,11 @@ class FeatureStore:
     """
 
     def __init__(self, root: str | Path | None = None, max_bytes: int | None = None) -> None:
-        self.root = Path(root) if root is not None else default_root()
+        self.root = Path(root) if root is not None else cache_folder()
         self.max_bytes = default_max_bytes() if max_bytes is None else int(max_bytes)
         self.folder = self.root / "features" / _VERSION
         self.writable = True
-        self.hashes = HashCache(self.root / "hashes")
+        self.hashes = image_hashes(self.root)
         self._indices: dict[str, _Index] = {}
 
     # -- reading and writing rows ------------------------------------------------------------
@@ -329,11 +330,6 @@ class FeatureStore:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def default_root() -> Path:
-    """``$CERVICLIP_CACHE``, or ``~/.cache/cerviclip``."""
-    return Path(os.environ.get("CERVICLIP_CACHE") or Path.home() / ".cache" / "cerviclip")
-
-
 def default_max_bytes() -> int:
     """``$CERVICLIP_CACHE_BYTES`` as a number with an optional K, M, G or T, or 20 GiB."""
     text = os.environ.get("CERVICLIP_CACHE_BYTES", "").strip()
@@ -350,11 +346,11 @@ _stores: dict[tuple[str, int], FeatureStore] = {}
 
 def get_store() -> FeatureStore:
     """This process's store: one per folder, shared by all runs of a sweep."""
-    key = (str(default_root().absolute()), default_max_bytes())
+    key = (str(cache_folder().absolute()), default_max_bytes())
     store = _stores.get(key)
     if store is None:
         store = _stores[key] = FeatureStore(key[0], key[1])
     return store
 
 
-__all__ = ["FeatureStore", "Space", "default_root", "get_store", "make_key"]
+__all__ = ["FeatureStore", "Space", "get_store", "make_key"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -54,6 +55,7 @@ def encode_class_texts(
     """
     unique = sorted({text for group in texts for text in group})
     tokens = backbone.tokenize(unique)
+    _warn_of_equal_classes(texts, dict(zip(unique, tokens.tolist(), strict=True)))
     order = torch.argsort(backbone.text.lengths(tokens), stable=True)
     features = torch.empty(len(unique), backbone.embed_dim, device=backbone.device)
     for index in order.split(chunk):
@@ -63,6 +65,25 @@ def encode_class_texts(
     row = {text: i for i, text in enumerate(unique)}
     means = [features[[row[text] for text in group]].mean(dim=0) for group in texts]
     return F.normalize(torch.stack(means), dim=-1)
+
+
+def _warn_of_equal_classes(
+    texts: Sequence[Sequence[str]], tokens: Mapping[str, Sequence[int]]
+) -> None:
+    """Warn of classes whose prompts are the same to the text tower, as a cut may make them."""
+    groups: dict[tuple, list[str]] = {}
+    for group in texts:
+        if group:
+            key = tuple(sorted({tuple(tokens[text]) for text in group}))
+            groups.setdefault(key, []).append(group[0])
+    for firsts in groups.values():
+        if len(firsts) > 1:
+            shown = " and ".join(f'"{text[:60]}"' for text in dict.fromkeys(firsts))
+            warnings.warn(
+                f"{len(firsts)} classes have the same text after the tower's cut ({shown}): "
+                "nothing tells them apart; change DATASET.DESCRIPTIONS or the classes' names",
+                stacklevel=3,
+            )
 
 
 def encode_in_chunks(

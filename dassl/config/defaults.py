@@ -45,6 +45,8 @@ INPUT: dict[str, Any] = {
     "GB_P": 0.5,  # gaussian_blur's probability
     "GB_K": 21,  # gaussian_blur's kernel, px, odd
     "FEATURE_VIEWS": 0,  # ours: augmented views per image kept in the feature store; 0: none
+    "BITS": 0,  # ours: bits in use of deeper images (12 of 16); 0: seen by the data set's values
+    "WINDOW": (),  # ours: (lowest, highest) of deeper images that become 0-255; (): as BITS says
     "STORE_DTYPE": "",  # ours: set from $CERVICLIP_STORE_DTYPE; "": float16
 }
 
@@ -69,6 +71,8 @@ DATASET: dict[str, Any] = {
     "FOLD": "",  # "3/10": the third of ten folds is the test set; "": no folds
     "PATIENT_PATTERN": "",  # regex with one group, searched in the file name; "": the data set's
     "POSITIVE": (),  # class names that count as disease; (): the data set's
+    "PATIENT_PER_CLASS": False,  # patient numbers start anew in each class
+    "LEAVE_OUT": (),  # patterns of files below the image folder, such as "*_mask.png"
     "CLASS_MAP": {},  # an external centre's class name: ours
     "DESCRIPTIONS": "",  # YAML or JSON with prompt sets; "": the data set's
     "PROMPT_SET": "",  # one of the prompt sets; "": the data set's or the trainer's choice

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dassl.errors import UserError
 from dassl.utils import read_image
+from dassl.utils.deep_images import all_windows, restore_windows
 from dassl.utils.distributed import choose_device
 
 from .datasets import build_dataset
@@ -246,6 +247,14 @@ class DatasetWrapper(TorchDataset):
         if "normalize" in cfg.INPUT.TRANSFORMS:
             plain.append(T.Normalize(mean=cfg.INPUT.PIXEL_MEAN, std=cfg.INPUT.PIXEL_STD))
         self.to_tensor = T.Compose(plain)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Worker processes that start afresh scale deep images as this process does."""
+        return {**self.__dict__, "_windows": all_windows()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore_windows(state.pop("_windows", {}))
+        self.__dict__.update(state)
 
     def __len__(self) -> int:
         return len(self.data_source)

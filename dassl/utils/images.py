@@ -1,21 +1,35 @@
-"""Reading image files as 8-bit RGB, whatever they hold, and finding broken ones early."""
+"""Reading image files as upright 8-bit RGB, whatever they hold, and finding broken ones early."""
 
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from dassl.errors import MissingFileError, UserError
+from dassl.utils.deep_images import depth_of, to_eight_bits
 
-# Pillow's modes with more than 8 bits: ``convert("RGB")`` would clip them at 255.
-_WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+BACKGROUND = (0, 0, 0)  # what shows through transparent pixels, as padding does
+MAX_PIXELS = "CERVICLIP_MAX_PIXELS"  # environment variable that raises Pillow's limit
+
+if os.environ.get(MAX_PIXELS, "").isdigit():
+    Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
 
 
 #: Set by ``cerviclip.data.image_cache`` while our own runs keep decoded images in memory.
@@ -23,15 +37,15 @@ decoded_cache: Any = None
 
 
 def read_image(path: str) -> Image.Image:
-    """Read an image as RGB.
+    """Read an image as RGB, upright.
 
-    Ordinary 8-bit images come out as from ``Image.open(path).convert("RGB")``. Images of 16 bits
-    are scaled from 0-65535 to 0-255, the same for every image; 32-bit and float images by their
-    range.
+    Ordinary 8-bit images come out as from ``Image.open(path).convert("RGB")``. An EXIF orientation
+    is followed, transparent pixels are laid over black, and values of more than 8 bits are scaled
+    by the range of their data set (`dassl.utils.deep_images`), 0-65535 where none is declared.
 
     Raises:
         MissingFileError: there is no such file.
-        UserError: the file is no image, or is cut short.
+        UserError: the file is no image, is cut short, too large, or holds NaN.
     """
     return decode_image(path) if decoded_cache is None else decoded_cache.image(path, decode_image)
 
@@ -44,34 +58,87 @@ def decode_image(path: str) -> Image.Image:
         )
     try:
         with Image.open(path) as image:
-            return _to_rgb(image)
+            return to_rgb(image, path)
     # Pillow's decoders raise these, SyntaxError and struct's and zlib's errors included.
     except Exception as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"image {path} cannot be read ({detail}); replace the file or take it out of the split"
+            f"image {path} cannot be read ({why_unreadable(error)}); replace the file or take it "
+            "out of the split"
         ) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _WIDE_MODES:
-        return Image.fromarray(_to_uint8(image)).convert("RGB")
-    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # the same colours, without Pillow's warning
-    return image.convert("RGB")
+def to_rgb(image: Image.Image, path: str = "in memory") -> Image.Image:
+    """An open image as `read_image` gives it: 8-bit RGB, upright, over one colour.
 
-
-def _to_uint8(image: Image.Image) -> np.ndarray:
-    """Scale grey values of more than 8 bits to 0-255."""
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        highest = float(values.max(initial=0.0))
-        full = 1.0 if highest <= 1.0 else 255.0 if highest <= 255.0 else max(highest, 65535.0)
+    Args:
+        image: of any mode.
+        path: its file, whose folder may have a declared range of values.
+    """
+    if depth_of(image):
+        picture = to_eight_bits(image, path)
     else:
-        values = np.asarray(image.convert("I"), dtype=np.float64)
-        # Pillow before 10 opened 16-bit PNGs in mode I: its values then span 16 bits as well.
-        full = max(float(values.max(initial=0.0)), 65535.0)
-    return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
+        picture = _over_background(image) or image.convert("RGB")
+    return turn(picture, orientation_of(image))
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation that is still to be followed, 1 for none.
+
+    Args:
+        image: loaded already; Pillow turns TIFFs as it loads them.
+    """
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return 1  # damaged EXIF data say nothing
+    return value if value in _TURNS else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image of any mode turned as its EXIF orientation says."""
+    image.load()
+    return turn(image, orientation_of(image))
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """An image turned as an EXIF orientation says."""
+    how = _TURNS.get(orientation)
+    return image if how is None else image.transpose(how)
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether pixels may be transparent, by a channel or by a colour that stands for it."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def shows_background(image: Image.Image) -> bool:
+    """Whether some pixels are transparent. Where all of them are, alpha says nothing."""
+    if not has_alpha(image):
+        return False
+    extrema: Any = image.convert("RGBA").getchannel("A").getextrema()
+    least, most = extrema
+    return least < 255 and most > 0
+
+
+def why_unreadable(error: Exception) -> str:
+    """An error of Pillow's in one line, with the way out where there is one."""
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return (
+            f"it has more than {limit / 1e6:.0f} million pixels, the limit against files made to "
+            f"fill the memory; if it is meant, set {MAX_PIXELS} to its number of pixels"
+        )
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _over_background(image: Image.Image) -> Image.Image | None:
+    """A transparent image over one colour; None of an opaque one."""
+    if not shows_background(image):
+        return None
+    layers = image.convert("RGBA")
+    picture = Image.new("RGB", image.size, BACKGROUND)
+    picture.paste(layers, mask=layers.getchannel("A"))
+    return picture
 
 
 _checked: set[tuple[str, int, int]] = set()
@@ -110,7 +177,7 @@ def _problem(path: str, size: int) -> str:
         return "is empty"
     try:
         with open(path, "rb") as handle:
-            head = handle.read(16)
+            head = handle.read(34)
             handle.seek(max(0, size - 4096))
             tail = handle.read()
     except OSError as error:
@@ -122,8 +189,9 @@ def _problem(path: str, size: int) -> str:
             return ""
         # Some cameras append data after the picture's end: only the decoder can tell.
     elif head.startswith(b"BM"):
-        told = int.from_bytes(head[2:6], "little")
-        return f"is a truncated BMP ({size} of {told} bytes)" if size < told else ""
+        needed = _bmp_bytes(head)
+        if needed is not None:
+            return f"is a truncated BMP ({size} of {needed} bytes)" if size < needed else ""
     elif head[:4] in (b"II*\0", b"MM\0*", b"GIF8", b"RIFF"):
         return ""
     try:
@@ -131,6 +199,23 @@ def _problem(path: str, size: int) -> str:
             warnings.simplefilter("ignore")
             image.load()
     except Exception as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
-        return f"cannot be read ({detail})"
+        return f"cannot be read ({why_unreadable(error)})"
     return ""
+
+
+def _bmp_bytes(head: bytes) -> int | None:
+    """The bytes that a BMP's pixels need; None where only a decoder can tell.
+
+    Not the size that the header states, which some software fills in wrongly.
+    """
+    if len(head) < 34:
+        return None
+    start, header = struct.unpack_from("<II", head, 10)
+    if header == 12:  # OS/2
+        width, height, _, bits = struct.unpack_from("<HHHH", head, 18)
+        packing = 0
+    else:
+        width, height, _, bits, packing = struct.unpack_from("<iiHHI", head, 18)
+    if packing not in (0, 3, 6) or bits == 0:  # plain, or plain with bit masks
+        return None
+    return start + (abs(width) * bits + 31) // 32 * 4 * abs(height)

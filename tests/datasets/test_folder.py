@@ -79,8 +79,8 @@ def test_no_val_by_ratio(make_cfg, folder):
 
 @pytest.mark.parametrize("val", ["val", "valid", None])
 def test_ready_made_split_folders(build, tmp_path, val):
-    for side in ("train", "test", *([val] if val else [])):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8)
+    for seed, side in enumerate(("train", "test", *([val] if val else []))):
+        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8, seed=seed)
     with pytest.warns(UserWarning, match="nobody checked.*two sides.*PATIENT_PATTERN"):
         data = build(tmp_path, NAME)
     assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
@@ -89,8 +89,8 @@ def test_ready_made_split_folders(build, tmp_path, val):
 
 
 def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
-    for side in ("train", "test"):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, patients=3, size=8)
+    for side, size in (("train", 8), ("test", 9)):
+        write_images(tmp_path / side, {"a": 3, "b": 3}, patients=3, size=size)
     with pytest.raises(UserError, match="6 patients on two sides"):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     with pytest.warns(UserWarning, match="split by image"):
@@ -187,7 +187,7 @@ def test_labels_of_a_list_need_no_class_folders(build, tmp_path):
         ("gone.png,benign,train", MissingFileError, r"1 of 1 .*gone\.png"),
         ("../outside.png,benign,train", UserError, "outside"),
         ("benign/one.png,,train", UserError, "no label"),
-        ("benign/one.png,benign,holdout", UserError, "holdout"),
+        ("benign/one.png,benign,fold7", UserError, "fold7"),
         ("benign/one.png,benign,train\nbenign/one.png,benign,train", UserError, "twice"),
         ("benign/one.png,benign,train\nmalign/one.png,malign,", UserError, "no split"),
         (
@@ -215,3 +215,118 @@ def test_missing_folder_and_list(build, tmp_path):
         build(tmp_path, NAME, FILE="none.csv")
     with pytest.raises(UserError, match="no images"):
         build(tmp_path, NAME)
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+@pytest.mark.parametrize(
+    "words", [("Training", "Testing"), ("train_set", "eval"), ("TRAIN", "test")]
+)
+def test_split_folders_under_their_usual_names(build, tmp_path, words):
+    """Fault 4: they became the classes."""
+    for seed, word in enumerate(words):
+        write_images(tmp_path / word, {"a": 3, "b": 3}, size=8, seed=seed)
+    data = build(tmp_path, NAME)
+    assert data.classnames == ["a", "b"] and counts(data) == [6, 0, 6]
+
+
+@pytest.mark.parametrize("words", [("train", "val"), ("train", "validation"), ("train",)])
+def test_split_folders_without_a_test_are_refused(build, tmp_path, words):
+    for seed, word in enumerate(words):
+        write_images(tmp_path / word, {"a": 3, "b": 3}, size=8, seed=seed)
+    with pytest.raises(UserError, match=f"has {' and '.join(words)} but no test folder"):
+        build(tmp_path, NAME)
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+def test_folders_beside_the_parts_are_named_and_two_of_a_kind_refused(build, tmp_path):
+    for seed, word in enumerate(("train", "test", "extra")):
+        write_images(tmp_path / word, {"a": 3, "b": 3}, size=8, seed=seed)
+    with pytest.warns(UserWarning, match="read are the parts test, train; not extra"):
+        build(tmp_path, NAME)
+    (tmp_path / "Testing").mkdir()
+    with pytest.raises(UserError, match="Testing and test both mean test"):
+        build(tmp_path, NAME)
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+def test_a_class_called_as_a_part_is_still_a_class(build, tmp_path):
+    write_images(tmp_path, {"test": 6, "control": 6}, size=8)
+    assert build(tmp_path, NAME).classnames == ["control", "test"]
+
+
+def test_neither_part_nor_class_tells_the_patient(build, tmp_path):
+    """Fault 53."""
+    for seed, side in enumerate(("train", "test")):
+        write_images(tmp_path / side, {"CIN1": 3, "CIN2": 3}, size=8, seed=seed)
+    with pytest.raises(UserError, match="12 of 12 file names .* hold no patient"):
+        build(tmp_path, NAME, PATIENT_PATTERN=r"CIN(\d+)")
+
+
+@pytest.mark.filterwarnings("ignore:.*have images in several classes")
+def test_every_folder_of_a_list_may_tell_the_patient(build, tmp_path):
+    lines = ["path,label"]
+    for number in range(6):
+        for path in write_images(tmp_path / f"P{number}", {"a": 2, "b": 2}, size=8, seed=number):
+            lines.append(f"{path.relative_to(tmp_path).as_posix()},{path.parent.name}")
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    data = build(tmp_path, NAME, FILE="l.csv", PATIENT_PATTERN=r"P(\d+)")
+    everybody = patients([*data.train_x, *data.val, *data.test])
+    assert everybody == set("012345") and not patients(data.train_x) & patients(data.test)
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+@pytest.mark.parametrize(
+    "form", ["/home/x/data/{}", "C:\\data\\{}", "\\\\server\\d\\{}", "mine/{}"]
+)
+def test_lists_with_paths_of_another_machine(build, folder, form):
+    """Fault 50."""
+    lines = [f"{form.format(path)},{label}" for path, label in rows(folder)]
+    (folder / "mine/l.csv").write_text("\n".join(["path,label", *lines]))
+    data = build(folder / "mine", NAME, FILE="l.csv")
+    assert sum(counts(data)) == 24 and data.classnames == ["benign", "malign"]
+    assert any("24 paths were found by their last parts" in note for note in data.notes)
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+def test_labels_that_are_numbers_do_not_contradict_the_folders(build, tmp_path):
+    """Fault 23: 4 as the index of folder "2" was taken for the class "4"."""
+    write_images(tmp_path / "named", {"cat": 6, "dog": 6}, size=8)
+    write_images(tmp_path / "numbered", {str(n): 4 for n in (2, 10, 30)}, size=8)
+    for place in ("named", "numbered"):
+        names = sorted(p.name for p in (tmp_path / place).iterdir())
+        paths = sorted((tmp_path / place).rglob("*.png"))
+        labels = [
+            [p.relative_to(tmp_path / place).as_posix(), names.index(p.parent.name)] for p in paths
+        ]
+        (tmp_path / place / "l.json").write_text(json.dumps(labels))
+    assert build(tmp_path / "named", NAME, FILE="l.json").classnames == ["cat", "dog"]
+    with pytest.raises(UserError, match="label 0 to the images of folder 10, and both are numbers"):
+        build(tmp_path / "numbered", NAME, FILE="l.json")
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+def test_a_split_file_may_show_classes_under_other_names(build, folder):
+    """Fault 52."""
+    shown = {"benign": "benign cells", "malign": "malignant cells"}
+    table = [[path, 0, shown[label]] for path, label in rows(folder)]
+    parts = {"train": table[:8] + table[12:20], "test": table[8:12] + table[20:]}
+    (folder / "s.json").write_text(json.dumps(parts))
+    data = build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))
+    assert counts(data) == [16, 0, 8] and data.classnames == ["benign", "malign"]
+    swapped = {"benign": "malign", "malign": "benign"}
+    table = [[path, 0, swapped[label]] for path, label in rows(folder)]
+    (folder / "s.json").write_text(json.dumps({"train": table[:8], "test": table[12:]}))
+    with pytest.raises(UserError, match="its folder says benign.*CLASS_MAP"):
+        build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+@pytest.mark.parametrize("parts", [("train", "val"), ("train", "val", "test")])
+def test_images_that_a_split_file_leaves_out_are_no_test(build, folder, parts):
+    """Fault 3: they became the test, also where "test" was there and empty."""
+    table = [path for path, _ in rows(folder)]
+    content = {"train": table[:8] + table[12:20], "val": table[8:9] + table[20:21], "test": []}
+    text = json.dumps({part: content[part] for part in parts})
+    (folder / "s.json").write_text(text)
+    with pytest.raises(UserError, match="has no test images"):
+        build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))

@@ -8,7 +8,13 @@ import numpy as np
 
 from cerviclip.data.phantoms.centres import Centre
 from cerviclip.data.phantoms.fields import VolumeFields
-from cerviclip.data.phantoms.structures import CLASSES, STRUCTURES, View, draw_anatomy, surface_relief
+from cerviclip.data.phantoms.structures import (
+    CLASSES,
+    STRUCTURES,
+    View,
+    draw_anatomy,
+    surface_relief,
+)
 
 SIZE = 224  # px, both sides of a frame
 FRAME_STEP = 0.30  # radians of a patient's slow change from one frame to the next

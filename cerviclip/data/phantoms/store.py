@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dassl.errors import UserError
-from dassl.utils.files import process_alive
-
 from cerviclip.data.phantoms.centres import CENTRES, Centre
 from cerviclip.data.phantoms.render import Frame, render_patient, surface_rows
 from cerviclip.data.phantoms.structures import CLASSES
+from dassl.errors import UserError
+from dassl.utils.files import process_alive
 
 # Part of the split hash. Frozen: see docs/phantom.md before raising it.
 VERSION = "1.0"

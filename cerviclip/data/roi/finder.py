@@ -15,12 +15,13 @@ from torch import Tensor
 
 from dassl.data.data_manager import DatasetWrapper
 from cerviclip.recent import Recent
-from cerviclip.features.store import get_store
-from cerviclip.features.encode import describe_transform, make_view
+from cerviclip.data.hashes import image_hashes
+from cerviclip.data.views import describe_transform, make_view
 from cerviclip.data.roi.sources import SOURCES, build_source
 from cerviclip.data.roi.store import RoiStore, StoredRoi
 from dassl.errors import UserError
 from dassl.utils import read_image
+from dassl.utils.deep_images import windows_of
 
 KINDS = ("box", "mask")
 _TOP = 0.10  # part of the height, from the top, in which a box never starts
@@ -105,11 +106,11 @@ class RoiFinder:
         a loader's worker processes count never comes back."""
         for path in paths:
             self._roi(path, None)
-        get_store().hashes.flush()
+        image_hashes().flush()
 
     def _roi(self, impath: str, image: Image.Image | None) -> StoredRoi:
         status = os.stat(impath)
-        key = (self.identity, impath, status.st_size, status.st_mtime_ns)
+        key: tuple = (self.identity, impath, status.st_size, status.st_mtime_ns, windows_of(impath))
         key += self.source.depends_on(impath)
         roi = self._known.get(key)
         if roi is None:
@@ -120,7 +121,7 @@ class RoiFinder:
     def _stored(self, impath: str, image: Image.Image | None) -> StoredRoi:
         if not self.store.active:
             return self._find(impath, image)
-        digest = get_store().hashes.sha256(impath)
+        digest = image_hashes().pixels(impath)
         roi = self.store.get(digest)
         if roi is None:
             roi = self._find(impath, image)
@@ -301,6 +302,6 @@ class PatchRois:
             self._last[1],
             lambda image: transform_together(self.view_steps, image, roi)[1],
             self.text,
-            get_store().hashes.sha256(path),
+            image_hashes().pixels(path),
             view,
         )

@@ -15,9 +15,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from cerviclip.data.folders import IMAGE_SUFFIXES
+from cerviclip.data.image_facts import facts_of
 from cerviclip.data.roi import surface
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256
+from dassl.utils.images import orientation_of, turn, upright
 
 SOURCES = ("surface", "masks", "segmenter", "full")
 
@@ -102,7 +105,7 @@ class MaskFiles:
                 "TRAINER.SAVLT.ROI.SOURCE masks takes the mask beside an image's file; give the "
                 "file's path instead of an image in memory"
             )
-        file = mask_path(path, self.folder)
+        file = existing_mask(mask_path(path, self.folder))
         if not file.is_file():
             raise MissingFileError(
                 f"no mask {file} for image {path}: put it there, or set "
@@ -147,28 +150,67 @@ def mask_path(impath: str, folder: str = "masks") -> Path:
     return path.parent / folder / (path.stem + ".png")
 
 
+def existing_mask(mask: Path) -> Path:
+    """A mask file under any suffix of an image; the PNG where there is none."""
+    if mask.is_file():
+        return mask
+    others = (mask.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
+    return next((path for path in others if path.is_file()), mask)
+
+
+def mask_values(file: str | Path) -> np.ndarray:
+    """A mask's values (H, W), the highest of its colours, turned as its own EXIF data say."""
+    return _values_of(file)[0]
+
+
 def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     """A mask file of any mode as booleans of its image's shape; what is above 0 is tissue.
 
     Not through ``read_image``: scaled to 8 bits, the 1 of a 16-bit mask would be 0. Alpha is left
-    out, since an opaque black pixel is background.
+    out, since an opaque black pixel is background. A mask is turned as its own EXIF orientation
+    says; one that says nothing and fits only the pixels that its image stores is turned with it.
 
     Raises:
         UserError: no image, or one of another aspect ratio than the mask's image.
     """
-    try:
-        with Image.open(file) as picture:
-            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
-            values = np.asarray(picture.convert("RGB") if coloured else picture)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
-    mask = (values.max(-1) if values.ndim == 3 else values) > 0
+    values, tagged = _values_of(file)
+    mask = values > 0
+    if not tagged:
+        mask = _turned_with_its_image(mask, str(impath), shape)
     if mask.shape == shape:
         return mask
     height, width = shape
-    if abs(mask.shape[0] * width - mask.shape[1] * height) > max(height, width):
+    if not _same_aspect(mask.shape, shape):
         raise UserError(
             f"mask {file} is {mask.shape[1]}x{mask.shape[0]} px but its image {impath} is "
             f"{width}x{height} px; give both the same shape"
         )
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _values_of(file: str | Path) -> tuple[np.ndarray, bool]:
+    """A mask's values, and whether its own EXIF data turned it."""
+    try:
+        with Image.open(file) as picture:
+            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
+            picture.load()
+            tagged = orientation_of(picture) > 1
+            turned = upright(picture)
+            values = np.asarray(turned.convert("RGB") if coloured else turned)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
+    return (values.max(-1) if values.ndim == 3 else values), tagged
+
+
+def _turned_with_its_image(mask: np.ndarray, impath: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of the pixels as its image stores them, turned as its image is."""
+    if _same_aspect(mask.shape, shape) or not os.path.exists(impath):
+        return mask
+    facts = facts_of(impath)
+    if facts is None or facts.orientation == 1 or not _same_aspect(mask.shape, facts.size[::-1]):
+        return mask
+    return np.asarray(turn(Image.fromarray(mask), facts.orientation))
+
+
+def _same_aspect(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return abs(a[0] * b[1] - a[1] * b[0]) <= max(b)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cerviclip.features.store import default_root
+from cerviclip.environment import cache_folder
 
 _FORMAT = "v1"  # raised when boxes are made of masks in another way
 
@@ -85,7 +85,7 @@ class RoiStore:
 
     def __init__(self, version: str, kind: str, root: Path | None = None) -> None:
         name = hashlib.sha256(f"{version} {kind}".encode()).hexdigest()[:32]
-        self.folder = (root or default_root()) / "rois" / _FORMAT / name
+        self.folder = (root or cache_folder()) / "rois" / _FORMAT / name
         self.active = bool(version)
 
     def get(self, image_sha256: str) -> StoredRoi | None:

@@ -33,7 +33,14 @@ UNHASHED = {
 }
 
 # Keys that older runs do not have. Empty they mean what was done before there were such keys.
-LATER_KEYS = ("INPUT.STORE_DTYPE", "DATASET.FOLD")
+LATER_KEYS = (
+    "INPUT.STORE_DTYPE",
+    "DATASET.FOLD",
+    "INPUT.BITS",
+    "INPUT.WINDOW",
+    "DATASET.PATIENT_PER_CLASS",
+    "DATASET.LEAVE_OUT",
+)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

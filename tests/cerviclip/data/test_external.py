@@ -9,8 +9,8 @@ import pytest
 from data_fixtures import CLASSES
 from PIL import Image
 
-from dassl.data.datasets import build_dataset
 from cerviclip.data.external import build_external_datasets
+from dassl.data.datasets import build_dataset
 from dassl.errors import UnknownNameError, UserError
 from helpers import write_images
 
@@ -152,7 +152,7 @@ def test_patients_named_as_the_trainings_are_warned_of(centres, oct_root):
 def test_only_files_of_equal_size_are_read(centres, oct_root, monkeypatch):
     for path in (oct_root / "huaxi/images").rglob("*.png"):
         path.write_bytes(path.read_bytes() + b" ")
-    monkeypatch.setattr("cerviclip.features.hashes.HashCache.sha256", None)
+    monkeypatch.setattr("cerviclip.data.hashes.HashCache.sha256", None)
     sizes = {path.stat().st_size for path in (oct_root / "mixed/images").rglob("*.png")}
     other = {path.stat().st_size for path in (oct_root / "huaxi/images").rglob("*.png")}
     assert not sizes & other and len(centres(["HuaxiOCT"])["HuaxiOCT"]) == 30
@@ -211,3 +211,80 @@ def test_broken_image_at_a_centre_is_found_before_training(centres, oct_root):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match="truncated PNG"):
         centres(["HuaxiOCT"])
+
+
+@pytest.fixture
+def numbered(make_cfg, tmp_path):
+    """Own classes 0 and 1, a centre with 0_normal and 1."""
+    write_images(tmp_path / "own", {"0": 6, "1": 6}, size=8)
+    write_images(tmp_path / "ext", {"0_normal": 4, "1": 4}, size=8, seed=1)
+
+    def make(**class_map):
+        cfg = make_cfg(tmp_path, "FolderDataset", FOLDER="own", PATIENT_PATTERN="stem")
+        cfg.DATASET.EXTERNAL_FOLDERS["B"] = "ext"
+        for key, value in class_map.items():
+            cfg.DATASET.CLASS_MAP[key] = value
+        return build_external_datasets(cfg, build_dataset(cfg))["B"]
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore:.*shares 4 patient ids")
+@pytest.mark.parametrize("zero", ["0", 0])
+def test_a_class_may_be_called_nought(numbered, zero):
+    """Fault 5: mapped to 0, a centre's images vanished."""
+    items = numbered(**{"0_normal": zero})
+    assert sorted(item.classname for item in items) == ["0"] * 4 + ["1"] * 4
+    with pytest.raises(UserError, match="CLASS_MAP maps to None"):
+        numbered(**{"0_normal": None})
+
+
+def test_images_that_the_map_leaves_out_are_counted(make_cfg, oct_root, capsys):
+    cfg = make_cfg(oct_root, NAME, CLASSES=("cyst", "ectropion"))
+    cfg.DATASET.CLASS_MAP.update({name: "" for name in CLASSES if name not in cfg.DATASET.CLASSES})
+    cfg.DATASET.EXTERNAL_FOLDERS["B"] = "huaxi/images"
+    cfg.VERBOSE = True
+    dataset = build_dataset(cfg)
+    capsys.readouterr()
+    assert len(build_external_datasets(cfg, dataset)["B"]) == 12
+    assert "left out by DATASET.CLASS_MAP: 18 images" in capsys.readouterr().out
+
+
+def test_a_centre_of_parts_asks_for_one_of_them(centres, oct_root):
+    """Fault 4, at a centre."""
+    for part in ("train", "test"):
+        shutil.copytree(oct_root / "huaxi/images", oct_root / "parts" / part)
+    with pytest.raises(UserError, match="holds the parts of a split .test, train.*name one"):
+        centres(EXTERNAL_FOLDERS={"B": "parts"})
+    assert len(centres(EXTERNAL_FOLDERS={"B": "parts/test"})["B"]) == 30
+
+
+def test_a_centre_whose_class_is_not_read_is_refused(centres, oct_root):
+    """Fault 13, at a centre: it was scored on the other classes."""
+    folder = oct_root / "huaxi/images/cancer"
+    for file in folder.iterdir():
+        file.rename(file.with_suffix(".dcm"))
+    with pytest.raises(UserError, match=r"cancer \(6 \.dcm\)"):
+        centres(EXTERNAL_FOLDERS={"B": "huaxi/images"})
+    assert len(centres(EXTERNAL_FOLDERS={"B": "huaxi/images"}, CLASS_MAP={"cancer": ""})["B"]) == 24
+
+
+def test_a_centre_of_the_trainings_pictures_saved_anew_is_refused(centres, oct_root):
+    """Fault 9: bytes differ, pixels do not."""
+    for file in sorted((oct_root / "mixed/images").rglob("*.png")):
+        target = oct_root / "again" / file.parent.name / f"{file.stem}.bmp"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(target)
+    with pytest.raises(UserError, match="belong to MixedCenterOCT"):
+        centres(EXTERNAL_FOLDERS={"B": "again"})
+
+
+def test_warnings_of_a_centre_are_kept_with_the_trainings(make_cfg, oct_root):
+    for file in (oct_root / "huaxi/images").rglob("*.png"):
+        file.rename(file.with_name(f"{file.parent.name}_{file.name.replace('_P', '_Q')}"))
+    cfg = make_cfg(oct_root, NAME)
+    cfg.DATASET.EXTERNAL_FOLDERS["B"] = "huaxi/images"
+    dataset = build_dataset(cfg)
+    with pytest.warns(UserWarning, match="B: not all file names hold a patient"):
+        build_external_datasets(cfg, dataset)
+    assert any("B: not all file names" in text for text in dataset.warnings)

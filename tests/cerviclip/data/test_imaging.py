@@ -10,8 +10,8 @@ import warnings
 import pytest
 from PIL import Image
 
-from dassl.data.datasets import build_dataset
 from cerviclip.data.imaging import ImagingDataset
+from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 NAME = "MixedCenterOCT"
@@ -145,7 +145,7 @@ def test_split_by_image_only_when_asked_and_with_a_warning(build, oct_root):
 def test_patient_with_frames_of_two_classes_stays_together(build, oct_root):
     for frame, name in enumerate(["cyst", "cancer", "ectropion"] * 4):
         file = f"M0008_2021_P0009999_circle_2.5x3.0_C{50 + frame}_S11.png"
-        Image.new("L", (8, 8)).save(oct_root / "mixed/images" / name / file)
+        Image.new("L", (8, 8), 200 + frame).save(oct_root / "mixed/images" / name / file)
     for seed in range(5):
         data = build(oct_root, NAME, SPLIT_SEED=seed)
         sides = [p for p in (data.train_x, data.val, data.test) if "P0009999" in patients(p)]
@@ -173,8 +173,10 @@ def test_pattern_may_match_a_folder_between_class_and_file(build, tmp_path):
             folder = tmp_path / name / f"patient-{patient}"
             folder.mkdir(parents=True)
             for frame in range(2):
-                Image.new("L", (8, 8)).save(folder / f"{frame}.png")
-    data = build(tmp_path, "FolderDataset", PATIENT_PATTERN=r"patient-(\d+)")
+                grey = 8 * patient + 2 * frame + (name == "b")
+                Image.new("L", (8, 8), grey).save(folder / f"{frame}.png")
+    with pytest.warns(UserWarning, match="4 of them have images in several classes"):
+        data = build(tmp_path, "FolderDataset", PATIENT_PATTERN=r"patient-(\d+)")
     everybody = [*data.train_x, *data.val, *data.test]
     assert patients(everybody) == {"0", "1", "2", "3"} and len(everybody) == 16
 

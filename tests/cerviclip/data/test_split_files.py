@@ -10,9 +10,10 @@ import types
 
 import pytest
 
-from dassl.data.datasets import Datum
-from cerviclip.data.split_files import Entry, place_entries, read_list_file, read_split_file
+from cerviclip.data.list_files import Entry, read_list_file
+from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import Item
+from dassl.data.datasets import Datum
 from dassl.errors import MissingFileError, UserError
 
 NAME = "MixedCenterOCT"
@@ -76,6 +77,7 @@ def test_names_of_sides(tmp_path):
     assert [entry.side for entry in entries] == ["train", "val", "test"]
 
 
+@pytest.mark.filterwarnings("ignore:.*no images of")
 def test_upstreams_few_shot_pickle(build, oct_root, tmp_path):
     """Absolute paths of another machine; the test part is the patients it does not name."""
     full = build(oct_root, NAME)
@@ -99,7 +101,8 @@ def test_no_patient_of_a_file_without_test_images_is_left_for_the_test(patient):
     """Whether the file names patients as the data set does, otherwise, or not at all."""
     drawn = ["cancer/P0_0.png", "cyst/P4_1.png"]
     entries = [Entry(path, patient=patient, side="train") for path in drawn]
-    split = place(entries)
+    assert place(entries)["test"] == []
+    split = place(entries, rest_is_test=True)
     assert [item.path for item in split["train"]] == drawn
     assert split["test"] and not {"P0", "P4", patient} & {item.patient for item in split["test"]}
 
@@ -126,8 +129,8 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path):
         ("s.json", {"train": [{"label": 1}]}, "path"),
         ("s.json", {"train": [], "test": []}, "lists no images"),
         ("s.json", "3", "object"),
-        ("s.csv", "name,label\na,b\n", "line 2.*path"),
-        ("s.csv", "path,label,split\na.png,b,holdout\n", "holdout.*train, val, test"),
+        ("s.csv", "name,label\na,b\n", "line 1.*no column of paths.*image"),
+        ("s.csv", "path,label,split\na.png,b,fold7\n", "fold7.*train, val, test"),
         ("s.csv", "", "no images"),
     ],
 )

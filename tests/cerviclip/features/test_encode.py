@@ -7,13 +7,8 @@ import torch
 from PIL import Image
 from torchvision import transforms as T
 
-from cerviclip.features.encode import (
-    FrozenEncoder,
-    describe_transform,
-    make_view,
-    to_numpy,
-    to_tensor,
-)
+from cerviclip.data.views import describe_transform, make_view
+from cerviclip.features.encode import FrozenEncoder, to_numpy, to_tensor
 from cerviclip.vlm.base import Backbone
 from cerviclip.vlm.towers.openai import build_backbone
 from dassl.data.transforms.transforms import Cutout

@@ -27,12 +27,62 @@ def test_eight_bit_images_are_read_as_upstream_reads_them(tmp_path, mode, suffix
     assert read_image(str(path)).tobytes() == Image.open(path).convert("RGB").tobytes()
 
 
-def test_palette_with_transparency_warns_of_nothing(tmp_path):
-    path = tmp_path / "p.png"
-    picture = Image.fromarray(COLOUR).convert("P")
-    picture.save(path, transparency=bytes(range(256)))
-    expected = np.asarray(picture.convert("RGB"))
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_laid_over_black_whatever_colour_they_hide(tmp_path, mode):
+    """Fault 29: pictures that look equal are read as equal."""
+    read = []
+    for hidden in (0, 200):
+        grey = GREY.copy()
+        grey[:10] = hidden
+        path = tmp_path / f"{hidden}.png"
+        if mode == "P":
+            values = np.where(np.arange(20)[:, None] < 10, 5, 7).astype(np.uint8).repeat(30, 1)
+            picture = Image.fromarray(values, "L")
+            picture.putpalette([hidden] * 18 + [90] * 750)
+            picture.save(path, transparency=5)
+        else:
+            alpha = np.where(np.arange(20)[:, None] < 10, 0, 255).astype(np.uint8).repeat(30, 1)
+            layers = [grey, alpha] if mode == "LA" else [grey, grey, grey, alpha]
+            Image.fromarray(np.dstack(layers), mode).save(path)
+        read.append(np.asarray(read_image(str(path))))
+    assert np.array_equal(*read) and (read[0][:10] == 0).all() and read[0][10:].any()
+
+
+def test_alpha_that_is_nought_everywhere_hides_nothing(tmp_path):
+    Image.fromarray(np.dstack([COLOUR, np.zeros_like(GREY)])).save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(read_image(str(tmp_path / "a.png"))), COLOUR)
+
+
+def tagged(path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(COLOUR).save(
+        path, exif=exif, **({"lossless": True} if path.suffix == ".webp" else {})
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_followed_in_every_format(tmp_path, suffix, orientation):
+    """Fault 14: TIFF was turned upright, the others were not."""
+    path = tmp_path / f"turned{suffix}"
+    tagged(path, orientation)
+    expected = {
+        1: COLOUR,
+        2: COLOUR[:, ::-1],
+        3: COLOUR[::-1, ::-1],
+        4: COLOUR[::-1],
+        5: COLOUR.transpose(1, 0, 2),
+        6: np.rot90(COLOUR, -1),
+        7: COLOUR[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(COLOUR),
+    }[orientation]
     assert np.array_equal(np.asarray(read_image(str(path))), expected)
+
+
+def test_damaged_exif_data_turn_nothing(tmp_path):
+    Image.fromarray(COLOUR).save(tmp_path / "odd.png", exif=b"Exif\0\0no such thing")
+    assert np.array_equal(np.asarray(read_image(str(tmp_path / "odd.png"))), COLOUR)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -101,3 +151,35 @@ def test_a_file_broken_after_the_first_glance_is_found(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="truncated"):
         check_images([str(path)])
+
+
+@pytest.mark.parametrize("told", [0, 999999, 0xFFFFFFFF])
+def test_a_bmp_is_judged_by_its_pixels_not_by_the_size_it_states(tmp_path, told):
+    """Fault 48."""
+    path = tmp_path / "odd.bmp"
+    Image.fromarray(COLOUR).save(path)
+    content = bytearray(path.read_bytes())
+    content[2:6] = told.to_bytes(4, "little")
+    path.write_bytes(content)
+    check_images([str(path)])
+    assert np.array_equal(np.asarray(read_image(str(path))), COLOUR)
+    path.write_bytes(content[:400])
+    with pytest.raises(UserError, match="truncated BMP"):
+        check_images([str(path)])
+
+
+def test_a_picture_above_the_limit_is_named_with_the_way_out(tmp_path, monkeypatch):
+    """Fault 47."""
+    Image.fromarray(COLOUR).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"large\.png.*limit.*set CERVICLIP_MAX_PIXELS"):
+        read_image(str(tmp_path / "large.png"))
+
+
+def test_floats_that_are_no_numbers_are_refused_by_name(tmp_path):
+    """Fault 15: one inf made all other pixels black."""
+    values = GREY.astype(np.float32) / 255
+    values[3, 4] = np.inf
+    Image.fromarray(values).save(tmp_path / "inf.tif")
+    with pytest.raises(UserError, match=r"inf\.tif.*1 of its 600 values are NaN or infinite"):
+        read_image(str(tmp_path / "inf.tif"))

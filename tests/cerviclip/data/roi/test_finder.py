@@ -202,8 +202,8 @@ def test_image_and_generator_are_as_without_an_roi():
 
 
 def test_a_stored_view_has_the_roi_of_its_own_crop(image_and_mask):
+    from cerviclip.data.views import describe_transform, make_view
     from cerviclip.features.store import get_store
-    from cerviclip.features.encode import describe_transform, make_view
     from dassl.utils import read_image
 
     path = str(image_and_mask[0])

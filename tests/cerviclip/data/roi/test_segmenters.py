@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from dassl.errors import MissingFileError, UserError
 from cerviclip.data.roi.segmenters import (
     ARCHITECTURES,
     Segmenter,
@@ -16,6 +15,7 @@ from cerviclip.data.roi.segmenters import (
     overlap_scores,
     surface_rows,
 )
+from dassl.errors import MissingFileError, UserError
 
 pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segment]")
 

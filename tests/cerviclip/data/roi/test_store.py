@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from cerviclip.data.roi import surface as tissue_surface
-from cerviclip.features.store import default_root
 from cerviclip.data.roi.finder import RoiFinder
 from cerviclip.data.roi.store import RoiStore, StoredRoi
+from cerviclip.environment import cache_folder
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def fresh(monkeypatch, kind="mask", source="surface", checkpoint=""):
 
 
 def stored_files() -> list[Path]:
-    return sorted(p for p in (default_root() / "rois").rglob("*") if p.is_file())
+    return sorted(p for p in (cache_folder() / "rois").rglob("*") if p.is_file())
 
 
 def forbid(monkeypatch):

@@ -6,8 +6,8 @@ import hashlib
 import os
 import time
 
-from cerviclip.features import hashes
-from cerviclip.features.hashes import HashCache
+from cerviclip.data import hashes
+from cerviclip.data.hashes import HashCache
 
 
 def old_file(path, content: bytes):

@@ -12,6 +12,9 @@ import time
 import uuid
 from pathlib import Path
 
+from cerviclip.data.image_facts import reading_of
+from cerviclip.environment import cache_folder
+
 # A file changed again within the clock's grain keeps its size and date; so young ones are not
 # remembered.
 SETTLED_SECONDS = 2.0
@@ -43,6 +46,12 @@ class HashCache:
             if abs(time.time() - stat.st_mtime) > SETTLED_SECONDS:
                 self._remember(key, known)
         return known
+
+    def pixels(self, path: str) -> str:
+        """What stands for an image as it is read: the hash of its bytes, and of the way they are
+        read where that is more than decoding (turned, laid over a colour, scaled)."""
+        digest, how = self.sha256(path), reading_of(path)
+        return hashlib.sha256(f"{digest} {how}".encode()).hexdigest() if how else digest
 
     def flush(self) -> None:
         """Make what this process has learnt visible to others."""
@@ -91,3 +100,18 @@ class HashCache:
                 path.unlink(missing_ok=True)
         except OSError:
             temporary.unlink(missing_ok=True)
+
+
+_caches: dict[str, HashCache] = {}
+
+
+def image_hashes(root: Path | None = None) -> HashCache:
+    """This process's hash cache: one per cache folder, shared by all runs of a sweep.
+
+    Args:
+        root: the cache's folder; None takes that of the environment.
+    """
+    folder = (root or cache_folder()).absolute() / "hashes"
+    if str(folder) not in _caches:
+        _caches[str(folder)] = HashCache(folder)
+    return _caches[str(folder)]

@@ -1,0 +1,161 @@
+"""Images that are copies of each other: found by their bytes, kept on one side of a split."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cerviclip.data.image_facts import facts_of
+from cerviclip.data.splits import SIDES, Item, Split
+from cerviclip.data.hashes import image_hashes
+from dassl.utils.images import decode_image
+
+_PAIRS = 100  # pictures of the same name that are compared pixel by pixel
+_GLANCE = 2048  # bytes at the start, the middle and the end that copies share
+
+
+class Contents:
+    """Which files hold the very bytes of one of ``paths``; files are read only where sizes agree,
+    and their hashes are remembered with the store's."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.paths: dict[int, list[str]] = {}
+        for path in paths:
+            self.paths.setdefault(_size(path), []).append(path)
+        self.digests: dict[int, set[str]] = {}
+
+    def found_in(self, paths: Iterable[str]) -> list[str]:
+        found = [path for path in paths if self._has(path)]
+        if self.digests:
+            image_hashes().flush()
+        return found
+
+    def _has(self, path: str) -> bool:
+        size = _size(path)
+        if size not in self.paths or size < 0:
+            return False
+        hashes = image_hashes()
+        if size not in self.digests:
+            self.digests[size] = {hashes.sha256(own) for own in self.paths[size]}
+        return hashes.sha256(path) in self.digests[size]
+
+
+def resaved_among(paths: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Files that hold the pixels of another of the same name, saved anew (such as BMP of PNG).
+
+    Looks at the first hundred pairs with the same stem and size in px; blank pictures say nothing.
+    """
+    by_stem: dict[str, str] = {Path(other).stem: other for other in others}
+    pairs = [(path, by_stem[stem]) for path in paths if (stem := Path(path).stem) in by_stem]
+    found, looked = [], 0
+    for path, other in pairs:
+        one, two = facts_of(path), facts_of(other)
+        if one is None or two is None or one.size != two.size:
+            continue
+        looked += 1
+        if looked > _PAIRS:
+            break
+        pixels = np.asarray(decode_image(path))
+        if pixels.std() > 1 and np.array_equal(pixels, np.asarray(decode_image(other))):
+            found.append(path)
+    return found
+
+
+def groups_of_copies(folder: str, items: Sequence[Item]) -> list[list[Item]]:
+    """Groups of images with the same bytes.
+
+    Only files of one size that also agree in three places are read whole.
+    """
+    by_size: dict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        by_size[_size(f"{folder}{os.sep}{item.path}")].append(item)
+    likely: dict[tuple[int, bytes], list[Item]] = defaultdict(list)
+    for size, members in by_size.items():
+        if len(members) > 1 and size > 0:
+            for item in members:
+                likely[size, _glance(f"{folder}{os.sep}{item.path}", size)].append(item)
+    hashes = image_hashes()
+    same: dict[str, list[Item]] = defaultdict(list)
+    for members in likely.values():
+        if len(members) > 1:
+            for item in members:
+                same[hashes.sha256(f"{folder}{os.sep}{item.path}")].append(item)
+    if same:
+        hashes.flush()
+    return [group for group in same.values() if len(group) > 1]
+
+
+def joined(items: Sequence[Item], groups: Iterable[Iterable[Item]]) -> list[Item]:
+    """Items whose patients are one where their images are in one group, for splitting only."""
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.get(name, name) != name:
+            name = leader[name]
+        return name
+
+    for group in groups:
+        names = sorted({find(item.patient) for item in group})
+        leader |= dict.fromkeys(names, names[0])
+    return [replace(item, patient=find(item.patient)) for item in items] if leader else list(items)
+
+
+def as_they_were(split: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> Split:
+    """A split of `joined` items with the items' own patients."""
+    own = {item.path: item for item in items}
+    return {side: [own[item.path] for item in members] for side, members in split.items()}
+
+
+def count_copies(groups: Sequence[Sequence[Item]]) -> str:
+    """How many images are copies, and one of them."""
+    number, first = sum(len(group) - 1 for group in groups), groups[0]
+    return f"{number} images are copies of another one (such as {first[1].path} of {first[0].path})"
+
+
+def warn_of_copies(
+    groups: Sequence[Sequence[Item]], split: Mapping[str, Sequence[Item]]
+) -> list[str]:
+    """What to warn of in copies: those on several sides, and under several classes."""
+    side_of = {item.path: side for side in SIDES for item in split[side]}
+    said = []
+    across = [g for g in groups if len({side_of[i.path] for i in g if i.path in side_of}) > 1]
+    if across:
+        one = across[0]
+        first = {side_of[item.path]: item.path for item in one if item.path in side_of}
+        pair = " and ".join(f"{path} in {side}" for side, path in list(first.items())[:2])
+        said.append(
+            f"{len(across)} images lie on several sides of the split as copies (such as {pair}): "
+            "what is tested was trained on"
+        )
+    unlike = [group for group in groups if len({item.classname for item in group}) > 1]
+    if unlike:
+        ordered = sorted(unlike[0], key=lambda item: item.classname)
+        a, b = ordered[0], ordered[-1]
+        said.append(
+            f"{len(unlike)} images have several classes as copies (such as {a.path}, "
+            f"{a.classname}, and {b.path}, {b.classname})"
+        )
+    return said
+
+
+def _glance(path: str, size: int) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        for place in (0, size // 2, max(0, size - _GLANCE)):
+            file.seek(place)
+            digest.update(file.read(_GLANCE))
+    return digest.digest()
+
+
+def _size(path: str) -> int:
+    """Size in bytes; -1 of a file that is not there, which whoever reads it will say."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1

@@ -1,0 +1,216 @@
+"""Finding image files below a folder, and keeping account of what was not taken."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Pictures that are not read: leaving them out changes what is trained on.
+_UNREAD_PICTURES = (
+    ".dcm .dicom .jp2 .j2k .jpx .heic .heif .avif .svs .ndpi .mrxs .scn .czi .vsi .bif .nii .gz "
+    ".nrrd .mha .mhd .npy .npz .mat .raw .psd .exr .h5 .hdf5 .zip .rar .7z .tar .mp4 .avi .pdf"
+).split()
+# Folders and files of operating systems and network disks.
+_SYSTEM = {
+    *("@eadir", "#recycle", "@recycle", "@tmp", "#snapshot", "$recycle.bin", "recycler"),
+    *("__macosx", "lost+found", "system volume information", "__pycache__"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+}
+_MASK_TAILS = (
+    *("-d", "_mask", "-mask", ".mask", " mask", "_masks", "_seg", "-seg", "_segmentation"),
+    *("_gt", "-gt", "_groundtruth", "_label", "_labels", "_annotation", "_annotations"),
+)
+_MASK_FOLDERS = {"mask", "masks", "segmentation", "segmentations", "annotations", "groundtruth"}
+
+
+@dataclass
+class Skipped:
+    """What a scan did not take.
+
+    Attributes:
+        unread: suffixes of files that are no images to us, counted by top folder.
+        empty: top folders that gave no image.
+        system: folders of operating systems.
+        links: linked folders that lead back to where the scan has been.
+        left_out: files that ``DATASET.LEAVE_OUT`` or ``CLASS_MAP`` leaves out, by which of them.
+        folders: top folders that are no part of what is read.
+    """
+
+    unread: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    empty: list[str] = field(default_factory=list)
+    system: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    folders: list[str] = field(default_factory=list)
+
+    def lost(self) -> list[str]:
+        """Pictures that nobody reads and folders without images: ``SCC (6 .dcm)``."""
+        names = sorted({*self.empty, *(f for f, found in self.unread.items() if _pictures(found))})
+        return [f"{name} ({self._why(name)})" for name in names]
+
+    def is_class(self, folder: str, external: bool) -> bool:
+        """Whether a folder without images was meant as a class: it is empty (which at an external
+        centre is as good as absent), or what it holds are pictures."""
+        if self.unread.get(folder):
+            return _pictures(self.unread[folder])
+        return not external
+
+    def lines(self) -> list[str]:
+        """What was skipped and why, each in one line."""
+        others = Counter[str]()
+        for found in self.unread.values():
+            others.update({s: n for s, n in found.items() if s not in _UNREAD_PICTURES})
+        said = [f"left out: {', '.join(lost)}"] if (lost := self.lost()) else []
+        for why, files in self.left_out.items():
+            if not files:
+                continue
+            said.append(f"left out by {why}: {len(files)} images (such as {files[0]})")
+        if others:
+            said.append(f"other files: {_counts(others)}")
+        for what, names in (
+            ("folders of the system", self.system),
+            ("folders that are no part of the split", self.folders),
+        ):
+            if names:
+                said.append(f"{what}, not read: {', '.join(list(dict.fromkeys(names))[:5])}")
+        return said
+
+    def _why(self, folder: str) -> str:
+        return _counts(self.unread[folder]) if self.unread.get(folder) else "empty"
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden or an operating system's own."""
+    return name.startswith(".") or name.casefold() in _SYSTEM
+
+
+def class_folders(folder: Path, skipped: Skipped | None = None) -> list[str]:
+    """Sorted names of the folders in a folder, hidden ones and the system's left out."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                continue
+            if not is_system(entry.name):
+                found.append(entry.name)
+            elif skipped is not None and not entry.name.startswith("."):
+                skipped.system.append(entry.name)
+    return sorted(found)
+
+
+def image_files(folder: Path, skipped: Skipped | None = None, name: str = "") -> list[str]:
+    """Sorted paths, relative to ``folder``, of all image files below it.
+
+    A linked folder is followed, but never back to where the scan comes from.
+
+    Args:
+        folder: where to look.
+        skipped: takes account of what is not read.
+        name: what the account calls the folder.
+    """
+    account = Skipped() if skipped is None else skipped
+    entered: set[str] = set()
+    found = []
+    waiting = [""]
+    while waiting:
+        inner = waiting.pop()
+        with os.scandir(folder / inner) as entries:
+            for entry in entries:
+                path = f"{inner}{entry.name}"
+                if is_system(entry.name):
+                    if not entry.name.startswith(".") and entry.is_dir():
+                        account.system.append(f"{name}/{path}" if name else path)
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    found.append(path)
+                elif not entry.is_dir():
+                    account.unread[name][_suffix(entry.name)] += 1
+                elif entry.is_symlink() and _leads_back(entry.path, folder, entered):
+                    account.links.append(f"{name}/{path}" if name else path)
+                else:
+                    waiting.append(f"{path}/")
+    return sorted(found)
+
+
+def left_out(path: str, patterns: Iterable[str]) -> bool:
+    """Whether a pattern of ``DATASET.LEAVE_OUT`` fits a path or its file name."""
+    lower = path.casefold()
+    name = lower.rpartition("/")[2]
+    return any(fnmatch(lower, p.casefold()) or fnmatch(name, p.casefold()) for p in patterns)
+
+
+def warn_of_masks(paths: Sequence[str]) -> str:
+    """A sentence on files that look like masks of the images beside them; "" if there are none."""
+    stems = {path.rpartition(".")[0].casefold() for path in paths}
+    tails: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        stem = path.rpartition(".")[0].casefold()
+        for tail in _MASK_TAILS:
+            if stem.endswith(tail) and stem.removesuffix(tail) in stems:
+                tails[f"*{tail}.*"].append(path)
+                break
+        for part in path.split("/")[1:-1]:
+            if part.casefold() in _MASK_FOLDERS:
+                tails[f"*/{part}/*"].append(path)
+                break
+    many = {pattern: found for pattern, found in tails.items() if 10 * len(found) >= len(paths)}
+    if not many:
+        return ""
+    pattern, found = max(many.items(), key=lambda pair: len(pair[1]))
+    return (
+        f"{len(found)} of {len(paths)} files look like masks of the images beside them (such as "
+        f"{found[0]}) and are read as images; DATASET.LEAVE_OUT \"('{pattern}',)\" leaves them out"
+    )
+
+
+def warn_of_levels(paths: Sequence[str]) -> str:
+    """A sentence on classes that hold images on two folder levels; "" if none does.
+
+    Fields of view and the crops cut out of them are stored so.
+    """
+    levels: dict[str, dict[int, str]] = defaultdict(dict)
+    for path in paths:
+        levels[path.partition("/")[0]].setdefault(path.count("/"), path)
+    mixed = {name: found for name, found in levels.items() if len(found) > 1}
+    if not mixed:
+        return ""
+    name, found = next(iter(sorted(mixed.items())))
+    shallow, deep = found[min(found)], found[max(found)]
+    pattern = f"*/{deep.split('/')[-2]}/*"
+    return (
+        f"{len(mixed)} class folders hold images on two levels (such as {shallow} and {deep}); if "
+        "one are crops cut out of the other, read one kind: DATASET.LEAVE_OUT "
+        f"\"('{pattern}',)\""
+    )
+
+
+def _leads_back(link: str, start: Path, entered: set[str]) -> bool:
+    """Whether a linked folder holds the start, lies in it, or was entered before."""
+    target, origin = os.path.realpath(link), os.path.realpath(start)
+    if target in entered or _within(target, origin) or _within(origin, target):
+        return True
+    entered.add(target)
+    return False
+
+
+def _within(inner: str, outer: str) -> bool:
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower() or "without suffix"
+
+
+def _pictures(found: Counter[str]) -> bool:
+    return any(suffix in _UNREAD_PICTURES for suffix in found)
+
+
+def _counts(found: Counter[str]) -> str:
+    return ", ".join(f"{number} {suffix}" for suffix, number in found.most_common(4))

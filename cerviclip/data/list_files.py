@@ -1,0 +1,328 @@
+"""Reading lists of images: tables (CSV and the like), JSON, few-shot pickles.
+
+Every form becomes `Entries`. What a file does not say is empty, what is in it and not used is told
+in ``notes``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cerviclip.data.folders import IMAGE_SUFFIXES
+from cerviclip.data.names import (
+    LABEL_KEYS,
+    PATH_KEYS,
+    PATIENT_KEYS,
+    SIDE_KEYS,
+    cell,
+    header_key,
+    is_number,
+    quoted,
+    side_name,
+    sides_of,
+)
+from cerviclip.data.splits import SIDES
+from dassl.errors import MissingFileError, UserError
+
+_DELIMITERS = ",;\t|"
+_TABLES = (".csv", ".tsv", ".txt", ".tab", ".lst")
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+# What our own record and the CoOp family's files hold beside the three parts.
+_ABOUT = ("classes classnames ratio sources targets unlabeled train_u notes warnings").split()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a split or list file; what the file does not say is empty."""
+
+    path: str
+    classname: str = ""
+    patient: str = ""
+    side: str = ""
+
+
+class Entries(list[Entry]):
+    """The entries of a file.
+
+    Attributes:
+        notes: what the reader should know of how the file was taken.
+        few_shot: an upstream pickle, which names no test images.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), few_shot: bool = False) -> None:
+        super().__init__(entries)
+        self.notes: list[str] = []
+        self.few_shot = few_shot
+
+
+def read_list_file(path: str | Path) -> Entries:
+    """Entries of a table, JSON or pickle file; ``side`` may be empty."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"there is no split or list file {path}; check the path")
+    suffix = path.suffix.lower()
+    if suffix in _SHEETS:
+        raise UserError(f"{path} is a spreadsheet; save it as CSV (UTF-8) and name that file")
+    if suffix in (".pkl", ".pickle"):
+        entries = _read_pickle(path)
+    elif suffix in _TABLES and not (suffix == ".txt" and _text(path, "list")[:1] in ("{", "[")):
+        entries = _read_table(path)
+    else:
+        entries = _read_json(path)
+    if not entries:
+        raise UserError(f"{path} lists no images")
+    return entries
+
+
+def _text(path: Path, kind: str) -> str:
+    """A file's text in UTF-8, or in UTF-16 where it begins as such."""
+    content = path.read_bytes()
+    code = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(code).lstrip()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not a {kind} file in UTF-8 ({error}); save it as such"
+        ) from error
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def _read_table(path: Path) -> Entries:
+    lines = _text(path, "CSV").splitlines()
+    start, delimiter = 0, ""
+    while start < len(lines) and _is_before_head(lines[start]):
+        if lines[start].lower().startswith("sep="):
+            delimiter = lines[start][4:5]
+        start += 1
+    if start == len(lines):
+        return Entries()
+    delimiter = delimiter or _delimiter_of(lines[start])
+    try:
+        table = list(csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise UserError(f"{path} is not a CSV file ({error})") from error
+    head = [text.strip() for text in table[0]]
+    if not any(header_key(name) in PATH_KEYS for name in head):
+        raise UserError(
+            f"{path} line {start + 1} has no column of paths (it has {', '.join(head)}); such a "
+            f"column is called {', '.join(PATH_KEYS[:8])}, that of the classes "
+            f"{', '.join(LABEL_KEYS[:4])}"
+        )
+    rows = []
+    for n, cells in enumerate(table[1:], start=start + 2):
+        if not any(text.strip() for text in cells) or cells[0].startswith("#"):
+            continue
+        if any(text.strip() for text in cells[len(head) :]):
+            raise UserError(
+                f"{path} line {n} has {len(cells)} cells, its head {len(head)}; put names that "
+                f'hold "{delimiter}" in quotes'
+            )
+        rows.append((f"{path} line {n}", dict(zip(head, cells, strict=False))))
+    return _from_rows(rows, ())
+
+
+def _is_before_head(line: str) -> bool:
+    return not line.strip() or line.startswith("#") or line.lower().startswith("sep=")
+
+
+def _delimiter_of(head: str) -> str:
+    """The sign that parts a head in which a column of paths is found."""
+    for sign in _DELIMITERS:
+        if sign in head and any(header_key(c.strip('" ')) in PATH_KEYS for c in head.split(sign)):
+            return sign
+    return max(_DELIMITERS, key=head.count)
+
+
+# -- rows with named fields -----------------------------------------------------------------------
+
+
+def _from_rows(
+    rows: Sequence[tuple[str, Mapping[Any, Any]]], classes: tuple[str, ...], side: str = ""
+) -> Entries:
+    """Entries of rows of named fields, each with where it stands."""
+    columns = {name: header_key(name) for _, row in rows for name in row}
+    labels = _label_columns(rows, columns, classes)
+    side_key = _side_column(rows, columns)
+    words = sides_of(
+        {cell(row.get(n)) for n, k in columns.items() if k == side_key for _, row in rows}
+    )
+    used = [*PATH_KEYS, *PATIENT_KEYS, side_key]
+    entries = Entries()
+    for where, row in rows:
+        by_key = {columns[name]: row[name] for name in reversed(list(row))}
+        path = _first(by_key, PATH_KEYS)
+        if not path:
+            raise UserError(f'{where} has no "path" (it has {", ".join(map(str, row))})')
+        label = next((text for name in labels if (text := cell(row.get(name)))), "")
+        entries.append(
+            Entry(
+                clean_path(path),
+                class_of([label], classes) if label else "",
+                _first(by_key, PATIENT_KEYS),
+                side or words.get(told := cell(by_key.get(side_key)), side_name(told)),
+            )
+        )
+    unused = [str(n) for n, key in columns.items() if n not in labels and key not in used]
+    if unused:
+        entries.notes.append(f"columns that are not used: {', '.join(unused)}")
+    return entries
+
+
+def _side_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
+    """The key of the column that gives the part. One that may mean other things counts only where
+    each of its words is a part."""
+    for key in SIDE_KEYS:
+        words = {cell(row.get(n)) for n, k in columns.items() if k == key for _, row in rows}
+        if words - {""} and (key in SIDE_KEYS[:3] or all(side_name(w) in SIDES for w in words)):
+            return key
+    return SIDE_KEYS[0]
+
+
+def _label_columns(
+    rows: Sequence[tuple[str, Mapping[Any, Any]]],
+    columns: Mapping[Any, str],
+    classes: tuple[str, ...],
+) -> list[Any]:
+    """The columns that give the class: those with names, before those with bare numbers."""
+    found = [n for key in LABEL_KEYS for n, k in columns.items() if k == key]
+    if len(found) < 2 or classes:
+        return found
+    texts = {n: {text for _, row in rows if (text := cell(row.get(n)))} for n in found}
+    named = [n for n in found if texts[n] and not all(map(is_number, texts[n]))]
+    if not named:
+        return found
+    first = named[0]
+    for other in named[1:]:
+        if header_key(first) == "classname":
+            break
+        for where, row in rows:
+            if cell(row.get(first)) and cell(row.get(other)) not in ("", cell(row.get(first))):
+                raise UserError(
+                    f'{where}: the columns {quoted(map(str, named))} give two classes ("'
+                    f'{row[first]}", "{row[other]}"); keep one of them'
+                )
+    return named
+
+
+def class_of(label: list[Any], classes: tuple[str, ...]) -> str:
+    """A class name from a label; a number names one of ``classes`` where the file has them."""
+    text = cell(label[0]) if label else ""
+    if is_number(text):
+        text = text.partition(".")[0]  # 0.0 is what a table with a gap makes of 0
+        if classes:
+            return classes[int(text)] if int(text) < len(classes) else ""
+    return text
+
+
+def _first(row: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return next((text for key in keys if (text := cell(row.get(key)))), "")
+
+
+def clean_path(path: str) -> str:
+    """A path with forward slashes."""
+    return str(path).strip().replace("\\", "/")
+
+
+# -- JSON and pickles -----------------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> Entries:
+    text = _text(path, "JSON")
+    try:
+        if path.suffix.lower() == ".jsonl":
+            content: Any = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:
+            content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path} is not a JSON file ({error}); lists are CSV, JSON, JSON lines or pickles"
+        ) from error
+    if isinstance(content, list):
+        return _from_list(content, "", str(path), ())
+    if not isinstance(content, dict):
+        raise UserError(f'{path} must hold an object with "train", "val" and "test", or a list')
+    classes = tuple(map(str, content.get("classes") or ()))
+    sides = sides_of(content)
+    if not sides:
+        found = ", ".join(sorted(content)) or "nothing"
+        raise UserError(f'{path} has no "train", "val" or "test" (it has {found})')
+    for key, value in content.items():
+        if key not in sides and key not in _ABOUT and _holds_images(value):
+            raise UserError(
+                f'{path} has a part "{key}" with {len(value)} entries, which is none of '
+                f"{', '.join(SIDES)}; rename it or take it out"
+            )
+    entries = Entries()
+    for key, value in sides.items():
+        part = _from_side(content[key], value, f"{path} {key}", classes)
+        entries += part
+        entries.notes += [note for note in part.notes if note not in entries.notes]
+    return entries
+
+
+def _holds_images(value: Any) -> bool:
+    """Whether a value of a split file is a part with images in it."""
+    if isinstance(value, dict):
+        return any(isinstance(inner, list) and _holds_images(inner) for inner in value.values())
+    if not isinstance(value, list) or not value:
+        return False
+    first = value[0]
+    if isinstance(first, dict):
+        return any(header_key(key) in PATH_KEYS for key in first)
+    first = first[0] if isinstance(first, list) and first else first
+    return isinstance(first, str) and first.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _from_side(value: Any, side: str, where: str, classes: tuple[str, ...]) -> Entries:
+    if not isinstance(value, dict):
+        return _from_list(value, side, where, classes)
+    entries = Entries()  # class by class
+    for classname, paths in value.items():
+        for entry in _from_list(paths, side, where, classes):
+            entries.append(Entry(entry.path, cell(classname), entry.patient, side))
+    return entries
+
+
+def _from_list(values: Any, side: str, where: str, classes: tuple[str, ...]) -> Entries:
+    if not isinstance(values, list):
+        raise UserError(f"{where} must be a list of images, not {type(values).__name__}")
+    if values and all(isinstance(value, dict) for value in values):
+        rows = [(f"{where}[{n}]", value) for n, value in enumerate(values)]
+        return _from_rows(rows, classes, side)
+    entries = Entries()
+    for n, value in enumerate(values):
+        at = f"{where}[{n}]"
+        if isinstance(value, str):
+            entries.append(Entry(clean_path(value), side=side))
+        elif isinstance(value, dict):
+            entries += _from_rows([(at, value)], classes, side)
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            classname = cell(value[2]) if len(value) > 2 else class_of(value[1:2], classes)
+            entries.append(Entry(clean_path(value[0]), classname, side=side))
+        else:
+            raise UserError(
+                f"{at} is no image: expected a path, [path, label, classname] or object"
+            )
+    return entries
+
+
+def _read_pickle(path: Path) -> Entries:
+    """Upstream's few-shot file: ``{"train": [Datum], "val": [Datum]}``, read by an allow-list."""
+    from dassl.data.datasets.fewshot_pickle import load_fewshot_pickle
+
+    parts = load_fewshot_pickle(path)
+    return Entries(
+        (
+            Entry(clean_path(item.impath), cell(item.classname), item.patient_id, side_name(part))
+            for part, items in parts.items()
+            for item in items
+        ),
+        few_shot=True,
+    )

@@ -1,0 +1,132 @@
+"""Names as people spell them: of classes, of list columns, of the parts of a split."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dassl.errors import UserError
+
+#: What a column of a list is called, written as `header_key` writes it; the first found counts.
+PATH_KEYS = (
+    "path impath imagepath imgpath filepath image img file filename imagefile imagefilename "
+    "imagename imgname fname images files"
+).split()
+LABEL_KEYS = (
+    "classname class label labels labelname classlabel category diagnosis target dx classid labelid"
+).split()
+PATIENT_KEYS = (
+    "patient patientid patientno patientnumber patientname pid subject subjectid case caseid "
+    "caseno casenumber participant participantid person personid woman womanid slide slideid"
+).split()
+SIDE_KEYS = "split side set subset partition datasplit splitname phase".split()
+
+_SIDE_WORDS = {
+    "train": "train training trn",
+    "val": "val valid validation validating dev development",
+    "test": "test testing tst",
+}
+_SIDES = {word: side for side, words in _SIDE_WORDS.items() for word in words.split()}
+# These mean the test, unless another part is called a test and none a validation.
+_SCORED = {"eval", "evaluation", "holdout", "heldout"}
+_AROUND = ("images", "image", "data", "set", "split", "folder", "samples")  # "Train_Images"
+_BLANK_CELLS = {"", "nan", "#n/a", "<na>"}
+
+
+def composed(text: Any) -> str:
+    """A name with its letters composed as Unicode's NFC: one spelling for what looks equal."""
+    return unicodedata.normalize("NFC", str(text))
+
+
+def clean(text: Any) -> str:
+    """A name composed and without outer blanks."""
+    return composed(text).strip()
+
+
+def cell(value: Any) -> str:
+    """What a cell of a list says; "" for the marks that programs write for nothing."""
+    text = "" if value is None else clean(value)
+    return "" if text.casefold() in _BLANK_CELLS else text
+
+
+def header_key(text: Any) -> str:
+    """A column's name without regard to capitals, blanks, dashes, dots and underscores."""
+    return re.sub(r"[\s_.\-﻿]+", "", clean(text)).casefold()
+
+
+def is_number(text: str) -> bool:
+    """Whether a label is a bare whole number, as "3" and "3.0" are."""
+    return bool(re.fullmatch(r"\d+(\.0+)?", text))
+
+
+def side_name(text: str) -> str:
+    """The part of a split that a word means ("Testing" is test); the word itself if it is none."""
+    word = re.sub(r"[\W_]+", "", clean(text)).casefold()
+    for _ in range(2):
+        if word in _SIDES:
+            return _SIDES[word]
+        if word in _SCORED:
+            return "test"
+        for around in _AROUND:
+            inner = word.removesuffix(around)
+            inner = word.removeprefix(around) if inner == word else inner
+            if inner != word and (inner in _SIDES or inner in _SCORED):
+                word = inner
+                break
+    return clean(text).lower()
+
+
+def sides_of(words: Iterable[str]) -> dict[str, str]:
+    """The side of each word that means one, seen together: where there is a test and no
+    validation, "eval" is the validation."""
+    sides = {word: side for word in words if (side := side_name(word)) in _SIDE_WORDS}
+    scored = [w for w in sides if re.sub(r"[\W_]+", "", w).casefold() in _SCORED]
+    others = {side for word, side in sides.items() if word not in scored}
+    if "test" in others and "val" not in others:
+        sides |= dict.fromkeys(scored, "val")
+    return sides
+
+
+def near_equal(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ only in capitals, blanks, dashes or underscores."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        key = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
+        groups[key].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def quoted(names: Iterable[str]) -> str:
+    """``"a", "b" and "c"``."""
+    words = [f'"{name}"' for name in names]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+
+
+def class_map_of(options: Mapping[Any, Any]) -> dict[str, str]:
+    """``DATASET.CLASS_MAP`` as names; "" alone leaves a class out.
+
+    Raises:
+        UserError: a value that yaml reads as nothing or as a truth value.
+    """
+    names: dict[str, str] = {}
+    for key, value in options.items():
+        for what, thing in (("maps", key), ("maps to", value)):
+            if thing is None or isinstance(thing, bool):
+                raise UserError(
+                    f"DATASET.CLASS_MAP {what} {thing!r} (at {key!r}), as yaml reads no, yes, on, "
+                    'off, null and ~; write the name in quotes, or "" to leave a class out'
+                )
+        names[clean(key)] = clean(value)
+    return names
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, which every file that names it is written in."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""What is looked at in every split, however it was made, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cerviclip.data.splits import SIDES, Item
+from dassl.errors import UserError
+
+Sides = Mapping[str, Sequence[Item]]
+
+
+def check_filled(name: str, split: Sides, ratio: Sequence[float] | None, shots: int) -> None:
+    """Refuse a split with nothing to test or train on.
+
+    Args:
+        name: of the data set.
+        split: who is where.
+        ratio: shares that it was made by; None where it was found.
+        shots: ``DATASET.NUM_SHOTS``, 0 for a run that trains nothing.
+    """
+    everything = [item for side in SIDES for item in split[side]]
+    patients = {item.patient for item in everything}
+    if not split["test"]:
+        if len(patients) == 1 and len(everything) > 1:
+            why = f"all {len(everything)} images are of patient {next(iter(patients))}"
+        elif ratio is not None and ratio[2] == 0:
+            why = f"DATASET.SPLIT_RATIO {tuple(ratio)} leaves none"
+        elif ratio is not None:
+            why = f"its {len(patients)} patients are all needed for training, one for each class"
+        else:
+            why = "the split that is given puts none there"
+        raise UserError(
+            f"{name} has no test images: {why}; add images of others, or say which are the "
+            "test in DATASET.SPLIT_FILE"
+        )
+    if not split["train"] and shots != 0:
+        raise UserError(
+            f"{name} has no images to train on ({len(split['test'])} in test); give --shots 0 to a "
+            "trainer that needs none"
+        )
+
+
+def check_classes(name: str, classnames: Sequence[str]) -> None:
+    """Refuse a training on fewer than two classes, on which every score is perfect."""
+    if len(classnames) < 2:
+        only = f' ("{classnames[0]}")' if classnames else ""
+        raise UserError(
+            f"{name} has {len(classnames)} class{only}; training and scores need two: check "
+            "DATASET.FOLDER, which must hold one folder for each class"
+        )
+
+
+def warn_of_gaps(name: str, split: Sides, found: bool) -> list[str]:
+    """What to say of classes that a side of the split lacks.
+
+    Args:
+        name: of the data set.
+        split: who is where.
+        found: the split was given rather than made by a ratio.
+    """
+    have = {side: {item.classname for item in split[side]} for side in SIDES}
+    said = []
+    for side in SIDES if found else ("train", "test"):
+        lacking = sorted(set().union(*have.values()) - have[side]) if split[side] else []
+        if not lacking:
+            continue
+        text = f"{name}: no images of {', '.join(lacking)} in {side}"
+        if not found:
+            text += ", for want of patients; another DATASET.SPLIT_SEED or SPLIT_RATIO may help"
+        elif side == "train":
+            text += ": what is tested or validated of them was never trained on"
+        else:
+            text += f", though the other parts have some: {side} scores say nothing of them"
+        said.append(text)
+    return said
+
+
+def check_labels(dataset: object) -> None:
+    """Refuse a data set whose labels have a gap in training, so that names and labels differ."""
+    train = getattr(dataset, "train_x", None) or []
+    labels = sorted({item.label for item in train})
+    names = getattr(dataset, "classnames", [])
+    missing = sorted(set(range(labels[-1] + 1)) - set(labels)) if labels else []
+    if missing and len(names) <= labels[-1]:
+        raise UserError(
+            f"{type(dataset).__name__}: label {missing[0]} has no training image (labels "
+            f"{', '.join(map(str, labels))}); number the classes from 0 without a gap, or add "
+            "images of it"
+        )

@@ -1,0 +1,47 @@
+"""What a data set has read and what it left out, in a few lines before training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from cerviclip.data.splits import SIDES, Item
+
+
+def describe(
+    name: str,
+    items: Sequence[Item],
+    split: Mapping[str, Sequence[Item]],
+    patients_known: bool,
+    pictures: str,
+    notes: Iterable[str],
+) -> list[str]:
+    """Lines on images, classes, patients, pictures and parts, and on what is not among them.
+
+    Args:
+        name: of the data set.
+        items: all images read.
+        split: who is where.
+        patients_known: the items' patients are people rather than file names.
+        pictures: sizes and modes.
+        notes: what was left out or read in an unusual way.
+    """
+    classes = Counter(item.classname for item in items)
+    listed = ", ".join(f"{c} {n}" for c, n in sorted(classes.items())[:12])
+    more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
+    lines = [f"{name}: {len(items)} images in {len(classes)} classes ({listed}{more})"]
+    lines.append(f"  pictures: {pictures}")
+    if patients_known:
+        patients = sorted({item.patient for item in items})
+        first = ", ".join(patients[:3]) + (" ..." if len(patients) > 3 else "")
+        lines.append(f"  patients: {len(patients)} in {len(items)} images ({first})")
+    else:
+        lines.append("  patients: not known; each image counts as a patient of its own")
+    parts = [_part(side, split[side], patients_known) for side in SIDES if split[side]]
+    lines.append(f"  {', '.join(parts)}")
+    return lines + [f"  {note}" for note in notes]
+
+
+def _part(side: str, items: Sequence[Item], patients_known: bool) -> str:
+    patients = len({item.patient for item in items})
+    return f"{side} {len(items)} images" + (f" of {patients} patients" if patients_known else "")

@@ -1,0 +1,218 @@
+"""Images of more than 8 bits: their values, and the range of values that becomes 0-255.
+
+A file says how many bits it has room for, not how many its values use: 12-bit values in 16-bit
+files would come out black. The range is therefore a property of a data set. Whoever knows the data
+set declares it for the folder with `set_windows`; without it integers span 0-65535.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+Range = tuple[float, float]
+
+#: Pillow's modes with more than 8 bits: ``convert("RGB")`` would clip them at 255.
+WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+FULL: Range = (0.0, 65535.0)
+_TOLERANCE = 0.05  # resampling overshoots: a float image of 0-1 may hold 1.02
+_SIGNED, _WHITE_IS_ZERO = 2, 0  # values of TIFF's tags 339 and 262
+
+
+class Windows(NamedTuple):
+    """What becomes 0-255, for images of integers and for those of floats; None: not declared."""
+
+    integers: Range | None = None
+    floats: Range | None = None
+
+
+_UNKNOWN = Windows()
+_by_folder: dict[str, Windows] = {}
+
+
+class NotFiniteError(ValueError):
+    """An image of floats holds NaN or infinite values."""
+
+
+def set_windows(folder: str, windows: Windows) -> None:
+    """Declare the ranges of all images below a folder; an inner folder's own come first."""
+    name = os.path.abspath(folder)
+    if windows == _UNKNOWN:
+        _by_folder.pop(name, None)
+    else:
+        _by_folder[name] = windows
+
+
+def windows_of(path: str) -> Windows:
+    """The ranges that hold for an image."""
+    if not _by_folder:
+        return _UNKNOWN
+    name = os.path.abspath(path)
+    while (outer := os.path.dirname(name)) != name:
+        name = outer
+        if name in _by_folder:
+            return _by_folder[name]
+    return _UNKNOWN
+
+
+def all_windows() -> dict[str, Windows]:
+    """Every declared folder, for a process that is to read as this one does."""
+    return dict(_by_folder)
+
+
+def restore_windows(windows: dict[str, Windows]) -> None:
+    """Take over what `all_windows` gave in another process."""
+    _by_folder.update(windows)
+
+
+def depth_of(image: Image.Image) -> str:
+    """``float``, ``integer``, ``colour`` (16 bits a channel) or "" for 8 bits and less.
+
+    Args:
+        image: just opened; loading it forgets how its channels are stored.
+    """
+    if image.mode == "F":
+        return "float"
+    if image.mode in WIDE_MODES or _is_signed(image):
+        return "integer"
+    return "colour" if _swapped_tiles(image) else ""
+
+
+def values_of(image: Image.Image, path: str) -> np.ndarray:
+    """The values of an image of more than 8 bits, (H, W) or (H, W, 3), as the file lies.
+
+    Args:
+        image: just opened from ``path``.
+        path: 16-bit colour is read twice, since Pillow gives a channel's high byte only.
+
+    Raises:
+        NotFiniteError: a float image holds NaN or infinite values.
+    """
+    depth = depth_of(image)
+    if depth == "colour":
+        return _colour_values(image, path)
+    if image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        wrong = int(np.count_nonzero(~np.isfinite(values)))
+        if wrong:
+            raise NotFiniteError(
+                f"{wrong} of its {values.size} values are NaN or infinite; replace them"
+            )
+        return values
+    if image.mode == "L":
+        return np.asarray(image).view(np.int8).astype(np.int32)
+    return np.asarray(image.convert("I"))
+
+
+def to_eight_bits(image: Image.Image, path: str) -> Image.Image:
+    """An image of more than 8 bits as RGB, by the range declared for its folder."""
+    depth, white_is_zero = depth_of(image), is_inverted(image)
+    declared = windows_of(path)
+    if depth == "colour" and declared.integers in (None, FULL):
+        if declared.integers is None:
+            _warn_if_dark(image.getextrema(), path)
+        return image.convert("RGB")  # Pillow's: the high byte of each channel
+    values = values_of(image, path)
+    low, high = _range_for(values, depth, declared, path)
+    values = values.astype(np.float64)
+    if white_is_zero:
+        values = low + high - values
+    scaled = np.rint((values - low) * (255.0 / max(high - low, np.finfo(float).tiny)))
+    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def is_inverted(image: Image.Image) -> bool:
+    """Whether a TIFF of more than 8 bits counts from white; Pillow turns those of 8 bits alone."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.mode in WIDE_MODES and tags.get(262) == _WHITE_IS_ZERO
+
+
+def usual_range(lowest: float, highest: float, floats: bool) -> Range | None:
+    """The conventional range around values that go from ``lowest`` to ``highest``, if one fits.
+
+    0-1 and 0-255 for floats, the full number of 8, 10, 12, 14 or 16 bits otherwise, also where they
+    are counted from 32768.
+    """
+    if floats:
+        for top in (1.0, 255.0):
+            if lowest >= -_TOLERANCE * top and highest <= (1 + _TOLERANCE) * top:
+                return (0.0, top)
+    for bits in (8, 10, 12, 14, 16):
+        for start in (0.0, 32768.0):
+            if lowest >= start and highest <= start + 2**bits - 1 and start + 2**bits <= 65536:
+                return (start, start + 2**bits - 1)
+    return None
+
+
+def _range_for(values: np.ndarray, depth: str, declared: Windows, path: str) -> Range:
+    given = declared.floats if depth == "float" else declared.integers
+    if given is not None:
+        return given
+    lowest, highest = float(values.min()), float(values.max())
+    if depth != "float" and lowest >= 0 and highest <= FULL[1]:
+        _warn_if_dark([(lowest / 257, highest / 257)], path)
+        return FULL
+    usual = usual_range(lowest, highest, depth == "float")
+    if usual is None:
+        warnings.warn(
+            f"{path} is scaled by its own range of values, {lowest:g} to {highest:g}; declare one "
+            "for all images (INPUT.WINDOW, or dassl.utils.deep_images.set_windows)",
+            stacklevel=2,
+        )
+    return usual or (lowest, highest)
+
+
+def _warn_if_dark(extrema: Any, path: str) -> None:
+    """Say that a picture comes out dark where nobody has declared its data set's range.
+
+    Args:
+        extrema: (lowest, highest) of each channel in 0-255.
+        path: of the picture.
+    """
+    pairs = extrema if isinstance(extrema[0], tuple) else [extrema]
+    highest = max(high for _, high in pairs)
+    if 0 < highest < 64:
+        warnings.warn(
+            f"{path} uses values up to {int(highest * 257)} of 65535 and comes out dark; if its "
+            "whole data set does, declare the range (INPUT.BITS or INPUT.WINDOW, or "
+            "dassl.utils.deep_images.set_windows)",
+            stacklevel=2,
+        )
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Whether a TIFF's bytes are signed, which Pillow reads as if they were not."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.mode == "L" and tuple(tags.get(339) or ()) == (_SIGNED,)
+
+
+def _swapped_tiles(image: Any) -> list[Any] | None:
+    """An image's tiles such that Pillow reads the low byte of 16-bit channels; None for others."""
+    if image.mode not in ("RGB", "RGBA"):
+        return None
+    other = {"L": "B", "B": "L", "N": "B" if np.little_endian else "L"}
+    tiles = []
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3]
+        raw = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
+        base, _, order = str(raw).partition(";16")
+        if order not in other or base not in ("RGB", "RGBA", "RGBX"):
+            return None
+        swapped: Any = f"{base};16{other[order]}"
+        if not isinstance(arguments, str):
+            swapped = (swapped, *arguments[1:])
+        tiles.append(
+            type(tile)(*tile[:3], swapped) if hasattr(tile, "_fields") else (*tile[:3], swapped)
+        )
+    return tiles or None
+
+
+def _colour_values(image: Image.Image, path: str) -> np.ndarray:
+    with Image.open(path) as again:
+        again.tile = _swapped_tiles(again) or []
+        low = np.asarray(again)[..., :3].astype(np.int32)
+    return np.asarray(image)[..., :3].astype(np.int32) * 256 + low

@@ -1,0 +1,68 @@
+"""Scanning folders: what is an image, what is skipped, and the account of it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from cerviclip.data.folders import (
+    Skipped,
+    class_folders,
+    image_files,
+    left_out,
+    warn_of_levels,
+    warn_of_masks,
+)
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_images_of_every_suffix_and_an_account_of_the_rest(tmp_path):
+    """Fault 13."""
+    images = ["a.JFIF", "b.jpe", "c.pgm", "d.ppm", "e.tiff"]
+    touch(tmp_path, *images, "f.jp2", "g.dcm", "h.dcm", "notes.txt", "Thumbs.db", "._a.png")
+    skipped = Skipped()
+    assert image_files(tmp_path, skipped, "SCC") == images
+    assert skipped.lost() == ["SCC (2 .dcm, 1 .jp2, 1 .txt)"]
+    assert any("other files: 1 .txt" in line for line in skipped.lines())
+
+
+def test_folders_of_operating_systems_are_no_classes_and_hold_no_images(tmp_path):
+    """Fault 31."""
+    touch(tmp_path, "HSIL/a.png", "HSIL/@eaDir/t.jpg", "HSIL/lost+found/q.png", "@eaDir/b.png")
+    touch(tmp_path, "$RECYCLE.BIN/c.png", "__MACOSX/d.png", ".cache/e.png")
+    assert class_folders(tmp_path) == ["HSIL"]
+    assert image_files(tmp_path / "HSIL") == ["a.png"] and image_files(tmp_path) == ["HSIL/a.png"]
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path):
+    """Fault 39: links to above, to within, and twice to the same place."""
+    touch(tmp_path, "HSIL/in/a.png", "normal/b.png", "elsewhere/c.png")
+    for name, target in {"up": "../..", "in2": "in", "far": "../elsewhere"}.items():
+        os.symlink(target, tmp_path / "HSIL" / name)
+    skipped = Skipped()
+    assert image_files(tmp_path / "HSIL", skipped, "HSIL") == ["far/c.png", "in/a.png"]
+    assert sorted(skipped.links) == ["HSIL/in2", "HSIL/up"]
+
+
+@pytest.mark.parametrize("tail", ["-d", "_mask", "_SEG", "_gt"])
+def test_masks_beside_images_are_told_by_their_twins(tail):
+    """Fault 8."""
+    paths = [f"a/{i}{t}.bmp" for i in range(4) for t in ("", tail)]
+    assert "4 of 8 files look like masks" in warn_of_masks(paths)
+    assert warn_of_masks([f"a/{i}{tail}.bmp" for i in range(4)]) == ""
+    assert "*/masks/*" in warn_of_masks(["a/x.png", "a/masks/x.png"])
+    assert left_out(f"a/1{tail}.bmp", [f"*{tail.lower()}.*"])
+
+
+def test_fields_and_crops_in_one_class_are_on_two_levels():
+    """Fault 10."""
+    paths = ["a/a/000.bmp", "a/a/CROPPED/000_00.bmp", "b/P1/1.png", "b/P2/2.png"]
+    assert "1 class folders hold images on two levels" in warn_of_levels(paths)
+    assert left_out(paths[1], ["*/CROPPED/*"]) and not left_out(paths[0], ["*/CROPPED/*"])
+    assert warn_of_levels(paths[2:]) == ""

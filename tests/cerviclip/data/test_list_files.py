@@ -1,0 +1,126 @@
+"""Lists of images in the dialects that people save."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cerviclip.data.list_files import Entry, read_list_file
+from cerviclip.data.split_files import read_split_file
+from dassl.errors import UserError
+
+ROWS = [("a/0.png", "a"), ("b/0.png", "b")]
+WANTED = [Entry(path, label) for path, label in ROWS]
+
+
+def save(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def table(sep=",", head="path,label", before="", after=""):
+    lines = [head.replace(",", sep), *(sep.join(row) for row in ROWS)]
+    return before + "\n".join(lines) + "\n" + after
+
+
+DIALECTS = {
+    "semicolon": table(";"),
+    "tab": table("\t"),
+    "bar": table("|"),
+    "sep": table(";", before="sep=;\n"),
+    "empty rows": table(after=",\n\n , \n"),
+    "comment": table(before="# my list\n\n", after="# the end\n"),
+    "blanks": table(", "),
+    "byte order mark": "\ufeff" + table(),
+    "capitals": table(head="Path,Label"),
+    "huggingface": table(head="file_name,label"),
+    "image path": table(head="Image Path,Class"),
+    "filename": table(head="filename,Diagnosis"),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_dialects_of_tables(tmp_path, name):
+    """Faults 45 and 49."""
+    for suffix in (".csv", ".txt"):
+        assert read_list_file(save(tmp_path / f"l{suffix}", DIALECTS[name])) == WANTED
+
+
+def test_utf_16_as_excel_saves_it(tmp_path):
+    assert read_list_file(save(tmp_path / "l.csv", table("\t"), "utf-16")) == WANTED
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("l.xlsx", "PK", "spreadsheet; save it as CSV"),
+        ("l.csv", "foo,bar\n1,2\n", r"line 1 has no column of paths \(it has foo, bar\).*image"),
+        ("l.csv", "path,label\na,b.png,x\n", "line 2 has 3 cells, its head 2"),
+        ("l.csv", "path,label\n,x\n", 'line 2 has no "path"'),
+        ("l.csv", "path,class,label\na.png,x,y\n", '"class" and "label" give two classes'),
+        ("l.dat", "path;label", "lists are CSV, JSON"),
+    ],
+)
+def test_what_is_wrong_is_said_by_line(tmp_path, name, content, word):
+    with pytest.raises(UserError, match=word):
+        read_list_file(save(tmp_path / name, content))
+
+
+def test_a_list_that_is_no_utf_8(tmp_path):
+    with pytest.raises(UserError, match="not a CSV file in UTF-8"):
+        read_list_file(save(tmp_path / "l.csv", table().replace("a", "ä"), "latin-1"))
+
+
+@pytest.mark.parametrize(
+    "head", ["Patient", "patient id", "PatientID", "SubjectID", "Case No.", "slide_id"]
+)
+def test_the_patients_column_in_any_spelling(tmp_path, head):
+    """Fault 6: unread, patients fell on two sides."""
+    text = f"path,label,{head},Split\na.png,a,P1,Training\nb.png,b,P2,testing\n"
+    expected = [Entry("a.png", "a", "P1", "train"), Entry("b.png", "b", "P2", "test")]
+    assert read_split_file(save(tmp_path / "l.csv", text)) == expected
+    rows = [
+        {"Path": "a.png", "Label": "a", head: "P1", "Split": "train"},
+        {"Path": "b.png", "Label": "b", head: "P2", "Split": "test"},
+    ]
+    assert read_split_file(save(tmp_path / "l.json", json.dumps(rows))) == expected
+    lines = "\n".join(map(json.dumps, rows))
+    assert read_split_file(save(tmp_path / "l.jsonl", lines)) == expected
+
+
+def test_columns_that_are_not_used_are_named(tmp_path):
+    text = "path,label,age,phase\na.png,a,30,arterial\n"
+    entries = read_list_file(save(tmp_path / "l.csv", text))
+    assert entries == [Entry("a.png", "a")]
+    assert entries.notes == ["columns that are not used: age, phase"]
+
+
+@pytest.mark.parametrize("spelling", ["a ", "a\xa0", '"a"'])
+def test_cells_are_stripped(tmp_path, spelling):
+    """Fault 11."""
+    assert read_list_file(save(tmp_path / "l.csv", f"path,label\nx.png,{spelling}\n")) == [
+        Entry("x.png", "a")
+    ]
+
+
+def test_the_column_of_names_wins_over_that_of_numbers(tmp_path):
+    """Fault 22; and 0.0 is the label 0."""
+    text = "path,class,label\na.png,0,benign\nb.png,1,malignant\n"
+    entries = read_list_file(save(tmp_path / "l.csv", text))
+    assert [e.classname for e in entries] == ["benign", "malignant"]
+    text = "path,label\na.png,0\nb.png,0.0\nc.png,1.0\n"
+    assert [e.classname for e in read_list_file(save(tmp_path / "m.csv", text))] == ["0", "0", "1"]
+
+
+def test_parts_of_unknown_names_are_refused_and_usual_ones_understood(tmp_path):
+    """Fault 3: an unknown part was dropped and another test set made up."""
+    parts = {"train": ["a/0.png"], "val": [], "testing": ["b/0.png"]}
+    entries = read_split_file(save(tmp_path / "s.json", json.dumps(parts)))
+    assert [e.side for e in entries] == ["train", "test"]
+    for odd in (["c/0.png"], [["c/0.png", 0, "c"]], [{"path": "c/0.png"}], {"c": ["c/0.png"]}):
+        text = json.dumps({**parts, "second reader": odd})
+        with pytest.raises(UserError, match='a part "second reader" with 1 entries'):
+            read_split_file(save(tmp_path / "s.json", text))
+    about = {"classes": ["a", "b"], "ratio": [0.5, 0.1, 0.4], "by": "patient", "seed": 1}
+    assert len(read_split_file(save(tmp_path / "s.json", json.dumps({**about, **parts})))) == 2

@@ -1,0 +1,70 @@
+"""Names as people spell them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from cerviclip.data.names import (
+    cell,
+    class_map_of,
+    header_key,
+    near_equal,
+    side_name,
+    sides_of,
+)
+from dassl.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("word", "side"),
+    [
+        ("Training", "train"),
+        ("train_set", "train"),
+        ("Train Images", "train"),
+        ("validation", "val"),
+        ("DEV", "val"),
+        ("Testing", "test"),
+        ("test-data", "test"),
+        ("eval", "test"),
+        ("hold-out", "test"),
+        ("Latest", "latest"),
+        ("trained", "trained"),
+        ("normal", "normal"),
+    ],
+)
+def test_words_of_the_parts(word, side):
+    """Faults 3 and 4."""
+    assert side_name(word) == side
+
+
+def test_eval_beside_a_test_is_the_validation():
+    assert sides_of(["train", "eval", "test"]) == {"train": "train", "eval": "val", "test": "test"}
+    assert sides_of(["train", "val", "eval"])["eval"] == "test"
+    assert sides_of(["train", "eval", "cells"]) == {"train": "train", "eval": "test"}
+
+
+@pytest.mark.parametrize("text", ["Patient", " patient id", "PATIENT_ID", "Patient-ID"])
+def test_headers_in_any_spelling(text):
+    assert header_key(text).startswith("patient")
+
+
+def test_cells_of_nothing():
+    assert [cell(v) for v in (None, "", "nan", "NaN", " ", "a\xa0", 0)] == [""] * 5 + ["a", "0"]
+
+
+def test_names_that_look_alike():
+    """Fault 11; composed and decomposed letters are one name by `clean`."""
+    names = ["HSIL", "hsil", "HSIL ", "a_b", "a b", "c"]
+    assert near_equal(names) == [["HSIL", "HSIL ", "hsil"], ["a b", "a_b"]]
+    two = [unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD")]
+    assert two[0] != two[1] and class_map_of({two[1]: "x"}) == {two[0]: "x"}
+
+
+def test_a_class_map_holds_names_and_nought_is_one():
+    """Fault 5: only "" leaves a class out."""
+    assert class_map_of({"0_normal": 0, 10: "1", "x": ""}) == {"0_normal": "0", "10": "1", "x": ""}
+    for value in (None, False):
+        with pytest.raises(UserError, match="CLASS_MAP maps to.*'a'.*in quotes"):
+            class_map_of({"a": value})
