@@ -25,7 +25,11 @@ def load_descriptions(source: str | Path, classnames: Sequence[str]) -> Descript
     """
     if not source:
         return {}
-    path = _find(source)
+    path = find_descriptions(source)
+    if path is None:
+        raise MissingFileError(
+            f"no descriptions at {source} nor in {PROMPTS}; check DATASET.DESCRIPTIONS"
+        )
     # JSON is yaml.
     file = read_typed(path, "descriptions file", "prompt sets or class names with texts")
     content = _keys_as_typed(file.tree, file.typed)
@@ -36,14 +40,11 @@ def load_descriptions(source: str | Path, classnames: Sequence[str]) -> Descript
     return {str(name): _one_set(path, name, texts, classnames) for name, texts in content.items()}
 
 
-def _find(source: str | Path) -> Path:
+def find_descriptions(source: str | Path) -> Path | None:
+    """The file that a path, or the name of a file in ``configs/prompts``, means."""
     path = Path(source).expanduser()
-    for candidate in (path, PROMPTS / path, PROMPTS / f"{path}.yaml"):
-        if candidate.is_file():
-            return candidate
-    raise MissingFileError(
-        f"no descriptions at {path} nor in {PROMPTS}; check DATASET.DESCRIPTIONS"
-    )
+    candidates = (path, PROMPTS / path, PROMPTS / f"{path}.yaml")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _keys_as_typed(tree: dict[Any, Any], typed: dict[str, Any]) -> dict[str, Any]:

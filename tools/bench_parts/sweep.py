@@ -159,11 +159,11 @@ def one_head(folder: Path) -> tuple[Any, list[dict[str, float]]]:
 
     from cerviclip.evaluation.report import score
     from cerviclip.plugins import ensure_loaded, extend_cfg_of
-    from dassl.config import get_cfg_default
+    from dassl.config import get_cfg_default, read_yaml
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
-    tree = yaml.safe_load((folder / "config.yaml").read_text())
+    tree = read_yaml(folder / "config.yaml")
     cfg = get_cfg_default()
     extend_cfg_of(ensure_loaded("trainer", tree["TRAINER"]["NAME"]).__module__)(cfg)
     ensure_loaded("dataset", tree["DATASET"]["NAME"])

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cerviclip.places import PROMPTS
+from cerviclip.data.descriptions import find_descriptions
 from cerviclip.runs.settings.folders import file_in
 
 BACKBONE = "MODEL.BACKBONE.NAME"
@@ -33,17 +33,15 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         "MODEL.INIT_WEIGHTS": [here],
         "DATASET.SPLIT_FILE": [here, root, folder],
         "DATASET.FILE": [folder, root, here],
-        "DATASET.DESCRIPTIONS": [here, PROMPTS],
     }
     places |= {key: [here] for key in flat if key.endswith(".ROI.CHECKPOINT")}
     found: dict[str, Path | None] = {}
     for key, bases in places.items():
         if flat.get(key):
             path = Path(str(flat[key])).expanduser()
-            candidates = [base / path for base in bases]
-            if key == "DATASET.DESCRIPTIONS":
-                candidates.append(PROMPTS / f"{path}.yaml")
-            found[key] = next((c for c in candidates if c.is_file()), None)
+            found[key] = next((b / path for b in bases if (b / path).is_file()), None)
+    if descriptions := flat.get("DATASET.DESCRIPTIONS"):
+        found["DATASET.DESCRIPTIONS"] = find_descriptions(str(descriptions))
     if file := file_in(str(flat.get(BACKBONE) or "")):
         found[BACKBONE] = Path(file)
     return found

@@ -18,6 +18,7 @@ from cerviclip.environment import store_dtype
 from cerviclip.places import HOME, PACKAGE
 from cerviclip.plugins import plugin_files
 from cerviclip.runs.results_json import is_finished, read_results
+from cerviclip.runs.settings.configure import find_config
 from cerviclip.runs.settings.plan import Plan, RunSpec
 from dassl.config.yaml_file import layers_of
 
@@ -111,7 +112,7 @@ def _source_stamp() -> str:
 def _plugin_files(plan: Plan) -> list[str]:
     specs = sorted({spec for run in _all(plan) for spec in run.plugins})
     configs = sorted({run.config for run in _all(plan) if run.config})
-    found = [Path(c) if Path(c).is_file() else HOME / c for c in configs]
+    found = [find_config(config, "config file") for config in configs]
     layers = [file.path for path in found for file in layers_of(path)]  # and what they build on
     return [file for spec in specs for file in plugin_files(spec)] + [str(path) for path in layers]
 
