@@ -3,7 +3,7 @@
 A module of ``trainers/`` or ``datasets/`` is imported only when a name it registers is asked for;
 so ``--list`` is quick, and a module that cannot be imported (a missing extra, a bug in a plug-in)
 harms nobody but those who ask for it. Plug-ins are modules or files given by ``--plugin`` and the
-entry points of the group ``cerviclip.plugins``.
+entry points of the group ``dassl.plugins``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cerviclip.class_sources import ClassSources
 from cerviclip.places import HOME, PACKAGE
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
-ENTRY_POINT_GROUP = "cerviclip.plugins"
+ENTRY_POINT_GROUP = "dassl.plugins"
 
 _REGISTRIES = {
     "TRAINER_REGISTRY": "trainer",

@@ -10,6 +10,9 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Tests run side by side: threads of one would wait for those of the others, also in processes that
+# a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
@@ -37,7 +40,7 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
     from dassl.utils import set_random_seed
 
     set_random_seed(0)
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(1)
     monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
     before = {id(r): (r, dict(r._obj_map)) for r in _registries()}
     yield
