@@ -22,7 +22,7 @@ from cerviclip.data.image_facts import (
     odd_pictures,
 )
 from cerviclip.data.names import class_map_of, is_number, is_text, near_equal, quoted
-from cerviclip.data.patients import crops_with_their_fields, judge_patients
+from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients
 from cerviclip.data.split_checks import check_filled, warn_of_gaps
 from cerviclip.data.splits import Item, Split
 from cerviclip.data.summary import describe
@@ -94,6 +94,9 @@ class LooksAtData:
             paths = self.below_parts([item.path for item in items])
             for text in judge_patients(items, paths, cfg.DATASET.PATIENT_PATTERN):
                 self.warn(f"{self.name}: {text}")
+            if remark := alone(items, cfg.DATASET.PATIENT_PATTERN):
+                self.warnings.append(f"{self.name}: {remark}")
+                self.notes.append(f"Warning: {remark}")
 
     def _check_names_are_text(self, paths: Sequence[str]) -> None:
         odd = [path for path in paths if not is_text(path)]
