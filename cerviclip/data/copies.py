@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cerviclip.data.image_facts import facts_of
+from cerviclip.data.image_facts import Facts, facts_of, facts_of_all
 from cerviclip.data.splits import SIDES, Item, Split
 from cerviclip.data.hashes import image_hashes
 from dassl.utils.images import decode_image
@@ -67,14 +67,24 @@ def resaved_among(paths: Sequence[str], others: Sequence[str]) -> list[str]:
     return found
 
 
-def groups_of_copies(folder: str, items: Sequence[Item]) -> list[list[Item]]:
+def groups_of_copies(
+    folder: str, items: Sequence[Item], known: Mapping[str, Facts] | None = None
+) -> list[list[Item]]:
     """Groups of images with the same bytes.
 
     Only files of one size that also agree in three places are read whole.
+
+    Args:
+        folder: the items' paths are relative to it.
+        items: the images.
+        known: facts of the files, where they are at hand.
     """
+    known = facts_of_all(f"{folder}{os.sep}{i.path}" for i in items) if known is None else known
     by_size: dict[int, list[Item]] = defaultdict(list)
     for item in items:
-        by_size[_size(f"{folder}{os.sep}{item.path}")].append(item)
+        facts = known.get(f"{folder}{os.sep}{item.path}")
+        if facts is not None:
+            by_size[facts.bytes].append(item)
     likely: dict[tuple[int, bytes], list[Item]] = defaultdict(list)
     for size, members in by_size.items():
         if len(members) > 1 and size > 0:

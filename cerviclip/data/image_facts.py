@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -47,6 +47,7 @@ class Facts:
         transparent: some pixels show the background.
         inverted: a deep image that counts from white.
         pages: it has more than one page or frame.
+        bytes: of the file.
     """
 
     mode: str
@@ -56,6 +57,10 @@ class Facts:
     transparent: bool = False
     inverted: bool = False
     pages: bool = False
+    bytes: int = 0
+
+
+Known = Mapping[str, Facts]  # by path, files that are no images left out
 
 
 _facts: dict[tuple[str, int, int], Facts | None] = {}
@@ -77,6 +82,12 @@ def facts_of(path: str) -> Facts | None:
     return _facts[key]
 
 
+def facts_of_all(paths: Iterable[str]) -> dict[str, Facts]:
+    """Facts by path; files that are no images are left out, since reading them says what is
+    wrong."""
+    return {path: facts for path in paths if (facts := facts_of(path)) is not None}
+
+
 def reading_of(path: str) -> str:
     """How a file's pixels are read where that is not by its bytes alone; else "" ."""
     facts = facts_of(path)
@@ -96,14 +107,14 @@ def reading_of(path: str) -> str:
 
 
 def declare_windows(
-    name: str, folder: str, paths: Sequence[str], bits: int = 0, window: Sequence[float] = ()
+    name: str, folder: str, known: Known, bits: int = 0, window: Sequence[float] = ()
 ) -> list[str]:
     """Find the range of values of a data set's deep images and declare it for its folder.
 
     Args:
         name: of the data set, for the messages.
         folder: holds all its images.
-        paths: of its images.
+        known: facts of its images.
         bits: ``INPUT.BITS``, 0 to see by the values.
         window: ``INPUT.WINDOW``, () to see by the values.
 
@@ -117,9 +128,8 @@ def declare_windows(
     if bits and not 1 <= bits <= 32:
         raise UserError(f"INPUT.BITS is {bits}; it takes 1 to 32, or 0 to see by the values")
     groups: dict[bool, list[str]] = {False: [], True: []}
-    for path in paths:
-        facts = facts_of(path)
-        if facts is not None and facts.depth:
+    for path, facts in known.items():
+        if facts.depth:
             groups[facts.depth == "float"].append(path)
     said: list[str] = []
     found: dict[bool, Range | None] = {False: None, True: None}
@@ -135,11 +145,11 @@ def declare_windows(
     return said
 
 
-def check_shapes(paths: Iterable[str]) -> None:
+def check_shapes(known: Known) -> None:
     """Refuse pictures so thin that a resize of their smaller edge would fill the memory."""
-    thin = [path for path in paths if (facts := facts_of(path)) and _aspect(facts) > MAX_ASPECT]
+    thin = [path for path, facts in known.items() if _aspect(facts) > MAX_ASPECT]
     if thin:
-        width, height = facts_of(thin[0]).size
+        width, height = known[thin[0]].size
         raise UserError(
             f"image {thin[0]} is {width}x{height} px, longer than {MAX_ASPECT} times its width"
             f"{f' ({len(thin)} such images)' if len(thin) > 1 else ''}: resizing it would fill the "
@@ -147,32 +157,28 @@ def check_shapes(paths: Iterable[str]) -> None:
         )
 
 
-def describe_pictures(paths: Sequence[str]) -> str:
+def describe_pictures(known: Known) -> str:
     """Sizes and modes of images in a few words, the frequent ones first."""
-    known = [facts for path in paths if (facts := facts_of(path))]
-    sizes = Counter(f"{facts.size[0]}x{facts.size[1]} px" for facts in known)
-    modes = Counter(
-        facts.mode + (" of 16 bits" if facts.depth == "colour" else "") for facts in known
-    )
+    sizes = Counter(f"{facts.size[0]}x{facts.size[1]} px" for facts in known.values())
+    modes = Counter(f.mode + " of 16 bits" * (f.depth == "colour") for f in known.values())
     return f"{_few(sizes)}; {_few(modes)}"
 
 
-def odd_pictures(name: str, paths: Sequence[str]) -> list[str]:
+def odd_pictures(name: str, known: Known) -> list[str]:
     """What to warn of in a data set's images: pages, alpha, turned ones, unlike depths."""
-    facts = {path: found for path in paths if (found := facts_of(path))}
-    pages = [path for path, f in facts.items() if f.pages]
-    clear = [path for path, f in facts.items() if f.transparent]
-    turned = [path for path, f in facts.items() if f.orientation > 1]
+    pages = [path for path, f in known.items() if f.pages]
+    clear = [path for path, f in known.items() if f.transparent]
+    turned = [path for path, f in known.items() if f.orientation > 1]
     said = []
     if pages:
-        said.append(f"{_of(pages, facts)} several pages or frames; the first of each is read")
+        said.append(f"{_of(pages, known)} several pages or frames; the first of each is read")
     if clear:
-        said.append(f"{_of(clear, facts)} transparent pixels; they are laid over black")
-    if turned and len(turned) < len(facts):
-        said.append(f"{_of(turned, facts)} an EXIF orientation; they are turned upright")
-    deep = [path for path, f in facts.items() if f.depth]
-    if deep and len(deep) < len(facts):
-        said.append(f"{_of(deep, facts)} more than 8 bits, the others 8; each is read by its own")
+        said.append(f"{_of(clear, known)} transparent pixels; they are laid over black")
+    if turned and len(turned) < len(known):
+        said.append(f"{_of(turned, known)} an EXIF orientation; they are turned upright")
+    deep = [path for path, f in known.items() if f.depth]
+    if deep and len(deep) < len(known):
+        said.append(f"{_of(deep, known)} more than 8 bits, the others 8; each is read by its own")
     return [f"{name}: {text}" for text in said]
 
 
@@ -182,6 +188,7 @@ def _ask(path: str) -> Facts:
         if many:
             image.seek(0)
         return Facts(
+            bytes=os.path.getsize(path),
             mode=image.mode,
             size=image.size,
             depth=depth_of(image),
@@ -260,10 +267,9 @@ def _aspect(facts: Facts) -> float:
     return max(facts.size) / max(1, min(facts.size))
 
 
-def _of(some: Sequence[str], everything: Iterable[str]) -> str:
-    number = len(list(everything))
+def _of(some: Sequence[str], known: Known) -> str:
     have = "has" if len(some) == 1 else "have"
-    return f"{len(some)} of {number} images (such as {some[0]}) {have}"
+    return f"{len(some)} of {len(known)} images (such as {some[0]}) {have}"
 
 
 def _few(counts: Counter) -> str:

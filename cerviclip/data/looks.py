@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.data.copies import count_copies, groups_of_copies, warn_of_copies
 from cerviclip.data.folders import IMAGE_SUFFIXES, Skipped, left_out, warn_of_levels, warn_of_masks
 from cerviclip.data.image_facts import (
+    Facts,
     check_shapes,
     declare_windows,
     describe_pictures,
+    facts_of_all,
     odd_pictures,
 )
 from cerviclip.data.names import class_map_of, is_number, is_text, near_equal, quoted
-from cerviclip.data.patients import crops_with_their_fields, judge_patients
+from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients
 from cerviclip.data.split_checks import check_filled, warn_of_gaps
 from cerviclip.data.splits import Item, Split
 from cerviclip.data.summary import describe
@@ -49,18 +51,15 @@ class LooksAtData:
         self.notes: list[str] = []
         self.skipped = Skipped()
         self.summary: list[str] = []
+        self._facts: dict[str, Facts] = {}
         self._found_copies: list[list[Item]] | None = None
 
     def _summarise(self, items: Sequence[Item], split: Split, show: bool) -> None:
-        pictures = describe_pictures(self.paths_of(items))
+        pictures = describe_pictures(self._facts)
         notes = [*self.skipped.lines(), *self.notes]
         self.summary = describe(self.name, items, split, self.patients_known, pictures, notes)
         if show:
             print("\n".join(self.summary))
-
-    def paths_of(self, items: Sequence[Item]) -> list[str]:
-        """Full paths of items."""
-        return [f"{self.image_dir}{os.sep}{item.path}" for item in items]
 
     def below_parts(self, paths: Sequence[str]) -> list[str]:
         """Paths as they are below the folders of a split's parts, if there are any."""
@@ -95,6 +94,9 @@ class LooksAtData:
             paths = self.below_parts([item.path for item in items])
             for text in judge_patients(items, paths, cfg.DATASET.PATIENT_PATTERN):
                 self.warn(f"{self.name}: {text}")
+            if remark := alone(items, cfg.DATASET.PATIENT_PATTERN):
+                self.warnings.append(f"{self.name}: {remark}")
+                self.notes.append(f"Warning: {remark}")
 
     def _check_names_are_text(self, paths: Sequence[str]) -> None:
         odd = [path for path in paths if not is_text(path)]
@@ -145,11 +147,12 @@ class LooksAtData:
 
     def _look_at_pictures(self, cfg: CfgNode, items: Sequence[Item]) -> None:
         """Ask every file what it is, and find the range of the data set's deep images."""
-        paths = self.paths_of(items)
-        check_shapes(paths)
+        folder = f"{self.image_dir}{os.sep}"
+        self._facts = facts_of_all(folder + item.path for item in items)
+        check_shapes(self._facts)
         bits, window = cfg.INPUT.BITS, tuple(cfg.INPUT.WINDOW)
-        said = declare_windows(self.name, str(self.image_dir), paths, bits, window)
-        for text in [*said, *odd_pictures(self.name, paths)]:
+        said = declare_windows(self.name, str(self.image_dir), self._facts, bits, window)
+        for text in [*said, *odd_pictures(self.name, self._facts)]:
             self.warn(text)
 
     def _look_at_split(self, cfg: CfgNode, items: Sequence[Item], split: Split) -> None:
@@ -183,7 +186,8 @@ class LooksAtData:
 
     def _copies(self, items: Sequence[Item]) -> list[list[Item]]:
         if self._found_copies is None:
-            self._found_copies = groups_of_copies(str(self.image_dir), items)
+            folder = str(self.image_dir)
+            self._found_copies = groups_of_copies(folder, items, self._facts)
         return self._found_copies
 
     def _kept_together(self, items: Sequence[Item]) -> list[list[Item]]:

@@ -82,9 +82,18 @@ def judge_patients(items: Sequence[Item], paths: Sequence[str], pattern: str) ->
             f"{told}: the files of one folder are patients of their own; does the pattern take the "
             "frame's number? A folder's name is asked where file names do not match"
         ]
-    if len(patients) >= 0.95 * len(items):
-        return [f"{told}: nearly every image is a patient of its own; is that so?"]
     return [f"{told}: {text}" for text in _numbered_by_class(items, patients)]
+
+
+def alone(items: Sequence[Item], pattern: str) -> str:
+    """A remark where a pattern makes nearly every image a patient of its own, as may well be."""
+    patients = len({item.patient for item in items})
+    if pattern in ("", STEM) or len(items) < _ENOUGH or patients < 0.95 * len(items):
+        return ""
+    return (
+        f'{patients} patients in {len(items)} images by the pattern "{pattern}": nearly every image '
+        "is a patient of its own; is that so?"
+    )
 
 
 def _frames_taken(items: Sequence[Item], paths: Sequence[str]) -> bool:

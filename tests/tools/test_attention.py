@@ -102,3 +102,11 @@ def test_what_cannot_be_drawn_is_one_line(made, tmp_path, capsys):
         assert cli_main(attention.main, words) == 2
         error = capsys.readouterr().err.strip()
         assert wanted in error and "\n" not in error
+
+
+def test_images_are_found_as_the_data_sets_find_them(tmp_path):
+    """Fault 56: a ._file stopped the tool, a .webp was left out."""
+    for name in ("a.png", "b.webp", "._a.png", "@eaDir/t.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert attention.find_images([str(tmp_path)]) == [tmp_path / "a.png", tmp_path / "b.webp"]

@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segment]")
 
 from cerviclip.tools import train_segmenter
+from dassl.errors import UserError
 
 
 def _centre(root, name, patients, seed=0):
@@ -127,3 +128,37 @@ def test_draws_checkpoints_over_frames_without_masks(tmp_path, capsys):
     for bad in (["--checkpoint", str(checkpoint)], ["--draw", str(tmp_path / "none")]):
         assert cli_main(train_segmenter.main, bad) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("values", "word"), [((0, 0), "empty"), ((1, 2), "full")])
+def test_masks_that_say_nothing_are_refused(tmp_path, values, word):
+    """Fault 24: all empty gave Dice 0, labels 1 and 2 made all tissue."""
+    data = _centre(tmp_path, "a", 2)
+    for file in (data / "masks").rglob("*.png"):
+        mask = np.full((64, 64), values[0], np.uint8)
+        mask[20:] = values[1]
+        Image.fromarray(mask).save(file)
+    frames = train_segmenter.find_frames(data, r"_(P\d{7})_", 0)
+    with pytest.raises(UserError, match=f"every mask is {word}.*values"):
+        train_segmenter.check_masks(frames)
+
+
+def test_masks_are_described_and_odd_values_pointed_out(tmp_path):
+    data = _centre(tmp_path, "a", 2)
+    frames = train_segmenter.find_frames(data, r"_(P\d{7})_", 0)
+    assert train_segmenter.check_masks(frames).endswith("in 6 masks, values 0, 255")
+    file = frames[0].mask
+    Image.fromarray(np.clip(np.asarray(Image.open(file)), 3, 255)).save(file)
+    assert "more than two values" in train_segmenter.check_masks(frames)
+
+
+def test_frames_are_found_as_the_data_sets_find_them(tmp_path):
+    """Fault 56: a ._file stopped the tool, a .webp was left out."""
+    data = _centre(tmp_path, "a", 2)
+    first = train_segmenter.find_frames(data, r"_(P\d{7})_", 0)[0].image
+    Image.open(first).save(first.with_suffix(".webp"), lossless=True)
+    first.unlink()
+    for part in ("images", "masks"):
+        (data / part / "cyst/._x.png").write_bytes(b"junk")
+    frames = train_segmenter.find_frames(data, r"_(P\d{7})_", 0)
+    assert len(frames) == 6 and frames[0].image.suffix == ".webp"

@@ -14,6 +14,7 @@ from cerviclip.data.image_facts import (
     declare_windows,
     describe_pictures,
     facts_of,
+    facts_of_all,
     odd_pictures,
     reading_of,
 )
@@ -57,7 +58,7 @@ def test_bits_in_use_are_seen_over_the_data_set(tmp_path, highest, window):
         save(tmp_path / "dim.png", (RAMP * highest / 4).astype(np.uint16)),
         save(tmp_path / "full.png", (RAMP * highest).astype(np.uint16)),
     ]
-    (said,) = declare_windows("Mine", str(tmp_path), paths)
+    (said,) = declare_windows("Mine", str(tmp_path), facts_of_all(paths))
     assert f"values 0 to {highest} in 2 images" in said and "INPUT.BITS" in said
     assert windows_of(paths[0]).integers == window
     assert abs(peak(paths[0]) - highest / 4 * 255 / window[1]) < 1 < 200 < peak(paths[1])
@@ -66,13 +67,16 @@ def test_bits_in_use_are_seen_over_the_data_set(tmp_path, highest, window):
 def test_full_16_bits_are_what_they_were_and_nothing_is_said(tmp_path):
     values = (RAMP * 65535).astype(np.uint16)
     path = save(tmp_path / "a.png", values)
-    assert declare_windows("Mine", str(tmp_path), [path]) == [] and reading_of(path) == ""
+    assert (
+        declare_windows("Mine", str(tmp_path), facts_of_all([path])) == []
+        and reading_of(path) == ""
+    )
     assert np.array_equal(np.asarray(read_image(path))[..., 0], np.rint(values * (255 / 65535)))
 
 
 def test_values_counted_from_32768(tmp_path):
     path = save(tmp_path / "a.tif", (32768 + RAMP * 4095).astype(np.uint16))
-    assert len(declare_windows("Mine", str(tmp_path), [path])) == 1
+    assert len(declare_windows("Mine", str(tmp_path), facts_of_all([path]))) == 1
     assert np.asarray(read_image(path)).min() == 0 and peak(path) == 255
 
 
@@ -87,25 +91,25 @@ def test_values_counted_from_32768(tmp_path):
 )
 def test_floats_share_one_range(tmp_path, scale, offset, window, warned):
     path = save(tmp_path / "a.tif", (RAMP * scale + offset).astype(np.float32))
-    assert bool(declare_windows("Mine", str(tmp_path), [path])) == warned
+    assert bool(declare_windows("Mine", str(tmp_path), facts_of_all([path]))) == warned
     assert windows_of(path).floats == window and peak(path) >= 249
 
 
 def test_a_setting_says_the_range(tmp_path):
     path = save(tmp_path / "a.png", (RAMP * 900).astype(np.uint16))
-    assert declare_windows("Mine", str(tmp_path), [path], bits=12) == []
+    assert declare_windows("Mine", str(tmp_path), facts_of_all([path]), bits=12) == []
     assert windows_of(path).integers == (0, 4095)
-    assert declare_windows("Mine", str(tmp_path), [path], window=(0, 1800)) == []
+    assert declare_windows("Mine", str(tmp_path), facts_of_all([path]), window=(0, 1800)) == []
     assert peak(path) in (127, 128)
     for options in ({"window": (5,)}, {"window": (5, 5)}, {"bits": 40}):
         with pytest.raises(UserError, match=r"INPUT\.(WINDOW|BITS)"):
-            declare_windows("Mine", str(tmp_path), [path], **options)
+            declare_windows("Mine", str(tmp_path), facts_of_all([path]), **options)
 
 
 def test_infinite_values_are_refused_by_name_before_training(tmp_path):
     path = save(tmp_path / "a.tif", np.where(RAMP > 0.9, np.inf, RAMP).astype(np.float32))
     with pytest.raises(UserError, match=r"a\.tif.*NaN or infinite"):
-        declare_windows("Mine", str(tmp_path), [path])
+        declare_windows("Mine", str(tmp_path), facts_of_all([path]))
 
 
 def test_only_what_is_read_otherwise_gets_another_key(tmp_path):
@@ -132,7 +136,7 @@ def test_only_what_is_read_otherwise_gets_another_key(tmp_path):
     deep = save(tmp_path / "deep/a.png", (RAMP * 4095).astype(np.uint16))
     keys = []
     for bits in (0, 12, 14):
-        declare_windows("Mine", str(tmp_path / "deep"), [deep], bits=bits)
+        declare_windows("Mine", str(tmp_path / "deep"), facts_of_all([deep]), bits=bits)
         keys.append(hashes.pixels(deep))
     assert keys[0] == keys[1] != keys[2] and hashes.sha256(deep) not in keys
 
@@ -152,7 +156,7 @@ def test_images_kept_in_memory_follow_the_range(tmp_path):
     path = save(tmp_path / "a.png", (RAMP * 4095).astype(np.uint16))
     cache, peaks = ImageCache(), []
     for bits in (12, 13):
-        declare_windows("Mine", str(tmp_path), [path], bits=bits)
+        declare_windows("Mine", str(tmp_path), facts_of_all([path]), bits=bits)
         peaks.append(np.asarray(cache.image(path, read_image)).max())
     assert peaks == [255, 127]
 
@@ -161,8 +165,8 @@ def test_thin_pictures_are_refused_by_name(tmp_path):
     """Fault 42."""
     paths = [save(tmp_path / "thin.png", np.zeros((600, 2, 3), np.uint8))]
     with pytest.raises(UserError, match=r"thin\.png is 2x600 px.*crop it"):
-        check_shapes(paths)
-    check_shapes([save(tmp_path / "long.png", np.zeros((600, 20, 3), np.uint8))])
+        check_shapes(facts_of_all(paths))
+    check_shapes(facts_of_all([save(tmp_path / "long.png", np.zeros((600, 20, 3), np.uint8))]))
 
 
 def test_odd_pictures_are_counted_with_one_of_them(tmp_path):
@@ -177,7 +181,8 @@ def test_odd_pictures_are_counted_with_one_of_them(tmp_path):
         save(tmp_path / "deep.png", (RAMP * 65535).astype(np.uint16)),
         save(tmp_path / "plain.png", COLOUR),
     ]
-    said = odd_pictures("Mine", paths)
+    known = facts_of_all(paths)
+    said = odd_pictures("Mine", known)
     for name, word in {
         "pages": "pages",
         "half": "over black",
@@ -185,5 +190,5 @@ def test_odd_pictures_are_counted_with_one_of_them(tmp_path):
         "deep": "8 bits",
     }.items():
         assert any(f"1 of 5 images (such as {tmp_path / name}" in s and word in s for s in said)
-    assert odd_pictures("Mine", paths[4:]) == []
-    assert "16x24 px" in describe_pictures(paths) and "RGB (3)" in describe_pictures(paths)
+    assert odd_pictures("Mine", {paths[4]: known[paths[4]]}) == []
+    assert "16x24 px" in describe_pictures(known) and "RGB (3)" in describe_pictures(known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cerviclip.data.patients import crops_with_their_fields, judge_patients, patient_in
+from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients, patient_in
 from cerviclip.data.splits import Item
 
 
@@ -29,8 +29,9 @@ def test_a_pattern_that_takes_the_frames_number_is_warned_of():
     (text,) = judge_patients(items_of(paths, "(png)"), paths, "(png)")
     assert "all images are one patient's" in text
     single = [f"x/P{i}.png" for i in range(12)]
-    (text,) = judge_patients(items_of(single, r"(P\d+)"), single, r"(P\d+)")
-    assert "nearly every image is a patient of its own" in text
+    assert judge_patients(items_of(single, r"(P\d+)"), single, r"(P\d+)") == []
+    assert "nearly every image is a patient of" in alone(items_of(single, r"(P\d+)"), r"(P\d+)")
+    assert alone(items_of(paths, "(png)"), "(png)") == "" == alone(items_of(single, "(P)"), "stem")
 
 
 def test_numbers_that_start_anew_in_each_class_are_warned_of():

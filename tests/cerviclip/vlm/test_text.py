@@ -94,7 +94,7 @@ def test_chunks_without_gradients_run_once(vit):
 
 @torch.no_grad()
 def test_class_features_are_normalised_means_of_normalised_prompts(vit):
-    texts = [["a cyst", "smooth walls with a dark oval area"], ["cancer"], ["a cyst"]]
+    texts = [["a cyst", "smooth walls with a dark oval area"], ["cancer"], ["a cyst", "cancer"]]
     features = encode_class_texts(vit, texts, chunk=2)
     for row, group in zip(features, texts, strict=True):
         each = torch.nn.functional.normalize(vit.encode_text(vit.tokenize(group)), dim=-1)
@@ -108,3 +108,12 @@ def test_only_what_learns_keeps_activations(vit):
     tokens = vit.tokenize(["cyst"])
     assert not vit.encode_text(tokens).requires_grad
     assert PromptLearner(vit, ["cyst"], n_ctx=2).features(vit.text).requires_grad
+
+
+def test_classes_whose_texts_are_equal_after_the_cut_are_named(vit):
+    """Fault 25: their scores are the same to the last digit."""
+    long = " ".join(["cell"] * 90)
+    texts = [[f"{long} benign"], [f"{long} malignant"], ["a cyst"]]
+    with pytest.warns(UserWarning, match="2 classes have the same text after"):
+        features = encode_class_texts(vit, texts)
+    assert torch.equal(features[0], features[1])
