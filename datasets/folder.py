@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.folders import class_folders, image_files
+from cerviclip.data.files.folders import class_folders, image_files
+from cerviclip.data.files.listed_paths import ListedPaths
+from cerviclip.data.files.lists import Entries, Entry, read_list_file
+from cerviclip.data.files.names import is_number, sides_of
 from cerviclip.data.imaging import ImagingDataset
-from cerviclip.data.list_files import Entries, Entry, read_list_file
-from cerviclip.data.listed_paths import ListedPaths
-from cerviclip.data.names import is_number, sides_of
 from cerviclip.data.patients import STEM, patient_in
 from cerviclip.data.split_files import check_sides
 from cerviclip.data.splits import SIDES, Item, Split

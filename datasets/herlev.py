@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.folders import class_folders
+from cerviclip.data.files.folders import class_folders
 from cerviclip.data.imaging import ImagingDataset
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError

@@ -12,7 +12,7 @@ from cases import registered, trainer_cases
 
 import run_shell
 from cerviclip import plugins
-from cerviclip.data import image_cache
+from cerviclip.data.images import cache as image_cache
 from cerviclip.engine import vlm_trainer
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.sweep.executors import InProcess

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.data import image_cache
+from cerviclip.data.images import cache as image_cache
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.features.source import clear_tables
 from cerviclip.plugins import extend_cfg_of

@@ -31,7 +31,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cerviclip.data.folders import image_files
+from cerviclip.data.files.folders import image_files
 from cerviclip.data.roi.sources import existing_mask
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.data.image_cache import build_image_loader
+from cerviclip.data.images.cache import build_image_loader
 from cerviclip.engine.iterations import ByIterations, max_iters_or
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.task_trainer import TaskTrainer

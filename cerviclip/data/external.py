@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins
-from cerviclip.data.copies import Contents, resaved_among
-from cerviclip.data.folders import class_folders
+from cerviclip.data.files.copies import Contents, resaved_among
+from cerviclip.data.files.folders import class_folders
 from cerviclip.data.imaging import ImagingDataset
-from cerviclip.data.names import class_map_of, clean, sides_of
+from cerviclip.data.files.names import class_map_of, clean, sides_of
 from cerviclip.data.patients import PatientPatternError
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UserError

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cerviclip.data.image_cache import build_image_loader
+from cerviclip.data.images.cache import build_image_loader
 from cerviclip.data.split_checks import check_labels
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype

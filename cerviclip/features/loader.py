@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from cerviclip.data.image_cache import as_it_is
+from cerviclip.data.images.cache import as_it_is
 from cerviclip.features.source import StoredTable, Table
 from dassl.data.samplers import build_sampler
 

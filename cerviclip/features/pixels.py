@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cerviclip.data.image_cache import PlainPixels
-from cerviclip.data.views import describe_transform, make_view
+from cerviclip.data.images.cache import PlainPixels
+from cerviclip.data.images.views import describe_transform, make_view
 from dassl.utils import read_image
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.hashes import image_hashes
+from cerviclip.data.files.hashes import image_hashes
 from cerviclip.environment import cache_folder
 from cerviclip.features.shards import (
     SUFFIX,

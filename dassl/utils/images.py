@@ -32,7 +32,7 @@ if os.environ.get(MAX_PIXELS, "").isdigit():
     Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
 
 
-#: Set by ``cerviclip.data.image_cache`` while our own runs keep decoded images in memory.
+#: Set by ``cerviclip.data.images.cache`` while our own runs keep decoded images in memory.
 decoded_cache: Any = None
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("segmentation_models_pytorch", reason="needs the extra [segm
 @pytest.fixture
 def bench(import_tool):
     yield import_tool("bench_savlt")
-    from cerviclip.data import image_cache
+    from cerviclip.data.images import cache as image_cache
 
     image_cache.disable()
 

@@ -91,7 +91,7 @@ def test_a_probed_head_starts_as_a_logistic_regression_on_the_shots(build, arch)
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from cerviclip.data.image_cache import build_image_loader
+    from cerviclip.data.images.cache import build_image_loader
     from dassl.data.transforms import build_transform
 
     trainer = build(

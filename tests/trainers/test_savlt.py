@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from cases import TrainerCase
 
+from cerviclip.data.images.views import describe_transform, make_view
 from cerviclip.data.roi.finder import patch_mask, steps_of, transform_together
-from cerviclip.data.views import describe_transform, make_view
 from cerviclip.features.store import get_store
 from dassl.data.transforms import build_styled_transform
 from dassl.errors import UserError

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     trainer, out, *flags = argv
     started = time.time()
     import train as command
-    from cerviclip.data import image_cache
+    from cerviclip.data.images import cache as image_cache
     from cerviclip.plugins import ensure_loaded
     from cerviclip.runs.run.runner import Run
     from dassl.engine import TRAINER_REGISTRY

@@ -57,7 +57,7 @@ def build(work: Path, backbone: str, weights: Path, **settings: Any) -> Any:
         work: folder with ``data`` and ``segmenter.safetensors``.
         settings: config keys, ``__`` for the dots.
     """
-    from cerviclip.data import image_cache
+    from cerviclip.data.images import cache as image_cache
     from cerviclip.runs.settings.configure import setup_cfg
     from cerviclip.runs.settings.requests import RunRequest, flat_opts
     from dassl.engine import build_trainer

@@ -230,7 +230,7 @@ def encoder_pass(trainer: Any, paths: Sequence[str]) -> dict[str, float]:
     """Time of the encoder alone over so many images, decoded beforehand, in batches of 32."""
     import torch
 
-    from cerviclip.data.image_cache import PlainPixels
+    from cerviclip.data.images.cache import PlainPixels
 
     plain = PlainPixels(trainer.tfm_test)
     pixels = plain.tensor([plain.bytes_of(path) for path in paths]).to(device())

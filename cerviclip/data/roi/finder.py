@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dassl.data.data_manager import DatasetWrapper
 from cerviclip.recent import Recent
-from cerviclip.data.hashes import image_hashes
-from cerviclip.data.views import describe_transform, make_view
+from cerviclip.data.files.hashes import image_hashes
+from cerviclip.data.images.views import describe_transform, make_view
 from cerviclip.data.roi.sources import SOURCES, build_source
 from cerviclip.data.roi.store import RoiStore, StoredRoi
 from dassl.errors import UserError

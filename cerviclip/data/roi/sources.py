@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from cerviclip.data.folders import IMAGE_SUFFIXES
-from cerviclip.data.image_facts import facts_of
+from cerviclip.data.files.folders import IMAGE_SUFFIXES
+from cerviclip.data.images.facts import facts_of
 from cerviclip.data.roi import surface
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256

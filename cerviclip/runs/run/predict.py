@@ -55,7 +55,7 @@ def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:
     """A loader over ``items`` that treats images as the trainer's own test loader does."""
     if hasattr(trainer, "make_loader"):
         return trainer.make_loader(items)
-    from cerviclip.data.image_cache import build_image_loader
+    from cerviclip.data.images.cache import build_image_loader
     from dassl.data.data_manager import DatasetWrapper, build_data_loader
 
     like = trainer.test_loader if trainer.test_loader is not None else trainer.val_loader

@@ -200,8 +200,8 @@ class Run:
 
     def build(self) -> None:
         """Seed everything and build the trainer: data, model, optimisers; find the centres."""
-        from cerviclip.data import image_cache
         from cerviclip.data.external import build_external_datasets
+        from cerviclip.data.images import cache as image_cache
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 

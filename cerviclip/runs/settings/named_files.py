@@ -99,7 +99,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 @lru_cache(maxsize=256)
 def _listing_hash(folder: str, _changed: tuple[int, ...]) -> str:
-    from cerviclip.data.folders import image_files
+    from cerviclip.data.files.folders import image_files
 
     digest = hashlib.sha256()
     for path in image_files(Path(folder)):

@@ -152,7 +152,7 @@ def test_patients_named_as_the_trainings_are_warned_of(centres, oct_root):
 def test_only_files_of_equal_size_are_read(centres, oct_root, monkeypatch):
     for path in (oct_root / "huaxi/images").rglob("*.png"):
         path.write_bytes(path.read_bytes() + b" ")
-    monkeypatch.setattr("cerviclip.data.hashes.HashCache.sha256", None)
+    monkeypatch.setattr("cerviclip.data.files.hashes.HashCache.sha256", None)
     sizes = {path.stat().st_size for path in (oct_root / "mixed/images").rglob("*.png")}
     other = {path.stat().st_size for path in (oct_root / "huaxi/images").rglob("*.png")}
     assert not sizes & other and len(centres(["HuaxiOCT"])["HuaxiOCT"]) == 30

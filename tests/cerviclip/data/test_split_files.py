@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from cerviclip.data.list_files import Entry, read_list_file
+from cerviclip.data.files.lists import Entry, read_list_file
 from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import Item
 from dassl.data.datasets import Datum

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from vlm_fixtures import Probe, make, toy
 
-from cerviclip.data import image_cache
+from cerviclip.data.images import cache as image_cache
 from cerviclip.features.loader import FeatureLoader
 from cerviclip.features.source import clear_tables
 from cerviclip.plugins import ensure_loaded

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision import transforms as T
 
-from cerviclip.data.views import describe_transform, make_view
+from cerviclip.data.images.views import describe_transform, make_view
 from cerviclip.features.encode import FrozenEncoder, to_numpy, to_tensor
 from cerviclip.vlm.base import Backbone
 from cerviclip.vlm.towers.openai import build_backbone

@@ -202,7 +202,7 @@ def test_image_and_generator_are_as_without_an_roi():
 
 
 def test_a_stored_view_has_the_roi_of_its_own_crop(image_and_mask):
-    from cerviclip.data.views import describe_transform, make_view
+    from cerviclip.data.images.views import describe_transform, make_view
     from cerviclip.features.store import get_store
     from dassl.utils import read_image
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cerviclip.data.views import describe_transform
+from cerviclip.data.images.views import describe_transform
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from dassl.data.transforms.style import RandomStyle, RandomStyleOfOne, StyleStrength

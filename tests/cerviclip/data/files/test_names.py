@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from cerviclip.data.names import (
+from cerviclip.data.files.names import (
     cell,
     class_map_of,
     header_key,

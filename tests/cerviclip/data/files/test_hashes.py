@@ -6,8 +6,8 @@ import hashlib
 import os
 import time
 
-from cerviclip.data import hashes
-from cerviclip.data.hashes import HashCache
+from cerviclip.data.files import hashes
+from cerviclip.data.files.hashes import HashCache
 
 
 def old_file(path, content: bytes):

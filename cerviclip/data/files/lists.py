@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folders import IMAGE_SUFFIXES
-from cerviclip.data.names import (
+from cerviclip.data.files.folders import IMAGE_SUFFIXES
+from cerviclip.data.files.names import (
     LABEL_KEYS,
     PATH_KEYS,
     PATIENT_KEYS,

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from cerviclip.data.listed_paths import ListedPaths
+from cerviclip.data.files.listed_paths import ListedPaths
 from dassl.errors import UserError
 
 KNOWN = ["a/i0.png", "b/i0.png", "train/a/deep/i1.png", "Zürich/x.png", "c/I5.PNG"]

@@ -12,7 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
-from cerviclip.data.image_facts import reading_of
+from cerviclip.data.images.facts import reading_of
 from cerviclip.environment import cache_folder
 
 # A file changed again within the clock's grain keeps its size and date; so young ones are not

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from cerviclip.data.folders import (
+from cerviclip.data.files.folders import (
     Skipped,
     class_folders,
     image_files,

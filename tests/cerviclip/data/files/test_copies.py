@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from cerviclip.data.copies import as_they_were, groups_of_copies, joined, resaved_among
+from cerviclip.data.files.copies import as_they_were, groups_of_copies, joined, resaved_among
 from cerviclip.data.splits import Item
 from helpers import write_images
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
-from cerviclip.data.names import clean
+from cerviclip.data.files.names import clean
 from dassl.errors import UserError
 
 _DRIVE = re.compile(r"^(?:[A-Za-z]:/|//|/|~)")

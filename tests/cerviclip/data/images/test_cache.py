@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torchvision import transforms as T
 
-from cerviclip.data import image_cache
-from cerviclip.data.image_cache import ImageCache, PlainPixels
+from cerviclip.data.images import cache as image_cache
+from cerviclip.data.images.cache import ImageCache, PlainPixels
 from dassl.errors import MissingFileError
 from dassl.utils import read_image
 from helpers import write_images

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cerviclip.data.image_cache import ImageCache
-from cerviclip.data.image_facts import (
+from cerviclip.data.images.cache import ImageCache
+from cerviclip.data.images.facts import (
     check_shapes,
     declare_windows,
     describe_pictures,
@@ -18,7 +18,7 @@ from cerviclip.data.image_facts import (
     odd_pictures,
     reading_of,
 )
-from cerviclip.data.hashes import HashCache
+from cerviclip.data.files.hashes import HashCache
 from dassl.errors import UserError
 from dassl.utils import deep_images, read_image
 from dassl.utils.deep_images import windows_of

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cerviclip.data.list_files import Entry, read_list_file
+from cerviclip.data.files.lists import Entry, read_list_file
 from cerviclip.data.split_files import read_split_file
 from dassl.errors import UserError
 

@@ -1,0 +1,1 @@
+"""Files and folders of users: scanned, listed, named, compared by their content."""
