@@ -110,6 +110,7 @@ def test_only_what_learns_keeps_activations(vit):
     assert PromptLearner(vit, ["cyst"], n_ctx=2).features(vit.text).requires_grad
 
 
+@pytest.mark.filterwarnings("ignore:prompt of .* tokens cut")
 def test_classes_whose_texts_are_equal_after_the_cut_are_named(vit):
     """Fault 25: their scores are the same to the last digit."""
     long = " ".join(["cell"] * 90)
