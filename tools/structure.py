@@ -143,9 +143,13 @@ def words_of(room: str, files: Mapping[str, Path]) -> str:
     if path is None:
         return WORDS.get(room, "")
     doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return doc.splitlines()[0] if doc else ""
+    return doc.splitlines()[0].replace("``", "") if doc else ""
 
 
+SMALL = {
+    *("dassl", "dassl._compat", "dassl._version", "dassl.errors", "cerviclip", "cerviclip.runs"),
+    *("cerviclip.environment", "cerviclip.places", "cerviclip.recent", "cerviclip.class_sources"),
+}
 WORDS = {
     "cerviclip.trainers": "One method, one file; registers itself.",
     "cerviclip.datasets": "One data set, one file; registers itself.",
@@ -179,9 +183,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def draw(rooms: Graph, files: Mapping[str, Path], path: Path) -> None:
-    """A picture: rooms in rows by height, an arrow for each import that no other path implies."""
+    """A picture: rooms in rows by height, an arrow for each import that no other path implies.
+
+    Single files at a wing's top that everything may import are left out.
+    """
     from matplotlib.figure import Figure
 
+    rooms = {r: t - SMALL for r, t in rooms.items() if r not in SMALL}
     level = heights(rooms)
     rows: dict[int, list[str]] = {}
     for room in sorted(rooms, key=lambda r: (not r.startswith("dassl"), r)):
@@ -189,7 +197,7 @@ def draw(rooms: Graph, files: Mapping[str, Path], path: Path) -> None:
     place = {
         room: ((i + 0.5) / len(row), y) for y, row in rows.items() for i, room in enumerate(row)
     }
-    figure = Figure(figsize=(15, 1.25 * len(rows) + 0.5))
+    figure = Figure(figsize=(15, 1.15 * len(rows) + 0.4))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4))
     axes.axis("off")

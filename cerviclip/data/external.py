@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cerviclip import plugins
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
-from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.files.names import class_map_of, clean, sides_of
+from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import PatientPatternError
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UserError

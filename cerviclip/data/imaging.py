@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.descriptions import load_descriptions
+from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
-from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.files.names import class_map_of, clean, composed
+from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
 from cerviclip.data.split_checks import check_classes
 from cerviclip.data.split_files import place_entries, read_split_file
@@ -125,7 +125,6 @@ class ImagingDataset(LooksAtData, DatasetBase):
                 f"its prompt sets: {known}"
             )
         self._summarise(items, split, cfg.VERBOSE)
-
 
     # -- hooks -----------------------------------------------------------------------------------
 

@@ -91,8 +91,8 @@ def alone(items: Sequence[Item], pattern: str) -> str:
     if pattern in ("", STEM) or len(items) < _ENOUGH or patients < 0.95 * len(items):
         return ""
     return (
-        f'{patients} patients in {len(items)} images by the pattern "{pattern}": nearly every image '
-        "is a patient of its own; is that so?"
+        f'{patients} patients in {len(items)} images by the pattern "{pattern}": nearly every '
+        "image is a patient of its own; is that so?"
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cerviclip.data.files.lists import Entries, Entry, read_list_file
 from cerviclip.data.files.listed_paths import ListedPaths
+from cerviclip.data.files.lists import Entries, Entry, read_list_file
 from cerviclip.data.splits import SIDES, Item, Split, patients_on_two_sides
 from dassl.errors import MissingFileError, UserError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.images.facts import Facts, facts_of, facts_of_all
 from cerviclip.data.splits import SIDES, Item, Split
-from cerviclip.data.files.hashes import image_hashes
 from dassl.utils.images import decode_image
 
 _PAIRS = 100  # pictures of the same name that are compared pixel by pixel

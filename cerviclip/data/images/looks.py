@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.files.copies import count_copies, groups_of_copies, warn_of_copies
-from cerviclip.data.files.folders import IMAGE_SUFFIXES, Skipped, left_out, warn_of_levels, warn_of_masks
+from cerviclip.data.files.folders import (
+    IMAGE_SUFFIXES,
+    Skipped,
+    left_out,
+    warn_of_levels,
+    warn_of_masks,
+)
+from cerviclip.data.files.names import class_map_of, is_number, is_text, near_equal, quoted
 from cerviclip.data.images.facts import (
     Facts,
     check_shapes,
@@ -21,7 +28,6 @@ from cerviclip.data.images.facts import (
     facts_of_all,
     odd_pictures,
 )
-from cerviclip.data.files.names import class_map_of, is_number, is_text, near_equal, quoted
 from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients
 from cerviclip.data.split_checks import check_filled, warn_of_gaps
 from cerviclip.data.splits import Item, Split

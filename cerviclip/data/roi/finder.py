@@ -13,12 +13,12 @@ import torchvision.transforms as T
 from PIL import Image
 from torch import Tensor
 
-from dassl.data.data_manager import DatasetWrapper
-from cerviclip.recent import Recent
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.images.views import describe_transform, make_view
 from cerviclip.data.roi.sources import SOURCES, build_source
 from cerviclip.data.roi.store import RoiStore, StoredRoi
+from cerviclip.recent import Recent
+from dassl.data.data_manager import DatasetWrapper
 from dassl.errors import UserError
 from dassl.utils import read_image
 from dassl.utils.deep_images import windows_of
@@ -253,7 +253,7 @@ class PatchRois:
         self.finder = finder
         self.text = describe_transform(tfm_train)
         steps = steps_of(tfm_train)
-        # What comes after the last step that moves pixels neither moves the ROI nor draws before it.
+        # What comes after the last step that moves pixels moves no ROI and draws nothing before.
         moving = [n for n, step in enumerate(steps, start=1) if isinstance(step, _GEOMETRIC)]
         self.view_steps = steps[: max(moving, default=0)]
         self.plain_steps = [step for step in steps_of(tfm_test) if isinstance(step, _GEOMETRIC)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cerviclip.data.files.hashes import HashCache
 from cerviclip.data.images.cache import ImageCache
 from cerviclip.data.images.facts import (
     check_shapes,
@@ -18,7 +19,6 @@ from cerviclip.data.images.facts import (
     odd_pictures,
     reading_of,
 )
-from cerviclip.data.files.hashes import HashCache
 from dassl.errors import UserError
 from dassl.utils import deep_images, read_image
 from dassl.utils.deep_images import windows_of
