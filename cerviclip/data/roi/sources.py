@@ -1,8 +1,9 @@
 """Where an image's tissue mask comes from: the classical detector, mask files, a network, nothing.
 
 A source is called with (path, grey image), the path empty for an image in memory. It gives a
-boolean mask (H, W), or None where it finds no tissue. Its ``version`` says what besides the image a mask depends on, and is part of the key
-under which a result is stored; it is empty where a result is not worth storing.
+boolean mask (H, W), or None where it finds no tissue. Its ``version`` says what besides the image a
+mask depends on. The version is part of the key under which a result is stored; it is empty where a
+result is not worth storing.
 """
 
 from __future__ import annotations
