@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from cerviclip.plugins import discover
+from cerviclip.runs.run.summation_order import VARIABLE
 from helpers import write_images
 
 CLASSES = ("red", "green", "blue")
@@ -90,10 +91,11 @@ def loaded(tmp_path_factory, clip_file):
     shutil.rmtree(root / "data")
     out, store = root / "answers.json", root / "store"
     words = [json.dumps({n: str(f) for n, f in runs.items()}), *map(str, copies), str(out)]
+    without_order = {k: v for k, v in os.environ.items() if k != VARIABLE}  # load_run sets it
     subprocess.run(
         [sys.executable, "-c", SCRIPT, *words],
         check=True,
-        env={**os.environ, "CERVICLIP_CACHE": str(store)},
+        env={**without_order, "CERVICLIP_CACHE": str(store)},
         cwd=root / "elsewhere",
     )
     answers = json.loads(out.read_text())
