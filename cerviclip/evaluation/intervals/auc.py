@@ -97,13 +97,13 @@ def auc_intervals(
     size0 = n0 / (1 + ((per_negative**2).sum() / n0 - 1) * icc)
     shared = 2 * across * (per_positive * per_negative).sum() / (n1 * n0)
 
-    imperfect1 = _imperfect(placed.positive, patients[positive], count)
-    imperfect0 = _imperfect(placed.negative, patients[~positive], count)
-    shape1 = _shape(placed.positive.var(axis=1) / _spread(at), imperfect1)
-    shape0 = _shape(placed.negative.var(axis=1) / _spread(at), imperfect0)
+    telling1 = _telling(placed.positive, patients[positive], count)
+    telling0 = _telling(placed.negative, patients[~positive], count)
+    shape1 = _shape(placed.positive.var(axis=1) / _spread(at), telling1)
+    shape0 = _shape(placed.negative.var(axis=1) / _spread(at), telling0)
     model = partial(_variance, size1, size0, shared, shape1, shape0)
     seen = obuchowski_variance(placed, positive, patients) / model(at)
-    telling = np.minimum(imperfect1, imperfect0)
+    telling = np.minimum(telling1, telling0)
     wider = np.clip(seen, 1.0, 5.0) ** (telling / (telling + _TRUST))
     fewest = np.minimum((per_positive > 0).sum(), (per_negative > 0).sum())
     z2 = norm.ppf(0.5 + level / 2) ** 2 * np.sqrt(few(fewest, level))
@@ -127,11 +127,11 @@ def _spread(auc: np.ndarray) -> np.ndarray:
     return np.maximum(auc * (1 - auc) * _exponential(auc) / 2, _TINY)
 
 
-def _shape(ratio: np.ndarray, imperfect: np.ndarray) -> np.ndarray:
+def _shape(ratio: np.ndarray, telling: np.ndarray) -> np.ndarray:
     """Observed over modelled spread, drawn towards 1 the fewer patients show it."""
     log = np.log(np.clip(ratio, 0.25, 4.0))
     half = np.where(log > 0, _WIDER, _NARROWER)
-    return np.exp(log * imperfect / (imperfect + half))
+    return np.exp(log * telling / (telling + half))
 
 
 def _limit(auc: np.ndarray, side: float, scaled_variance) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -192,9 +192,14 @@ def _anova_icc(
     return mean, np.sqrt(np.maximum(weights @ ICC_GRID**2 - mean**2, 0.0))
 
 
-def _imperfect(placed: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:
-    """(R,) patients that have an image which is not placed perfectly."""
-    return (_by_patient((placed < 1).astype(float), patients, count) > 0).sum(axis=1)
+def _telling(placed: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:
+    """(R,) patients with an image that is not placed perfectly, or not utterly wrong if fewer."""
+    return np.minimum(
+        *(
+            (_by_patient(side.astype(float), patients, count) > 0).sum(axis=1)
+            for side in (placed < 1, placed > 0)
+        )
+    )
 
 
 def _by_patient(values: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:

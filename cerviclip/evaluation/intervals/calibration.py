@@ -19,7 +19,9 @@ METHOD = "test inversion over resampled patients"
 _FACTORS = np.linspace(0.0, 3.0, 61)
 
 
-def ece_interval(gaps: np.ndarray, images: np.ndarray, draws: np.ndarray, level: float = 0.95) -> Interval:
+def ece_interval(
+    gaps: np.ndarray, images: np.ndarray, draws: np.ndarray, level: float = 0.95
+) -> Interval:
     """Of the sum over bins of absolute mean gaps.
 
     Args:
@@ -38,7 +40,10 @@ def ece_interval(gaps: np.ndarray, images: np.ndarray, draws: np.ndarray, level:
     at_most = (simulated <= observed).mean(axis=1)  # falls as the factor grows
     low = _crossing(at_most, 1 - tail)
     high = _crossing(at_most, tail)
-    return Interval(np.float64(low * observed), np.float64(min(max(high * observed, np.quantile(np.abs(noise).sum(axis=1),.5)),1.0)))
+    return Interval(
+        np.float64(low * observed),
+        np.float64(min(max(high * observed, np.quantile(np.abs(noise).sum(axis=1), 0.5)), 1.0)),
+    )
 
 
 def _crossing(falling: np.ndarray, goal: float) -> float:

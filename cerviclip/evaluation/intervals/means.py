@@ -15,9 +15,7 @@ IMAGE_MEAN_METHOD = "Student's t on patients, log scale"
 _PSEUDO_PATIENTS = 10.0  # draw the classes' correlations towards 0 as so many patients would
 
 
-def class_mean_interval(
-    values: np.ndarray, parts: Interval, influence: np.ndarray
-) -> Interval:
+def class_mean_interval(values: np.ndarray, parts: Interval, influence: np.ndarray) -> Interval:
     """Interval of the mean of (C,) metrics from their own intervals (MOVER, Zou and Donner 2008).
 
     The distance of the mean's limit is the root of the summed squares of the classes' distances,

@@ -58,7 +58,7 @@ def effective_trials(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) 
     return np.clip(size * _observed_ratio(hits, trials, size), 1.0, total)
 
 
-def few(units: np.ndarray, level: float = 0.95) -> np.ndarray:
+def few(units: np.ndarray | int, level: float = 0.95) -> np.ndarray:
     """Square of Student's over the normal quantile: above 1 where units are few."""
     tail = 0.5 + level / 2
     return (t.ppf(tail, np.maximum(units - 1, 1)) / norm.ppf(tail)) ** 2
