@@ -161,6 +161,21 @@ def _binary(
     }
 
 
+def calibration_gaps(
+    labels: np.ndarray, probs: np.ndarray, predictions: np.ndarray, patients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(P, ECE_BINS) sums of right (0 or 1) less confidence, and (P,) images of each patient.
+
+    Bins are equal, their lower edges open.
+    """
+    n_patients = patients.max() + 1
+    confidence = probs[np.arange(len(labels)), predictions]
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    gap = (predictions == labels) - confidence
+    gaps = np.bincount(patients * ECE_BINS + bins, gap, n_patients * ECE_BINS)
+    return gaps.reshape(-1, ECE_BINS), np.bincount(patients)
+
+
 def _ece(
     labels: np.ndarray,
     probs: np.ndarray,
@@ -168,14 +183,9 @@ def _ece(
     patients: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Expected calibration error of the predicted class, equal bins (lower edge open)."""
-    confidence = probs[np.arange(len(labels)), predictions]
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    gap = (predictions == labels) - confidence
-    gaps = np.bincount(patients * ECE_BINS + bins, gap, weights.shape[1] * ECE_BINS)
-    images = np.bincount(patients, minlength=weights.shape[1])
-    per_bin = weights @ gaps.reshape(-1, ECE_BINS)
-    return _ratio(np.abs(per_bin).sum(axis=1), weights @ images)
+    """Expected calibration error of the predicted class."""
+    gaps, images = calibration_gaps(labels, probs, predictions, patients)
+    return _ratio(np.abs(weights @ gaps).sum(axis=1), weights @ images)
 
 
 def _auc(
