@@ -67,7 +67,7 @@ def center_bounds(
     """
     out = _predicted_class_bounds(labels, predictions, patients, probs.shape[1])
     out["macro_auc"] = _macro_auc(labels, probs, patients)
-    out["ece"] = _ece(labels, probs, predictions, patients)
+    out["ece"] = _ece(labels, probs, predictions, patients, out["accuracy"] / 100)
     if group.any():
         is_positive, said_positive = group[labels], group[predictions]
         out |= _binary_bounds(is_positive, said_positive, patients)
@@ -153,7 +153,13 @@ def _macro_auc(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> n
 
 
 def _ece(
-    labels: np.ndarray, probs: np.ndarray, predictions: np.ndarray, patients: np.ndarray
+    labels: np.ndarray,
+    probs: np.ndarray,
+    predictions: np.ndarray,
+    patients: np.ndarray,
+    accuracy: np.ndarray,
 ) -> np.ndarray:
     gaps, images = calibration_gaps(labels, probs, predictions, patients)
-    return np.stack(ece_interval(gaps, images, patient_draws(len(images)), LEVEL))
+    share = (labels == predictions).mean()
+    reach = (share - accuracy[0], accuracy[1] - share)
+    return np.stack(ece_interval(gaps, images, patient_draws(len(images)), reach, LEVEL))

@@ -20,30 +20,39 @@ _FACTORS = np.linspace(0.0, 3.0, 61)
 
 
 def ece_interval(
-    gaps: np.ndarray, images: np.ndarray, draws: np.ndarray, level: float = 0.95
+    gaps: np.ndarray,
+    images: np.ndarray,
+    draws: np.ndarray,
+    accuracy: tuple[float, float],
+    level: float = 0.95,
 ) -> Interval:
     """Of the sum over bins of absolute mean gaps.
+
+    Resamples cannot show errors that no patient has: with six patients all right, an
+    overconfident model looks well calibrated. So the upper limit is never below the distance of
+    the mean confidence from either limit of the accuracy, which an ECE cannot undercut.
 
     Args:
         gaps: (P, K) sums over each patient's images of right (0 or 1) less confidence.
         images: (P,) images of each patient.
         draws: (R, P) how often each resample has each patient.
+        accuracy: how far below and above the share of right images its interval reaches.
         level: nominal coverage.
     """
     total, patients = images.sum(), len(images)
     mean = gaps.sum(axis=0) / total  # (K,)
     observed = np.abs(mean).sum()
     centred = gaps - mean * images[:, None]
-    noise = draws @ centred / total * np.sqrt(few(patients, level) * patients / (patients - 1))
+    inflation = np.sqrt(few(patients, level) * patients / (patients - 1))
+    noise = draws @ centred / total * inflation  # (R, K)
     simulated = np.stack([np.abs(f * mean + noise).sum(axis=1) for f in _FACTORS])  # (F, R)
-    tail = (1 - level) / 2
     at_most = (simulated <= observed).mean(axis=1)  # falls as the factor grows
-    low = _crossing(at_most, 1 - tail)
-    high = _crossing(at_most, tail)
-    return Interval(
-        np.float64(low * observed),
-        np.float64(min(max(high * observed, np.quantile(np.abs(noise).sum(axis=1), 0.5)), 1.0)),
-    )
+    tail = (1 - level) / 2
+    low = _crossing(at_most, 1 - tail) * observed
+    high = max(observed, _crossing(at_most, tail) * observed)
+    gap = mean.sum()  # share right less mean confidence
+    farthest = max(accuracy[0] - gap, gap + accuracy[1])
+    return Interval(np.float64(low), np.float64(min(max(high, farthest), 1.0)))
 
 
 def _crossing(falling: np.ndarray, goal: float) -> float:

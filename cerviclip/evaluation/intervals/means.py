@@ -9,10 +9,13 @@ import numpy as np
 from scipy.stats import t
 
 from cerviclip.evaluation.intervals.binomial import Interval
+from cerviclip.evaluation.intervals.proportions import proportion_intervals
 
 CLASS_MEAN_METHOD = "MOVER of the classes' intervals, correlated by patient"
-IMAGE_MEAN_METHOD = "Student's t on patients, log scale"
+LOSS_METHOD = "Student's t over patients on the log scale, with the error rate's upper limit"
+LEAST_PROBABILITY = 1e-12
 _PSEUDO_PATIENTS = 10.0  # draw the classes' correlations towards 0 as so many patients would
+_PSEUDO_ERRORS = 1.0  # errors as the confidences have them, beside the observed ones
 
 
 def class_mean_interval(values: np.ndarray, parts: Interval, influence: np.ndarray) -> Interval:
@@ -48,26 +51,58 @@ def _joint_distance(distances: np.ndarray, influence: np.ndarray) -> np.ndarray:
     return np.sqrt(max(trust * together + (1 - trust) * alone, 0.0)) / len(distances)
 
 
-def image_mean_interval(
-    losses: np.ndarray, patients: np.ndarray, top: float = np.inf, level: float = 0.95
+def loss_interval(
+    losses: np.ndarray,
+    if_wrong: np.ndarray,
+    right: np.ndarray,
+    patients: np.ndarray,
+    top: float = np.inf,
+    level: float = 0.95,
 ) -> Interval:
     """Interval of the mean over images of a loss that is never negative (Brier, log loss).
 
-    The mean is skewed to the right, so the interval is symmetric on the log scale. A half-image of
-    the mean loss is added to every patient's spread, so the width is never 0.
+    The mean is skewed to the right, so Student's interval over patients is taken on the log scale.
+    Most of a loss comes from a few wrong images, and few patients may show none of them. So the
+    upper limit is at least what follows if the error rate is at its own upper limit.
 
     Args:
         losses: (B,) of each image.
+        if_wrong: (B,) what each image's loss is where its predicted class is wrong; for a right
+            image what it would be, with the second most probable class as the true one.
+        right: (B,) true where the predicted class is right.
         patients: (B,) patient numbers from 0.
         top: greatest value that a loss can take.
         level: nominal coverage.
     """
-    images = np.bincount(patients)
-    images, sums = images[images > 0], np.bincount(patients, losses)[images > 0]
-    count, total = len(images), images.sum()
-    mean = sums.sum() / total
-    if mean <= 0 or count < 2:
-        return Interval(np.float64(0.0), np.float64(top))
-    squares = ((sums - mean * images) ** 2).sum() * count / (count - 1)
-    wide = t.ppf(0.5 + level / 2, count - 1) * np.sqrt(squares) / (total * mean)
-    return Interval(np.float64(mean * np.exp(-wide)), np.float64(min(mean * np.exp(wide), top)))
+    images, sums = np.bincount(patients), np.bincount(patients, losses)
+    errors = np.bincount(patients, ~right)
+    count, total, mean = (images > 0).sum(), len(losses), losses.mean()
+    squares = ((sums - mean * images) ** 2).sum() * count / max(count - 1, 1)
+    wide = t.ppf(0.5 + level / 2, max(count - 1, 1)) * np.sqrt(squares) / (total * max(mean, 1e-12))
+    most = proportion_intervals(errors, images, level).high[0] - errors.sum() / total
+    seen = if_wrong[~right].sum() + if_wrong.mean() * _PSEUDO_ERRORS
+    of_error = seen / ((~right).sum() + _PSEUDO_ERRORS)
+    of_right = losses[right].mean() if right.any() else 0.0
+    unseen = mean + most * max(of_error - of_right, 0.0)
+    high = min(max(mean * np.exp(min(wide, 50.0)), unseen), top)
+    return Interval(np.float64(mean * np.exp(-wide)), np.float64(high))
+
+
+def brier_losses(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) squared distances of (B, C) probabilities from the truth, and ``if_wrong`` of them."""
+    norm = (probs**2).sum(axis=1) + 1
+    true, second = _true_and_second(labels, probs)
+    return norm - 2 * true, norm - 2 * second
+
+
+def log_losses(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) negative logarithms of the true class's probability, and ``if_wrong`` of them."""
+    true, second = (np.maximum(x, LEAST_PROBABILITY) for x in _true_and_second(labels, probs))
+    return -np.log(true), -np.log(second)
+
+
+def _true_and_second(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the true class, and that of the likeliest true class if the first is wrong."""
+    true = probs[np.arange(len(labels)), labels]
+    right = probs.argmax(axis=1) == labels
+    return true, np.where(right, np.sort(probs, axis=1)[:, -2], true)
