@@ -50,6 +50,8 @@ def ece_interval(
     tail = (1 - level) / 2
     low = _crossing(at_most, 1 - tail) * observed
     high = max(observed, _crossing(at_most, tail) * observed)
+    if min(accuracy) <= 0:  # all right, or all wrong: patients show no errors to resample
+        low = max(0.0, observed - max(accuracy))
     gap = mean.sum()  # share right less mean confidence
     farthest = max(accuracy[0] - gap, gap + accuracy[1])
     return Interval(np.float64(low), np.float64(min(max(high, farthest), 1.0)))

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.stats import t
 
 from cerviclip.evaluation.intervals.binomial import Interval
-from cerviclip.evaluation.intervals.proportions import proportion_intervals
+from cerviclip.evaluation.intervals.proportions import few, proportion_intervals
 
 CLASS_MEAN_METHOD = "MOVER of the classes' intervals, correlated by patient"
 LOSS_METHOD = "Student's t over patients on the log scale, with the error rate's upper limit"
 LEAST_PROBABILITY = 1e-12
 _PSEUDO_PATIENTS = 10.0  # draw the classes' correlations towards 0 as so many patients would
+_FEWEST = 6.0  # patients a class below which the upper limit is stretched no further
 _PSEUDO_ERRORS = 1.0  # errors as the confidences have them, beside the observed ones
 
 
@@ -35,12 +36,24 @@ def class_mean_interval(values: np.ndarray, parts: Interval, influence: np.ndarr
     values, influence = values[here], influence[:, here]
     mean = values.mean()
     below = _joint_distance(values - parts.low[here], influence)
-    above = _joint_distance(parts.high[here] - values, influence)
+    above = _joint_distance(parts.high[here] - values, influence) * _stretch(influence)
     return Interval(np.maximum(mean - below, 0.0), np.minimum(mean + above, 1.0))
 
 
+def _stretch(influence: np.ndarray) -> float:
+    """By how much more the upper limit must reach where a class has few patients.
+
+    A class that is all right has nothing above it, and F1 and AUC of small classes lie too low.
+    """
+    patients, classes = influence.shape
+    return float(np.sqrt(few(max(patients / classes, _FEWEST))))
+
+
 def _joint_distance(distances: np.ndarray, influence: np.ndarray) -> np.ndarray:
-    """Root of distances' quadratic form in their correlations, over the number of classes."""
+    """Root of distances' quadratic form in their correlations, over the number of classes.
+
+    Negative correlations, which narrow the interval, are trusted as far as patients show them.
+    """
     length = np.sqrt((influence**2).sum(axis=0))
     unit = np.divide(influence, length, out=np.zeros_like(influence), where=length > 0)
     alone = (distances**2).sum()
@@ -48,7 +61,8 @@ def _joint_distance(distances: np.ndarray, influence: np.ndarray) -> np.ndarray:
     together = alone + ((unit @ distances) ** 2).sum() - varying
     patients = (np.abs(influence).sum(axis=1) > 0).sum()
     trust = patients / (patients + _PSEUDO_PATIENTS)
-    return np.sqrt(max(trust * together + (1 - trust) * alone, 0.0)) / len(distances)
+    cautious = max(together, trust * together + (1 - trust) * alone)
+    return np.sqrt(max(cautious, 0.0)) / len(distances)
 
 
 def loss_interval(
