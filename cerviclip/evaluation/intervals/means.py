@@ -15,7 +15,7 @@ CLASS_MEAN_METHOD = "MOVER of the classes' intervals, correlated by patient"
 LOSS_METHOD = "Student's t over patients on the log scale, with the error rate's upper limit"
 LEAST_PROBABILITY = 1e-12
 _PSEUDO_PATIENTS = 10.0  # draw the classes' correlations towards 0 as so many patients would
-_FEWEST = 6.0  # patients a class below which the upper limit is stretched no further
+_FEWEST = 10.0  # patients a class below which the upper limit is stretched no further
 _PSEUDO_ERRORS = 1.0  # errors as the confidences have them, beside the observed ones
 
 
