@@ -19,8 +19,9 @@ def test_there_are_some():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_yaml(path):
     cfg = get_cfg_default()
-    name = yaml.safe_load(path.read_text(encoding="utf-8"))["DATASET"]["NAME"]
-    if extend := plugins.extend_cfg_of(plugins.ensure_loaded("dataset", name).__module__):
+    own = yaml.safe_load(path.read_text(encoding="utf-8")).get("DATASET", {}).get("NAME", "")
+    kind = plugins.ensure_loaded("dataset", own) if own else None
+    if kind and (extend := plugins.extend_cfg_of(kind.__module__)):
         extend(cfg)  # keys of this data set alone
     merge_file(cfg, path)
     known = plugins.discover()["dataset"]
