@@ -213,14 +213,6 @@ class VLMTrainer(TaskTrainer):
             x = x[:, 0]
         return F.normalize(x.to(self.device).float(), dim=-1)
 
-    def patch_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled (B, D) and patch features (B, N, D), L2-normalised float32, of pixels or of what a
-        loader of ``patches`` gives."""
-        if x.dim() == 4:
-            x = self._encoder("patches")(x)
-        x = F.normalize(x.to(self.device).float(), dim=-1)
-        return x[:, 0], x[:, 1:]
-
     def hidden_states(self, x: Tensor) -> Tensor:
         """Tokens (B, T, W) that enter block ``first_block``, of pixels or of stored tokens.
 
