@@ -146,3 +146,19 @@ def assert_is_zero_shot(build, test_batch):
             torch.testing.assert_close(trainer.model_inference(x), expected, **tolerance)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def resnet_file(tmp_path_factory) -> Path:
+    """A CLIP whose vision tower is a small ResNet."""
+    import torch
+    from safetensors.torch import save_file
+
+    from cerviclip.vlm.towers.clip_package import import_clip
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = import_clip().model.CLIP(32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)
+    path = tmp_path_factory.mktemp("clip") / "tiny_resnet.safetensors"
+    save_file({key: value.clone() for key, value in model.state_dict().items()}, path)
+    return path
