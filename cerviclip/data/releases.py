@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,14 @@ class ReleasedDataset(ImagingDataset):
     Class attributes to set in a subclass, besides those of `ImagingDataset`:
 
     * ``homes``: usual names of its folder under ``DATASET.ROOT``, capitals aside.
+    * ``inside``: folders of the release around the class folders, for a root that is the release.
     * ``spellings``: by class name, how copies call its folder; capitals, blanks, dashes and
       underscores aside.
     * ``group_word``: what ``patient_pattern`` finds, for messages: no release here names patients.
     """
 
     homes: Sequence[str] = ()
+    inside: Sequence[str] = ()
     spellings: Mapping[str, Sequence[str]] = {}
     group_word = "groups"
 
@@ -70,12 +73,11 @@ class ReleasedDataset(ImagingDataset):
             homes = {name.casefold() for name in self.homes}
             found = class_folders(root) if root.is_dir() else []
             bases = [root / name for name in found if name.casefold() in homes]
-        for base in bases:
-            for folder in _and_below(base, _DEPTH):
-                if self._is_home(folder):
-                    return folder
-        if not cfg.DATASET.FOLDER and root.is_dir() and self._is_home(root):
-            return root
+        own = [] if cfg.DATASET.FOLDER else [root, *(root / name for name in self.inside)]
+        below = (folder for base in bases for folder in _and_below(base, _DEPTH))
+        for folder in chain(below, own):
+            if self._is_home(folder):
+                return folder
         looked = " or ".join(map(str, bases or [root / self.homes[0]]))
         raise MissingFileError(
             f"no {self.name} images in {looked}: no class folders ({', '.join(self.classes[:2])} "
