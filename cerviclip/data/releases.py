@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,21 +66,13 @@ class ReleasedDataset(ImagingDataset):
     def find_folder(self, cfg: CfgNode) -> Path:
         """The folder that holds the class folders, or the parts that do."""
         root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
-        if cfg.DATASET.FOLDER:
-            bases = [root / Path(cfg.DATASET.FOLDER).expanduser()]
-        else:
-            homes = {name.casefold() for name in self.homes}
-            found = class_folders(root) if root.is_dir() else []
-            bases = [root / name for name in found if name.casefold() in homes]
-        own = [] if cfg.DATASET.FOLDER else [root, *(root / name for name in self.inside)]
-        below = (folder for base in bases for folder in _and_below(base, _DEPTH))
-        for folder in chain(below, own):
+        for folder in home_and_below(root, cfg.DATASET.FOLDER, self.homes, self.inside):
             if self._is_home(folder):
                 return folder
-        looked = " or ".join(map(str, bases or [root / self.homes[0]]))
         raise MissingFileError(
-            f"no {self.name} images in {looked}: no class folders ({', '.join(self.classes[:2])} "
-            "...) are there; set --root (DATASET.ROOT) or DATASET.FOLDER"
+            f"no {self.name} images in {root / (cfg.DATASET.FOLDER or self.homes[0])}: no class "
+            f"folders ({', '.join(self.classes[:2])} ...) are there; set --root (DATASET.ROOT) or "
+            "DATASET.FOLDER"
         )
 
     def _is_home(self, folder: Path) -> bool:
@@ -124,6 +115,12 @@ class ReleasedDataset(ImagingDataset):
 
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
         """The split of train, val and test folders where no group crosses it, else one by ratio."""
+        if not self.patients_known:
+            self.warn(
+                f"{self.name}: neither patient nor slide is published, so each image counts as a "
+                "patient of its own: nobody can tell whether one is on several sides, and "
+                "intervals are too narrow"
+            )
         if not self._sides or cfg.DATASET.SPLIT_FILE or self.test_only:
             return super().make_split(cfg, items)
         split: Split = {side: [i for i in items if self._sides[i.path] == side] for side in SIDES}
@@ -157,9 +154,32 @@ def _letters(name: str) -> str:
     return re.sub(r"[\W_]+", "", clean(name)).casefold()
 
 
-def _and_below(folder: Path, depth: int) -> Iterator[Path]:
+def home_and_below(
+    root: Path, folder: str, homes: Sequence[str], inside: Sequence[str] = ()
+) -> Iterator[Path]:
+    """Where a release may lie: its home under the root and three folders deep in it, shallow ones
+    first; then the root itself.
+
+    Args:
+        root: ``DATASET.ROOT``.
+        folder: ``DATASET.FOLDER``, which is the home if it is given.
+        homes: usual names of the home, capitals aside.
+        inside: folders around the images, for a root that is the release.
+    """
+    if folder:
+        yield from _and_below(root / Path(folder).expanduser())
+        return
+    wanted = {name.casefold() for name in homes}
+    for name in class_folders(root) if root.is_dir() else ():
+        if name.casefold() in wanted:
+            yield from _and_below(root / name)
+    yield root
+    yield from (root / name for name in inside)
+
+
+def _and_below(folder: Path) -> Iterator[Path]:
     """A folder and those below it, the shallow ones first."""
     level = [folder] if folder.is_dir() else []
-    for _ in range(depth + 1):
+    for _ in range(_DEPTH + 1):
         yield from level
         level = [inner / name for inner in level for name in class_folders(inner)]
