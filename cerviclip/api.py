@@ -177,6 +177,7 @@ def sweep(
     trainers: Names = (),
     shots: int | str | Sequence[int | str] = (),
     seeds: int | Sequence[int] = (),
+    folds: int | None = None,
     external: Names | None = None,
     backbone: str = "",
     weights: str | Path = "",
@@ -198,6 +199,7 @@ def sweep(
         trainers: names of `list_trainers`, or entries of the yaml by name.
         shots: images per class from 1, or ``"full"``.
         seeds: whole numbers from 0.
+        folds: each run on so many folds by patient; 0 for a plain split, None as the yaml says.
         external: external centres to score; None leaves them to the yaml files.
         backbone: a name of `list_backbones`.
         weights: the backbone's weights, a local file.
@@ -226,6 +228,7 @@ def sweep(
         trainers=several(trainers),
         shots=several(shots),
         seeds=several(seeds),
+        folds=folds,
         external=None if external is None else several(external),
         backbone=backbone,
         weights=str(weights),

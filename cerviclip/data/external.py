@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Keys that describe the training data and mean nothing at another centre.
 _OF_TRAINING = {
     "SPLIT_FILE": "",
+    "FOLD": "",
     "FOLDER": "",
     "FILE": "",
     "POSITIVE": (),

@@ -15,6 +15,7 @@ from cerviclip.data.descriptions import load_descriptions
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
 from cerviclip.data.files.names import class_map_of, clean, composed
+from cerviclip.data.folds import Fold, classes_short_of_patients, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
 from cerviclip.data.split_checks import check_classes
@@ -73,7 +74,9 @@ class ImagingDataset(LooksAtData, DatasetBase):
     may_lack_classes = False
     version = ""
     domain = 0
+    splits_into_folds = True  # DATASET.FOLD is allowed
     patients_known = True  # set by patients_of
+    fold: Fold | None = None  # set by make_split where DATASET.FOLD asks for it
     split_source = ""  # set where the split is found rather than made ("file", "folders", "list")
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -97,6 +100,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self._look_at_names(names)
         self._look_at_pictures(cfg, items)
         split = self.make_split(cfg, items)
+        self._check_fold_was_made(cfg)
         self._look_at_split(cfg, items, split)
         self.split_hash = split_hash(self.name, self.version, split)
         drawn = self._draw(cfg, split)
@@ -214,7 +218,12 @@ class ImagingDataset(LooksAtData, DatasetBase):
             self.split_source = "file"
             return self._split_from_file(cfg, items)
         together = joined(items, self._kept_together(items))
-        split = split_by_ratio(together, self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY)
+        ratio, seed, by = self._ratio(cfg), options.SPLIT_SEED, options.SPLIT_BY
+        self.fold = parse_fold(options.FOLD)
+        if self.fold is None:
+            return as_they_were(split_by_ratio(together, ratio, seed, by), items)
+        split = split_into_fold(together, self.fold, ratio, seed, by)
+        self._warn_of_few_patients(together, self.fold, by)
         return as_they_were(split, items)
 
     def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
@@ -328,6 +337,31 @@ class ImagingDataset(LooksAtData, DatasetBase):
         given = tuple(cfg.DATASET.SPLIT_RATIO)
         return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
 
+    def _warn_of_few_patients(self, items: Sequence[Item], fold: Fold, by: str) -> None:
+        short = classes_short_of_patients(items, fold.folds, by)
+        if short:
+            counts = ", ".join(f"{name} has {n}" for name, n in short.items())
+            self.warn(
+                f"{self.name}: fewer {by}s than folds in some classes ({counts}; {fold.folds} "
+                "folds): some folds test none of them"
+            )
+
+    def _check_fold_was_made(self, cfg: CfgNode) -> None:
+        """Refuse a fold that the split has not heeded: another split would go by its name."""
+        fold = parse_fold(cfg.DATASET.FOLD)
+        if fold is None or self.fold == fold:
+            return
+        if self.test_only:
+            why = "is tested on only"
+        elif self.split_source:
+            why = f"takes its split as it is given ({self.split_source})"
+        else:
+            why = "makes its split in a way of its own"
+        raise UserError(
+            f"DATASET.FOLD is {fold}, but {self.name} {why}, not into folds; leave DATASET.FOLD "
+            "out, or let it split by patient"
+        )
+
     def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
         path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
         in_root = Path(self.root) / path
@@ -384,6 +418,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "by": self.split_source or options.SPLIT_BY,
             "ratio": None if made or self.test_only else list(self._ratio(cfg)),
             "seed": options.SPLIT_SEED,
+            **({"fold": str(self.fold)} if self.fold else {}),
             "version": self.version,
             "shots": options.NUM_SHOTS,
             "draw_seed": cfg.SEED,

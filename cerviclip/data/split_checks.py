@@ -51,13 +51,14 @@ def check_classes(name: str, classnames: Sequence[str]) -> None:
         )
 
 
-def warn_of_gaps(name: str, split: Sides, found: bool) -> list[str]:
+def warn_of_gaps(name: str, split: Sides, found: bool, in_folds: bool = False) -> list[str]:
     """What to say of classes that a side of the split lacks.
 
     Args:
         name: of the data set.
         split: who is where.
         found: the split was given rather than made by a ratio.
+        in_folds: it is one fold of several.
     """
     have = {side: {item.classname for item in split[side]} for side in SIDES}
     said = []
@@ -67,7 +68,8 @@ def warn_of_gaps(name: str, split: Sides, found: bool) -> list[str]:
             continue
         text = f"{name}: no images of {', '.join(lacking)} in {side}"
         if not found:
-            text += ", for want of patients; another DATASET.SPLIT_SEED or SPLIT_RATIO may help"
+            other = "fewer folds" if in_folds else "SPLIT_RATIO"
+            text += f", for want of patients; another DATASET.SPLIT_SEED or {other} may help"
         elif side == "train":
             text += ": what is tested or validated of them was never trained on"
         else:

@@ -88,7 +88,7 @@ def split_by_ratio(
 
     strata: dict[str, list[str]] = defaultdict(list)
     for key, members in groups.items():
-        strata[_main_class(members)].append(key)
+        strata[main_class(members)].append(key)
 
     totals = Counter(item.classname for item in items)
     missing = {
@@ -109,7 +109,8 @@ def split_by_ratio(
     return {side: sorted(members, key=lambda i: i.path) for side, members in split.items()}
 
 
-def _main_class(members: Sequence[Item]) -> str:
+def main_class(members: Sequence[Item]) -> str:
+    """The class of most of a patient's images; of equally many the first by name."""
     counts = Counter(item.classname for item in members)
     return min(counts, key=lambda name: (-counts[name], name))
 

@@ -48,6 +48,7 @@ class LooksAtData:
     may_lack_classes: bool
     patients_known: bool
     split_source: str
+    fold: Any
     descriptions: Any
     _ratio: Any
     _declared: Any
@@ -165,7 +166,7 @@ class LooksAtData:
         if self.test_only:
             return
         made = bool(self.split_source)
-        for text in warn_of_gaps(self.name, split, made):
+        for text in warn_of_gaps(self.name, split, made, in_folds=self.fold is not None):
             self.warn(text)
         copies = self._copies(items)
         if copies and self.patients_known:  # a patient's own copies harm no score

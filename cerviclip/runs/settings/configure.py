@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.data.folds import parse_fold
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.places import CONFIGS, HOME
-from cerviclip.runs.settings.fold import parse_fold
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey

@@ -151,8 +151,9 @@ examples:
   %(prog)s --sweep my_sweep.yaml --output-dir results --jobs 2
 
 Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
-Beside the runs it leaves summary.csv, summary.json, results.md and figures. They cover all runs of
-the sweep's yaml that are there, so a sweep may be made in pieces (--trainers, --shots, --seeds).
+Beside the runs it leaves summary.csv, summary.json, results.md and figures; with --folds also
+pooled.json, which scores all folds' test predictions together. They cover all runs of the sweep's
+yaml that are there, so a sweep may be made in pieces (--trainers, --shots, --seeds).
 Exit status: 0 done, 1 some run failed, 2 something to correct (nothing was run), 130 Ctrl-C."""
 
 
@@ -177,6 +178,9 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
         "--shots", nargs="+", default=[], metavar="K", help="whole numbers from 1, or 'full'"
     )
     what.add_argument("--seeds", nargs="+", default=[], metavar="S")
+    what.add_argument(
+        "--folds", metavar="N", help="each run on N folds by patient (cross-validation); 0: none"
+    )
     external = what.add_argument(
         "--external", nargs="*", metavar="NAME", help="external centres to score"
     )

@@ -10,7 +10,12 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
-from cerviclip.runs.settings.requests import RunRequest, SweepRequest, parse_shots
+from cerviclip.runs.settings.requests import (
+    RunRequest,
+    SweepRequest,
+    parse_folds,
+    parse_shots,
+)
 from cerviclip.runs.settings.run_key import RunKey, shots_of
 from cerviclip.runs.settings.sweep_file import (
     TrainerEntry,
@@ -21,6 +26,8 @@ from cerviclip.runs.settings.sweep_file import (
     read_sweep,
 )
 from dassl.errors import UnknownNameError, UserError
+
+FOLD = "DATASET.FOLD"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class RunSpec:
             backbone=self.backbone,
             variant=self.variant,
             shots=shots_of(self.num_shots),
-            fold=self._override("DATASET.FOLD"),
+            fold=self._override(FOLD),
             seed=self.seed,
         )
 
@@ -111,6 +118,7 @@ def make_plan(args: SweepRequest) -> Plan:
     entries = chosen_entries(own, args.trainers) if args.trainers else own
     shots = [parse_shots(k) for k in (args.shots or listed(tree, "shots"))]
     seeds = [_seed(s) for s in (args.seeds or listed(tree, "seeds"))]
+    folds = parse_folds(tree.get("folds") if args.folds is None else args.folds)
     for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", shots)):
         if not values:
             raise UserError(f"sweep {path} names no {kind}; add one, or give it by a flag")
@@ -120,7 +128,10 @@ def make_plan(args: SweepRequest) -> Plan:
         raise UserError(f"--jobs is {args.jobs}; give the number of processes, from 1")
     runs = list(
         dict.fromkeys(
-            run for d in datasets for entry in entries for run in maker.runs(d, entry, shots, seeds)
+            run
+            for d in datasets
+            for entry in entries
+            for run in maker.runs(d, entry, shots, seeds, folds)
         )
     )
     _check_folders_differ(runs)
@@ -139,9 +150,14 @@ class _RunMaker:
     args: SweepRequest
 
     def runs(
-        self, dataset: str, entry: TrainerEntry, shots: Sequence[int], seeds: Sequence[int]
+        self,
+        dataset: str,
+        entry: TrainerEntry,
+        shots: Sequence[int],
+        seeds: Sequence[int],
+        folds: int,
     ) -> Iterator[RunSpec]:
-        """One trainer's runs on one dataset."""
+        """One trainer's runs on one dataset, on each of its folds; 0 folds: on a plain split."""
         args, tree = self.args, self.tree
         external = _external(tree, dataset, self.own_datasets, args, self.path)
         common = read_opts(tree.get("opts"), self.path)
@@ -158,7 +174,7 @@ class _RunMaker:
             plugins=tuple(plugins.plugin_specs()),
             opts=(*external, *common, *entry.opts, *args.opts),
         )
-        return _cells(spec, shots, seeds)
+        return (cell for one in _on_folds(spec, folds) for cell in _cells(one, shots, seeds))
 
     def unchosen(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
         """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
@@ -169,8 +185,9 @@ class _RunMaker:
                 with suppress(UserError):
                     shots = [parse_shots(k) for k in listed(self.tree, "shots")]
                     seeds = [_seed(s) for s in listed(self.tree, "seeds")]
+                    folds = parse_folds(self.tree.get("folds"))
                     _known("dataset", dataset)
-                    found |= dict.fromkeys(self.runs(dataset, entry, shots, seeds))
+                    found |= dict.fromkeys(self.runs(dataset, entry, shots, seeds, folds))
         return [run for run in found if run not in chosen]
 
 
@@ -181,6 +198,18 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
         found = [entry for entry in own if name in (entry.trainer, entry.name)]
         chosen += found or [TrainerEntry(name)]
     return list(dict.fromkeys(chosen))
+
+
+def _on_folds(spec: RunSpec, folds: int) -> list[RunSpec]:
+    """The run on each fold, as an override says it: train.py alone makes the same run."""
+    if not folds:
+        return [spec]
+    if FOLD in spec.opts[::2]:
+        raise UserError(
+            f"the sweep asks for {folds} folds, and an override sets {FOLD}; leave one of them out"
+        )
+    numbers = range(1, folds + 1)
+    return [replace(spec, opts=(*spec.opts, FOLD, f"{n}/{folds}")) for n in numbers]
 
 
 def _cells(spec: RunSpec, shots: Sequence[int], seeds: Sequence[int]) -> Iterator[RunSpec]:

@@ -80,6 +80,8 @@ class SweepRequest:
         trainers: trainers, or entries of the yaml by name.
         shots: images per class from 1, or ``"full"``.
         seeds: whole numbers from 0.
+        folds: every run on each of so many folds, from 2; 0 for one plain split, None leaves it to
+            the yaml.
         external: external centres to score; None leaves them to the yaml files.
         backbone: for entries without one of their own.
         weights: the backbone's weights, a local file.
@@ -98,6 +100,7 @@ class SweepRequest:
     trainers: tuple[str, ...] = ()
     shots: tuple[int | str, ...] = ()
     seeds: tuple[int | str, ...] = ()
+    folds: int | str | None = None
     external: tuple[str, ...] | None = None
     backbone: str = ""
     weights: str = ""
@@ -139,6 +142,14 @@ def parse_shots(text: str | int) -> int:
         return -1
     if not word.isascii() or not word.isdigit():
         raise UserError(f"shots are a whole number from 1, or 'full', not {word!r}")
+    return int(word)
+
+
+def parse_folds(text: str | int | None) -> int:
+    """Number of folds of what a user wrote: a whole number from 2, or 0 for one plain split."""
+    word = str(0 if text is None else text).strip()
+    if not word.isascii() or not word.isdigit() or int(word) == 1:
+        raise UserError(f"folds are a whole number from 2, or 0 for a plain split, not {word!r}")
     return int(word)
 
 

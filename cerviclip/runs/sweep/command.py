@@ -206,6 +206,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     flags picked a part of it."""
     from cerviclip.runs.report.formats import print_table
     from cerviclip.runs.report.groups import group_runs
+    from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
@@ -214,8 +215,9 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     unchosen, n_other_settings = read_fitting_results(index.unchosen)
     runs = read_runs(index.folders) + unchosen
     groups = group_runs(runs, plan.order)
-    written = write_summary(plan, runs, groups)
-    for table in build_tables(groups, "accuracy"):
+    pooled = pooled_entries(groups, plan.output_root)
+    written = write_summary(plan, runs, groups, pooled)
+    for table in [*build_tables(groups, "accuracy"), *pooled_tables(pooled, "accuracy")]:
         print_table(table, console)
     for run in runs:
         if run["status"] != "done":

@@ -1,4 +1,5 @@
-"""The files that a sweep leaves beside its runs: summary.csv, summary.json, results.md, figures."""
+"""The files that a sweep leaves beside its runs: summary.csv, summary.json, results.md, figures,
+and pooled.json where there are folds."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import Any
 
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group
-from cerviclip.runs.report.tables import build_tables
+from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
+from cerviclip.runs.report.tables import Table, build_tables
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
 
@@ -35,15 +37,22 @@ def read_fitting_results(index: Sequence[tuple[Path, str]]) -> tuple[list[dict[s
 
 
 def write_summary(
-    plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]
+    plan: Plan,
+    runs: Sequence[Mapping[str, Any]],
+    groups: Sequence[Group],
+    pooled: Sequence[Entry] = (),
 ) -> list[Path]:
     """Write the sweep's files where they are not yet as they should be; returns all of them."""
     root = plan.output_root
     texts = {
-        root / "results.md": results_markdown(plan, runs, groups),
+        root / "results.md": results_markdown(plan, runs, groups, pooled),
         root / "summary.csv": to_csv(groups),
         root / "summary.json": to_json(summary(groups, runs)),
     }
+    if pooled:
+        texts[root / POOLED] = to_json({"schema_version": 1, "pooled": list(pooled)})
+    else:
+        (root / POOLED).unlink(missing_ok=True)  # of another sweep into this folder
     changed = False
     for path, text in texts.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -55,16 +64,20 @@ def write_summary(
     return [*texts, *_figures(root, groups, changed)]
 
 
-def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequence[Group]) -> str:
+def results_markdown(
+    plan: Plan,
+    runs: Sequence[Mapping[str, Any]],
+    groups: Sequence[Group],
+    pooled: Sequence[Entry] = (),
+) -> str:
     """All metrics of the sweep as pipe tables, and what failed."""
     backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
     whole = len(plan.runs) + len(plan.unchosen)
     number = str(len(runs)) if len(runs) == whole else f"{len(runs)} of {whole}"
     lines = [f"# Sweep {plan.name}", "", f"{number} runs; backbones: {backbones or 'none'}.", ""]
     for metric in METRICS:
-        for table in build_tables(groups, metric):
-            if any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells):
-                lines += [to_markdown(table)]
+        tables = [*build_tables(groups, metric), *pooled_tables(pooled, metric)]
+        lines += [to_markdown(table) for table in tables if _says_something(table)]
     failed = [run for run in runs if run["status"] != "done"]
     if failed:
         lines += ["## Failed runs", ""]
@@ -73,6 +86,10 @@ def results_markdown(plan: Plan, runs: Sequence[Mapping[str, Any]], groups: Sequ
         ]
         lines += [""]
     return "\n".join(lines)
+
+
+def _says_something(table: Table) -> bool:
+    return any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells)
 
 
 def _figures(root: Path, groups: Sequence[Group], changed: bool) -> list[Path]:

@@ -288,3 +288,19 @@ def test_warnings_of_a_centre_are_kept_with_the_trainings(make_cfg, oct_root):
     with pytest.warns(UserWarning, match="B: not all file names hold a patient"):
         build_external_datasets(cfg, dataset)
     assert any("B: not all file names" in text for text in dataset.warnings)
+
+
+@pytest.mark.parametrize("external", ["MixedCenterOCT", "XiangyaOCT"])
+def test_folds_of_the_training_leave_a_centre_as_it_is(make_cfg, oct_root, external):
+    """One of which only the test part is taken, and one that is tested on only."""
+
+    def centre(fold):
+        options = {"FOLDER": "huaxi/images", "PATIENT_PATTERN": r"(P\d{7})", "FOLD": fold}
+        cfg = make_cfg(oct_root, "FolderDataset", **options)
+        cfg.TEST.EXTERNAL = (external,)
+        dataset = build_dataset(cfg)
+        assert str(dataset.fold or "") == fold
+        items = build_external_datasets(cfg, dataset)[external]
+        return [(item.impath, item.label) for item in items]
+
+    assert centre("2/3") == centre("")

@@ -137,3 +137,35 @@ def test_demo_is_91_runs_of_seven_methods():
     assert len({r.trainer for r in runs}) == 7
     assert {r.num_shots for r in runs} == {0, 1, 2, 4, 8, 16}
     assert all(r.dataset == "PhantomOCT" for r in runs)
+
+
+FOLDS = f"{ENTRIES}folds: 3\n"
+
+
+def test_folds_make_every_run_once_on_each_fold(zoo):
+    runs = plan_of(zoo, FOLDS).runs
+    assert len(runs) == 3 * (1 + 3 * 2) and len({run.key.folder("") for run in runs}) == len(runs)
+    for fold in ("1/3", "2/3", "3/3"):
+        own = [run for run in runs if run.key.fold == fold]
+        assert [(r.trainer, r.num_shots, r.seed) for r in own] == [
+            (r.trainer, r.num_shots, r.seed) for r in plan_of(zoo).runs
+        ]
+        assert all(run.request().opts[-2:] == ("DATASET.FOLD", fold) for run in own)
+
+
+def test_the_flag_overrides_the_yamls_folds_and_keeps_them_for_the_table(zoo):
+    plan = plan_of(zoo, FOLDS, "--folds", "2")
+    assert {run.key.fold for run in plan.runs} == {"1/2", "2/2"}
+    assert {run.key.fold for run in plan.unchosen} == {"1/3", "2/3", "3/3"}
+    assert plan_of(zoo, FOLDS, "--folds", "0").runs == plan_of(zoo).runs
+
+
+@pytest.mark.parametrize("folds", ["1", "-2", "3/10", "ten", "2.5"])
+def test_a_senseless_number_of_folds(zoo, folds):
+    with pytest.raises(UserError, match="folds are a whole number from 2"):
+        plan_of(zoo, ENTRIES, f"--folds={folds}")
+
+
+def test_folds_and_an_override_of_the_fold_contradict_each_other(zoo):
+    with pytest.raises(UserError, match="asks for 3 folds, and an override sets DATASET.FOLD"):
+        plan_of(zoo, FOLDS, "--opts", "DATASET.FOLD", "1/3")

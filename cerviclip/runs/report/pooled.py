@@ -1,0 +1,195 @@
+"""Cross-validation scored as one test set: the out-of-fold predictions of a seed's folds together.
+
+A mean over folds says how one fold's test part scores, which of few patients is often undefined (a
+class that a fold lacks) and spreads with the split. Pooled, each patient is tested once, by models
+that never saw that patient, and the interval over patients is that of the whole data set. Needs no
+torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cerviclip.data.folds import parse_fold
+from cerviclip.evaluation import report
+from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
+from cerviclip.runs.report.groups import Group
+from cerviclip.runs.report.tables import Table, format_stat, row_labels
+from cerviclip.runs.settings.run_key import Cell, shots_order
+
+POOLED = "pooled.json"
+CELL = tuple(f.name for f in fields(Cell))
+CENTER = "test, pooled"  # how tables call it
+
+Entry = dict[str, Any]
+
+
+def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
+    """One entry of pooled.json for each cell with folds and each of its seeds.
+
+    Args:
+        groups: of ``groups.group_runs``, their runs with ``folder``.
+        folder: the sweep's; what its pooled.json says of the same predictions is not scored again.
+
+    Returns:
+        Entries with what names the cell, ``seed test_read_early source`` and ``score``, which is as
+        a centre's entry of results.json, or None with a ``reason``.
+    """
+    known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
+    return [_entry(group, seed, known) for group in groups if group.folds for seed in group.seeds]
+
+
+def read_pooled(folder: str | Path) -> list[Entry]:
+    """The entries of a folder's pooled.json; none where there is no such file."""
+    try:
+        content = json.loads((Path(folder) / POOLED).read_text(encoding="utf-8"))
+        return list(content["pooled"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _entry(group: Group, seed: int, known: Mapping[str, Entry]) -> Entry:
+    runs = [run for run in group.runs if run["seed"] == seed]
+    entry: Entry = {
+        **{name: getattr(group, name) for name in CELL},
+        "seed": seed,
+        "test_read_early": any(run["test_read_early"] for run in runs),
+        "source": "",
+        "score": None,
+    }
+    lacking = sorted(set(range(1, group.folds + 1)) - {_number(run["fold"]) for run in runs})
+    if lacking:
+        numbers = ", ".join(map(str, lacking))
+        return entry | {"reason": f"no finished run of {len(lacking)} folds ({numbers})"}
+    try:
+        entry["source"] = _source(runs)
+    except FileNotFoundError as error:
+        return entry | {"reason": f"{error.filename} does not exist"}
+    if entry["source"] in known:
+        old = known[entry["source"]]
+        return entry | {key: old[key] for key in ("score", "reason") if key in old}
+    parts = [p for run in runs for p in read_predictions(run["folder"]) if p.center == IN_DOMAIN]
+    reason = why_not_pooled(parts, group.folds)
+    return entry | ({"reason": reason} if reason else {"score": _score(parts, runs[0])})
+
+
+def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
+    """Why the predictions of several folds are not those of one data set; "" if they are."""
+    if len(parts) < folds:
+        return f"{folds - len(parts)} of {folds} runs have no predictions of the test part"
+    if len({part.classnames for part in parts}) > 1:
+        return "the folds' runs have different classes"
+    seen: set[str] = set()
+    for part in parts:
+        twice = seen.intersection(part.paths)
+        if twice:
+            return f"two folds test the same image ({min(twice)}): they are of different splits"
+        seen.update(part.paths)
+    return ""
+
+
+def _score(parts: Sequence[Predictions], run: Mapping[str, Any]) -> dict[str, Any]:
+    whole = pooled(parts)
+    positive = run["positive_classes"]
+    labels = whole.labels.tolist()
+    return report.score(labels, whole.probs, whole.known_patients, whole.classnames, positive)
+
+
+def _number(fold: str) -> int:
+    parsed = parse_fold(fold)
+    return parsed.number if parsed else 0
+
+
+def _source(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Hash of all that a score comes from: the runs' predictions, positive classes and our code."""
+    digest = hashlib.sha256(_code().encode())
+    for run in runs:
+        digest.update(json.dumps(run["positive_classes"]).encode())
+        digest.update(Path(run["folder"], PREDICTIONS).read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    own = (Path(__file__), *sorted(Path(report.__file__).parent.glob("*.py")))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
+
+
+# -- tables -------------------------------------------------------------------------------------
+
+
+def pooled_tables(entries: Sequence[Entry], metric: str) -> list[Table]:
+    """One table per data set that has pooled scores."""
+    datasets = dict.fromkeys(entry["dataset"] for entry in entries if entry["score"])
+    return [_table([e for e in entries if e["dataset"] == d], d, metric) for d in datasets]
+
+
+def _table(entries: Sequence[Entry], dataset: str, metric: str) -> Table:
+    groups = _groups(entries)
+    shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order) or [0]
+    by_cell = {(g.row, g.shots): g for g in groups}
+    most = max(len(g.runs) for g in groups)
+    rows = []
+    for row, label in row_labels(groups).items():
+        found = [by_cell.get((row, k)) or by_cell.get((row, 0)) for k in shots]
+        rows.append((label, [_cell(g, metric, most) for g in found]))
+    marks = "".join(cell for _, cells in rows for cell in cells)
+    notes = _notes(entries, groups, marks)
+    return Table(dataset, metric, [str(k) for k in shots], [(CENTER, rows)], notes)
+
+
+def _groups(entries: Sequence[Entry]) -> list[Group]:
+    """Groups whose runs are the pooled scores of one seed each."""
+    groups: dict[Cell, Group] = {}
+    for entry in entries:
+        if entry["score"]:
+            cell = Cell(**{name: entry[name] for name in CELL})
+            run = entry | {"fold": "", "centers": {CENTER: entry["score"]}}
+            groups.setdefault(cell, Group(**asdict(cell))).runs.append(run)
+    return list(groups.values())
+
+
+def _cell(group: Group | None, metric: str, most: int) -> str:
+    """``54.1 [50.2, 57.9]`` of one seed, mean and deviation of several; marked as other tables."""
+    if group is None:
+        return "-"
+    stat = group.stat(CENTER, metric)
+    text = format_stat(stat, metric)
+    if most == 1 or group.shots == 0:
+        text += _interval(group.runs[0]["score"], metric)
+    fewer = group.shots != 0 and 0 < stat.n < most
+    return text + "*" * fewer + "†" * group.read_early
+
+
+def _interval(score: Mapping[str, Any], metric: str) -> str:
+    node: Any = score
+    for part in metric.split("."):
+        node = node[part]
+    if node["low"] is None:
+        return ""
+    digits = 3 if metric.endswith(("auc", "ece")) else 1
+    return f" [{node['low']:.{digits}f}, {node['high']:.{digits}f}]"
+
+
+def _notes(entries: Sequence[Entry], groups: Sequence[Group], marks: str) -> list[str]:
+    kinds = ", ".join(str(n) for n in sorted({g.folds for g in groups}))
+    seeds = max(len(g.runs) for g in groups)
+    notes = [f"out-of-fold predictions of {kinds} folds put together"]
+    notes.append(f"mean ± sd over {seeds} seeds" if seeds > 1 else "one seed")
+    if "[" in marks:
+        notes.append("[95 % interval by patient]")
+    without = sum(entry["score"] is None for entry in entries)
+    if without:
+        notes.append(f"{without} not pooled, pooled.json says why")
+    if "*" in marks:
+        notes.append("* fewer seeds than the others")
+    if "†" in marks:
+        notes.append("† the test set was read before training had ended")
+    return notes

@@ -1,0 +1,113 @@
+"""Out-of-fold predictions put together: scored as one test set, or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cerviclip.evaluation.report import score
+from cerviclip.runs.predictions import Predictions, write_predictions
+from cerviclip.runs.report import pooled as pooled_module
+from cerviclip.runs.report.groups import group_runs
+from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
+
+CLASSES = ("a", "b")
+
+
+def make_run(folder, number, folds=3, seed=1, first=None, trainer="CoOp"):
+    """A finished run of a fold: ten images of its own, five patients, noisy probabilities."""
+    rng = np.random.default_rng([number, seed])
+    start = 10 * number if first is None else first
+    labels = np.arange(10) % 2
+    p = np.clip(0.5 + 0.3 * (labels - 0.5) + rng.normal(0, 0.3, 10), 0.01, 0.99)
+    predictions = Predictions(
+        "test",
+        [f"x/{start + i}.png" for i in range(10)],
+        [f"P{(start + i) // 2}" for i in range(10)],
+        labels,
+        np.stack([1 - p, p], axis=1),
+        CLASSES,
+    )
+    place = folder / trainer / f"{number}of{folds}-{seed}"
+    place.mkdir(parents=True, exist_ok=True)
+    write_predictions(place, [predictions], CLASSES)
+    results = {
+        "status": "done", "dataset": "D", "trainer": trainer, "backbone": "RN50",
+        "variant": "default", "shots": 4, "fold": f"{number}/{folds}", "seed": seed,
+        "positive_classes": ["b"], "test_read_early": False, "split_hash": f"f{number}",
+        "centers": {}, "folder": str(place),
+    }  # fmt: skip
+    return results, predictions
+
+
+@pytest.fixture
+def three(tmp_path):
+    made = [make_run(tmp_path, n) for n in (1, 2, 3)]
+    return [run for run, _ in made], [predictions for _, predictions in made]
+
+
+def test_the_score_is_that_of_all_images_at_once(three, tmp_path):
+    runs, parts = three
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    labels = [int(k) for p in parts for k in p.labels]
+    probs = np.concatenate([p.probs for p in parts])
+    ids = [patient for p in parts for patient in p.patient_ids]
+    assert entry["score"] == score(labels, probs, ids, CLASSES, ["b"])
+    assert (entry["folds"], entry["seed"], entry["score"]["n_patients"]) == (3, 1, 15)
+    assert json.loads(json.dumps(entry)) == entry
+
+
+def test_seeds_are_pooled_apart_and_averaged_in_the_table(three, tmp_path):
+    runs, _ = three
+    runs = runs + [make_run(tmp_path, n, seed=2)[0] for n in (1, 2, 3)]
+    entries = pooled_entries(group_runs(runs), tmp_path)
+    assert [entry["seed"] for entry in entries] == [1, 2]
+    [table] = pooled_tables(entries, "accuracy")
+    values = [entry["score"]["accuracy"]["value"] for entry in entries]
+    [(center, [(label, [cell])])] = table.blocks
+    assert (center, label) == ("test, pooled", "CoOp")
+    assert cell == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    assert "mean ± sd over 2 seeds" in table.notes
+
+
+def test_one_seed_has_its_interval_by_patient(three, tmp_path):
+    [entry] = pooled_entries(group_runs(three[0]), tmp_path)
+    [table] = pooled_tables([entry], "binary.auc")
+    auc = entry["score"]["binary"]["auc"]
+    assert table.blocks[0][1][0][1] == [f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"]
+
+
+def test_without_one_of_the_folds_nothing_is_pooled(three, tmp_path):
+    [entry] = pooled_entries(group_runs(three[0][:2]), tmp_path)
+    assert entry["score"] is None and "(3)" in entry["reason"]
+    assert pooled_tables([entry], "accuracy") == []
+
+
+def test_folds_of_different_splits_are_not_pooled(three, tmp_path):
+    """As when the folds of another DATASET.SPLIT_SEED stand in one folder."""
+    runs = [*three[0][:2], make_run(tmp_path, 3, first=15)[0]]
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    assert entry["score"] is None and "two folds test the same image (x/15.png)" in entry["reason"]
+
+
+def test_a_run_whose_predictions_are_gone_is_named(three, tmp_path):
+    runs, _ = three
+    (tmp_path / "CoOp/2of3-1/predictions.csv").unlink()
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    assert entry["score"] is None and "2of3-1/predictions.csv does not exist" in entry["reason"]
+
+
+def test_a_plain_split_has_nothing_to_pool(three, tmp_path):
+    assert pooled_entries(group_runs([three[0][0] | {"fold": ""}]), tmp_path) == []
+
+
+def test_the_same_predictions_are_not_scored_again(three, tmp_path, monkeypatch):
+    runs, _ = three
+    first = pooled_entries(group_runs(runs), tmp_path)
+    (tmp_path / "pooled.json").write_text(json.dumps({"pooled": first}))
+    monkeypatch.setattr(pooled_module, "_score", lambda *_: {"scored": "again"})
+    assert pooled_entries(group_runs(runs), tmp_path) == first
+    make_run(tmp_path, 3, first=100)
+    assert pooled_entries(group_runs(runs), tmp_path)[0]["score"] == {"scored": "again"}
