@@ -64,3 +64,15 @@ def predictor(probe):
     from cerviclip import Predictor
 
     return Predictor.from_run(probe, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tested_rows():
+    """``tested_rows(run)``: path -> probabilities of the test images in predictions.csv."""
+    from cerviclip.runs.predictions import read_predictions
+
+    def read(run: Path) -> dict[str, list[float]]:
+        (test,) = (part for part in read_predictions(run) if part.center == "test")
+        return dict(zip(test.paths, test.probs.tolist(), strict=True))
+
+    return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -16,10 +17,8 @@ from dassl.errors import UserError
 from dassl.utils.deep_images import Windows, restore_windows, set_windows
 
 
-
-
 @pytest.fixture(scope="module")
-def deep(make_run, cells, tmp_path_factory):
+def deep(make_run, cells, tested_rows, tmp_path_factory):
     """A run on 12-bit images that lie elsewhere now, without their folder's range; its rows."""
     root = tmp_path_factory.mktemp("deep")
     for path in cells.rglob("*.png"):
@@ -27,10 +26,12 @@ def deep(make_run, cells, tmp_path_factory):
         target.parent.mkdir(parents=True, exist_ok=True)
         grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
         Image.fromarray(grey * 16).save(target)  # up to 4080
-    run = make_run("LinearProbe", root / "data" / "deep", root / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the range that is found is warned of
+        run = make_run("LinearProbe", root / "data" / "deep", root / "run")
     shutil.move(root / "data" / "deep", root / "new")
     set_windows(str(root / "data" / "deep"), Windows())  # as in a process that never saw it
-    rows = {str(root / "new" / p.removeprefix("deep/")): v for p, v in rows_of(run).items()}
+    rows = {str(root / "new" / p.removeprefix("deep/")): v for p, v in tested_rows(run).items()}
     return run, rows
 
 

@@ -22,7 +22,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def new(tmp_path) -> Path:
-    """Twelve pictures of four patients in two folders, one file that is broken, one of no patient."""
+    """Twelve pictures of four patients in two folders, a broken file, and one of no patient."""
     folder = tmp_path / "new"
     write_images(folder, {"a": 6, "b": 6}, patients=2, seed=3)
     shutil.copy(next((folder / "a").iterdir()), folder / "nobody.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -34,20 +33,13 @@ open(out, "w").write(json.dumps(answers))
 """
 
 
-def rows_of(folder: Path) -> dict[str, list[float]]:
-    """Path -> probabilities of the test images in predictions.csv."""
-    with open(folder / "predictions.csv", encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["center"] == "test"]
-    return {row["path"]: [float(v) for k, v in row.items() if k[:2] == "p_"] for row in rows}
-
-
 @pytest.fixture(scope="module")
-def elsewhere(make_run, cells, tmp_path_factory):
+def elsewhere(make_run, cells, tested_rows, tmp_path_factory):
     """What another process says of the test images of runs whose data are gone, and predictions."""
     root = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(cells, root / "data" / "cells")
     runs = {n: make_run(n, root / "data" / "cells", root / "runs" / n) for n in TRAINERS}
-    rows = {name: rows_of(folder) for name, folder in runs.items()}
+    rows = {name: tested_rows(folder) for name, folder in runs.items()}
     (root / "new").mkdir()
     paths = list(rows[TRAINERS[0]])
     for i, path in enumerate(paths):
