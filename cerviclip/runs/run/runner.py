@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.results_json import is_finished, read_results, write_results
@@ -190,6 +191,7 @@ class Run:
         self.check_classes()
         run_files.write_split(self.folder, dm.dataset, self.cfg)
         Task.of(dm.dataset).save(self.folder)
+        Reading.of(self.cfg, dm.dataset).save(self.folder)
         self.train()
         read_early = bool(getattr(dm, "test_read_early", False))
         dm.training_ended = True
