@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import trainer_cases
 
 from cerviclip.plugins import discover
 from cerviclip.runs.run.summation_order import VARIABLE
@@ -78,7 +79,8 @@ def loaded(tmp_path_factory, clip_file):
             *("--shots", shots, "--seed", "1", "--output-dir", str(root / "runs" / name)),
             *("DATASET.FOLDER", "cells", "DATASET.PATIENT_PATTERN", r"(P\d{7})"),
             *("DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"),
-            *("OPTIM.MAX_EPOCH", "1", "TRAIN.MAX_ITERS", "3", *OF_ONE.get(name, ())),
+            *(*map(str, trainer_cases()[name].opts), "OPTIM.MAX_EPOCH", "1"),
+            *("TRAIN.MAX_ITERS", "3", *OF_ONE.get(name, ())),
         ]
         assert train.main(words) == 0
         runs[name] = root / "runs" / name

@@ -62,7 +62,8 @@ def write_pictures(
     Args:
         folder: made if absent.
         paths: of PNG files, relative to ``folder``.
-        pixels_of: gives (H, W) or (H, W, 3) bytes for a path; asked for absent ones only.
+        pixels_of: gives (H, W) of 8 or 16 bits, or (H, W, 3) of 8, for a path; asked for absent
+            ones only.
 
     Returns:
         How many were written.
