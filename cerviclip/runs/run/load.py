@@ -50,7 +50,7 @@ def load_run(
     *,
     device: str = "",
     epoch: int | None = None,
-    plugin: Sequence[str] = (),
+    plugin: str | Sequence[str] = (),
 ) -> LoadedRun:
     """Load a run's model, ready to predict.
 
@@ -64,13 +64,13 @@ def load_run(
         weights: the backbone's file, where the one that the run names is elsewhere.
         device: ``cpu`` or ``cuda``; a GPU is taken by default where there is one.
         epoch: a saved epoch; None takes the final model, the one that was tested.
-        plugin: modules or files to look for the trainer in.
+        plugin: a module or file to look for the trainer in, or several.
 
     Raises:
         UserError: a file is missing or is not the run's, or nothing registers its trainer.
     """
     folder = Path(folder)
-    plugins.add_plugins(plugin)
+    plugins.add_plugins([plugin] if isinstance(plugin, str) else plugin)
     results = check_trained(folder, epoch)
     name = saved_config(folder).TRAINER.NAME
     try:

@@ -286,6 +286,8 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     # More loader processes than cores only wait for each other; torch would warn at every loader.
     # With augmentation at load time this makes numbers differ between machines (docs/data.md).
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
+    if cfg.MODEL.INIT_WEIGHTS.startswith("~"):
+        cfg.MODEL.INIT_WEIGHTS = str(Path(cfg.MODEL.INIT_WEIGHTS).expanduser())
     if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
         raise MissingFileError(
             f"weights file {cfg.MODEL.INIT_WEIGHTS} does not exist; check --weights (or "
