@@ -36,7 +36,9 @@ def extend_cfg(cfg: CN) -> None:
     cfg.TRAINER.LPPLUSPLUS.PREC = "fp32"
     cfg.TRAINER.LPPLUSPLUS.EPOCHS = 300  # full-batch steps
     cfg.TRAINER.LPPLUSPLUS.ALPHA_EVERY = 10  # epochs between two steps of alpha
-    cfg.TRAINER.LPPLUSPLUS.ALPHA_START = 250.0  # times the mean cosine of shots and their texts
+    # Times the mean cosine of shots and their texts: near 70 for CLIP, whose logit scale is 100.
+    # With a backbone of a smaller scale the texts count for more than in zero-shot.
+    cfg.TRAINER.LPPLUSPLUS.ALPHA_START = 250.0
 
 
 def start_weights(x: Tensor, labels: Tensor, texts: Tensor, alpha_start: float) -> Weights:
