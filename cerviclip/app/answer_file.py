@@ -40,7 +40,10 @@ class AnswerFile:
         self.path, self.classnames, self.model = path, tuple(classnames), model
         self.head = (*FIRST, *(f"p_{name}" for name in classnames), *LAST)
         self.done: set[str] = set()  # paths of pictures that have an answer
-        self._repair(asked)
+        try:
+            self._repair(asked)
+        except OSError as error:
+            raise UserError(f"--csv {path} cannot be written ({error.strerror})") from error
         self._handle: IO[str] | None = None
 
     def __enter__(self) -> AnswerFile:

@@ -129,6 +129,7 @@ def test_another_files_content_is_never_touched(probe, new, tmp_path, capsys):
         assert word in one_line(capsys, [probe, new, "--csv", out])
         assert out.read_text() == changed
     assert "is a folder" in one_line(capsys, [probe, new, "--csv", tmp_path])
+    assert "cannot be written" in one_line(capsys, [probe, new, "--csv", out / "below_a_file.csv"])
 
 
 def test_what_is_not_there_is_said_before_anything_is_loaded(probe, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -207,3 +208,11 @@ def test_no_run(tmp_path):
         Predictor.from_run(tmp_path)
     with pytest.raises(UserError, match="no run is given"):
         Predictor.from_runs([])
+
+
+def test_the_page_runs_as_it_stands(repo_dir, probe, cells, capsys):
+    page = (repo_dir / "docs" / "predict.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    image = sorted((cells / "red").iterdir())[0]
+    exec(block, {"RUN": probe, "IMAGE": image, "FOLDER": cells / "red"})
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 20
