@@ -10,7 +10,7 @@ of their logits:
 Published: 4 and 4 prompts from "a photo of a", depth 9 and 9, weights 10 (image) and 25 (text),
 SGD, learning rate 0.0025, batch 4; few shots: 50 epochs with MEAN 30 and STD 30; base to new: 20
 epochs with 15 and 1. The paper writes sums; in the code, and here, |.|_1 is the mean over values
-and the KL is the mean over images and classes. The weights belong to the means.
+and the KL the mean over images and classes. The weights belong to the means.
 Differs from it: T0 are the data set's texts (DATASET.PROMPT_SET or templates) in place of 60
 templates of ImageNet; see trainers/vpt.py on the first vision prompts.
 Run: python train.py --trainer PromptSRC --dataset-config-file configs/datasets/phantom_oct.yaml

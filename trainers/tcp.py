@@ -26,6 +26,7 @@ from cerviclip.vlm.class_features import KeptWhileUnchanged
 from cerviclip.vlm.deep_prompts import check_depth, text_prompts
 from cerviclip.vlm.teaching import mean_cosine_distance
 from dassl.engine import TRAINER_REGISTRY
+from dassl.errors import UserError
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -60,7 +61,13 @@ class ClassPrompter(nn.Sequential):
 class TCP(LearnedContext):
     """TCP: prompts within the text tower, made of each class's hand-written feature."""
 
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        if cfg.TRAINER.TCP.LAYER < 0:
+            raise UserError(f"TRAINER.TCP.LAYER is {cfg.TRAINER.TCP.LAYER}; blocks count from 0")
+
     def build_backbone(self) -> None:
+        """The backbone; refused at once where its text tower has no such block."""
         super().build_backbone()
         check_depth(self.backbone.text, 1, self.cfg.TRAINER.TCP.LAYER, "class-aware prompts")
 

@@ -31,7 +31,6 @@ def case(name):
         depth(name, 2),
         steps={"as it is": depth(name, 2), "shallow, stored": (
             *depth(name, 1), "INPUT.FEATURE_VIEWS", 2)},
-        stored=depth(name, 2),
     )  # fmt: skip
 
 

@@ -48,3 +48,5 @@ def test_a_step_changes_the_context_and_the_network(build):
 def test_a_block_that_the_tower_has_not_is_refused(build):
     with pytest.raises(UserError, match="class-aware prompts before 1 blocks from block 8.*has 2"):
         build("TCP")
+    with pytest.raises(UserError, match="LAYER is -1; blocks count from 0"):
+        build("TCP", "TRAINER.TCP.LAYER", -1)
