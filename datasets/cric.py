@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from yacs.config import CfgNode as CN
 
 from cerviclip.data.cell_crops import DARK, Scale, cut, fit_scale
 from cerviclip.data.files.folders import class_folders, image_files
 from cerviclip.data.files.names import header_key
 from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.own_keys import add_keys, keys_of
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.images import decode_image
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 FRAME = (1376, 1020)  # px, the fields of the release
-SIZE = 90  # px of the release, side of a crop
+KEYS = {"SIZE": 90}  # px of the release's fields, side of a crop
 _VERSION = 1  # of how cells are cut
 _LISTS = ("classifications.csv", "classifications.json")
 _LOOKED = 40  # fields that the scale is found from
@@ -57,8 +57,8 @@ _LABELS = {
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """``DATASET.CRIC.SIZE``: side of a cell's crop, in px of the release's fields."""
-    cfg.DATASET.CRIC = CN({"SIZE": SIZE})
+    """The section ``DATASET.CRIC``."""
+    add_keys(cfg, "CRIC", KEYS)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ class CRIC(ImagingDataset):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """The crops' folder, cut out first if they are not there."""
-        section = cfg.DATASET.get("CRIC")
-        size = section.SIZE if section else SIZE
+        size = keys_of(cfg, "CRIC", KEYS).SIZE
         if size < 8:
             raise UserError(f"DATASET.CRIC.SIZE is {size}; a crop's side is 8 px or more")
         file = self._list_file(cfg)

@@ -26,8 +26,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from yacs.config import CfgNode as CN
-
+from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.releases import ReleasedDataset
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import UserError
@@ -35,15 +34,15 @@ from dassl.errors import UserError
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
-KINDS = ("cells", "clusters", "both")
+KEYS = {"IMAGES": "cells"}  # or clusters (whole fields), or both
 _CELL = re.compile(r"\d+_\d+$")  # 001_01
 _CLUSTER = re.compile(r"\d+$")  # 001
 _SAME_NAME = "being a second copy of an image"
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """``DATASET.SIPAKMED.IMAGES``: cells (crops), clusters (whole fields) or both."""
-    cfg.DATASET.SIPAKMED = CN({"IMAGES": "cells"})
+    """The section ``DATASET.SIPAKMED``."""
+    add_keys(cfg, "SIPAKMED", KEYS)
 
 
 @DATASET_REGISTRY.register()
@@ -78,7 +77,10 @@ class SIPaKMeD(ReleasedDataset):
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """Images of the asked kind, each once."""
-        wanted = _kind(cfg)
+        keys = keys_of(cfg, "SIPAKMED", KEYS)
+        self._wanted = wanted = one_of(
+            "SIPAKMED.IMAGES", keys.IMAGES, ("cells", "clusters", "both")
+        )
         self._first: dict[tuple[str, str, str], str] = {}
         found = [(p, name) for p, name in super().scan(cfg) if not self._is_second(p, name)]
         yield from found
@@ -92,10 +94,9 @@ class SIPaKMeD(ReleasedDataset):
             )
 
     def why_left_out(self, cfg: CfgNode, path: str) -> str:
-        stem, wanted = _stem(path), _kind(cfg)
-        unlike = {"cells": _CLUSTER, "clusters": _CELL}.get(wanted)
-        if unlike is not None and unlike.match(stem):
-            return f"not being {wanted} (DATASET.SIPAKMED.IMAGES)"
+        unlike = {"cells": _CLUSTER, "clusters": _CELL}.get(self._wanted)
+        if unlike is not None and unlike.match(_stem(path)):
+            return f"not being {self._wanted} (DATASET.SIPAKMED.IMAGES)"
         return ""
 
     def patient_of(self, regex: re.Pattern[str], path: str) -> str:
@@ -119,15 +120,6 @@ class SIPaKMeD(ReleasedDataset):
             )
         self.skipped.left_out[_SAME_NAME].append(path)
         return True
-
-
-def _kind(cfg: CfgNode) -> str:
-    """Which images are asked for; an external centre's config has no section of ours."""
-    section = cfg.DATASET.get("SIPAKMED")
-    wanted = section.IMAGES if section else "cells"
-    if wanted not in KINDS:
-        raise UserError(f'DATASET.SIPAKMED.IMAGES is "{wanted}"; it takes {", ".join(KINDS)}')
-    return wanted
 
 
 def _stem(path: str) -> str:
