@@ -93,6 +93,7 @@ def test_patches_slides_and_parts_of_the_release(build, tmp_path, packed):
         item.patient_id for item in data.train_x
     }
     assert not patients_on_two_sides(data.full_split)
+    assert any("each is read when it is drawn" in line for line in data.summary)
     assert all(row["path"].startswith("val/camelyon16") for row in data.split_record["val"])
     if not packed:
         h5py = pytest.importorskip("h5py")

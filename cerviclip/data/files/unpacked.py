@@ -19,6 +19,7 @@ from PIL import Image
 from cerviclip.environment import cache_folder
 from dassl.errors import UserError
 
+_SLOW = 2000  # pictures: some seconds, so it is said
 _ENDS = 2**20  # bytes at both ends of a source that its fingerprint is made of
 
 
@@ -71,26 +72,25 @@ def write_pictures(
     Raises:
         UserError: the cache cannot be written.
     """
-    written = 0
     try:
-        for path in paths:
-            file = folder / path
-            if not _is_there(file):
-                _write(file, pixels_of(path))
-                written += 1
+        absent = [path for path in paths if not _is_there(folder / path)]
+        if len(absent) >= _SLOW:
+            print(f"Unpacking {len(absent)} pictures to {folder}", flush=True)
+        for path in absent:
+            _write(folder / path, pixels_of(path))
     except OSError as error:
         raise UserError(
             f"cannot unpack pictures to {folder} ({error.strerror or error}); make room there, or "
             "name another folder in CERVICLIP_CACHE"
         ) from error
-    return written
+    return len(absent)
 
 
 def _is_there(file: Path) -> bool:
     try:
         return file.stat().st_size > 0
     except FileNotFoundError:
-        return False
+        return False  # any other error is told by whoever asked
 
 
 def _write(file: Path, pixels: Any) -> None:

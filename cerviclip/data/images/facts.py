@@ -159,6 +159,8 @@ def check_shapes(known: Known) -> None:
 
 def describe_pictures(known: Known) -> str:
     """Sizes and modes of images in a few words, the frequent ones first."""
+    if not known:
+        return "not looked at; each is read when it is drawn"
     sizes = Counter(f"{facts.size[0]}x{facts.size[1]} px" for facts in known.values())
     modes = Counter(f.mode + " of 16 bits" * (f.depth == "colour") for f in known.values())
     return f"{_few(sizes)}; {_few(modes)}"
