@@ -23,6 +23,7 @@ from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_pr
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.report.tables import Table, format_stat, row_labels
 from cerviclip.runs.settings.run_key import Cell, shots_order
+from dassl.errors import UserError
 
 POOLED = "pooled.json"
 CELL = tuple(f.name for f in fields(Cell))
@@ -75,7 +76,10 @@ def _entry(group: Group, seed: int, known: Mapping[str, Entry]) -> Entry:
     if entry["source"] in known:
         old = known[entry["source"]]
         return entry | {key: old[key] for key in ("score", "reason") if key in old}
-    parts = [p for run in runs for p in read_predictions(run["folder"]) if p.center == IN_DOMAIN]
+    try:
+        parts = [p for r in runs for p in read_predictions(r["folder"]) if p.center == IN_DOMAIN]
+    except UserError as error:  # a broken file of one run must not cost the others their table
+        return entry | {"reason": str(error)}
     reason = why_not_pooled(parts, group.folds)
     return entry | ({"reason": reason} if reason else {"score": _score(parts, runs[0])})
 

@@ -99,6 +99,14 @@ def test_a_run_whose_predictions_are_gone_is_named(three, tmp_path):
     assert entry["score"] is None and "2of3-1/predictions.csv does not exist" in entry["reason"]
 
 
+def test_a_broken_file_costs_its_own_score_alone(three, tmp_path):
+    runs = three[0] + [make_run(tmp_path, n, trainer="KgCoOp")[0] for n in (1, 2, 3)]
+    (tmp_path / "CoOp/2of3-1/predictions.csv").write_text("center,path\n")
+    broken, whole = pooled_entries(group_runs(runs), tmp_path)
+    assert broken["score"] is None and "not a run's predictions" in broken["reason"]
+    assert whole["trainer"] == "KgCoOp" and whole["score"]["n_images"] == 30
+
+
 def test_a_plain_split_has_nothing_to_pool(three, tmp_path):
     assert pooled_entries(group_runs([three[0][0] | {"fold": ""}]), tmp_path) == []
 
