@@ -7,6 +7,7 @@
     sweep = cerviclip.sweep("demo", trainers=["CoOp", "SAVLT"], shots=[1, 4], seeds=[1, 2, 3])
     table = cerviclip.read_results("output")
     backbone = cerviclip.load_backbone("PhantomCLIP")
+    answer = cerviclip.Predictor.from_run(run.folder).predict("new.png")
 
 ``import cerviclip`` loads neither torch nor a trainer; the names above load what they need when
 they are used (cerviclip/api.py).
@@ -14,6 +15,7 @@ they are used (cerviclip/api.py).
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.places import make_rooms_importable
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from cerviclip.api import read_results as read_results
     from cerviclip.api import sweep as sweep
     from cerviclip.api import train as train
+    from cerviclip.app.predictor import Predictor as Predictor
 
 __all__ = [
+    "Predictor",
     "RunResult",
     "SweepResult",
     "UserError",
@@ -51,6 +55,8 @@ make_rooms_importable()
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "Predictor":  # the app stands above the runs, which the api belongs to
+        return importlib.import_module("cerviclip.app.predictor").Predictor
     from cerviclip import api
 
     return getattr(api, name)

@@ -1,9 +1,11 @@
-"""Environment variables: the store's number format and the cache's folder. Needs no torch."""
+"""Environment variables that our commands look at. Needs no torch."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from dassl.errors import UserError
 
 STORE_DTYPE = "CERVICLIP_STORE_DTYPE"
 USUAL_STORE_DTYPE = "float16"
@@ -17,3 +19,17 @@ def store_dtype() -> str:
 def cache_folder() -> Path:
     """``$CERVICLIP_CACHE``, or ``~/.cache/cerviclip``: features, ROIs and hashes of files."""
     return Path(os.environ.get("CERVICLIP_CACHE") or Path.home() / ".cache" / "cerviclip")
+
+
+def refuse_torchrun(instead: str) -> None:
+    """Each process of torchrun would make the whole run, and all would write to one folder.
+
+    Args:
+        instead: what to do.
+
+    Raises:
+        UserError: this is one of several processes.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count not in ("", "1"):
+        raise UserError(f"torchrun has started {count} processes and a run uses one; {instead}")

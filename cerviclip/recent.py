@@ -43,3 +43,7 @@ class Recent(OrderedDict[Key, Value]):
     def __delitem__(self, key: Key) -> None:
         self.total -= self._weight(super().__getitem__(key))
         super().__delitem__(key)
+
+    def clear(self) -> None:
+        super().clear()
+        self.total = 0.0

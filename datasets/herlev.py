@@ -1,32 +1,40 @@
-"""Herlev (smear2005): 917 single cells from Pap smears in seven classes, split by slide.
+"""Herlev (smear2005, Jantzen et al., 2005): single cells of Pap smears in seven classes.
 
-Two layouts are read: class folders of JPEG under ``images``, and the original release, whose
-folders hold ``.BMP`` cells with ``-d.bmp`` segmentations beside them. The data lie in
-DATASET.ROOT/herlev or in DATASET.ROOT itself.
+Where: https://mde-lab.aegean.gr/index.php/downloads. Licence: none is stated; free for research.
+
+    smear2005/New database pictures/<class>/149143370-149143378-001.BMP      a cell (32 to 768 px)
+    smear2005/New database pictures/<class>/149143370-149143378-001-d.bmp    its segmentation
+
+917 cells. Segmentations are told by the end of their names, whatever the case of the letters, since
+copies change it. Read too: class folders of JPEG below ``images``; copies in ``train`` and
+``validation`` or ``test`` folders. The release writes ``normal_superficiel``.
+
+**No patient is published.** The leading number of a name is the best group there is: 323 numbers,
+which 39 times hold cells of several classes. The split keeps each number on one side. Copies made
+by drawing cells at random do not (one that goes round shares 13 numbers between its folders); the
+images of such folders are put together and split anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
 
-from cerviclip.data.files.folders import class_folders
-from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.releases import ReleasedDataset
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.errors import MissingFileError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
-# Folder names of the original release that differ from ours.
-ORIGINAL_NAMES = {"normal_superficiel": "normal_superficial"}
+_SEGMENTATION = re.compile(r"-(d|cyt|nuc)\.\w+$", re.IGNORECASE)
 
 
 @DATASET_REGISTRY.register()
-class Herlev(ImagingDataset):
+class Herlev(ReleasedDataset):
     """Herlev Pap-smear cells, 7 classes (normal and dysplastic), split by slide."""
 
+    homes = ("herlev", "smear2005", "herlev-dataset")
+    inside = ("images", "New database pictures", "smear2005/New database pictures")
     classes = (
         "carcinoma_in_situ",
         "light_dysplastic",
@@ -36,8 +44,10 @@ class Herlev(ImagingDataset):
         "normal_superficial",
         "severe_dysplastic",
     )
-    # 149143370-149143378-001.jpg: the leading number is the slide.
+    spellings = {"normal_superficial": ("normal_superficiel",)}
+    # 149143370-149143378-001.jpg: the leading number stands for the slide.
     patient_pattern = r"^(\d+)-"
+    group_word = "slides"
     positive = (
         "carcinoma_in_situ",
         "light_dysplastic",
@@ -49,25 +59,5 @@ class Herlev(ImagingDataset):
     # 0.6 rather than 0.45 for training: seven classes share 917 cells.
     split_ratio = (0.60, 0.10, 0.30)
 
-    def find_folder(self, cfg: CfgNode) -> Path:
-        """The first folder among the usual places that holds class folders."""
-        root = Path(cfg.DATASET.ROOT or ".").expanduser().absolute()
-        bases = [root / cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else [root / "herlev", root]
-        inner = ("images", "", "New database pictures", "smear2005/New database pictures")
-        known = {*self.classes, *ORIGINAL_NAMES}
-        for base in bases:
-            for name in inner:
-                folder = base / name
-                if folder.is_dir() and known & set(class_folders(folder)):
-                    return folder
-        raise MissingFileError(
-            f"no Herlev cells under {' or '.join(map(str, bases))}: none of the class folders "
-            f"({', '.join(self.classes[:2])} ...) is there; set --root (DATASET.ROOT) or "
-            "DATASET.FOLDER"
-        )
-
-    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
-        """Cells only: ``-d`` files are segmentations."""
-        for path, folder in super().scan(cfg):
-            if not path.rpartition(".")[0].lower().endswith("-d"):
-                yield path, ORIGINAL_NAMES.get(folder, folder)
+    def why_left_out(self, cfg: CfgNode, path: str) -> str:
+        return "being a segmentation" if _SEGMENTATION.search(path) else ""

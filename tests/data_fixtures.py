@@ -86,8 +86,10 @@ def make_cfg() -> Callable[..., CfgNode]:
     """``make_cfg(root, name, SPLIT_SEED=2, ...)``: a cfg for a data set, its module loaded."""
 
     def make(root: Path, name: str, **options) -> CfgNode:
-        plugins.ensure_loaded("dataset", name)
+        kind = plugins.ensure_loaded("dataset", name)
         cfg = get_cfg_default()
+        if extend := plugins.extend_cfg_of(kind.__module__):
+            extend(cfg)
         cfg.VERBOSE = False
         cfg.SEED = 1
         cfg.DATASET.ROOT = str(root)

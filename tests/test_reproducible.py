@@ -5,7 +5,6 @@ the process emptied and the feature store warm; all results must be equal to the
 """
 
 import json
-from collections import OrderedDict
 
 import pytest
 from cases import registered, trainer_cases
@@ -14,6 +13,7 @@ import run_shell
 from cerviclip import plugins
 from cerviclip.data.images import cache as image_cache
 from cerviclip.engine import vlm_trainer
+from cerviclip.recent import Recent
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.sweep.executors import InProcess
 from cerviclip.vlm import clear_backbones
@@ -69,7 +69,7 @@ def world(tmp_path_factory):
 def forget_everything(monkeypatch, cache):
     """As if the process had just begun, on a machine without a feature store."""
     monkeypatch.setenv("CERVICLIP_CACHE", str(cache))
-    monkeypatch.setattr(vlm_trainer, "_TEXT_MEMO", OrderedDict())
+    monkeypatch.setattr(vlm_trainer, "_TEXT_MEMO", Recent(64))
     clear_backbones()
     image_cache.disable()
 

@@ -99,6 +99,18 @@ def test_evaluation_elsewhere_with_other_centres_and_epochs(zoo):
     assert other["centers"]["test"]["ece"] != own["centers"]["test"]["ece"]
 
 
+def test_evaluation_never_replaces_the_results_of_another_run(zoo, capsys):
+    one, two = zoo.out / "one", zoo.out / "two"
+    for folder in (one, two):
+        assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(folder))) == 0
+    before = (two / "results.json").read_bytes()
+    flags = ["--eval-only", "--model-dir", str(one), "--output-dir", str(two)]
+    capsys.readouterr()
+    assert call([*zoo.common, *flags]) == 2
+    assert f"--output-dir {two} holds a run" in capsys.readouterr().err
+    assert (two / "results.json").read_bytes() == before
+
+
 def test_evaluation_that_fails_leaves_the_run_as_it_was(zoo, capsys):
     out = zoo.out / "run"
     assert call(zoo.argv("ZooLinear", "2", "--output-dir", str(out))) == 0

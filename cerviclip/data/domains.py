@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.data.external import check_nothing_is_the_trainings
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.splits import hash_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
@@ -35,6 +36,7 @@ class CentresAsDomains(DatasetBase):
         targets = list(cfg.DATASET.TARGET_DOMAINS)
         self.check_input_domains(sources, targets)
         parts = {name: self._part(cfg, name) for name in dict.fromkeys([*sources, *targets])}
+        self._check_targets_are_others(parts, sources)
 
         first = parts[sources[0]]
         train_x = join({name: parts[name].train_x for name in sources})
@@ -73,6 +75,18 @@ class CentresAsDomains(DatasetBase):
         other.defrost()
         other.DATASET.FOLDER = cfg.DATASET.EXTERNAL_FOLDERS.get(name, "")
         return trainable(other)
+
+    def _check_targets_are_others(
+        self, parts: Mapping[str, ImagingDataset], sources: list[str]
+    ) -> None:
+        """Refuse a target domain with an image of a source domain, on which it would be tested."""
+        targets = {
+            name: part.to_data([item for items in part.full_split.values() for item in items])
+            for name, part in parts.items()
+            if name not in sources
+        }
+        for name in sources if targets else ():
+            check_nothing_is_the_trainings(targets, parts[name], name)
 
     @staticmethod
     def _of(part: ImagingDataset, sides: list[str]) -> list[Datum]:

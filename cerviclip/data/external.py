@@ -74,7 +74,7 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
             )
         centres[name] = _folder(cfg, name, folder, dataset)
     if centres:
-        _check_nothing_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
+        check_nothing_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
     return centres
 
 
@@ -196,11 +196,20 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
     return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), built.mapped)
 
 
-def _check_nothing_is_the_trainings(
-    centres: dict[str, list[Datum]], dataset: DatasetBase, training: str
+def check_nothing_is_the_trainings(
+    centres: Mapping[str, Sequence[Datum]], dataset: DatasetBase, training: str
 ) -> None:
     """Refuse a centre with an image that the training's data set has too, on whichever side, as the
-    same file or as a copy of it; warn of patients with the same name."""
+    same file or as a copy of it; warn of patients with the same name.
+
+    Args:
+        centres: images by centre's name.
+        dataset: the data set of the training.
+        training: its name.
+
+    Raises:
+        UserError: a centre has such an image.
+    """
     real = cache(os.path.realpath)
 
     def real_path(path: str) -> str:

@@ -118,7 +118,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self._classnames = list(names)
         self._lab2cname = dict(enumerate(names))
 
-        self.templates = _templates(options.TEMPLATES or type(self).templates)
+        self.templates = _templates(options.TEMPLATES or self.templates)
         self.positive_classes = self._positive(options.POSITIVE, names)
         self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
         self._look_at_texts()

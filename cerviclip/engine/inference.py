@@ -56,10 +56,11 @@ def predict_images(trainer: Any, pictures: Sequence[Picture]) -> np.ndarray:
         UserError: a file is missing or no image.
     """
     trainer.set_model_mode("eval")
-    make = getattr(trainer, "batch_of", None) or _foreign_batches(trainer)
-    size = _batch_size(trainer)
+    size = test_batch_size(trainer)
     probs = [
-        batch_probabilities(trainer, make(pictures[start : start + size]))[0].cpu().numpy()
+        batch_probabilities(trainer, batch_of(trainer, pictures[start : start + size]))[0]
+        .cpu()
+        .numpy()
         for start in range(0, len(pictures), size)
     ]
     every = np.concatenate(probs) if probs else np.zeros((0, trainer.num_classes))
@@ -77,40 +78,81 @@ def path_of(picture: Picture) -> str:
     return "" if isinstance(picture, Image.Image) else os.fspath(picture)
 
 
-def batch_of(
-    pictures: Sequence[Picture],
-    sample_of: Callable[[Image.Image, str], dict[str, Tensor]],
-    rows_of: Callable[[Tensor], Tensor],
-) -> dict[str, Any]:
-    """A test loader's batch of these pictures. Labels and domains, which nobody knows, are 0.
+class BatchBuilder:
+    """A test loader's batch, built of one image after another.
+
+    Of the images' pixels few are kept at a time. Labels and domains, which nobody knows, are 0.
 
     Args:
-        pictures: opened one after the other; of their pixels few are kept at a time.
-        sample_of: image and its file (empty for one in memory) to what a batch holds of it.
+        sample_of: 8-bit RGB image and its file (empty for one in memory) to what a batch holds of
+            it.
         rows_of: pixels (B, 3, H, W) to ``img`` of a batch.
     """
-    parts = []
-    for start in range(0, len(pictures), _PIXELS):
-        some = pictures[start : start + _PIXELS]
-        samples = [sample_of(open_picture(one), path_of(one)) for one in some]
+
+    def __init__(
+        self,
+        sample_of: Callable[[Image.Image, str], dict[str, Tensor]],
+        rows_of: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.sample_of, self.rows_of = sample_of, rows_of
+        self.paths: list[str] = []
+        self._samples: list[dict[str, Tensor]] = []
+        self._parts: list[dict[str, Tensor]] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def add(self, image: Image.Image, path: str = "") -> None:
+        self.add_sample(self.sample_of(image, path), path)
+
+    def add_sample(self, sample: dict[str, Tensor], path: str = "") -> None:
+        """Add what ``sample_of`` has made of an image."""
+        self._samples.append(sample)
+        self.paths.append(path)
+        if len(self._samples) == _PIXELS:
+            self._encode()
+
+    def batch(self) -> dict[str, Any]:
+        """The batch of all images since the last one; there must be some."""
+        if self._samples:
+            self._encode()
+        parts, paths = self._parts, self.paths
+        self._parts, self.paths = [], []
+        unknown = torch.zeros(len(paths), dtype=torch.int64)
+        return {
+            **{key: torch.cat([part[key] for part in parts]) for key in parts[0]},
+            "label": unknown,
+            "domain": unknown,
+            "impath": paths,
+            "index": torch.arange(len(paths)),
+        }
+
+    @torch.no_grad()
+    def _encode(self) -> None:
+        samples, self._samples = self._samples, []
         part = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
-        parts.append({**part, "img": rows_of(part["img"])})
-    unknown = torch.zeros(len(pictures), dtype=torch.int64)
-    return {
-        **{key: torch.cat([part[key] for part in parts]) for key in parts[0]},
-        "label": unknown,
-        "domain": unknown,
-        "impath": [path_of(one) for one in pictures],
-        "index": torch.arange(len(pictures)),
-    }
+        self._parts.append({**part, "img": self.rows_of(part["img"])})
 
 
-def _foreign_batches(trainer: Any) -> Callable[[Sequence[Picture]], dict[str, Any]]:
-    """Batches for a trainer written elsewhere: pixels behind the config's test transform."""
+def batch_builder(trainer: Any) -> BatchBuilder:
+    """A builder of the batches that a trainer's test loader would give.
+
+    A trainer written elsewhere has pixels behind the config's test transform in them.
+    """
+    if hasattr(trainer, "sample_of") and hasattr(trainer, "rows_of"):
+        return BatchBuilder(trainer.sample_of, trainer.rows_of)
     transform = getattr(trainer, "tfm_test", None) or build_transform(trainer.cfg, is_train=False)
-    return lambda some: batch_of(some, lambda image, _: {"img": transform(image)}, lambda x: x)
+    return BatchBuilder(lambda image, _: {"img": transform(image)}, lambda pixels: pixels)
 
 
-def _batch_size(trainer: Any) -> int:
+def batch_of(trainer: Any, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """The batch that a trainer's test loader would give for these pictures."""
+    builder = batch_builder(trainer)
+    for one in pictures:
+        builder.add(open_picture(one), path_of(one))
+    return builder.batch()
+
+
+def test_batch_size(trainer: Any) -> int:
     """That of the test loader: matrix kernels round by the size of a batch."""
     return getattr(trainer, "test_batch_size", 0) or trainer.cfg.DATALOADER.TEST.BATCH_SIZE

@@ -86,7 +86,7 @@ class TaskTrainer(FinalModel, TrainerX):
 
     def batch_of(self, pictures: Sequence[inference.Picture]) -> dict[str, Any]:
         """The batch that a test loader would give for these images; nothing goes to the store."""
-        return inference.batch_of(pictures, self.sample_of, self.rows_of)
+        return inference.batch_of(self, pictures)
 
     def predict_images(self, pictures: Sequence[inference.Picture]) -> np.ndarray:
         """Class probabilities (B, C), float64, of image files and PIL images; writes nothing.

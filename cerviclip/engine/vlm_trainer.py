@@ -6,7 +6,7 @@ are arranged for it; ``model_inference`` then works on a batch of any loader, pi
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder
 from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
 from cerviclip.features.source import FeatureSource
+from cerviclip.recent import Recent
 from cerviclip.vlm.loading import get_backbone
 from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.prompts import class_texts, encode_class_texts
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from dassl.data.datasets import Datum
 
 # Text features of recent prompt sets: the runs of a sweep share the same few.
-_TEXT_MEMO: OrderedDict[tuple, Tensor] = OrderedDict()
-_TEXT_MEMO_SIZE = 64
+_TEXT_MEMO: Recent[tuple, Tensor] = Recent(64)
 
 
 class VLMTrainer(TaskTrainer):
@@ -213,14 +213,6 @@ class VLMTrainer(TaskTrainer):
             x = x[:, 0]
         return F.normalize(x.to(self.device).float(), dim=-1)
 
-    def patch_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled (B, D) and patch features (B, N, D), L2-normalised float32, of pixels or of what a
-        loader of ``patches`` gives."""
-        if x.dim() == 4:
-            x = self._encoder("patches")(x)
-        x = F.normalize(x.to(self.device).float(), dim=-1)
-        return x[:, 0], x[:, 1:]
-
     def hidden_states(self, x: Tensor) -> Tensor:
         """Tokens (B, T, W) that enter block ``first_block``, of pixels or of stored tokens.
 
@@ -300,7 +292,4 @@ class VLMTrainer(TaskTrainer):
         key = (frozen, str(self.device), tuple(map(tuple, texts)))
         if key not in _TEXT_MEMO:
             _TEXT_MEMO[key] = encode_class_texts(self.backbone, texts)
-            while len(_TEXT_MEMO) > _TEXT_MEMO_SIZE:
-                _TEXT_MEMO.popitem(last=False)
-        _TEXT_MEMO.move_to_end(key)
         return _TEXT_MEMO[key].clone()

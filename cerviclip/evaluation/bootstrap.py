@@ -67,15 +67,14 @@ def weighted_metrics(
         percent; binary ones are named ``binary/accuracy`` and so on.
     """
     n_classes = probs.shape[1]
-    confusion = _confusion(labels, predictions, patients, weights, n_classes)
-    out = _from_confusion(confusion)
+    out = confusion_metrics(labels, predictions, patients, weights, n_classes)
     out["ece"] = _ece(labels, probs, predictions, patients, weights)
     present = np.flatnonzero(np.bincount(labels, minlength=n_classes))
     aucs = [_auc(probs[:, c], labels == c, patients, weights) for c in present]
     out["macro_auc"] = _nanmean(np.stack(aucs, axis=1))
     group = np.isin(np.arange(n_classes), np.asarray(positive, dtype=np.int64))
     if group.any():
-        out.update(_binary(confusion, group))
+        out.update(_binary(group[labels], group[predictions], patients, weights))
         out["binary/auc"] = _auc(probs[:, group].sum(axis=1), group[labels], patients, weights)
     return out
 
@@ -88,7 +87,44 @@ def confusion_metrics(
     n_classes: int,
 ) -> dict[str, np.ndarray]:
     """Those of ``weighted_metrics`` that the predicted classes alone decide, in percent."""
-    return _from_confusion(_confusion(labels, predictions, patients, weights, n_classes))
+    hits, support, predicted = (
+        weights @ counts for counts in class_counts(labels, predictions, patients, n_classes)
+    )
+    recall = _ratio(hits, support)
+    # A class without images is missing, not zero; one that has images but is never predicted
+    # has no precision, and an F1 of 0 as 2TP / (2TP + FP + FN) says.
+    f1 = np.where(support > 0, _ratio(2 * hits, support + predicted), np.nan)
+    precision = np.where(support > 0, _ratio(hits, predicted), np.nan)
+    return {
+        "accuracy": 100 * _ratio(hits.sum(axis=1), support.sum(axis=1)),
+        "balanced_accuracy": 100 * _nanmean(recall),
+        "macro_f1": 100 * _nanmean(f1),
+        "precision": 100 * precision,
+        "recall": 100 * recall,
+        "f1": 100 * f1,
+    }
+
+
+def class_counts(
+    labels: np.ndarray, predictions: np.ndarray, patients: np.ndarray, n_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images of each patient by class, (P, C) each: rightly predicted, true, predicted.
+
+    Every metric of the predicted class follows from these, without (P, C, C) confusions.
+    """
+    n_patients = patients.max() + 1
+
+    def count(classes: np.ndarray, chosen: np.ndarray | slice) -> np.ndarray:
+        cells = patients[chosen] * n_classes + classes[chosen]
+        counts = np.bincount(cells, minlength=n_patients * n_classes)
+        return counts.reshape(n_patients, n_classes).astype(np.float64)
+
+    everything = slice(None)
+    return (
+        count(labels, predictions == labels),
+        count(labels, everything),
+        count(predictions, everything),
+    )
 
 
 def intervals(samples: np.ndarray, level: float = 0.95) -> np.ndarray:
@@ -106,48 +142,38 @@ def intervals(samples: np.ndarray, level: float = 0.95) -> np.ndarray:
     return bounds
 
 
-def _confusion(
-    labels: np.ndarray, predictions: np.ndarray, patients: np.ndarray, weights: np.ndarray, n: int
-) -> np.ndarray:
-    """(R, C true, C predicted) confusion counts of each resample."""
-    n_patients = weights.shape[1]
-    cells = (patients * n + labels) * n + predictions
-    counts = np.bincount(cells, minlength=n_patients * n * n).reshape(n_patients, n * n)
-    return (weights @ counts.astype(np.float64)).reshape(-1, n, n)
-
-
-def _from_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics that are ratios of confusion counts; (R, C, C) in."""
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    support, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
-    recall = _ratio(hits, support)
-    # A class without images is missing, not zero; one that has images but is never predicted
-    # has no precision, and an F1 of 0 as 2TP / (2TP + FP + FN) says.
-    f1 = np.where(support > 0, _ratio(2 * hits, support + predicted), np.nan)
-    precision = np.where(support > 0, _ratio(hits, predicted), np.nan)
+def _binary(
+    is_positive: np.ndarray, said_positive: np.ndarray, patients: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Positive group against the rest, by the predicted class."""
+    hits, support, predicted = (
+        weights @ counts
+        for counts in class_counts(
+            is_positive.astype(np.int64), said_positive.astype(np.int64), patients, 2
+        )
+    )
     return {
-        "accuracy": 100 * _ratio(hits.sum(axis=1), support.sum(axis=1)),
-        "balanced_accuracy": 100 * _nanmean(recall),
-        "macro_f1": 100 * _nanmean(f1),
-        "precision": 100 * precision,
-        "recall": 100 * recall,
-        "f1": 100 * f1,
+        "binary/accuracy": 100 * _ratio(hits.sum(axis=1), support.sum(axis=1)),
+        "binary/sensitivity": 100 * _ratio(hits[:, 1], support[:, 1]),
+        "binary/specificity": 100 * _ratio(hits[:, 0], support[:, 0]),
+        "binary/ppv": 100 * _ratio(hits[:, 1], predicted[:, 1]),
+        "binary/npv": 100 * _ratio(hits[:, 0], predicted[:, 0]),
     }
 
 
-def _binary(confusion: np.ndarray, group: np.ndarray) -> dict[str, np.ndarray]:
-    """Positive group against the rest, by the predicted class; (R, C, C) in."""
-    tp = confusion[:, group][:, :, group].sum(axis=(1, 2))
-    fn = confusion[:, group][:, :, ~group].sum(axis=(1, 2))
-    fp = confusion[:, ~group][:, :, group].sum(axis=(1, 2))
-    tn = confusion[:, ~group][:, :, ~group].sum(axis=(1, 2))
-    return {
-        "binary/accuracy": 100 * _ratio(tp + tn, tp + tn + fp + fn),
-        "binary/sensitivity": 100 * _ratio(tp, tp + fn),
-        "binary/specificity": 100 * _ratio(tn, tn + fp),
-        "binary/ppv": 100 * _ratio(tp, tp + fp),
-        "binary/npv": 100 * _ratio(tn, tn + fn),
-    }
+def calibration_gaps(
+    labels: np.ndarray, probs: np.ndarray, predictions: np.ndarray, patients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(P, ECE_BINS) sums of right (0 or 1) less confidence, and (P,) images of each patient.
+
+    Bins are equal, their lower edges open.
+    """
+    n_patients = patients.max() + 1
+    confidence = probs[np.arange(len(labels)), predictions]
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    gap = (predictions == labels) - confidence
+    gaps = np.bincount(patients * ECE_BINS + bins, gap, n_patients * ECE_BINS)
+    return gaps.reshape(-1, ECE_BINS), np.bincount(patients)
 
 
 def _ece(
@@ -157,14 +183,9 @@ def _ece(
     patients: np.ndarray,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Expected calibration error of the predicted class, equal bins (lower edge open)."""
-    confidence = probs[np.arange(len(labels)), predictions]
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    gap = (predictions == labels) - confidence
-    gaps = np.bincount(patients * ECE_BINS + bins, gap, weights.shape[1] * ECE_BINS)
-    images = np.bincount(patients, minlength=weights.shape[1])
-    per_bin = weights @ gaps.reshape(-1, ECE_BINS)
-    return _ratio(np.abs(per_bin).sum(axis=1), weights @ images)
+    """Expected calibration error of the predicted class."""
+    gaps, images = calibration_gaps(labels, probs, predictions, patients)
+    return _ratio(np.abs(weights @ gaps).sum(axis=1), weights @ images)
 
 
 def _auc(

@@ -4,3 +4,5 @@ IN_DOMAIN = "test"  # the centre that is the data set's own test part
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
 PER_CLASS = ("precision", "recall", "f1")
 BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
+#: Values of ``TEST.INTERVALS``: resampled patients, and methods that hold with few patients.
+INTERVALS = BOOTSTRAP, FEW = ("", "few_patients")

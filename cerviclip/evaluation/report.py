@@ -15,10 +15,13 @@ from cerviclip.evaluation.bootstrap import (
     patient_indices,
     weighted_metrics,
 )
-from cerviclip.evaluation.names import BINARY, OVERALL, PER_CLASS
+from cerviclip.evaluation.bounds import center_bounds, uncertainty
+from cerviclip.evaluation.names import BINARY, BOOTSTRAP, FEW, OVERALL, PER_CLASS
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
+WANTED_PATIENTS = 20  # fewer: a note
+WANTED_EVENTS = 10  # patients with the event, or with a class
 
 
 def score(
@@ -27,6 +30,7 @@ def score(
     patient_ids: Sequence[str],
     classnames: Sequence[str],
     positive: Sequence[str] = (),
+    intervals: str = BOOTSTRAP,
 ) -> dict[str, Any]:
     """Score one centre's predictions.
 
@@ -36,6 +40,8 @@ def score(
         patient_ids: (B,) ids, "" where unknown (that image is then its own patient).
         classnames: (C,) in label order.
         positive: class names of the positive group of the binary task.
+        intervals: ``""`` resamples patients; ``few_patients`` takes the methods of
+            docs/evaluation.md and adds ``counts`` and ``uncertainty``.
 
     Returns:
         The centre's entry of results.json: ``n_images n_patients accuracy balanced_accuracy
@@ -54,7 +60,11 @@ def score(
     point = measure(np.ones((1, n_patients)))
     bounds: dict[str, np.ndarray] = {}
     if n_patients >= MIN_PATIENTS:
-        bounds = _bounds(measure(patient_draws(n_patients)))
+        if intervals == FEW:
+            chosen = np.isin(classnames, list(positive))
+            bounds = center_bounds(truth, scores, predictions, patients, chosen)
+        else:
+            bounds = _bounds(measure(patient_draws(n_patients)))
     support = np.bincount(truth, minlength=len(classnames))
 
     def metric(name: str, reason: str, column: int | None = None) -> dict[str, Any]:
@@ -81,9 +91,60 @@ def score(
     entry["confusion_matrix"] = confusion.tolist()
     reasons = _binary_reasons(classnames, positive)
     entry["binary"] = {name: metric(f"binary/{name}", reasons[name]) for name in BINARY}
-    if not all(patient_ids) or not len(patient_ids):
+    known = len(patient_ids) > 0 and all(patient_ids)
+    if intervals == FEW:
+        _say_what_is_few(entry, truth, patients, classnames, positive, known)
+    elif not known:
         entry["note"] = NO_IDS
     return entry
+
+
+def _say_what_is_few(
+    entry: dict[str, Any],
+    truth: np.ndarray,
+    patients: np.ndarray,
+    classnames: Sequence[str],
+    positive: Sequence[str],
+    known: bool,
+) -> None:
+    """``counts``, ``uncertainty`` and, where numbers are small, a ``note``."""
+    group = np.isin(classnames, list(positive))
+    entry["counts"] = counts(truth, patients, classnames, group)
+    entry["uncertainty"] = uncertainty("patient" if known else "image")
+    notes = _notes(known, entry["n_patients"], entry["counts"])
+    if notes:
+        entry["note"] = "; ".join(notes)
+
+
+def counts(
+    labels: np.ndarray, patients: np.ndarray, classnames: Sequence[str], group: np.ndarray
+) -> dict[str, Any]:
+    """Images and patients of each class, and of the positive group and the rest.
+
+    A patient with images of several classes counts in each of them.
+    """
+
+    def of(chosen: np.ndarray) -> dict[str, int]:
+        return {"images": int(chosen.sum()), "patients": len(np.unique(patients[chosen]))}
+
+    found: dict[str, Any] = {"per_class": {c: of(labels == i) for i, c in enumerate(classnames)}}
+    if group.any():
+        found |= {"events": of(group[labels]), "non_events": of(~group[labels])}
+    return found
+
+
+def _notes(known: bool, n_patients: int, found: dict[str, Any]) -> list[str]:
+    """What a reader must know before she trusts the intervals."""
+    notes = [] if known else [NO_IDS]
+    if n_patients < WANTED_PATIENTS:
+        notes.append(f"only {n_patients} patients: intervals are wide and rest on assumptions")
+    named = {"events": "the event", "non_events": "no event"}
+    few = [(named[k], found[k]["patients"]) for k in named if k in found]
+    few = few or [(name, part["patients"]) for name, part in found["per_class"].items()]
+    listed = [f"{name}: {count}" for name, count in few if 0 < count < WANTED_EVENTS]
+    if listed:
+        notes.append(f"fewer than {WANTED_EVENTS} patients with {', '.join(listed)}")
+    return notes
 
 
 def undefined(reason: str) -> dict[str, Any]:

@@ -64,8 +64,19 @@ def _names_of(tower: Tower, kinds: Sequence[str]) -> set[str]:
     return names
 
 
+def _moving_statistics(tower: Tower, learned: Sequence[str]) -> list[str]:
+    """Names of the batch norms' running statistics, unless nothing but adapters learns: then train
+    mode does not reach them (``Tower.train``)."""
+    if all("lora_" in name for name in learned):
+        return []
+    norms = [name for name, m in tower.named_modules() if isinstance(m, _BatchNorm)]
+    buffers = [name for name, _ in tower.named_buffers()]
+    return [name for name in buffers if name.rpartition(".")[0] in norms]
+
+
 class AdaptedTower(nn.Module):
-    """What learns of a tower: its ``parameters`` and its ``state_dict`` hold nothing else.
+    """What learns of a tower: its ``parameters`` hold nothing else. Its ``state_dict`` holds the
+    running statistics of batch norms as well, where training moves them.
 
     Within a larger module its state is saved and loaded as that of any module.
 
@@ -79,6 +90,7 @@ class AdaptedTower(nn.Module):
         self.tower = tower
         self.base_sha256 = base_sha256
         self.learned = [name for name, p in tower.named_parameters() if p.requires_grad]
+        self.saved = [*self.learned, *_moving_statistics(tower, self.learned)]
         self._prefix = ""  # of the state that is being loaded
         self.register_load_state_dict_post_hook(_forget_frozen)
 
@@ -94,7 +106,7 @@ class AdaptedTower(nn.Module):
         keep_vars: bool = False,
     ) -> dict[str, Any]:
         state = {} if destination is None else destination
-        learned = learned_state(self.tower, self.learned, self.base_sha256)
+        learned = learned_state(self.tower, self.saved, self.base_sha256)
         state.update({f"{prefix}{name}": value for name, value in learned.items()})
         return state
 
@@ -107,7 +119,7 @@ class AdaptedTower(nn.Module):
             UserError: other base weights, another shape; with ``strict``, other tensors.
         """
         if strict:
-            args = self.tower, self.learned, state_dict, self.base_sha256
+            args = self.tower, self.saved, state_dict, self.base_sha256
             refuse_misfits(state_dict, *compare_learned(*args))
         return super().load_state_dict(state_dict, strict=False)
 
@@ -123,10 +135,10 @@ class AdaptedTower(nn.Module):
     ) -> None:
         """torch's hook: the part of a larger module's state that is this one's."""
         own = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
-        missing, unknown = compare_learned(self.tower, self.learned, own, self.base_sha256)
+        missing, unknown = compare_learned(self.tower, self.saved, own, self.base_sha256)
         missing_keys += [prefix + name for name in missing]
         unexpected_keys += [prefix + name for name in unknown]
-        load_learned(self.tower, self.learned, own)
+        load_learned(self.tower, self.saved, own)
         self._prefix = prefix
 
 

@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cerviclip.vlm.base import TextTower, Tower, VisionTower
 from dassl.errors import UserError
@@ -82,7 +82,7 @@ def vision_prompts(tower: VisionTower, prompts: Sequence[Tensor], start: int = 0
     Raises:
         UserError: the tower cannot be entered, or has fewer blocks.
     """
-    _check(tower, len(prompts), start, "deep visual prompts")
+    check_depth(tower, len(prompts), start, "deep visual prompts")
     return DeepPrompts(prompts, start, tower.prefix, insert=True)
 
 
@@ -92,14 +92,30 @@ def text_prompts(tower: TextTower, prompts: Sequence[Tensor], start: int = 1) ->
     Raises:
         UserError: the tower cannot be entered, or has fewer blocks.
     """
-    _check(tower, len(prompts), start, "deep text prompts")
+    check_depth(tower, len(prompts), start, "deep text prompts")
     return DeepPrompts(prompts, start, 1, insert=False)
 
 
-def _check(tower: Tower, count: int, start: int, what: str) -> None:
+def check_depth(tower: Tower, count: int, start: int, what: str) -> None:
+    """Refuse prompts that the tower cannot take, before anything is trained.
+
+    Args:
+        tower: that is to take them.
+        count: blocks with prompts of their own.
+        start: the first of them.
+        what: names the prompts, for the message.
+
+    Raises:
+        UserError: the tower cannot be entered, or has fewer blocks.
+    """
     tower.require_open_blocks(what)
     if start + count > tower.num_blocks:
         raise UserError(
             f"{what} before {count} blocks from block {start} on: this {type(tower).__name__} has "
             f"{tower.num_blocks} blocks; lower the depth"
         )
+
+
+def random_prompts(count: int, n: int, width: int) -> nn.ParameterList:
+    """Prompts (n, W) of ``count`` blocks, drawn from N(0, 0.02)."""
+    return nn.ParameterList(nn.init.normal_(torch.empty(n, width), std=0.02) for _ in range(count))

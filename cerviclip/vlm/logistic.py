@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 # A class that the training set lacks can never be predicted.
-_ABSENT_BIAS = -1e4
+ABSENT_BIAS = -1e4
 
 
 def fit_logistic(
@@ -17,7 +17,7 @@ def fit_logistic(
     from sklearn.linear_model import LogisticRegression
 
     weight = np.zeros((num_classes, features.shape[1]))
-    bias = np.full(num_classes, _ABSENT_BIAS)
+    bias = np.full(num_classes, ABSENT_BIAS)
     present = np.unique(labels)
     if len(present) == 1:  # nothing to separate
         bias[present] = 0.0

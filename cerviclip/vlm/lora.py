@@ -208,9 +208,9 @@ def _lora_names(module: nn.Module) -> list[str]:
 def learned_state(
     module: nn.Module, names: Sequence[str], base_sha256: str = ""
 ) -> dict[str, Tensor]:
-    """The values of some parameters, how adapters among them were built, and the hash of the
-    frozen weights."""
-    state = {name: module.get_parameter(name).detach().clone() for name in names}
+    """The values of some parameters and buffers, how adapters among them were built, and the hash
+    of the frozen weights."""
+    state = {name: _tensor_of(module, name).detach().clone() for name in names}
     config = getattr(module, "lora_config", None)
     if config is not None:
         state[CONFIG_KEY] = _to_bytes(json.dumps(asdict(config)))
@@ -256,7 +256,7 @@ def compare_learned(
         )
     values = set(state) - {CONFIG_KEY, BASE_KEY}
     both = sorted(values & set(names))
-    misshapen = [k for k in both if module.get_parameter(k).shape != state[k].shape]
+    misshapen = [k for k in both if _tensor_of(module, k).shape != state[k].shape]
     refuse_misfits(state, misshapen)
     return sorted(set(names) - values), sorted(values - set(names))
 
@@ -279,10 +279,16 @@ def refuse_misfits(state: Mapping[str, Tensor], *lists: Sequence[str]) -> None:
 
 @torch.no_grad()
 def load_learned(module: nn.Module, names: Sequence[str], state: Mapping[str, Tensor]) -> None:
-    """Put the saved values that there are into the parameters of these names."""
+    """Put the saved values that there are into the parameters and buffers of these names."""
     for name in names:
         if name in state:
-            module.get_parameter(name).copy_(state[name])
+            _tensor_of(module, name).copy_(state[name])
+
+
+def _tensor_of(module: nn.Module, name: str) -> Tensor:
+    """A parameter or a buffer by its path."""
+    path, _, last = name.rpartition(".")
+    return getattr(module.get_submodule(path), last)
 
 
 def _to_bytes(words: str) -> Tensor:

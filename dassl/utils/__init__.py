@@ -1,4 +1,4 @@
-"""Upstream's ``dassl.utils`` and the few helpers that are ours (files, rng, precision)."""
+"""Upstream's ``dassl.utils`` and the few helpers that are ours (files, random states)."""
 
 from dassl.utils.checkpoints import (
     load_checkpoint,

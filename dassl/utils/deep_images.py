@@ -19,7 +19,9 @@ Range = tuple[float, float]
 #: Pillow's modes with more than 8 bits: ``convert("RGB")`` would clip them at 255.
 WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 FULL: Range = (0.0, 65535.0)
-_TOLERANCE = 0.05  # resampling overshoots: a float image of 0-1 may hold 1.02
+#: Ranges of floats that are seen by their values.
+CONVENTIONAL: tuple[Range, ...] = ((0.0, 1.0), (0.0, 255.0))
+TOLERANCE = 0.05  # resampling overshoots: a float image of 0-1 may hold 1.02
 _SIGNED, _WHITE_IS_ZERO = 2, 0  # values of TIFF's tags 339 and 262
 
 
@@ -108,20 +110,33 @@ def values_of(image: Image.Image, path: str) -> np.ndarray:
     return np.asarray(image.convert("I"))
 
 
-def to_eight_bits(image: Image.Image, path: str) -> Image.Image:
-    """An image of more than 8 bits as RGB, by the range declared for its folder."""
+def to_eight_bits(image: Image.Image, path: str, declared: Windows | None = None) -> Image.Image:
+    """An image of more than 8 bits as RGB.
+
+    Args:
+        image: just opened from ``path``.
+        path: its file.
+        declared: the ranges to read it by; None takes those that are declared for its folder.
+    """
     depth, white_is_zero = depth_of(image), is_inverted(image)
-    declared = windows_of(path)
+    declared = windows_of(path) if declared is None else declared
     if depth == "colour" and declared.integers in (None, FULL):
         if declared.integers is None:
             _warn_if_dark(image.getextrema(), path)
         return image.convert("RGB")  # Pillow's: the high byte of each channel
     values = values_of(image, path)
-    low, high = _range_for(values, depth, declared, path)
+    low, high = range_for(values, depth, declared, path)
     values = values.astype(np.float64)
     if white_is_zero:
         values = low + high - values
-    scaled = np.rint((values - low) * (255.0 / max(high - low, np.finfo(float).tiny)))
+    return in_range(values, (low, high))
+
+
+def in_range(values: np.ndarray, window: Range) -> Image.Image:
+    """Values (H, W) or (H, W, 3) as RGB: those of ``window`` become 0-255, others are clipped."""
+    low, high = window
+    scale = 255.0 / max(high - low, np.finfo(float).tiny)
+    scaled = np.rint((values.astype(np.float64) - low) * scale)
     return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
 
 
@@ -138,8 +153,8 @@ def usual_range(lowest: float, highest: float, floats: bool) -> Range | None:
     are counted from 32768.
     """
     if floats:
-        for top in (1.0, 255.0):
-            if lowest >= -_TOLERANCE * top and highest <= (1 + _TOLERANCE) * top:
+        for _, top in CONVENTIONAL:
+            if lowest >= -TOLERANCE * top and highest <= (1 + TOLERANCE) * top:
                 return (0.0, top)
     for bits in (8, 10, 12, 14, 16):
         for start in (0.0, 32768.0):
@@ -148,7 +163,15 @@ def usual_range(lowest: float, highest: float, floats: bool) -> Range | None:
     return None
 
 
-def _range_for(values: np.ndarray, depth: str, declared: Windows, path: str) -> Range:
+def range_for(values: np.ndarray, depth: str, declared: Windows, path: str) -> Range:
+    """The range that becomes 0-255: the declared one, else the conventional one of the depth.
+
+    Args:
+        values: of one image.
+        depth: as `depth_of` says it.
+        declared: for images of its kind.
+        path: what the image is called in a warning.
+    """
     given = declared.floats if depth == "float" else declared.integers
     if given is not None:
         return given

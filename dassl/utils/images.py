@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from dassl.errors import MissingFileError, UserError
-from dassl.utils.deep_images import depth_of, to_eight_bits
+from dassl.utils.deep_images import Windows, depth_of, to_eight_bits
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -67,15 +67,18 @@ def decode_image(path: str) -> Image.Image:
         ) from error
 
 
-def to_rgb(image: Image.Image, path: str = "in memory") -> Image.Image:
+def to_rgb(
+    image: Image.Image, path: str = "in memory", windows: Windows | None = None
+) -> Image.Image:
     """An open image as `read_image` gives it: 8-bit RGB, upright, over one colour.
 
     Args:
         image: of any mode.
         path: its file, whose folder may have a declared range of values.
+        windows: ranges of values to read it by, whatever its folder has.
     """
     if depth_of(image):
-        picture = to_eight_bits(image, path)
+        picture = to_eight_bits(image, path, windows)
     else:
         picture = _over_background(image) or image.convert("RGB")
     return turn(picture, orientation_of(image))

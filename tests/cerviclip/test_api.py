@@ -7,6 +7,7 @@ from run_fixtures import PLUGIN, QUICK, zoo
 
 import cerviclip
 from cerviclip.cli import main
+from cerviclip.runs.results_json import read_results
 from dassl.errors import MissingFileError, UnknownNameError
 
 __all__ = ["zoo"]
@@ -55,7 +56,7 @@ def test_overrides_may_be_nested_dotted_or_a_list(zoo):
 
 def test_what_a_run_tells_of_itself(zoo):
     run = train(zoo, output_dir=zoo.out / "run")
-    stored = json.loads((run.folder / "results.json").read_text())
+    stored = read_results(run.folder)
     assert run.results == stored and len(repr(run)) < 300
     assert run.value() == stored["centers"]["test"]["accuracy"]["value"]
     assert run.value("macro_f1", "ZooFar") == stored["centers"]["ZooFar"]["macro_f1"]["value"]

@@ -202,7 +202,7 @@ def test_entry_points_join_in(tmp_path, monkeypatch):
     info = tmp_path / "installed_method-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: installed-method\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[cerviclip.plugins]\nours = installed_method\n")
+    (info / "entry_points.txt").write_text("[dassl.plugins]\nours = installed_method\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert plugins.discover()["trainer"]["Installed"].plugin == "installed_method"
     assert plugins.ensure_loaded("trainer", "Installed").__name__ == "Installed"

@@ -28,3 +28,11 @@ def test_one_entry_is_kept_however_heavy():
     kept = Recent(3, weight=len)
     kept["a"] = "1234567"
     assert list(kept) == ["a"]
+
+
+def test_a_cleared_one_has_room_for_as_much_as_a_new_one():
+    recent = Recent(2)
+    recent["a"], recent["b"] = 1, 2
+    recent.clear()
+    recent["c"], recent["d"] = 3, 4
+    assert list(recent) == ["c", "d"]

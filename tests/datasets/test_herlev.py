@@ -40,6 +40,32 @@ def test_a_folder_too_many(build, tmp_path):
         build(tmp_path, "Herlev")
 
 
+@pytest.mark.parametrize("tail", ["-d.bmp", "-D.BMP", "-d.BMP", "-cyt.bmp"])
+@pytest.mark.parametrize("image", [".BMP", ".bmp"])
+def test_segmentations_in_any_case_of_the_letters(build, tmp_path, tail, image):
+    write_herlev(tmp_path / "herlev")
+    for path in (tmp_path / "herlev").rglob("*.*"):
+        stem = path.with_name(path.stem.removesuffix("-d"))
+        path.rename(f"{stem}{tail if path.stem.endswith('-d') else image}")
+    data = build(tmp_path, "Herlev")
+    assert len([*data.train_x, *data.val, *data.test]) == 56 and not data.warnings
+    assert any("segmentation: 56 images" in line for line in data.summary)
+
+
+def test_a_copy_in_train_and_validation_folders_is_split_anew_by_slide(build, tmp_path):
+    for part in ("train", "validation"):
+        write_herlev(tmp_path / "herlev/data" / part)
+    for path in (tmp_path / "herlev/data").rglob("*.*"):
+        first = "-001" in path.name
+        if ("validation" in path.parts) is first:
+            path.unlink()
+    with pytest.warns(UserWarning, match="no test.*put together and split anew"):
+        data = build(tmp_path, "Herlev")
+    sides = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 28
+    assert len([*data.train_x, *data.val, *data.test]) == 56
+
+
 @pytest.fixture
 def herlev_cfg(make_cfg, shared_dir, repo_dir):
     cfg = make_cfg(shared_dir / "data", "Herlev")

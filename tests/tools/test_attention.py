@@ -82,6 +82,19 @@ def test_weights_and_roi_are_the_models(made):
     assert look.prediction in ("cyst", "cancer")
 
 
+def test_neither_the_training_data_nor_the_store_is_needed(made, tmp_path, monkeypatch):
+    frames, run, _ = made
+    image = tmp_path / "one.png"
+    image.write_bytes(next((frames / "cyst").iterdir()).read_bytes())
+    monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path / "store"))
+    frames.rename(frames.with_name("gone"))
+    try:
+        assert attention.main([str(run), str(image)]) == 0
+    finally:
+        frames.with_name("gone").rename(frames)
+    assert (run / "attention" / "one.png").is_file() and not (tmp_path / "store").exists()
+
+
 def test_like_named_images_have_pictures_of_their_own(tmp_path):
     from pathlib import Path
 

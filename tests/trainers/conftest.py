@@ -83,7 +83,8 @@ def build(flags, cfg_of, tmp_path):
     from dassl.engine import build_trainer
 
     def make(trainer: str, *opts: object, **kwargs: object):
-        arguments = ["--output-dir", str(tmp_path / "built"), *flags(trainer, *opts, **kwargs)]
+        folder = tmp_path / "built" / trainer  # a second build of it that trains resumes the first
+        arguments = ["--output-dir", str(folder), *flags(trainer, *opts, **kwargs)]
         return build_trainer(cfg_of(arguments))
 
     return make
@@ -125,3 +126,39 @@ def module_of():
     from cerviclip.plugins import ensure_loaded
 
     return lambda trainer: sys.modules[ensure_loaded("trainer", trainer).__module__]
+
+
+@pytest.fixture
+def test_batch():
+    """``test_batch(trainer)``: ``img`` of the first batch of the test set, stored features."""
+    return lambda trainer: next(iter(trainer.make_loader(trainer.dm.dataset.test)))["img"]
+
+
+@pytest.fixture
+def assert_is_zero_shot(build, test_batch):
+    """``assert_is_zero_shot(trainer)``: its logits of a test batch are those of ZeroShotCLIP."""
+    import torch
+
+    def check(trainer, **tolerance: float) -> None:
+        zero_shot, x = build("ZeroShotCLIP", shots=0), test_batch(trainer)
+        with torch.no_grad():
+            expected = zero_shot.model_inference(x)
+            torch.testing.assert_close(trainer.model_inference(x), expected, **tolerance)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def resnet_file(tmp_path_factory) -> Path:
+    """A CLIP whose vision tower is a small ResNet."""
+    import torch
+    from safetensors.torch import save_file
+
+    from cerviclip.vlm.towers.clip_package import import_clip
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = import_clip().model.CLIP(32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)
+    path = tmp_path_factory.mktemp("clip") / "tiny_resnet.safetensors"
+    save_file({key: value.clone() for key, value in model.state_dict().items()}, path)
+    return path

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import trainer_cases
 
 from cerviclip.plugins import discover
+from cerviclip.runs.run.summation_order import VARIABLE
 from helpers import write_images
 
 CLASSES = ("red", "green", "blue")
@@ -77,7 +79,8 @@ def loaded(tmp_path_factory, clip_file):
             *("--shots", shots, "--seed", "1", "--output-dir", str(root / "runs" / name)),
             *("DATASET.FOLDER", "cells", "DATASET.PATIENT_PATTERN", r"(P\d{7})"),
             *("DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"),
-            *("OPTIM.MAX_EPOCH", "1", "TRAIN.MAX_ITERS", "3", *OF_ONE.get(name, ())),
+            *(*map(str, trainer_cases()[name].opts), "OPTIM.MAX_EPOCH", "1"),
+            *("TRAIN.MAX_ITERS", "3", *OF_ONE.get(name, ())),
         ]
         assert train.main(words) == 0
         runs[name] = root / "runs" / name
@@ -90,10 +93,11 @@ def loaded(tmp_path_factory, clip_file):
     shutil.rmtree(root / "data")
     out, store = root / "answers.json", root / "store"
     words = [json.dumps({n: str(f) for n, f in runs.items()}), *map(str, copies), str(out)]
+    without_order = {k: v for k, v in os.environ.items() if k != VARIABLE}  # load_run sets it
     subprocess.run(
         [sys.executable, "-c", SCRIPT, *words],
         check=True,
-        env={**os.environ, "CERVICLIP_CACHE": str(store)},
+        env={**without_order, "CERVICLIP_CACHE": str(store)},
         cwd=root / "elsewhere",
     )
     answers = json.loads(out.read_text())

@@ -152,11 +152,13 @@ def test_the_roi_follows_crop_and_flip_of_training_images(build, tmp_path):
     paths = write_images(folder, {"red": 8, "green": 8, "blue": 8}, patients=8)
     corner = np.zeros((64, 64), np.uint8)
     corner[32:, :32] = 255  # lower left: shows a flip as well as a crop
-    for path in paths:
+    for i, path in enumerate(paths):
         mask = root / "cells" / "masks" / path.relative_to(folder)
         mask.parent.mkdir(parents=True, exist_ok=True)
-        for file in (path, mask):
-            Image.fromarray(corner).save(file)
+        Image.fromarray(corner).save(mask)
+        image = corner.copy()
+        image[0, i] = 1  # equal files would count as copies
+        Image.fromarray(image).save(path)
     opts = ("DATASET.ROOT", root, "DATASET.FOLDER", "cells/images", f"{S}.ROI.SOURCE", "masks")
     opts = (*opts, f"{S}.ROI.KIND", "mask", "INPUT.RRCROP_SCALE", "(0.4, 1.0)", *SHORT)
     trainer = build("SAVLT", *opts)

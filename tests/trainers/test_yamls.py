@@ -58,7 +58,7 @@ def test_every_command_of_the_head_builds_with_this_yaml(path, cfg_of, clip_file
 @pytest.mark.parametrize("path", YAMLS, ids=title)
 def test_the_head_says_what_to_expect_or_why_nothing_is_known(path):
     text = head(path)
-    if re.search("Not run here: needs the weights|Neither .* nor a result was noted", text):
+    if re.search("Not run here: needs the weights", text):
         return
     assert re.search(r"Expect .*\d %", text), "the head gives no number to expect"
     assert re.search(r"\d (s|min)\b", text), "the head gives no wall time"

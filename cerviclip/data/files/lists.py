@@ -64,7 +64,10 @@ def read_list_file(path: str | Path) -> Entries:
     """Entries of a table, JSON or pickle file; ``side`` may be empty."""
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"there is no split or list file {path}; check the path")
+        raise MissingFileError(
+            f"there is no split or list file {path}; check DATASET.FILE or DATASET.SPLIT_FILE "
+            "(looked for here, under --root and in DATASET.FOLDER)"
+        )
     suffix = path.suffix.lower()
     if suffix in _SHEETS:
         raise UserError(f"{path} is a spreadsheet; save it as CSV (UTF-8) and name that file")

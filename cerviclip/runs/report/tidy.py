@@ -60,7 +60,7 @@ def long_table(runs: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     rows = [row for run in runs if run["status"] == "done" for row in run_rows(run)]
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype(dict.fromkeys(("value", "low", "high"), float))
-    if table["fold"].isna().all():
+    if not table["fold"].any():
         table = table.drop(columns="fold")
     return table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cerviclip.environment import refuse_torchrun
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import TRAIN, run_request, train_parser
 from cerviclip.runs.settings.requests import RunRequest
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
         plugins.add_plugins(request.plugins)
         print(listing())
         return 0
+    refuse_torchrun("start it without torchrun; run_shell.py --jobs N makes N runs at a time")
     fix_summation_order()  # before torch is imported
     return train_command(request)
 

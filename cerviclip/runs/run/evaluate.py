@@ -30,9 +30,17 @@ def evaluate_run(
 
     Returns:
         The folder that now holds results.json and predictions.csv.
+
+    Raises:
+        UserError: ``output_dir`` is a run's folder, or the model cannot be used on these data.
     """
     if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
         raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
+    if output_dir and (Path(output_dir) / "config.yaml").is_file():
+        raise UserError(
+            f"--output-dir {output_dir} holds a run, whose results would be replaced; "
+            "choose another one"
+        )
     old = check_trained(Path(model_dir), epoch)
     folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
     with ExitStack() as stack:

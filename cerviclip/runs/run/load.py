@@ -17,6 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cerviclip import plugins
+from cerviclip.runs.run.summation_order import fix_summation_order
+
+fix_summation_order()  # before torch is at work: else a frozen feature may round the other way
+
+# ruff: noqa: E402
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
 from cerviclip.engine.without_images import ManagerWithoutImages
@@ -51,7 +56,8 @@ def load_run(
 
     ``trainer.predict_images`` takes files and images, ``trainer.model_inference`` pixels
     (B, 3, H, W) behind ``trainer.tfm_test``. Nothing is written, and the random generators are left
-    as they were.
+    as they were. Probabilities are those of the run's predictions.csv where this module is imported
+    before torch has computed anything, and differ by about 1e-5 where it is not.
 
     Args:
         folder: of the run.

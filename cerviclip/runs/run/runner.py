@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.results_json import is_finished, read_results, write_results
@@ -190,10 +191,11 @@ class Run:
         self.check_classes()
         run_files.write_split(self.folder, dm.dataset, self.cfg)
         Task.of(dm.dataset).save(self.folder)
+        Reading.of(self.cfg, dm.dataset).save(self.folder)
         self.train()
         read_early = bool(getattr(dm, "test_read_early", False))
         dm.training_ended = True
-        run_files.write_history(self.folder, getattr(self.trainer, "history", []))
+        run_files.write_history(self.folder, self.history)
         predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
         self.check_backbone()
         return self.write(self.folder, predictions, centers, read_early)
@@ -234,10 +236,15 @@ class Run:
                 raise
         self.seconds["train"] = time.perf_counter() - clock
 
+    @property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """The engine's rows. A trainer written elsewhere may use ``history`` for something else."""
+        return getattr(self.trainer, "_history", [])
+
     def keep_history(self) -> None:
         """history.csv of a training that broke: its losses say how it came to that."""
-        if rows := getattr(self.trainer, "_history", []):
-            run_files.write_history(self.folder, rows)
+        if self.history:
+            run_files.write_history(self.folder, self.history)
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
         """Predict and score the test set, then every external centre."""
@@ -263,7 +270,7 @@ class Run:
         print_centers(centers)
         dataset = self.trainer.dm.dataset
         write_predictions(folder, predictions, dataset.classnames)
-        run_figures(folder, centers, getattr(self.trainer, "history", []), self.key.title)
+        run_figures(folder, centers, self.history, self.key.title)
         self.seconds["files"] = time.perf_counter() - clock
         self.seconds["total"] = time.perf_counter() - self.clock
         results = run_files.results_record(

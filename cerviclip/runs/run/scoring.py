@@ -33,8 +33,9 @@ def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str,
 
     dataset = trainer.dm.dataset
     positive = list(getattr(dataset, "positive_classes", []))
+    names, how = dataset.classnames, trainer.cfg.TEST.INTERVALS
     return {
-        p.center: score(p.labels.tolist(), p.probs, p.known_patients, dataset.classnames, positive)
+        p.center: score(p.labels.tolist(), p.probs, p.known_patients, names, positive, how)
         for p in predictions
     }
 

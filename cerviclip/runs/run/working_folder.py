@@ -12,8 +12,8 @@ from pathlib import Path
 from dassl.errors import UserError
 
 RUN_FILES = {
-    "config.yaml", "task.json", "split.json", "history.csv", "history.png", "predictions.csv",
-    "confusion.png", "results.json", "cmat.pt",
+    "config.yaml", "task.json", "reading.json", "split.json", "history.csv", "history.png",
+    "predictions.csv", "confusion.png", "results.json", "cmat.pt",
 }  # fmt: skip
 
 

@@ -280,6 +280,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
     _check_fold(cfg)
+    _check_intervals(cfg)
     _note_store_dtype(cfg, saved=bool(request.evaluate))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
@@ -305,6 +306,16 @@ def _check_fold(cfg: CfgNode) -> None:
         raise UserError(
             f"DATASET.FOLD is {fold}, but {cfg.DATASET.NAME} does not split into folds; leave "
             "DATASET.FOLD out"
+        )
+
+
+def _check_intervals(cfg: CfgNode) -> None:
+    from cerviclip.evaluation.names import INTERVALS
+
+    if cfg.TEST.INTERVALS not in INTERVALS:
+        raise UserError(
+            f"TEST.INTERVALS is {cfg.TEST.INTERVALS!r}; leave it empty for resampled patients, or "
+            "take few_patients"
         )
 
 

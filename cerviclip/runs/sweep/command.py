@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerviclip.environment import refuse_torchrun
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.run.working_folder import create_writable, finish_replacement
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None, prog: str = SWEEP) -> int:
     from rich.console import Console
 
     request = sweep_request(sweep_parser(prog).parse_args(argv))
+    refuse_torchrun("start it without torchrun, with --jobs N for N processes")
     fix_summation_order()  # before torch is imported
     return 1 if run_sweep(request, Console(file=sys.stdout, highlight=False)).failed else 0
 

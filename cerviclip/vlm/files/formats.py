@@ -7,6 +7,7 @@ or the compact form of the shipped phantom model. Nothing is unpickled but tenso
 from __future__ import annotations
 
 import hashlib
+import pickle
 import struct
 import warnings
 import zipfile
@@ -45,6 +46,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             state = _read_torchscript(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's text on it is a page about its own flags
+        raise UserError(
+            f"{path} is no file of weights, or holds other objects beside its tensors, which are "
+            "not unpickled; check the path, fetch the file again, or save its state dict alone"
+        ) from error
     except Exception as error:  # each reader has its own many types for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

@@ -50,6 +50,15 @@ def test_a_domain_on_both_sides_is_split_by_patient(build, oct_root):
     assert not trained & patients(data.test)
 
 
+def test_a_target_with_an_image_of_a_source_is_refused(build, oct_root):
+    """A copy of an image that is trained on would be tested on."""
+    source = next((oct_root / "mixed" / "images").glob("*/*.png"))
+    copy = next((oct_root / "huaxi" / "images" / source.parent.name).glob("*.png"))
+    copy.write_bytes(source.read_bytes())
+    with pytest.raises(UserError, match="huaxi: 1 of its .* belong to mixed"):
+        build(oct_root, NAME, SOURCE_DOMAINS=("mixed",), TARGET_DOMAINS=("huaxi",))
+
+
 def test_record_and_hashes(build, oct_root):
     options = {"SOURCE_DOMAINS": ("mixed",), "TARGET_DOMAINS": ("huaxi",), "NUM_SHOTS": 2}
     data = build(oct_root, NAME, **options)

@@ -20,6 +20,13 @@ class BestPatch(Probe):
 
     image_input = "patches"
 
+    def patch_features(self, x):
+        """Pooled (B, D) and patch features (B, N, D) of pixels or of what a loader gives."""
+        if x.dim() == 4:
+            x = self._encoder("patches")(x)
+        x = F.normalize(x.float(), dim=-1)
+        return x[:, 0], x[:, 1:]
+
     def image_features(self, x):
         pooled, patches = self.patch_features(x)
         like = torch.einsum("bnd,cd->bnc", patches, self.text_features())

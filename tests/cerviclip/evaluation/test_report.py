@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cerviclip.evaluation.names import BINARY, OVERALL
+from cerviclip.evaluation.names import BINARY, FEW, OVERALL
 from cerviclip.evaluation.report import score
 
 CLASSES = ["cancer", "cyst", "mild"]
@@ -44,6 +44,54 @@ def test_values_lie_in_their_units_and_intervals_hold_them():
     assert entry["n_images"] == 60 and entry["n_patients"] == 12
     assert np.sum(entry["confusion_matrix"]) == 60
     assert "note" not in entry
+
+
+def few(labels, probs, ids, classes, positive=()):
+    return score(labels, probs, ids, classes, positive, FEW)
+
+
+def test_few_patients_change_intervals_alone():
+    old, new = score(*make(), CLASSES, ["cancer"]), few(*make(), CLASSES, ["cancer"])
+    assert set(new) - set(old) == {"counts", "uncertainty", "note"}
+    for name in OVERALL:
+        assert new[name]["value"] == old[name]["value"]
+        assert new[name]["low"] != old[name]["low"]
+
+
+def test_no_metric_has_an_interval_of_zero_width():
+    labels, _, ids = make()
+    entry = few(labels, np.eye(3)[labels], ids, CLASSES, ["cancer"])
+    metrics = [entry[n] for n in OVERALL if n != "ece"] + list(entry["binary"].values())
+    metrics += [
+        row[n] for row in entry["per_class"].values() for n in ("precision", "recall", "f1")
+    ]
+    assert all(m["value"] in (1, 100) and m["low"] < m["high"] == m["value"] for m in metrics)
+    assert entry["ece"]["low"] == 0 < entry["ece"]["high"]
+
+
+def test_counts_are_of_images_and_patients():
+    labels, probs, ids = [0, 0, 1, 2, 2], np.full((5, 3), 1 / 3), ["a", "a", "a", "b", "c"]
+    counts = few(labels, probs, ids, CLASSES, ["cancer"])["counts"]
+    assert counts["per_class"]["cancer"] == {"images": 2, "patients": 1}
+    assert counts["events"] == {"images": 2, "patients": 1}
+    assert counts["non_events"] == {"images": 3, "patients": 3}
+
+
+def test_uncertainty_names_each_metrics_method_and_the_unit():
+    said = few(*make(), CLASSES, ["cancer"])["uncertainty"]
+    assert said["level"] == 0.95 and said["unit"] == "patient" and said["resamples"] == 1000
+    assert "Wilson" in said["method"]["default"] and "DeLong" in said["method"]["binary/auc"]
+    labels, probs, _ = make()
+    assert few(labels, probs, [], CLASSES)["uncertainty"]["unit"] == "image"
+
+
+def test_notes_name_what_is_few():
+    labels = [0] * 8 + [1] * 52
+    few_events = few(*make(labels=labels, patients=60), CLASSES, ["cancer"])["note"]
+    assert few_events == "fewer than 10 patients with the event: 8"
+    assert "only 12 patients" in few(*make(), CLASSES, ["cancer"])["note"]
+    assert "mild: 3" in few(*make(labels=[0, 1] * 20 + [2] * 3, patients=43), CLASSES)["note"]
+    assert "note" not in few(*make(n=90, patients=90), CLASSES, ["cancer"])
 
 
 def test_same_input_same_numbers():

@@ -129,6 +129,22 @@ def test_history_has_a_line_per_epoch(zoo):
     assert float(rows[0]["loss"]) > 0 and float(rows[0]["lr"]) == pytest.approx(0.2)
 
 
+def test_a_history_of_the_trainers_own_is_not_taken_for_ours(zoo, monkeypatch):
+    """Published trainers keep lists of losses under this name."""
+    cfg = zoo.cfg()
+    kind = plugins.ensure_loaded("trainer", "ZooLinear")
+    before_train = kind.before_train
+
+    def with_history(self):
+        before_train(self)
+        self.history = {"loss": []}
+
+    monkeypatch.setattr(kind, "before_train", with_history)
+    assert run_one(cfg, echo=False)["status"] == "done"
+    with open(zoo.out / "run" / "history.csv") as handle:
+        assert [row["epoch"] for row in csv.DictReader(handle)] == ["1", "2"]
+
+
 def test_same_run_twice_is_equal_but_for_runtime(zoo):
     first = run_one(zoo.cfg(), echo=False)
     predictions = (zoo.out / "run" / "predictions.csv").read_bytes()

@@ -80,8 +80,8 @@ def folds(zoo, monkeypatch):
 
 @pytest.mark.parametrize("fold, version", [("", 1), ("3/10", 2)])
 def test_configuration_folder_and_results_agree(zoo, folds, fold, version):
-    args = zoo.asked("ZooLinear", "2", "--seed", "4", "--variant", "lr 1", DATASET__FOLD=fold)
-    cfg = setup_cfg(replace(args, output_root=str(zoo.out)))
+    asked = zoo.asked("ZooLinear", "2", "--seed", "4", "--variant", "lr 1", DATASET__FOLD=fold)
+    cfg = setup_cfg(replace(asked, output_root=zoo.out))
     key = RunKey.of(cfg, "lr 1")
     assert key == RunKey("ZooMain", "ZooLinear", "", "lr 1", 2, fold, 4)
     assert cfg.OUTPUT_DIR == str(key.folder(zoo.out))

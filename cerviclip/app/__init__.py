@@ -1,0 +1,1 @@
+"""From a trained run to a person's screen: prediction of new images. Research use only."""

@@ -1,0 +1,137 @@
+"""The CSV that ``cerviclip predict`` writes: a row per picture, and it goes on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from cerviclip.app.predictor import Prediction
+from dassl.errors import UserError
+from dassl.utils.files import atomic_write
+
+FIRST = ("path", "patient_id", "prediction", "positive_probability")  # then p_<class> of each class
+LAST = ("error", "model", "use")
+USE = "research only"
+
+
+class AnswerFile:
+    """Rows of answers, appended batch by batch.
+
+    Opening repairs what a stopped process has left: a half last line goes, and so do the rows of
+    pictures with an error that are to be tried again.
+
+    Args:
+        path: of the CSV; made where it is not there.
+        classnames: of the model.
+        model: its identity; rows of another are never mixed with its own.
+        asked: paths of the pictures that are asked for now.
+
+    Raises:
+        UserError: the file is something else, or holds another model's answers.
+    """
+
+    def __init__(
+        self, path: Path, classnames: Sequence[str], model: str, asked: Collection[str]
+    ) -> None:
+        self.path, self.classnames, self.model = path, tuple(classnames), model
+        self.head = (*FIRST, *(f"p_{name}" for name in classnames), *LAST)
+        self.done: set[str] = set()  # paths of pictures that have an answer
+        self._repair(asked)
+        self._handle: IO[str] | None = None
+
+    def __enter__(self) -> AnswerFile:
+        self._handle = open(self.path, "a", encoding="utf-8", newline="")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        assert self._handle is not None
+        self._handle.close()
+
+    def append(self, answers: Iterable[tuple[Prediction, str]]) -> None:
+        """Write answers with their patients; they are on disk for a reader afterwards."""
+        assert self._handle is not None
+        writer = csv.writer(self._handle, lineterminator="\n")
+        writer.writerows(self._row(answer, patient) for answer, patient in answers)
+        self._handle.flush()
+
+    def answers(self) -> Iterator[tuple[str, list[float]]]:
+        """Patient and probabilities of every row that has an answer."""
+        for row in self._rows():
+            if not row[-len(LAST)]:
+                yield row[1], list(map(float, row[len(FIRST) : -len(LAST)]))
+
+    def _row(self, answer: Prediction, patient: str) -> list[str]:
+        # repr of a float is its shortest exact form
+        probs = [repr(p) for p in answer.probabilities] or [""] * len(self.classnames)
+        positive = answer.positive_probability
+        said = "" if positive is None else repr(positive)
+        return [
+            *(answer.path, patient, answer.predicted, said, *probs, answer.error, self.model, USE)
+        ]
+
+    def _repair(self, asked: Collection[str]) -> None:
+        if self.path.is_dir():
+            raise UserError(f"--csv {self.path} is a folder; name a file")
+        rows = self._rows() if self.path.is_file() and self.path.stat().st_size else iter(())
+        with atomic_write(self.path) as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(self.head)
+            for row in rows:
+                failed = bool(row[-len(LAST)])
+                if failed and row[0] in asked:
+                    continue
+                if not failed:
+                    self.done.add(row[0])
+                writer.writerow(row)
+
+    def _rows(self) -> Iterator[list[str]]:
+        """The whole rows behind the head; the last one is left out if its line has no end.
+
+        Raises:
+            UserError: the file is no such CSV, or another model's.
+        """
+        with open(self.path, encoding="utf-8", newline="") as handle:
+            reader = csv.reader(handle)
+            try:
+                head = tuple(next(reader, ()))
+                if head != self.head:
+                    raise UserError(
+                        f"{self.path} has the columns {', '.join(head)}, not those of this run's "
+                        f"answers ({', '.join(self.head)}); give another --csv"
+                    )
+                whole = _ends_with_line(self.path)
+                before: list[str] | None = None
+                for row in reader:
+                    if before is not None:
+                        yield self._checked(before, reader.line_num - 1)
+                    before = row
+                if before is not None and whole:
+                    yield self._checked(before, reader.line_num)
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise UserError(
+                    f"{self.path}, line {reader.line_num}, is no CSV ({error}); give another --csv"
+                ) from error
+
+    def _checked(self, row: list[str], line: int) -> list[str]:
+        if len(row) != len(self.head):
+            raise UserError(
+                f"{self.path}, line {line}, has {len(row)} columns and not {len(self.head)}; "
+                "take the line out, or give another --csv"
+            )
+        if row[-2] != self.model:
+            raise UserError(
+                f"{self.path} holds answers of the model {row[-2]}, and this run is {self.model}; "
+                "give another --csv"
+            )
+        return row
+
+
+def _ends_with_line(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        with suppress(OSError):
+            handle.seek(-1, os.SEEK_END)
+        return handle.read() == b"\n"

@@ -1,0 +1,179 @@
+"""Whatever a caller calls a picture, as 8-bit RGB read as the run's training read its images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cerviclip.data.files.folders import image_files
+from cerviclip.data.images.facts import MAX_ASPECT
+from dassl.errors import UserError
+from dassl.utils.deep_images import (
+    CONVENTIONAL,
+    FULL,
+    TOLERANCE,
+    Windows,
+    depth_of,
+    in_range,
+    range_for,
+)
+from dassl.utils.images import to_rgb, why_unreadable
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+
+TAKEN = (
+    "arrays are (H, W) or (H, W, 3): uint8 in 0-255, uint16 in 0-65535, float in 0-1, or the last "
+    "two in the range that the run's training images had"
+)
+
+
+class UnreadableError(UserError):
+    """A file, or an image in memory, that cannot be read; the message does not name it."""
+
+
+def listed(source: Iterable[Picture] | Picture) -> Iterator[Picture]:
+    """Single pictures: those of a list one by one, those of a folder by their sorted names.
+
+    Folders are searched to any depth. Of a folder the files' names are in memory, never pictures.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.is_dir():
+            yield from (path / inner for inner in image_files(path))
+        else:
+            yield source
+    elif isinstance(source, (Image.Image, np.ndarray)):
+        yield source
+    else:
+        for one in _iterable(source):
+            yield from listed(one) if isinstance(one, (str, os.PathLike)) else (one,)
+
+
+def is_one(source: Any) -> bool:
+    """Whether it is one picture and not a list or a folder of them."""
+    if isinstance(source, (str, os.PathLike)):
+        return not Path(source).is_dir()
+    return isinstance(source, (Image.Image, np.ndarray))
+
+
+def path_of(picture: Picture) -> str:
+    """The file of a picture with forward slashes; empty for one in memory."""
+    return Path(picture).as_posix() if isinstance(picture, (str, os.PathLike)) else ""
+
+
+def open_picture(picture: Picture, windows: Windows | None) -> Image.Image:
+    """A picture as 8-bit RGB, upright.
+
+    Args:
+        picture: a file, an image in memory or an array.
+        windows: the values that become 0-255 in pictures of more than 8 bits; None: not known.
+
+    Raises:
+        UnreadableError: what the file or the image holds cannot be used.
+        UserError: an array that is not taken, or no picture at all.
+    """
+    if isinstance(picture, np.ndarray):
+        return _thin_refused(array_to_rgb(picture, windows))
+    if isinstance(picture, Image.Image):
+        return _image_to_rgb(picture, "in memory", windows)
+    if not isinstance(picture, (str, os.PathLike)):
+        raise UserError(
+            f"a {type(picture).__name__} is no picture; give a file, a PIL image or a numpy array"
+        )
+    path = os.fspath(picture)
+    if not os.path.exists(path):
+        raise UnreadableError("there is no such file")
+    try:
+        with Image.open(path) as image:
+            return _image_to_rgb(image, path, windows)
+    except UnreadableError:
+        raise
+    except Exception as error:  # Pillow's plug-ins raise anything
+        raise UnreadableError(why_unreadable(error)) from error
+
+
+def array_to_rgb(values: np.ndarray, windows: Windows | None) -> Image.Image:
+    """An array as a file with the same values would be read.
+
+    Args:
+        values: (H, W) grey or (H, W, 3) RGB; uint8 in 0-255, uint16 in the run's range or 0-65535,
+            float in the run's range or 0-1.
+        windows: the run's ranges; None: not known.
+
+    Raises:
+        UserError: another shape, dtype or range, by its name.
+    """
+    _check_shape(values)
+    if values.dtype == np.uint8:
+        return Image.fromarray(np.ascontiguousarray(values)).convert("RGB")
+    declared = windows or Windows()
+    if values.dtype == np.uint16:
+        window = range_for(values, "integer", declared, "an array")
+        if values.ndim == 3 and window == FULL:  # as Pillow reads files: each channel's high byte
+            return Image.fromarray((values >> 8).astype(np.uint8))
+        return in_range(values, window)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise UserError(f"an array of {values.dtype} is not taken; {TAKEN}")
+    wrong = int(np.count_nonzero(~np.isfinite(values)))
+    if wrong:
+        raise UserError(f"an array holds {wrong} values that are NaN or infinite; replace them")
+    window = declared.floats or (0.0, 1.0)
+    lowest, highest = float(values.min()), float(values.max())
+    beyond = max(-lowest, highest - window[1]) > TOLERANCE * window[1]
+    if window in CONVENTIONAL and beyond:  # another range was chosen, and may cut values off
+        raise UserError(
+            f"an array of {values.dtype} has values from {lowest:g} to {highest:g}, and this run "
+            f"reads {window[0]:g} to {window[1]:g}; {TAKEN}"
+        )
+    return in_range(values, window)
+
+
+def _check_shape(values: np.ndarray) -> None:
+    if values.size and (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
+        return
+    hint = ""
+    if values.ndim == 3 and values.shape[0] in (1, 3):
+        hint = " (channels come last: np.moveaxis(array, 0, -1))"
+    elif values.ndim == 3 and values.shape[2] == 4:
+        hint = " (leave out alpha: array[..., :3])"
+    elif values.ndim == 4:
+        hint = " (give a batch as a list of its images)"
+    raise UserError(f"an array of shape {values.shape} is not taken{hint}; {TAKEN}")
+
+
+def _image_to_rgb(image: Image.Image, path: str, windows: Windows | None) -> Image.Image:
+    if depth_of(image) and windows is None:
+        raise UnreadableError(
+            "it has more than 8 bits, and the run (older than reading.json) does not say which "
+            "values its training images had; train it again, or convert the image to 8 bits"
+        )
+    _thin_refused(image)
+    try:
+        return to_rgb(image, path, windows or Windows())
+    except Exception as error:
+        raise UnreadableError(why_unreadable(error)) from error
+
+
+def _thin_refused(image: Image.Image) -> Image.Image:
+    """Refuse a picture whose resize would fill the memory, as training does."""
+    width, height = image.size
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableError(
+            f"it is {width}x{height} px, longer than {MAX_ASPECT} times its width; crop it"
+        )
+    return image
+
+
+def _iterable(source: Any) -> Iterable[Any]:
+    try:
+        return iter(source)
+    except TypeError:
+        raise UserError(
+            f"a {type(source).__name__} is no picture; give a file, a folder, a PIL image, a numpy "
+            "array or a list of them"
+        ) from None

@@ -1,0 +1,186 @@
+"""Goal: predict new pictures with a trained run, without the run's data.
+
+Usage:
+    cerviclip predict RUN new_images/ --csv answers.csv
+    cerviclip predict RUN a.png b.tif
+
+Pictures are files and folders, which are searched to any depth. With --csv each picture becomes a
+row; the same command goes on where it was stopped, and tries unreadable files again. Where file
+names tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a verdict: the mean of
+the probabilities of the patient's pictures.
+
+Exit status: 0 done, 1 some file could not be read, 2 something to correct, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cerviclip.data.files.folders import Skipped, image_files
+from cerviclip.data.files.names import is_text
+from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from dassl.errors import MissingFileError, UserError, cli_main
+
+if TYPE_CHECKING:
+    from cerviclip.app.predictor import Prediction, Predictor
+    from cerviclip.app.verdicts import Verdict
+
+_SHOWN = 20  # lines of a list on the screen
+_ROWS = 64  # answers that are written at a time
+
+
+def build_parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", help="a finished run's folder")
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="images and folders of images")
+    parser.add_argument("--csv", type=Path, metavar="OUT", help="write the answers there; resumes")
+    parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
+    parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_plugin_flag(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    return parser
+
+
+def find_pictures(words: Sequence[str], skipped: Skipped) -> dict[str, str]:
+    """Path -> path below the folder that was named, of every picture once.
+
+    Raises:
+        UserError: a path is not there, or there is no picture at all.
+    """
+    found: dict[str, str] = {}
+    for path in map(Path, words):
+        if path.is_dir():
+            found |= {(path / i).as_posix(): i for i in image_files(path, skipped, path.name)}
+        elif path.exists():
+            found.setdefault(path.as_posix(), path.name)
+        else:
+            raise MissingFileError(f"no image or folder {path}")
+    if not found:
+        raise UserError(f"no images in {', '.join(words)}")
+    return found
+
+
+@contextmanager
+def progress(total: int, done: int) -> Iterator[Callable[[Any], None]]:
+    """A bar with the time left on a terminal; a function to call for each picture that was read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=total, completed=done)
+        yield lambda _: bar.advance(task)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> int:
+    args = build_parser(prog).parse_args(argv)
+    skipped = Skipped()
+    pictures = find_pictures(args.paths, skipped)
+    from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
+
+    print(RESEARCH_ONLY)
+    for line in skipped.lines():
+        print(line)
+    predictor = Predictor.from_run(args.run, args.weights, args.device, args.plugins)
+    failed = {path: "its name is not UTF-8; rename it" for path in pictures if not is_text(path)}
+    pictures = {path: inner for path, inner in pictures.items() if path not in failed}
+    work = _to_screen if args.csv is None else _to_file
+    found = work(predictor, pictures, failed, args.csv)
+    _print_verdicts(found)
+    _print_failed(failed, args.csv)
+    print(RESEARCH_ONLY)
+    return 1 if failed else 0
+
+
+def _to_screen(
+    predictor: Predictor, pictures: dict[str, str], failed: dict[str, str], _: None
+) -> list[Verdict]:
+    """Print a line per picture as answers come; the verdicts."""
+    from cerviclip.app.verdicts import PatientFinder, verdicts
+
+    patient_of = PatientFinder(predictor.reading.patient_pattern)
+    task = predictor.task
+
+    def answers() -> Iterator[tuple[str, Sequence[float]]]:
+        with progress(len(pictures), 0) as on_read:
+            for answer in predictor.predict_iter(pictures, on_read):
+                if answer.error:
+                    failed[answer.path] = answer.error
+                    continue
+                print(f"{answer.path}: {in_words(answer)}")
+                yield patient_of(pictures[answer.path]), answer.probabilities
+
+    return verdicts(answers(), task.classnames, task.positive)
+
+
+def _to_file(
+    predictor: Predictor, pictures: dict[str, str], failed: dict[str, str], path: Path
+) -> list[Verdict]:
+    """Append a row per picture that has none yet; the verdicts over all rows."""
+    from cerviclip.app.answer_file import AnswerFile
+    from cerviclip.app.verdicts import PatientFinder, verdicts, write_verdicts
+
+    patient_of = PatientFinder(predictor.reading.patient_pattern)
+    task = predictor.task
+    with AnswerFile(path, task.classnames, predictor.model_id, pictures) as file:
+        left = [one for one in pictures if one not in file.done]
+        done = len(pictures) - len(left)
+        if done:
+            print(f"{done} of {len(pictures)} pictures are in {path} already")
+        with progress(len(pictures), done) as on_read:
+            answers = predictor.predict_iter(left, on_read)
+            while some := list(islice(answers, _ROWS)):
+                file.append((one, patient_of(pictures[one.path])) for one in some)
+                failed.update({one.path: one.error for one in some if one.error})
+        found = verdicts(file.answers(), task.classnames, task.positive)
+    print(f"{len(left)} pictures predicted: {path}")
+    if found:
+        by_patient = path.with_name(f"{path.stem}_patients.csv")
+        write_verdicts(by_patient, found, task.classnames)
+        print(f"{len(found)} patients: {by_patient}")
+    return found
+
+
+def in_words(answer: Prediction) -> str:
+    """``HSIL 93.1 %, positive 97.0 %``."""
+    text = f"{answer.predicted} {100 * (answer.probability or 0):.1f} %"
+    positive = answer.positive_probability
+    return text if positive is None else f"{text}, positive {100 * positive:.1f} %"
+
+
+def _print_verdicts(found: Sequence[Verdict]) -> None:
+    from cerviclip.app.verdicts import RULE
+
+    if found:
+        print(f"patients ({RULE}):")
+    for verdict in found[:_SHOWN]:
+        number = f"{verdict.pictures} picture{'s' * (verdict.pictures > 1)}"
+        print(f"  {verdict.patient} ({number}): {in_words(verdict.answer)}")
+    if len(found) > _SHOWN:
+        print(f"  and {len(found) - _SHOWN} more")
+
+
+def _print_failed(failed: dict[str, str], csv: Path | None) -> None:
+    if failed:
+        print(f"{len(failed)} pictures could not be read:")
+    for path, why in list(failed.items())[:_SHOWN]:
+        print(f"  {path if is_text(path) else ascii(path)}: {why}")
+    if len(failed) > _SHOWN:
+        where = f" (column error of {csv})" if csv else ""
+        print(f"  and {len(failed) - _SHOWN} more{where}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))

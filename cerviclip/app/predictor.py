@@ -1,0 +1,339 @@
+"""``Predictor``: a trained run on new images, without its data.
+
+    from cerviclip import Predictor
+
+    predictor = Predictor.from_run("output/.../seed_1")
+    answer = predictor.predict("new/frame.png")
+    print(answer.predicted, answer.probability, answer.positive_probability)
+
+The probabilities are those of the run's predictions.csv for the same files. Research use only: not
+a medical device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from cerviclip.runs.run.summation_order import fix_summation_order
+
+fix_summation_order()  # before torch is imported
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from cerviclip.app.pictures import (  # noqa: E402
+    Picture,
+    UnreadableError,
+    is_one,
+    listed,
+    open_picture,
+    path_of,
+)
+from cerviclip.data.reading import Reading  # noqa: E402
+from cerviclip.engine.inference import (  # noqa: E402
+    batch_builder,
+    batch_probabilities,
+    check_finite,
+    test_batch_size,
+)
+from cerviclip.engine.task import Task  # noqa: E402
+from cerviclip.features.pixels import decode_threads  # noqa: E402
+from cerviclip.runs.results_json import read_results  # noqa: E402
+from cerviclip.runs.run.load import load_run  # noqa: E402
+from dassl.errors import UserError  # noqa: E402
+
+RESEARCH_ONLY = "Research use only. Not a medical device."
+_AHEAD = 2  # images per thread that are decoded before they are needed
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        classnames: in the order of the probabilities.
+        probabilities: one of each class, with the sum 1; () where there is an error.
+        positive: the classes that count as disease; () where the run has none.
+        path: the picture's file; "" for one in memory.
+        error: why the picture could not be read; "" for one that was.
+    """
+
+    classnames: tuple[str, ...]
+    probabilities: tuple[float, ...] = ()
+    positive: tuple[str, ...] = ()
+    path: str = ""
+    error: str = ""
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class; "" where there is an error."""
+        return self.classnames[int(np.argmax(self.probabilities))] if self.probabilities else ""
+
+    @property
+    def probability(self) -> float | None:
+        """Of the most probable class."""
+        return max(self.probabilities, default=None)
+
+    @property
+    def by_class(self) -> dict[str, float]:
+        """Class name -> probability; empty where there is an error."""
+        return dict(zip(self.classnames, self.probabilities, strict=False))
+
+    @property
+    def positive_probability(self) -> float | None:
+        """Sum over the positive classes; None where there are none, or an error."""
+        if not self.positive or not self.probabilities:
+            return None
+        return float(sum(self.by_class[name] for name in self.positive))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a predictor."""
+
+    folder: Path
+    trainer: Any = field(repr=False)
+    task: Task = field(repr=False)
+    reading: Reading
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, weights: str | Path, device: str, plugin: Sequence[str]
+    ) -> Member:
+        cfg, task, trainer = load_run(folder, weights, device=device, plugin=plugin)
+        return cls(Path(folder), trainer, task, Reading.load(folder, cfg))
+
+    @property
+    def batch_size(self) -> int:
+        return test_batch_size(self.trainer)
+
+    def probabilities(self, batch: dict[str, Any]) -> np.ndarray:
+        """(B, C), float64, of a batch that its builder made."""
+        with torch.no_grad():
+            probs = batch_probabilities(self.trainer, batch)[0].cpu().numpy()
+        check_finite(self.trainer, probs)
+        return probs
+
+    def identity(self) -> str:
+        """A hash of what the answers depend on: settings, classes and every learned number."""
+        results = read_results(self.folder) or {}
+        keys = ("config_hash", "weights_sha256", "draw_hash")
+        digest = hashlib.sha256(json.dumps([results.get(key) for key in keys]).encode())
+        digest.update(self.task.to_json().encode())
+        for name, model in sorted(getattr(self.trainer, "_models", {}).items()):
+            for key, tensor in sorted(model.state_dict().items()):
+                digest.update(f"{name} {key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                flat = tensor.detach().cpu().contiguous().reshape(-1)
+                digest.update(flat.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+class Predictor:
+    """Trained runs, ready for new pictures. Build it by `from_run` or `from_runs`.
+
+    Pictures are files, PIL images of any mode, and numpy arrays (H, W) or (H, W, 3): uint8 in
+    0-255, uint16 in the range of the run's training images or 0-65535, floats in that range or 0-1.
+    A file that cannot be read has an ``error`` in its answer. An array of another kind is a mistake
+    of the caller and raises `UserError`.
+
+    Attributes:
+        task: class names and positive classes.
+        reading: how image files are read.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        if not members:
+            raise UserError("no run is given; name the folder of one")
+        self.members = tuple(members)
+        first = self.members[0]
+        for other in self.members[1:]:
+            _check_alike(first, other)
+        self.task, self.reading = first.task, first.reading
+
+    @classmethod
+    def from_run(
+        cls,
+        folder: str | Path,
+        weights: str | Path = "",
+        device: str = "",
+        plugin: Sequence[str] = (),
+    ) -> Predictor:
+        """The predictor of one run.
+
+        Args:
+            folder: of the run.
+            weights: the backbone's file, where the one that the run names is elsewhere.
+            device: ``cpu`` or ``cuda``; a GPU is taken by default where there is one.
+            plugin: modules or files that register the run's trainer.
+
+        Raises:
+            UserError: no finished run, other weights, or an unknown trainer.
+        """
+        return cls([Member.load(folder, weights, device, plugin)])
+
+    @classmethod
+    def from_runs(
+        cls,
+        folders: Sequence[str | Path],
+        weights: str | Path = "",
+        device: str = "",
+        plugin: Sequence[str] = (),
+    ) -> Predictor:
+        """An ensemble: the mean of several runs' probabilities.
+
+        Args:
+            folders: of runs with the same classes in the same order.
+            weights: as of `from_run`, for all of them.
+            device: as of `from_run`.
+            plugin: as of `from_run`.
+
+        Raises:
+            UserError: as `from_run`; or the runs differ in what they tell apart or how they read.
+        """
+        return cls([Member.load(folder, weights, device, plugin) for folder in folders])
+
+    @property
+    def classnames(self) -> tuple[str, ...]:
+        return self.task.classnames
+
+    @property
+    def model_id(self) -> str:
+        """12 hexadecimal digits that differ where the answers may."""
+        every = "".join(member.identity() for member in self.members)
+        return hashlib.sha256(every.encode()).hexdigest()[:12]
+
+    @overload
+    def predict(self, source: Image.Image | np.ndarray) -> Prediction: ...
+    @overload
+    def predict(self, source: str | os.PathLike[str]) -> Prediction | list[Prediction]: ...
+    @overload
+    def predict(self, source: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def predict(self, source: Any) -> Prediction | list[Prediction]:
+        """The answer for one picture; a list of answers for a list or a folder.
+
+        Args:
+            source: a file, an image, an array; or a list or a folder of them.
+
+        Raises:
+            UserError: no picture, an array that is not taken, or a folder without images.
+        """
+        answers = list(self.predict_iter(source))
+        if is_one(source):
+            return answers[0]
+        if not answers and isinstance(source, (str, os.PathLike)):
+            raise UserError(f"no images in {os.fspath(source)}")
+        return answers
+
+    def predict_iter(
+        self,
+        source: Iterable[Picture] | Picture,
+        on_read: Callable[[Prediction | None], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Answers in the order of the pictures, a batch of which is in memory at a time.
+
+        Args:
+            source: as of `predict`; any iterable will do, and is read as answers are asked for.
+            on_read: called once for every picture that was read or found unreadable.
+        """
+        builders = [batch_builder(member.trainer) for member in self.members]
+        size = max(member.batch_size for member in self.members)
+        waiting: list[Prediction] = []
+        count = 0
+        for number, (picture, image) in enumerate(self._opened(listed(source)), start=1):
+            path = path_of(picture)
+            if isinstance(image, UserError) and not isinstance(image, UnreadableError):
+                raise UserError(f"picture {number}: {image}") from image
+            error = image if isinstance(image, UserError) else _add(builders, image, path)
+            count += error is None
+            waiting.append(self._answer(path, "" if error is None else str(error)))
+            if on_read is not None:
+                on_read(waiting[-1])
+            if count == size or len(waiting) >= 4 * size:
+                yield from self._finish(waiting, builders, count)
+                waiting, count = [], 0
+        yield from self._finish(waiting, builders, count)
+
+    def _answer(self, path: str, error: str = "", probs: Iterable[float] = ()) -> Prediction:
+        values = tuple(map(float, probs))
+        return Prediction(self.classnames, values, self.task.positive, path, error)
+
+    def _finish(
+        self, waiting: Sequence[Prediction], builders: Sequence[Any], count: int
+    ) -> Iterator[Prediction]:
+        """The answers of a batch: probabilities for those without an error."""
+        every = []
+        if count:
+            every = [
+                m.probabilities(b.batch()) for m, b in zip(self.members, builders, strict=True)
+            ]
+        rows = iter(np.mean(every, axis=0) if len(every) > 1 else every[0] if every else ())
+        for answer in waiting:
+            yield answer if answer.error else self._answer(answer.path, probs=next(rows))
+
+    def _opened(
+        self, pictures: Iterator[Picture]
+    ) -> Iterator[tuple[Picture, Image.Image | UserError]]:
+        """Each picture with its RGB image or the error; some are decoded ahead by threads."""
+        threads = decode_threads(torch.device(getattr(self.members[0].trainer, "device", "cpu")))
+        windows = self.reading.windows
+
+        def decode(picture: Picture) -> Image.Image | UserError:
+            try:
+                return open_picture(picture, windows)
+            except UserError as error:
+                return error
+
+        with ThreadPoolExecutor(threads) as pool:
+            ahead: deque[tuple[Picture, Future]] = deque()
+            for picture in pictures:
+                ahead.append((picture, pool.submit(decode, picture)))
+                if len(ahead) > _AHEAD * threads:
+                    first, image = ahead.popleft()
+                    yield first, image.result()
+            for first, image in ahead:
+                yield first, image.result()
+
+
+def _add(builders: Sequence[Any], image: Image.Image, path: str) -> UserError | None:
+    """Put an image into the batch of every member; the error where one of them cannot take it."""
+    samples = []
+    for builder in builders:
+        try:
+            samples.append(builder.sample_of(image, path))
+        except UserError as error:
+            return error
+    for builder, sample in zip(builders, samples, strict=True):
+        builder.add_sample(sample, path)
+    return None
+
+
+def _check_alike(first: Member, other: Member) -> None:
+    """Refuse to average answers that do not mean the same.
+
+    Raises:
+        UserError: other classes, another order, another positive group or another reading.
+    """
+    pairs = {
+        "classes": (first.task.classnames, other.task.classnames),
+        "positive classes": (first.task.positive, other.task.positive),
+        "ranges of values of deep images": (first.reading.windows, other.reading.windows),
+    }
+    for what, (ours, theirs) in pairs.items():
+        if ours != theirs:
+            raise UserError(
+                f"{first.folder} and {other.folder} differ in their {what}: {_said(ours)} against "
+                f"{_said(theirs)}; an ensemble needs runs that agree, in the same order"
+            )
+
+
+def _said(values: Any) -> str:
+    return ", ".join(map(str, values)) if values else "none"

@@ -1,0 +1,165 @@
+"""The interval of every metric of one centre, each by the method that suits it.
+
+Letters: P patients, B images, C classes, M proportions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cerviclip.evaluation.bootstrap import (
+    N_RESAMPLES,
+    SEED,
+    calibration_gaps,
+    class_counts,
+    patient_draws,
+)
+from cerviclip.evaluation.intervals import (
+    Interval,
+    auc,
+    auc_intervals,
+    calibration,
+    class_mean_interval,
+    ece_interval,
+    means,
+    proportion_intervals,
+    proportions,
+)
+
+LEVEL = 0.95
+_ONE_BY_ONE = {"ece": calibration.METHOD, "binary/auc": auc.METHOD}
+_MEANS = dict.fromkeys(("balanced_accuracy", "macro_f1", "macro_auc"), means.CLASS_MEAN_METHOD)
+METHODS = _ONE_BY_ONE | _MEANS  # metric -> method; all others are proportions
+
+
+def uncertainty(unit: str) -> dict[str, Any]:
+    """What results.json says of a centre's intervals; ``unit``: patient or image."""
+    return {
+        "method": {"default": proportions.METHOD, **METHODS},
+        "level": LEVEL,
+        "unit": unit,
+        "resamples": N_RESAMPLES,  # of the calibration error alone
+        "undefined_resamples": 0,  # a resample of patients always has a calibration error
+        "seed": SEED,
+    }
+
+
+def center_bounds(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    predictions: np.ndarray,
+    patients: np.ndarray,
+    group: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Limits of all metrics of ``bootstrap.weighted_metrics``, in its names and units.
+
+    Args:
+        labels: (B,) true classes.
+        probs: (B, C) class probabilities.
+        predictions: (B,) predicted classes.
+        patients: (B,) patient numbers from 0.
+        group: (C,) true for classes of the positive group; none for no binary metrics.
+
+    Returns:
+        name -> (2,) or (2, C); NaN where a metric is undefined.
+    """
+    out = _predicted_class_bounds(labels, predictions, patients, probs.shape[1])
+    out["macro_auc"] = _macro_auc(labels, probs, patients)
+    out["ece"] = _ece(labels, probs, predictions, patients, out["accuracy"] / 100)
+    if group.any():
+        is_positive, said_positive = group[labels], group[predictions]
+        out |= _binary_bounds(is_positive, said_positive, patients)
+        if is_positive.any() and not is_positive.all():
+            score = probs[:, group].sum(axis=1)
+            limits, _ = auc_intervals(score[None], is_positive, patients, LEVEL)
+            out["binary/auc"] = np.array([limits.low[0], limits.high[0]])
+    return out
+
+
+def _predicted_class_bounds(
+    labels: np.ndarray, predictions: np.ndarray, patients: np.ndarray, n_classes: int
+) -> dict[str, np.ndarray]:
+    """Accuracy, the classes' metrics and their means, in percent."""
+    hits, support, predicted = class_counts(labels, predictions, patients, n_classes)
+    either = support + predicted - hits  # images of the class, or said to be
+    rows = [(hits.sum(axis=1)[:, None], support.sum(axis=1)[:, None])]
+    rows += [(hits, trials) for trials in (support, predicted, either)]
+    limits = _proportions(rows)
+    overall, recall, precision, jaccard = np.split(limits, [1, 1 + n_classes, 1 + 2 * n_classes], 1)
+    f1 = _f1(jaccard)
+    here = support.sum(axis=0) > 0
+    balanced = _mean_over_classes(hits[:, here], support[:, here], recall[:, here])
+    macro_f1 = _mean_over_classes(hits[:, here], either[:, here], f1[:, here], as_f1=True)
+    return {
+        "accuracy": 100 * overall[:, 0],
+        "balanced_accuracy": 100 * balanced,
+        "macro_f1": 100 * macro_f1,
+        "precision": 100 * precision,
+        "recall": 100 * recall,
+        "f1": 100 * f1,
+    }
+
+
+def _binary_bounds(
+    is_positive: np.ndarray, said_positive: np.ndarray, patients: np.ndarray
+) -> dict[str, np.ndarray]:
+    hits, support, predicted = class_counts(
+        is_positive.astype(np.int64), said_positive.astype(np.int64), patients, 2
+    )
+    rows = [(hits.sum(axis=1)[:, None], support.sum(axis=1)[:, None])]
+    limits = 100 * _proportions([*rows, (hits, support), (hits, predicted)])
+    names = ("accuracy", "specificity", "sensitivity", "npv", "ppv")
+    return {f"binary/{name}": limits[:, i] for i, name in enumerate(names)}
+
+
+def _proportions(rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(2, M) limits of (P, ...) hits of trials, all in one call."""
+    hits, trials = (np.concatenate(part, axis=1).T for part in zip(*rows, strict=True))
+    return np.stack(proportion_intervals(hits, trials, LEVEL))
+
+
+def _f1(jaccard: np.ndarray) -> np.ndarray:
+    """F1 is a function of the share of hits among images of the class, or said to be."""
+    return 2 * jaccard / (1 + jaccard)
+
+
+def _mean_over_classes(
+    hits: np.ndarray, trials: np.ndarray, limits: np.ndarray, as_f1: bool = False
+) -> np.ndarray:
+    """(2,) limits of the mean of the classes' ratios, or of their F1."""
+    total = trials.sum(axis=0)
+    ratio = hits.sum(axis=0) / total
+    influence = (hits - ratio * trials) / total  # (P, C)
+    if as_f1:
+        influence *= 2 / (1 + ratio) ** 2
+    values = _f1(ratio) if as_f1 else ratio
+    return np.stack(class_mean_interval(values, Interval(*limits), influence))
+
+
+def _macro_auc(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """(2,) limits of the mean over classes of one against the rest."""
+    present = np.unique(labels)
+    if len(present) < 2:
+        return np.full(2, np.nan)
+    values, influence = np.empty(len(present)), np.empty((patients.max() + 1, len(present)))
+    limits = np.empty((2, len(present)))
+    for i, c in enumerate(present):
+        found, placed = auc_intervals(probs[None, :, c], labels == c, patients, LEVEL)
+        values[i], influence[:, i] = placed.auc[0], placed.influence[0]
+        limits[:, i] = found.low[0], found.high[0]
+    return np.stack(class_mean_interval(values, Interval(*limits), influence))
+
+
+def _ece(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    predictions: np.ndarray,
+    patients: np.ndarray,
+    accuracy: np.ndarray,
+) -> np.ndarray:
+    gaps, images = calibration_gaps(labels, probs, predictions, patients)
+    share = (labels == predictions).mean()
+    reach = (share - accuracy[0], accuracy[1] - share)
+    return np.stack(ece_interval(gaps, images, patient_draws(len(images)), reach, LEVEL))

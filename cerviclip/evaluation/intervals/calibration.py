@@ -1,0 +1,69 @@
+"""Interval of the expected calibration error (ECE).
+
+The ECE sums absolute gaps, so chance alone makes it positive: a resample of the images has a
+higher ECE than the images, and these a higher one than the truth. A percentile of resamples is
+therefore too high. Here the resamples say only how gaps vary. The interval holds every ECE under
+which the observed one is likely, where the true gaps are the observed ones times a factor.
+
+Letters: R resamples, P patients, K bins, F factors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cerviclip.evaluation.intervals.binomial import Interval
+from cerviclip.evaluation.intervals.proportions import few
+
+METHOD = "test inversion over resampled patients"
+_FACTORS = np.linspace(0.0, 3.0, 61)
+
+
+def ece_interval(
+    gaps: np.ndarray,
+    images: np.ndarray,
+    draws: np.ndarray,
+    accuracy: tuple[float, float],
+    level: float = 0.95,
+) -> Interval:
+    """Of the sum over bins of absolute mean gaps.
+
+    Resamples cannot show errors that no patient has: with six patients all right, an
+    overconfident model looks well calibrated. So the upper limit is never below the distance of
+    the mean confidence from either limit of the accuracy, which an ECE cannot undercut.
+
+    Args:
+        gaps: (P, K) sums over each patient's images of right (0 or 1) less confidence.
+        images: (P,) images of each patient.
+        draws: (R, P) how often each resample has each patient.
+        accuracy: how far below and above the share of right images its interval reaches.
+        level: nominal coverage.
+    """
+    total, patients = images.sum(), len(images)
+    mean = gaps.sum(axis=0) / total  # (K,)
+    observed = np.abs(mean).sum()
+    centred = gaps - mean * images[:, None]
+    inflation = np.sqrt(few(patients, level) * patients / (patients - 1))
+    noise = draws @ centred / total * inflation  # (R, K)
+    simulated = np.stack([np.abs(f * mean + noise).sum(axis=1) for f in _FACTORS])  # (F, R)
+    at_most = (simulated <= observed).mean(axis=1)  # falls as the factor grows
+    tail = (1 - level) / 2
+    low = _crossing(at_most, 1 - tail) * observed
+    high = max(observed, _crossing(at_most, tail) * observed)
+    if min(accuracy) <= 0:  # all right, or all wrong: patients show no errors to resample
+        low = max(0.0, observed - max(accuracy))
+    gap = mean.sum()  # share right less mean confidence
+    farthest = max(accuracy[0] - gap, gap + accuracy[1])
+    return Interval(np.float64(low), np.float64(min(max(high, farthest), 1.0)))
+
+
+def _crossing(falling: np.ndarray, goal: float) -> float:
+    """The factor at which the share falls to ``goal``; 0 where it is below from the start."""
+    below = np.flatnonzero(falling <= goal)
+    if len(below) == 0:
+        return float(_FACTORS[-1])
+    i = below[0]
+    if i == 0:
+        return 0.0
+    part = (falling[i - 1] - goal) / max(falling[i - 1] - falling[i], 1e-12)
+    return float(_FACTORS[i - 1] + part * (_FACTORS[i] - _FACTORS[i - 1]))

@@ -1,0 +1,132 @@
+"""Intervals of proportions whose trials are images and whose independent units are patients.
+
+Images of one patient are alike, so 240 images of 12 patients say less than 240 patients. How much
+less follows from the intraclass correlation (ICC), and few patients cannot tell the ICC: all right
+in 12 patients fits an ICC of 0 as well as one of 0.8. So the ICC is not estimated by one number;
+every value from 0 to 1 counts by how well a beta-binomial model with it fits the patients. The mean
+of this distribution gives the effective number of images, and that gives a binomial interval.
+
+Letters: M proportions, P patients, G values of the ICC, Q values of p for each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import betaincinv, betaln, gammaln
+from scipy.stats import norm, t
+
+from cerviclip.evaluation.intervals.binomial import Interval, mid_p_or_wilson
+
+METHOD = "mid-P and Wilson on the effective number of images (beta-binomial ICC)"
+_ROOTS = (np.arange(20) + 0.5) / 20
+ICC_GRID = _ROOTS**3  # denser near 0, where large clusters tell values apart
+_ICC_PRIOR = _ROOTS**2  # makes every ICC from 0 to 1 equally likely beforehand
+_NODES = (np.arange(12) + 0.5) / 12
+_CAUTION = 0.25  # standard deviations of the ICC that are added to its mean
+_TRUST = 20.0  # patients with errors at which the observed spread counts one half
+_CHUNK = 4_000_000  # numbers held at once
+
+
+def proportion_intervals(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interval:
+    """Intervals of ``hits.sum() / trials.sum()``, each row a proportion of its own.
+
+    Args:
+        hits: (M, P) right images of each patient.
+        trials: (M, P) images of each patient; a patient without any does not count.
+        level: nominal coverage.
+
+    Returns:
+        (M,) limits between 0 and 1, never equal; NaN where there are no trials.
+    """
+    hits, trials = np.atleast_2d(hits).astype(float), np.atleast_2d(trials).astype(float)
+    low, high = np.full((2, len(hits)), np.nan)
+    some = trials.sum(axis=1) > 0
+    if some.any():
+        hits, trials = hits[some], trials[some]
+        share = hits.sum(axis=1) / trials.sum(axis=1)
+        size = effective_trials(hits, trials, level)
+        low[some], high[some] = mid_p_or_wilson(share, size, level)
+    return Interval(low, high)
+
+
+def effective_trials(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """(M,) how many independent images say as much as the (M, P) images of these patients."""
+    total, patients = trials.sum(axis=1), (trials > 0).sum(axis=1)
+    mean, spread = icc_posterior(hits, trials)
+    icc = np.minimum(1.0, (mean + _CAUTION * spread) * (1 + (few(patients, level) - 1) / 2))
+    size = total / (1 + ((trials**2).sum(axis=1) / total - 1) * icc)
+    return np.clip(size * _observed_ratio(hits, trials, size), 1.0, total)
+
+
+def few(units: np.ndarray | int, level: float = 0.95) -> np.ndarray:
+    """Square of Student's over the normal quantile: above 1 where units are few."""
+    tail = 0.5 + level / 2
+    return (t.ppf(tail, np.maximum(units - 1, 1)) / norm.ppf(tail)) ** 2
+
+
+def icc_posterior(hits: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, (M,) each, of the ICC that (M, P) patients' counts suggest."""
+    per_row = max(1, hits.shape[1], len(ICC_GRID) * len(_NODES))
+    rows = max(1, _CHUNK // per_row)
+    parts = [
+        _icc_weights(hits[i : i + rows], trials[i : i + rows]) for i in range(0, len(hits), rows)
+    ]
+    weights = np.concatenate(parts)  # (M, G)
+    mean = weights @ ICC_GRID
+    return mean, np.sqrt(np.maximum(weights @ ICC_GRID**2 - mean**2, 0.0))
+
+
+def _icc_weights(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """(M, G) posterior weights, p integrated out under Jeffreys' prior.
+
+    For each ICC, p runs over quantiles of a beta distribution that is as wide as the likelihood
+    ought to be; each is weighted by prior over density, as in importance sampling.
+    """
+    total, right = trials.sum(axis=1), hits.sum(axis=1)
+    design = 1 + ((trials**2).sum(axis=1) / total - 1)[:, None] * ICC_GRID
+    a = (right[:, None] / design + 0.5)[:, :, None]  # (M, G, 1)
+    b = ((total - right)[:, None] / design + 0.5)[:, :, None]
+    p = np.clip(betaincinv(a, b, _NODES), 1e-9, 1 - 1e-9)  # (M, G, Q)
+    log_prior_ratio = betaln(a, b) - a * np.log(p) - b * np.log1p(-p)  # common factors left out
+    log_prior_ratio += 0.5 * (np.log(p) + np.log1p(-p))
+    strength = ((1 - ICC_GRID) / ICC_GRID)[:, None]
+    fit = _rising(hits, p * strength) + _rising(trials - hits, (1 - p) * strength)
+    fit -= _rising(trials, np.broadcast_to(strength, p.shape[1:])[None])
+    log_weight = fit + log_prior_ratio
+    top = log_weight.max(axis=(1, 2), keepdims=True)
+    weights = np.exp(log_weight - top).sum(axis=2) * _ICC_PRIOR
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _rising(counts: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Sum over patients of log(start (start + 1) ... (start + count - 1)); (M, P), (M, G, Q)."""
+    values = np.unique(counts)
+    out = np.zeros((len(counts), *start.shape[1:]))
+    base = gammaln(start)
+    for value in values[values > 0]:
+        patients = (counts == value).sum(axis=1)
+        here = np.flatnonzero(patients)
+        at = start[here] if len(start) > 1 else start
+        under = base[here] if len(start) > 1 else base
+        out[here] += patients[here, None, None] * (gammaln(at + value) - under)
+    return out
+
+
+def _observed_ratio(hits: np.ndarray, trials: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """What the observed spread of patients says of ``size``: a factor, 1 while they are few.
+
+    The model takes the number of a patient's images as unrelated to her errors. Where it is
+    related, as in a PPV of patients who have many or few positive images, only the spread of
+    patients about the ratio (the variance that survey statistics use) is right. It is
+    trusted as far as there are patients with and without errors.
+    """
+    total, patients = trials.sum(axis=1), (trials > 0).sum(axis=1)
+    share = hits.sum(axis=1) / total
+    squares = ((hits - share[:, None] * trials) ** 2).sum(axis=1)
+    variance = squares / total**2 * patients / np.maximum(patients - 1, 1)
+    telling = np.minimum((hits < trials).sum(axis=1), (hits > 0).sum(axis=1))
+    clustered = (trials > 1).any(axis=1)
+    known = clustered & (variance > 0) & (telling > 0)
+    ratio = np.ones(len(hits))
+    np.divide(share * (1 - share), variance * size, out=ratio, where=known)
+    return np.clip(ratio, 0.2, 5.0) ** (telling / (telling + _TRUST))

@@ -1,0 +1,181 @@
+"""Cytology beyond the cervix, and BMT: sets of the few-shot benchmark Cytology_Benchmark.
+
+The layout is that of github.com/mdausort/Cytology_Benchmark (Dausort et al.): class folders in
+``<set>/images`` and, if wanted, its lists ``<set>/splits/{train,val,test}.txt``, whose lines are
+``path label`` with paths below ``images``. Class folders may also lie in ``<set>`` itself.
+
+| set | get it | classes |
+| --- | --- | --- |
+| BCFC | kaggle cmacus/body-cavity-fluid-cytology-images | benign, malignant |
+| BMCD | kaggle andrewmvd/bone-marrow-cell-classification (Matek et al.) | 21 bone-marrow cells |
+| BMT | Synapse syn55262661 (Brown Multicellular ThinPrep, PMC11682344) | NIL, LSIL, HSIL |
+| FNAC2019 | OneDrive, link in the benchmark's README | B (benign), M (malignant) |
+
+No public loader tells the patient from a file's name, and the releases were not at hand: each image
+counts as a patient until ``DATASET.PATIENT_PATTERN`` says more. BMT's paper says that its 600
+images are of 180 patients. The benchmark's own lists are read with ``DATASET.CYTOLOGY_BENCHMARK
+.SPLIT lists``; nothing shows that they keep patients apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cerviclip.data.files.folders import class_folders
+from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.own_keys import add_keys, keys_of, one_of
+from cerviclip.data.release_split import ReleasedSplit
+from cerviclip.data.splits import SIDES, Item, Split
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.errors import MissingFileError, UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+KEYS = {"SPLIT": "ratio"}  # or lists: the benchmark's splits/{train,val,test}.txt
+BONE_MARROW = {
+    "ABE": "abnormal eosinophil",
+    "ART": "artefact",
+    "BAS": "basophil",
+    "BLA": "blast",
+    "EBO": "erythroblast",
+    "EOS": "eosinophil",
+    "FGC": "faggot cell",
+    "HAC": "hairy cell",
+    "KSC": "smudge cell",
+    "LYI": "immature lymphocyte",
+    "LYT": "lymphocyte",
+    "MMZ": "metamyelocyte",
+    "MON": "monocyte",
+    "MYB": "myelocyte",
+    "NGB": "band neutrophil",
+    "NGS": "segmented neutrophil",
+    "NIF": "not identifiable cell",
+    "OTH": "other cell",
+    "PEB": "proerythroblast",
+    "PLM": "plasma cell",
+    "PMO": "promyelocyte",
+}
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    add_keys(cfg, "CYTOLOGY_BENCHMARK", KEYS)
+
+
+class _BenchmarkSet(ReleasedSplit, ImagingDataset):
+    """Class folders, of which the release's names become classes by ``folders``."""
+
+    folders: dict[str, str] = {}  # folder of the release: class
+
+    def prepare(self, cfg: CfgNode) -> None:
+        """Take the set's own keys."""
+        keys = keys_of(cfg, "CYTOLOGY_BENCHMARK", KEYS)
+        split = one_of("CYTOLOGY_BENCHMARK.SPLIT", keys.SPLIT, ("ratio", "lists"))
+        self._lists = split == "lists"
+        self.sides: dict[str, str] = {}
+
+    def find_folder(self, cfg: CfgNode) -> Path:
+        """The folder of class folders: the set's ``images``, or what lies around them."""
+        folder = self._home = super().find_folder(cfg)
+        known = {*self.folders, *self.folders.values()}
+        for place in (folder / "images", folder, *sorted(folder.glob("*/"))):
+            if place.is_dir() and known & set(class_folders(place)):
+                return place
+        raise MissingFileError(
+            f"{folder} holds none of the class folders of {self.name} "
+            f"({', '.join(sorted(self.folders)[:3])}), also in images; set --root (DATASET.ROOT) "
+            "or DATASET.FOLDER"
+        )
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        for folder in class_folders(self.image_dir, self.skipped):
+            if folder == "splits" and self.image_dir == self._home:
+                continue
+            yield from self.scan_class(folder, self.folders.get(folder, folder))
+
+    def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
+        if self._lists and not cfg.DATASET.SPLIT_FILE:
+            self._read_lists({item.path for item in items})
+        if not self.patients_known:
+            self.warn(
+                f"{self.name}: nothing tells whose images these are, so each counts as a patient "
+                "of its own; if file names tell more, set DATASET.PATIENT_PATTERN"
+            )
+        return super().make_split(cfg, items)
+
+    def _read_lists(self, known: set[str]) -> None:
+        """Put every image on the side of the list that names it; each is in one list.
+
+        Labels are not taken from the lists: the folder is the class.
+        """
+        folder = self._home / "splits"
+        for side in SIDES:
+            file = folder / f"{side}.txt"
+            if not file.is_file():
+                raise MissingFileError(
+                    f"there is no {file}, one of the benchmark's lists; set "
+                    "DATASET.CYTOLOGY_BENCHMARK.SPLIT to ratio to split anew"
+                )
+            for line in file.read_text(encoding="utf-8").splitlines():
+                if not line.strip():
+                    continue
+                path = line.strip().rsplit(maxsplit=1)[0]
+                if path not in known:
+                    raise MissingFileError(f"{file} lists {path}, which is not in {self.image_dir}")
+                if self.sides.setdefault(path, side) != side:
+                    raise UserError(f"{path} is in two lists of {folder}; take it out of one")
+        absent = sorted(known - self.sides.keys())
+        if absent:
+            raise UserError(
+                f"{len(absent)} images of {self.image_dir} are in no list of {folder} (such as "
+                f"{absent[0]}); leave them out with DATASET.LEAVE_OUT, or split by ratio"
+            )
+
+
+@DATASET_REGISTRY.register()
+class BCFC(_BenchmarkSet):
+    """Body cavity fluid cytology, benign or malignant."""
+
+    dataset_dir = "bcfc"
+    folders = {"benign": "benign", "malignant": "malignant"}
+    classes = ("benign", "malignant")
+    positive = ("malignant",)
+    prompts = "cytology_benchmark"
+    templates = ("a cytology image of {} body cavity fluid.",)
+
+
+@DATASET_REGISTRY.register()
+class FNAC2019(_BenchmarkSet):
+    """Breast fine-needle aspiration cytology (FNAC 2019), benign or malignant."""
+
+    dataset_dir = "fnac2019"
+    folders = {"B": "benign", "M": "malignant"}
+    classes = ("benign", "malignant")
+    positive = ("malignant",)
+    prompts = "cytology_benchmark"
+    templates = ("a fine-needle aspiration cytology image of a {} breast lesion.",)
+
+
+@DATASET_REGISTRY.register()
+class BMT(_BenchmarkSet):
+    """Brown Multicellular ThinPrep: liquid-based Pap fields, NILM, LSIL and HSIL."""
+
+    dataset_dir = "bmt"
+    folders = {"NIL": "NILM", "LSIL": "LSIL", "HSIL": "HSIL"}
+    classes = ("NILM", "LSIL", "HSIL")
+    positive = ("LSIL", "HSIL")
+    prompts = "bmt"
+    templates = ("a liquid-based Pap smear image: {}.",)
+
+
+@DATASET_REGISTRY.register()
+class BMCD(_BenchmarkSet):
+    """Bone-marrow cells (Matek et al.), 21 kinds under three-letter codes."""
+
+    dataset_dir = "bmcd"
+    other_dirs = ("bone_marrow_cell_dataset",)
+    folders = BONE_MARROW
+    classes = tuple(BONE_MARROW.values())
+    templates = ("a bone marrow smear photomicrograph of a {}.",)

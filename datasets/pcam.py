@@ -1,0 +1,250 @@
+"""PatchCamelyon (PCam): 327,680 patches of lymph nodes, 96 px, tumour in the centre or not.
+
+``PCam`` reads the original release (Veeling et al., MICCAI 2018): https://zenodo.org/record/2546921
+or the Google Drive folder of github.com/basveeling/pcam. Data CC0. Files, each ``.gz`` or not:
+``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`` and ``..._meta.csv``. The label is
+"tumour in the central 32 px" (``center_tumor_patch``), not ``tumor_patch``. The slide stands in the
+meta files alone; it counts as the patient. Reading needs h5py: pip install 'cerviclip[hdf5]'.
+Of the HDF5 files only the patches that a run draws are read; they become pictures in the cache.
+
+``PCamKaggle`` reads the copy of Kaggle's competition "histopathologic-cancer-detection":
+``train_labels.csv`` and ``train/<id>.tif``, without duplicates, without slides. Its test part has
+no labels. Two blank pictures are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cerviclip.data.files.folders import image_files
+from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, write_pictures
+from cerviclip.data.imaging import ImagingDataset
+from cerviclip.data.release_split import ReleasedSplit
+from cerviclip.data.splits import SIDES, Item, Split
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.errors import MissingFileError, UserError
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+CLASSES = ("normal", "tumor")
+PARTS = {"train": "train", "valid": "val", "test": "test"}  # the release's word: ours
+BLANK = {
+    "dd6dfed324f9fcb6f93f46f32fc800f2ec196be2",
+    "9369c7278ec8bcc6c880d99194de09fc2bd4efbe",
+}
+
+
+class _Patches(ImagingDataset):
+    classes = CLASSES
+    positive = ("tumor",)
+    prompts = "pcam"
+    templates = ("a histopathology image of lymph node tissue: {}.",)
+
+
+@DATASET_REGISTRY.register()
+class PCam(ReleasedSplit, UnpackedPictures, _Patches):
+    """PCam lymph-node patches from the original HDF5 files, split by slide as released."""
+
+    def prepare(self, cfg: CfgNode) -> None:
+        """Look for the files; nothing is unpacked yet."""
+        self.sides: dict[str, str] = {}
+        self._slides: dict[str, str] = {}
+        self._labels: dict[str, int] = {}
+        self._found_copies = []  # patches are no files; a patch drawn twice is of one slide
+        self._folder = self._release_folder(cfg)
+        self._arrays = {part: self._plain(self._file(f"{part}_x.h5")) for part in PARTS}
+
+    def find_folder(self, cfg: CfgNode) -> Path:
+        """Where patches become pictures, by the training part's file."""
+        return unpacked_folder(self._arrays["train"])
+
+    def _release_folder(self, cfg: CfgNode) -> Path:
+        root = Path(cfg.DATASET.ROOT or ".").expanduser().absolute()
+        names = [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else ["pcam", "PCam", "pcamv1", "."]
+        for name in names:
+            if any((root / name).glob("camelyonpatch_level_2_split_train_x.h5*")):
+                return root / name
+        raise MissingFileError(
+            f"no camelyonpatch_level_2_split_train_x.h5 (or .gz) in "
+            f"{' or '.join(str(root / name) for name in names)}; set --root (DATASET.ROOT) or "
+            "DATASET.FOLDER. Kaggle's TIFF copy is the data set PCamKaggle"
+        )
+
+    def _file(self, tail: str) -> Path:
+        """A file of the release, packed or not."""
+        name = f"camelyonpatch_level_2_split_{tail}"
+        for file in (self._folder / name, self._folder / f"{name}.gz"):
+            if file.is_file():
+                return file
+        raise MissingFileError(
+            f"{self._folder} lacks {name} (or .gz); get it from https://zenodo.org/record/2546921"
+        )
+
+    def _plain(self, file: Path) -> Path:
+        """The file itself, unpacked into the cache once where it is gzip."""
+        if file.suffix != ".gz":
+            return file
+        target = unpacked_folder(file) / file.stem
+        if not target.is_file():
+            print(f"Unpacking {file} to {target}", flush=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            try:
+                with gzip.open(file, "rb") as packed, open(partial, "wb") as plain:
+                    shutil.copyfileobj(packed, plain, 2**22)
+                os.replace(partial, target)
+            except (EOFError, OSError) as error:
+                raise UserError(
+                    f"{file} cannot be unpacked to {target.parent} ({error}); download it again, "
+                    "or make room"
+                ) from error
+            finally:
+                partial.unlink(missing_ok=True)
+        return target
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        """A path for each patch, ``train/<slide>/<number>.png``, and its class."""
+        for part, side in PARTS.items():
+            labels = self._labels_of(part)
+            slides = self._slides_of(part, labels)
+            for number, label in enumerate(labels):
+                slide = f"{slides[number]}/" if slides else ""
+                path = f"{side}/{slide}{number:06d}.png"
+                self.sides[path] = side
+                if slides:
+                    self._slides[path] = slides[number]
+                yield path, CLASSES[label]
+
+    def _labels_of(self, part: str) -> list[int]:
+        with open_hdf5(self._plain(self._file(f"{part}_y.h5"))) as file:
+            labels = [int(label) for label in file["y"][:].reshape(-1)]  # (N, 1, 1, 1)
+        with open_hdf5(self._arrays[part]) as file:
+            shape = file["x"].shape
+        if shape[0] != len(labels) or shape[-1] != 3:
+            raise UserError(
+                f"{self._arrays[part]} holds patches of shape {shape}, and its y file has "
+                f"{len(labels)} labels; download both again"
+            )
+        return labels
+
+    def _slides_of(self, part: str, labels: list[int]) -> list[str]:
+        """The slide of each patch by the meta file; [] without one."""
+        file = self._folder / f"camelyonpatch_level_2_split_{part}_meta.csv"
+        if not file.is_file():
+            return []
+        with open(file, newline="", encoding="utf-8") as opened:
+            rows = list(csv.DictReader(opened))
+        told = [int(row["center_tumor_patch"].strip().lower() == "true") for row in rows]
+        if told != labels:
+            raise UserError(
+                f"{file} does not belong to the y file beside it: {len(rows)} rows for "
+                f"{len(labels)} labels, or other labels in center_tumor_patch; download both again"
+            )
+        return [row["wsi"].strip() for row in rows]
+
+    def patients_of(self, paths: list[str], pattern: str = "") -> list[str]:
+        """The slide, where all parts have their meta file."""
+        if pattern or len(self._slides) < len(self.sides):
+            return super().patients_of(paths, pattern)
+        self.patients_known = True
+        return [self._slides[path] for path in paths]
+
+    def _look_at_pictures(self, cfg: CfgNode, items: list[Item]) -> None:
+        """Nothing: all patches are 96 px of 8-bit RGB, and most are never read."""
+
+    def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
+        if not self.patients_known:
+            self.warn(
+                f"{self.name}: {self._folder} lacks a meta.csv, so no slide is known and intervals "
+                "count each patch; get the three meta files"
+            )
+        return super().make_split(cfg, items)
+
+    def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
+        """Only patches that are drawn become pictures; of an external centre the test part."""
+        if self.is_external:
+            drawn = {"train": [], "val": [], "test": drawn["test"]}
+        paths = [item.path for side in SIDES for item in drawn[side]]
+        for part, side in PARTS.items():  # a split file may have put patches on another side
+            with open_hdf5(self._arrays[part]) as file:
+                own = (path for path in paths if self.sides[path] == side)
+                patches = file["x"]
+                write_pictures(self.image_dir, own, lambda path, x=patches: x[_number(path)])
+        return super().make_lists(cfg, split, drawn)
+
+
+@DATASET_REGISTRY.register()
+class PCamKaggle(_Patches):
+    """PCam's Kaggle copy: TIFF patches without duplicates, slides unknown, split by ratio."""
+
+    dataset_dir = "histopathologic-cancer-detection"
+    other_dirs = ("pcam_kaggle", "pcam", ".")
+
+    def find_folder(self, cfg: CfgNode) -> Path:
+        folder = super().find_folder(cfg)
+        if not (folder / "train_labels.csv").is_file():
+            raise MissingFileError(
+                f"{folder} lacks train_labels.csv, the labels of Kaggle's copy; set --root "
+                "(DATASET.ROOT) or DATASET.FOLDER. The HDF5 release is the data set PCam"
+            )
+        return folder
+
+    def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
+        """The labelled pictures of ``train``; those of ``test`` have no labels."""
+        with open(self.image_dir / "train_labels.csv", newline="", encoding="utf-8") as opened:
+            labels = {row["id"].strip(): int(row["label"]) for row in csv.DictReader(opened)}
+        for path in image_files(self.image_dir, self.skipped, self.image_dir.name):
+            patch = path.rpartition("/")[2].rpartition(".")[0]
+            if patch in BLANK:
+                self.skipped.left_out["what they show, which is nothing"].append(path)
+            elif patch in labels:
+                yield path, CLASSES[labels.pop(patch)]
+            else:
+                self.skipped.left_out["train_labels.csv, which gives no label"].append(path)
+        absent = [patch for patch in labels if patch not in BLANK]
+        if absent:
+            raise MissingFileError(
+                f"{len(absent)} patches of {self.image_dir / 'train_labels.csv'} do not lie in "
+                f"{self.image_dir} (first: {absent[0]}.tif); unpack the whole download"
+            )
+
+    def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
+        if not self.patients_known:
+            self.warn(
+                f"{self.name}: this copy tells no slide, so patches of one slide are on both sides "
+                "and the results are too good; PCam reads the release with slides"
+            )
+        return super().make_split(cfg, items)
+
+    def below_parts(self, paths: list[str]) -> list[str]:
+        return []
+
+
+def open_hdf5(path: Path) -> Any:
+    """An HDF5 file, open for reading.
+
+    Raises:
+        UserError: h5py is not installed, or the file is damaged.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise UserError(
+            f"reading {path.name} needs h5py; run: pip install 'cerviclip[hdf5]'"
+        ) from None
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path} is no whole HDF5 file ({error}); download it again") from error
+
+
+def _number(path: str) -> int:
+    """The row of a patch in its array."""
+    return int(path.rpartition("/")[2].partition(".")[0])

@@ -1,0 +1,156 @@
+"""``cerviclip predict``: a CSV that goes on where it stopped, verdicts, and what was not read."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cerviclip.cli import main
+from helpers import write_images
+
+RESEARCH = "Research use only"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture
+def new(tmp_path) -> Path:
+    """Twelve pictures of four patients in two folders, a broken file, and one of no patient."""
+    folder = tmp_path / "new"
+    write_images(folder, {"a": 6, "b": 6}, patients=2, seed=3)
+    shutil.copy(next((folder / "a").iterdir()), folder / "nobody.png")
+    (folder / "b" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "scan.dcm").touch()
+    return folder
+
+
+def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(probe), str(new), "--csv", str(out)]) == 1  # one file is broken
+    said = capsys.readouterr().out
+    assert said.count(RESEARCH) == 2 and "mean of the probabilities" in said
+    assert "1 pictures could not be read" in said and f"{new}/b/broken.png: " in said
+    assert ".dcm" in said
+    rows = rows_of(out)
+    answers = {answer.path: answer for answer in predictor.predict(new)}
+    assert [row["path"] for row in rows] == list(answers) and len(rows) == 14
+    for row in rows:
+        answer = answers[row["path"]]
+        assert row["error"] == answer.error and row["prediction"] == answer.predicted
+        assert row["model"] == predictor.model_id and row["use"] == "research only"
+        probs = [row[f"p_{name}"] for name in answer.classnames]
+        assert probs == (list(map(repr, answer.probabilities)) or [""] * 3)
+        if not answer.error:
+            assert float(row["positive_probability"]) == answer.positive_probability
+    assert {row["patient_id"] for row in rows} == {"", *(r["patient_id"] for r in rows[:12])}
+    verdicts = rows_of(tmp_path / "out_patients.csv")
+    assert len(verdicts) == 4 and {v["pictures"] for v in verdicts} == {"3"}
+    for verdict in verdicts:
+        own = [r for r in rows if r["patient_id"] == verdict["patient_id"]]
+        mean = [np.mean([float(r[f"p_{name}"]) for r in own]) for name in predictor.classnames]
+        assert [float(verdict[f"p_{n}"]) for n in predictor.classnames] == pytest.approx(mean)
+        assert verdict["prediction"] == predictor.classnames[int(np.argmax(mean))]
+        assert "mean" in verdict["rule"] and verdict["use"] == "research only"
+
+
+def test_on_the_screen_a_line_a_picture(probe, new, tmp_path, capsys):
+    files = sorted((new / "a").iterdir())[:2]
+    assert main(["predict", str(probe), *map(str, files)]) == 0
+    said = capsys.readouterr().out
+    for file in files:
+        assert f"{file}: " in said
+    assert said.count(RESEARCH) == 2 and "positive" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_it_goes_on_where_it_was_killed(probe, new, tmp_path, capsys):
+    whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
+    main(["predict", str(probe), str(new), "--csv", str(whole)])
+    lines = whole.read_bytes().splitlines(keepends=True)
+    for cut in (b"", lines[6][:-1], lines[6][:9], lines[6][:1]):
+        out.write_bytes(b"".join(lines[:6]) + cut)  # five rows and a part of the sixth
+        capsys.readouterr()
+        main(["predict", str(probe), str(new), "--csv", str(out)])
+        said = capsys.readouterr().out
+        assert "5 of 14 pictures are in" in said and "9 pictures predicted" in said
+        assert [row["path"] for row in rows_of(out)] == [row["path"] for row in rows_of(whole)]
+        assert len(rows_of(tmp_path / "out_patients.csv")) == 4
+
+
+def test_a_mended_file_is_tried_again_and_nothing_else(probe, new, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    words = ["predict", str(probe), str(new), "--csv", str(out)]
+    assert main(words) == 1
+    shutil.copy(new / "nobody.png", new / "b" / "broken.png")
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "1 pictures predicted" in capsys.readouterr().out
+    rows = rows_of(out)
+    assert len(rows) == 14 and not any(row["error"] for row in rows)
+    before = out.read_bytes()
+    assert main(words) == 0 and out.read_bytes() == before
+
+
+def test_errors_of_pictures_that_are_not_asked_for_stay(probe, new, tmp_path):
+    out = tmp_path / "out.csv"
+    main(["predict", str(probe), str(new), "--csv", str(out)])
+    assert main(["predict", str(probe), str(new / "a"), "--csv", str(out)]) == 0
+    assert sum(bool(row["error"]) for row in rows_of(out)) == 1
+
+
+def one_line(capsys, words) -> str:
+    capsys.readouterr()
+    assert main(["predict", *map(str, words)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_another_files_content_is_never_touched(probe, new, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    out.write_text("name,diagnosis\nx,y\n")
+    assert "has the columns name, diagnosis" in one_line(capsys, [probe, new, "--csv", out])
+    assert out.read_text() == "name,diagnosis\nx,y\n"
+    main(["predict", str(probe), str(new / "a"), "--csv", str(tmp_path / "own.csv")])
+    text = (tmp_path / "own.csv").read_text()
+    model = rows_of(tmp_path / "own.csv")[0]["model"]
+    for changed, word in (
+        (text.replace(model, "0" * 12), "holds answers of the model 000000000000"),
+        (text.replace(",research only\n", "\n", 2).replace("\n", ",research only\n", 1), "columns"),
+    ):
+        out.write_text(changed)
+        assert word in one_line(capsys, [probe, new, "--csv", out])
+        assert out.read_text() == changed
+    assert "is a folder" in one_line(capsys, [probe, new, "--csv", tmp_path])
+
+
+def test_what_is_not_there_is_said_before_anything_is_loaded(probe, tmp_path, capsys):
+    assert "no image or folder" in one_line(capsys, [probe, tmp_path / "gone"])
+    (tmp_path / "empty").mkdir()
+    assert "no images in" in one_line(capsys, [probe, tmp_path / "empty"])
+
+
+def test_a_run_without_patients_gives_no_verdicts(make_run, cells, new, tmp_path, capsys):
+    run = make_run(
+        "ZeroShotCLIP", cells, tmp_path / "run", "DATASET.PATIENT_PATTERN", "stem", shots="0"
+    )
+    out = tmp_path / "out.csv"
+    main(["predict", str(run), str(new / "a"), "--csv", str(out)])
+    assert not (tmp_path / "out_patients.csv").exists()
+    assert not any(row["patient_id"] or row["positive_probability"] for row in rows_of(out))
+
+
+def test_folders_tell_the_patient_where_names_do_not():
+    from cerviclip.app.verdicts import PatientFinder
+
+    patient_of = PatientFinder(r"(P\d{3})")
+    assert patient_of("P001_a.png") == patient_of("P001/a.png") == patient_of("x/P001/b/a.png")
+    assert patient_of("P001/P002_a.png") == "P002" and patient_of("a.png") == ""
+    assert PatientFinder("")("P001.png") == PatientFinder("stem")("P001.png") == ""

@@ -1,0 +1,42 @@
+"""Wilson against SciPy, the mid-P limits against the sums that define them."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from cerviclip.evaluation.intervals.binomial import mid_p, mid_p_or_wilson, wilson
+
+CASES = [(0, 7), (1, 7), (10, 12), (12, 12), (45, 90), (89, 90)]
+
+
+@pytest.mark.parametrize(("hits", "trials"), CASES)
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_wilson_is_scipys(hits, trials, level):
+    theirs = binomtest(hits, trials).proportion_ci(level, method="wilson")
+    ours = wilson(np.array([hits / trials]), np.array([trials]), level)
+    np.testing.assert_allclose([ours.low[0], ours.high[0]], [theirs.low, theirs.high], atol=1e-12)
+
+
+@pytest.mark.parametrize(("hits", "trials"), CASES)
+def test_mid_p_limits_leave_a_fortieth_on_each_side(hits, trials):
+    low, high = (x[0] for x in mid_p(np.array([hits / trials]), np.array([float(trials)])))
+
+    def as_many_or_more(p):
+        return binom.sf(hits, trials, p) + binom.pmf(hits, trials, p) / 2
+
+    assert low == 0 if hits == 0 else as_many_or_more(low) == pytest.approx(0.025)
+    assert high == 1 if hits == trials else as_many_or_more(high) == pytest.approx(0.975)
+
+
+@pytest.mark.parametrize("trials", [6, 9, 12, 20, 30, 60, 90])
+def test_covers_every_share_by_enumeration(trials):
+    """Exact coverage, no simulation: all outcomes with their probabilities."""
+    hits, shares = np.arange(trials + 1), np.linspace(0.7, 0.98, 281)
+    low, high = mid_p_or_wilson(hits / trials, np.full(trials + 1, float(trials)))
+    held = (low[:, None] <= shares) & (shares <= high[:, None])
+    assert (binom.pmf(hits[:, None], trials, shares) * held).sum(axis=0).min() >= 0.933
+
+
+def test_fractional_trials_lie_between_whole_ones():
+    low, _ = mid_p_or_wilson(np.full(3, 0.9), np.array([10.0, 12.5, 20.0]))
+    assert low[0] < low[1] < low[2]

@@ -1,0 +1,86 @@
+"""What patients with many images may claim, and what they may not."""
+
+import numpy as np
+import pytest
+
+from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
+from cerviclip.evaluation.intervals.proportions import (
+    ICC_GRID,
+    effective_trials,
+    icc_posterior,
+    proportion_intervals,
+)
+
+
+def counts(hits, trials):
+    return np.array([hits], float), np.array([trials], float)
+
+
+def test_one_image_a_patient_is_the_binomial_interval():
+    hits = np.array([[1, 1, 1, 0, 1, 1, 1, 1, 0, 1]], float)
+    ours = proportion_intervals(hits, np.ones((1, 10)))
+    binomial = mid_p_or_wilson(np.array([0.8]), np.array([10.0]))
+    np.testing.assert_allclose(ours, binomial, atol=1e-12)
+
+
+def test_all_right_in_twelve_patients_is_not_all_right_in_240():
+    hits, trials = counts([20] * 12, [20] * 12)
+    (low,), (high,) = proportion_intervals(hits, trials)
+    assert high == 1 and low < 0.92
+    assert effective_trials(hits, trials)[0] < 60
+
+
+def test_patients_all_or_nothing_count_once():
+    hits, trials = counts([20] * 30 + [0] * 10, [20] * 40)
+    assert 35 < effective_trials(hits, trials)[0] < 45
+
+
+def test_alike_patients_count_by_image():
+    hits = np.random.default_rng(0).binomial(10, 0.8, (1, 90)).astype(float)
+    assert effective_trials(hits, np.full((1, 90), 10.0))[0] > 600
+
+
+@pytest.mark.parametrize("icc", [0.1, 0.5, 0.9])
+def test_icc_is_found_with_many_patients(icc):
+    rng = np.random.default_rng(1)
+    strength = (1 - icc) / icc
+    rates = rng.beta(0.7 * strength, 0.3 * strength, (1, 3000))
+    hits = rng.binomial(8, rates).astype(float)
+    mean, spread = icc_posterior(hits, np.full((1, 3000), 8.0))
+    width = np.interp(icc, ICC_GRID[1:], np.diff(ICC_GRID))
+    assert mean[0] == pytest.approx(icc, abs=width / 2 + 3 * spread[0])
+
+
+def test_images_of_patients_without_any_do_not_count():
+    one = proportion_intervals(*counts([3, 4, 0], [4, 4, 0]))
+    two = proportion_intervals(*counts([3, 4], [4, 4]))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_right_and_wrong_are_mirrors():
+    hits, trials = counts([3, 8, 5, 1], [9, 8, 6, 4])
+    low, high = proportion_intervals(hits, trials)
+    other_low, other_high = proportion_intervals(trials - hits, trials)
+    np.testing.assert_allclose([low, high], [1 - other_high, 1 - other_low], atol=1e-9)
+
+
+def test_rows_do_not_touch_each_other(monkeypatch):
+    from cerviclip.evaluation.intervals import proportions
+
+    rng = np.random.default_rng(2)
+    trials = rng.integers(0, 6, (7, 15)).astype(float)
+    hits = rng.binomial(trials.astype(int), 0.8).astype(float)
+    whole = proportion_intervals(hits, trials)
+    monkeypatch.setattr(proportions, "_CHUNK", 1)
+    np.testing.assert_allclose(proportion_intervals(hits, trials), whole, rtol=1e-12)
+    single = proportion_intervals(hits[3:4], trials[3:4])
+    np.testing.assert_allclose([whole.low[3], whole.high[3]], np.ravel(single), rtol=1e-9)
+
+
+def test_edges_have_a_width_and_nothing_has_none():
+    hits, trials = counts([0], [1])
+    (low,), (high,) = proportion_intervals(hits, trials)
+    assert low == 0 and 0.7 < high < 1
+    assert np.isnan(proportion_intervals(*counts([0, 0], [0, 0]))).all()
+    (low,), (high,) = proportion_intervals(*counts([5000], [5000]))
+    assert low < 0.25 and high == 1  # one patient, however many images

@@ -1,0 +1,97 @@
+"""Every metric of a centre has its limits, around its value, and in its range."""
+
+import time
+
+import numpy as np
+import pytest
+
+from cerviclip.evaluation.bootstrap import weighted_metrics
+from cerviclip.evaluation.bounds import METHODS, center_bounds, uncertainty
+from cerviclip.evaluation.intervals import auc_intervals, proportion_intervals
+
+
+def make(images=200, patients=30, classes=5, seed=0):
+    rng = np.random.default_rng(seed)
+    index = rng.permutation(
+        np.r_[np.arange(patients), rng.integers(0, patients, images - patients)]
+    )
+    labels = rng.integers(0, classes, images)
+    probs = rng.dirichlet(np.ones(classes), images) + 0.5 * np.eye(classes)[labels]
+    probs /= probs.sum(axis=1, keepdims=True)
+    return labels, probs, probs.argmax(axis=1), index
+
+
+def group_of(classes, *positive):
+    return np.isin(np.arange(classes), positive)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("images", "patients"), [(12, 4), (40, 40), (300, 12)])
+def test_limits_hold_the_value_of_each_metric(images, patients, seed):
+    labels, probs, predictions, index = make(images, patients, seed=seed)
+    bounds = center_bounds(labels, probs, predictions, index, group_of(5, 3, 4))
+    ones = np.ones((1, patients))
+    values = weighted_metrics(labels, probs, predictions, index, ones, [3, 4])
+    assert set(bounds) == set(values)
+    for name, value in values.items():
+        low, high = bounds[name]
+        defined = ~np.isnan(value[0])
+        assert not np.isnan(np.asarray(low)[defined]).any(), name
+        top = 1 if name in ("ece", "macro_auc", "binary/auc") else 100
+        inside = (low <= value[0] + 1e-9) & (value[0] <= high + 1e-9) & (low < high)
+        assert inside[defined].all(), name
+        assert (np.asarray(low)[defined] >= 0).all() and (np.asarray(high)[defined] <= top).all()
+
+
+def test_sensitivity_and_auc_are_those_of_the_single_functions():
+    labels, probs, predictions, index = make()
+    group = group_of(5, 3, 4)
+    bounds = center_bounds(labels, probs, predictions, index, group)
+    positive = group[labels]
+    hits = np.bincount(index[positive & group[predictions]], minlength=30)
+    alone = proportion_intervals(hits, np.bincount(index[positive], minlength=30))
+    np.testing.assert_allclose(bounds["binary/sensitivity"], 100 * np.ravel(alone))
+    score = probs[:, group].sum(axis=1)[None]
+    np.testing.assert_allclose(
+        bounds["binary/auc"], np.ravel(auc_intervals(score, positive, index)[0])
+    )
+
+
+def test_all_right_and_one_class():
+    labels, probs, _, index = make()
+    probs = np.eye(5)[labels]
+    bounds = center_bounds(labels, probs, labels, index, group_of(5, 0))
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "binary/ppv"):
+        assert bounds[name][0] < 98 and bounds[name][1] == 100, name
+    assert bounds["macro_auc"][0] < 0.99 and bounds["macro_auc"][1] == 1
+    same = np.zeros_like(labels)
+    bounds = center_bounds(same, probs, labels, index, group_of(5, 0))
+    assert np.isnan(bounds["macro_auc"]).all() and "binary/auc" not in bounds
+
+
+def test_every_named_method_is_of_a_metric_there_is():
+    labels, probs, predictions, index = make()
+    bounds = center_bounds(labels, probs, predictions, index, group_of(5, 3))
+    assert set(METHODS) <= set(bounds)
+    assert uncertainty("patient")["level"] == 0.95
+
+
+@pytest.mark.slow
+def test_five_thousand_predictions_take_at_most_half_a_second():
+    cases = [make(n, p, seed=n) for n, p in ((2500, 300), (1500, 200), (1000, 150))]
+    start = time.process_time()
+    for labels, probs, predictions, index in cases:
+        center_bounds(labels, probs, predictions, index, group_of(5, 3, 4))
+    assert time.process_time() - start < 0.5
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_fit_in_memory():
+    import tracemalloc
+
+    case = make(5000, 1000, 1000)
+    tracemalloc.start()
+    center_bounds(*case, group_of(1000, 3))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e9
