@@ -59,6 +59,14 @@ def test_the_score_is_that_of_all_images_at_once(three, tmp_path):
     assert json.loads(json.dumps(entry)) == entry
 
 
+def test_intervals_are_by_the_method_of_the_runs(three, tmp_path):
+    few = [run | {"centers": {"test": {"uncertainty": {}}}} for run in three[0]]
+    [entry], [usual] = (pooled_entries(group_runs(runs), tmp_path) for runs in (few, three[0]))
+    assert "uncertainty" in entry["score"] and "uncertainty" not in usual["score"]
+    assert entry["score"]["accuracy"]["value"] == usual["score"]["accuracy"]["value"]
+    assert entry["source"] != usual["source"]
+
+
 def test_seeds_are_pooled_apart_and_averaged_in_the_table(three, tmp_path):
     runs, _ = three
     runs = runs + [make_run(tmp_path, n, seed=2)[0] for n in (1, 2, 3)]
