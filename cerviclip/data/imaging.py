@@ -384,10 +384,12 @@ class ImagingDataset(LooksAtData, DatasetBase):
 
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
         """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
-        shots = cfg.DATASET.NUM_SHOTS
+        shots, by = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SHOTS_BY
+        if by not in ("class", "patient"):
+            raise UserError(f'DATASET.SHOTS_BY is "{by}"; it takes class or patient')
         if self.test_only or shots < 0:
             return {side: draw_shots(split[side], -1, "", "", 0)[0] for side in SIDES}
-        train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED)
+        train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED, by)
         if short:
             counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
             self.warn(
@@ -395,7 +397,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
                 "all of them are taken"
             )
         cap = cfg.DATASET.NUM_SHOTS_VAL
-        val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED)
+        val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED, by)
         test, _ = draw_shots(split["test"], -1, "", "", 0)
         return {"train": train, "val": val, "test": test}
 
@@ -421,6 +423,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
             **({"fold": str(self.fold)} if self.fold else {}),
             "version": self.version,
             "shots": options.NUM_SHOTS,
+            **({"shots_by": options.SHOTS_BY} if options.SHOTS_BY != "class" else {}),
             "draw_seed": cfg.SEED,
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,

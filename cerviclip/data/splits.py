@@ -145,7 +145,7 @@ def split_hash(dataset: str, version: str, split: Mapping[str, Sequence[Item]]) 
 
 
 def draw_shots(
-    items: Sequence[Item], shots: int, dataset: str, split: str, seed: int
+    items: Sequence[Item], shots: int, dataset: str, split: str, seed: int, by: str = "class"
 ) -> tuple[list[Item], dict[str, int]]:
     """Draw ``shots`` images of each class.
 
@@ -157,6 +157,8 @@ def draw_shots(
         dataset: name of the data set.
         split: the split's hash.
         seed: another seed gives another draw.
+        by: "patient" takes the second image of a patient's class when each patient of the class has
+            given one, the third after the second, and so on; "class" takes no account of patients.
 
     Returns:
         The images class by class, and the classes that have fewer with their numbers of images.
@@ -172,7 +174,20 @@ def draw_shots(
         members = by_label[label]
         classname = next(iter(members.values())).classname
         order = hash_order(members, "shots", dataset, split, seed, classname)
+        if by == "patient":
+            order = _patients_in_turn(order, members)
         drawn += [members[path] for path in order[:shots]]
         if len(members) < shots:
             short[classname] = len(members)
     return drawn, short
+
+
+def _patients_in_turn(order: Sequence[str], members: Mapping[str, Item]) -> list[str]:
+    """The first image of each patient in this order, then the second of each, and so on."""
+    given: Counter[str] = Counter()
+    turns: dict[int, list[str]] = defaultdict(list)
+    for path in order:
+        patient = members[path].patient
+        turns[given[patient]].append(path)
+        given[patient] += 1
+    return [path for turn in sorted(turns) for path in turns[turn]]

@@ -64,6 +64,7 @@ DATASET: dict[str, Any] = {
     "ALL_AS_UNLABELED": False,
     # Ours from here.
     "NUM_SHOTS_VAL": 16,  # a few-shot run's val set has at most this many images per class
+    "SHOTS_BY": "class",  # or "patient": from distinct patients while there are enough
     "SPLIT_FILE": "",  # JSON with train, val and test; "": split by ratio
     "SPLIT_RATIO": (0.45, 0.15, 0.40),  # train, val, test
     "SPLIT_BY": "patient",  # or "image", which leaks patients and warns

@@ -18,11 +18,12 @@ from typing import Any
 
 from cerviclip.data.folds import parse_fold
 from cerviclip.evaluation import report
-from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.report.tables import Table, format_stat, row_labels
 from cerviclip.runs.settings.run_key import Cell, shots_order
+from dassl.errors import UserError
 
 POOLED = "pooled.json"
 CELL = tuple(f.name for f in fields(Cell))
@@ -75,9 +76,12 @@ def _entry(group: Group, seed: int, known: Mapping[str, Entry]) -> Entry:
     if entry["source"] in known:
         old = known[entry["source"]]
         return entry | {key: old[key] for key in ("score", "reason") if key in old}
-    parts = [p for run in runs for p in read_predictions(run["folder"]) if p.center == IN_DOMAIN]
+    try:
+        parts = [p for r in runs for p in read_predictions(r["folder"]) if p.center == IN_DOMAIN]
+    except UserError as error:  # a broken file of one run must not cost the others their table
+        return entry | {"reason": str(error)}
     reason = why_not_pooled(parts, group.folds)
-    return entry | ({"reason": reason} if reason else {"score": _score(parts, runs[0])})
+    return entry | ({"reason": reason} if reason else {"score": _score(parts, runs)})
 
 
 def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
@@ -95,11 +99,16 @@ def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
     return ""
 
 
-def _score(parts: Sequence[Predictions], run: Mapping[str, Any]) -> dict[str, Any]:
-    whole = pooled(parts)
-    positive = run["positive_classes"]
-    labels = whole.labels.tolist()
-    return report.score(labels, whole.probs, whole.known_patients, whole.classnames, positive)
+def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    whole, positive = pooled(parts), runs[0]["positive_classes"]
+    labels, patients = whole.labels.tolist(), whole.known_patients
+    return report.score(labels, whole.probs, patients, whole.classnames, positive, _intervals(runs))
+
+
+def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The runs' ``TEST.INTERVALS``, as their own scores show it."""
+    own = [run["centers"].get(IN_DOMAIN, {}) for run in runs]
+    return FEW if any("uncertainty" in entry for entry in own) else BOOTSTRAP
 
 
 def _number(fold: str) -> int:
@@ -109,7 +118,7 @@ def _number(fold: str) -> int:
 
 def _source(runs: Sequence[Mapping[str, Any]]) -> str:
     """Hash of all that a score comes from: the runs' predictions, positive classes and our code."""
-    digest = hashlib.sha256(_code().encode())
+    digest = hashlib.sha256((_code() + _intervals(runs)).encode())
     for run in runs:
         digest.update(json.dumps(run["positive_classes"]).encode())
         digest.update(Path(run["folder"], PREDICTIONS).read_bytes())

@@ -43,6 +43,9 @@ LATER_KEYS = (
     "DATASET.LEAVE_OUT",
 )
 
+# The same, with the value that means what was done before.
+LATER_CHOICES = {"DATASET.SHOTS_BY": "class"}
+
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys of a nested mapping; tuples become lists so that yaml and cfg compare equal."""
@@ -71,6 +74,9 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for key in LATER_KEYS:
         if not flat.get(key):
             flat.pop(key, None)
+    for key, usual in LATER_CHOICES.items():
+        if flat.get(key) == usual:
+            del flat[key]
     return dict(sorted(flat.items()))
 
 

@@ -307,3 +307,13 @@ def test_building_takes_no_draw_and_warns_of_nothing(build, oct_root):
         warnings.simplefilter("error")
         build(oct_root, NAME, NUM_SHOTS=4)
     assert random.random() == expected
+
+
+def test_shots_by_patient_come_from_distinct_patients_and_are_recorded(build, oct_root):
+    data = build(oct_root, NAME, NUM_SHOTS=3, SHOTS_BY="patient")
+    assert len(data.train_x) == 15 and len(patients(data.train_x)) == 15
+    assert data.split_record["shots_by"] == "patient"
+    usual = build(oct_root, NAME, NUM_SHOTS=3)
+    assert len(patients(usual.train_x)) < 15 and "shots_by" not in usual.split_record
+    with pytest.raises(UserError, match="SHOTS_BY"):
+        build(oct_root, NAME, NUM_SHOTS=3, SHOTS_BY="slide")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -103,6 +104,28 @@ def test_draws_are_nested_over_shots_and_differ_over_seeds():
     assert set(draw_shots(items, 4, "D", "other", 1)[0]) != set(draws[4])
     assert set(draw_shots(items, 4, "E", "hash", 1)[0]) != set(draws[4])
     assert draw_shots(list(reversed(items)), 4, "D", "hash", 1)[0] == draws[4]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shots_by_patient_are_of_distinct_patients_while_there_are_enough(seed):
+    items = make_items(seed, 60)
+    of_class = {name: {i.patient for i in items if i.classname == name} for name in CLASSES}
+    draws = {k: draw_shots(items, k, "D", "hash", 1, by="patient")[0] for k in (1, 4, 16, 64)}
+    for k, drawn in draws.items():
+        for name in CLASSES:
+            given = Counter(item.patient for item in drawn if item.classname == name)
+            assert len(given) == min(k, len(of_class[name]))
+            left = Counter(i.patient for i in items if i.classname == name) - given
+            most = max(given.values())
+            assert all(given[p] >= most - 1 for p in left)  # nobody gives a third before a second
+    for few, many in [(1, 4), (4, 16), (16, 64)]:
+        assert set(draws[few]) < set(draws[many])
+    assert draw_shots(items[::-1], 16, "D", "hash", 1, by="patient")[0] == draws[16]
+
+
+def test_where_each_image_is_a_patient_both_draws_are_one():
+    items = [Item(f"a/{i}.png", 0, "a", str(i)) for i in range(30)]
+    assert draw_shots(items, 8, "D", "h", 1) == draw_shots(items, 8, "D", "h", 1, by="patient")
 
 
 def test_a_short_class_gives_all_it_has_and_says_so():

@@ -59,6 +59,14 @@ def test_the_score_is_that_of_all_images_at_once(three, tmp_path):
     assert json.loads(json.dumps(entry)) == entry
 
 
+def test_intervals_are_by_the_method_of_the_runs(three, tmp_path):
+    few = [run | {"centers": {"test": {"uncertainty": {}}}} for run in three[0]]
+    [entry], [usual] = (pooled_entries(group_runs(runs), tmp_path) for runs in (few, three[0]))
+    assert "uncertainty" in entry["score"] and "uncertainty" not in usual["score"]
+    assert entry["score"]["accuracy"]["value"] == usual["score"]["accuracy"]["value"]
+    assert entry["source"] != usual["source"]
+
+
 def test_seeds_are_pooled_apart_and_averaged_in_the_table(three, tmp_path):
     runs, _ = three
     runs = runs + [make_run(tmp_path, n, seed=2)[0] for n in (1, 2, 3)]
@@ -97,6 +105,14 @@ def test_a_run_whose_predictions_are_gone_is_named(three, tmp_path):
     (tmp_path / "CoOp/2of3-1/predictions.csv").unlink()
     [entry] = pooled_entries(group_runs(runs), tmp_path)
     assert entry["score"] is None and "2of3-1/predictions.csv does not exist" in entry["reason"]
+
+
+def test_a_broken_file_costs_its_own_score_alone(three, tmp_path):
+    runs = three[0] + [make_run(tmp_path, n, trainer="KgCoOp")[0] for n in (1, 2, 3)]
+    (tmp_path / "CoOp/2of3-1/predictions.csv").write_text("center,path\n")
+    broken, whole = pooled_entries(group_runs(runs), tmp_path)
+    assert broken["score"] is None and "not a run's predictions" in broken["reason"]
+    assert whole["trainer"] == "KgCoOp" and whole["score"]["n_images"] == 30
 
 
 def test_a_plain_split_has_nothing_to_pool(three, tmp_path):

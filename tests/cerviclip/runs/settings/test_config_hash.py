@@ -131,6 +131,15 @@ def test_a_fold_is_in_the_hash_and_none_is_not(cfg):
     assert differing_keys(old, cfg) == ["DATASET.FOLD ('absent' -> '3/10')"]
 
 
+def test_shots_by_class_are_not_in_the_hash_and_those_by_patient_are(cfg):
+    before = config_hash(cfg)
+    old = yaml.safe_load(cfg.dump())
+    del old["DATASET"]["SHOTS_BY"]
+    assert config_hash(old) == before
+    cfg.DATASET.SHOTS_BY = "patient"
+    assert differing_keys(old, cfg) == ["DATASET.SHOTS_BY ('absent' -> 'patient')"]
+
+
 def test_how_features_are_stored_is_in_the_hash_where_it_is_unusual(cfg):
     before = config_hash(cfg)
     old = yaml.safe_load(cfg.dump())

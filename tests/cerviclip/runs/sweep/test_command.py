@@ -338,7 +338,7 @@ def test_tools_keep_the_order_of_the_sweep(zoo):
 @pytest.fixture
 def folded(zoo):
     """A sweep over three folds of a data set of class folders, and its flags."""
-    write_images(zoo.root / "cells", {"a": 18, "b": 18}, patients=6, size=8)
+    write_images(zoo.root / "cells", {"a": 18, "b": 18, "c": 18}, patients=6, size=8)
     opts = r"DATASET.FOLDER cells DATASET.PATIENT_PATTERN (P\d{7}) DATASET.POSITIVE ('a',)"
     flags = ["--datasets", "FolderDataset", "--opts", "TEST.EXTERNAL", "[]", *opts.split()]
     text = "trainers: [ZooConstant, ZooLinear]\nshots: [2]\nseeds: [1, 2]\nfolds: 3\n"
@@ -359,7 +359,7 @@ def test_folds_are_runs_of_their_own_and_pooled_beside_them(folded, capsys):
         ("ZooConstant", 0, 3, 0), ("ZooLinear", 2, 3, 1), ("ZooLinear", 2, 3, 2)
     ]  # fmt: skip
     for entry in pooled:
-        assert (entry["score"]["n_images"], entry["score"]["n_patients"]) == (36, 12)
+        assert (entry["score"]["n_images"], entry["score"]["n_patients"]) == (54, 18)
         assert entry["score"]["binary"]["auc"]["value"] is not None
     assert "test, pooled" in (zoo.out / "results.md").read_text()
     before = (zoo.out / "pooled.json").read_bytes()
