@@ -7,9 +7,9 @@ Licence: CC BY 4.0.
     cric/<32 hex digits>.png ...            400 fields of 1376 x 1020 px, in any folder below
 
 Cells are cut out around their points, 90 px wide as usual (``DATASET.CRIC.SIZE``), mirrored at the
-border, and kept in ``cells_...`` beside the list; the first use takes about a minute. A copy with
-resized fields goes round: the scale is found from the pictures, and said; where nuclei are not
-darker than what surrounds them, nothing is cut. Cells listed twice are taken once.
+border, and kept below ``$CERVICLIP_CACHE/unpacked``; the first use takes about a minute. In a copy
+that goes round the fields are resized: the scale is found from the pictures, and said; where nuclei
+are not darker than what surrounds them, nothing is cut. Cells listed twice are taken once.
 
 **No patient is published for a field** (the paper speaks of 118 patients). The split keeps each
 field on one side, which is less than each patient: several fields may be one woman's.
@@ -35,8 +35,10 @@ from PIL import Image
 from cerviclip.data.cell_crops import DARK, Scale, cut, fit_scale
 from cerviclip.data.files.folders import class_folders, image_files
 from cerviclip.data.files.names import header_key
+from cerviclip.data.files.unpacked import UnpackedPictures
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of
+from cerviclip.environment import cache_folder
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.images import decode_image
@@ -74,7 +76,7 @@ class Cell:
 
 
 @DATASET_REGISTRY.register()
-class CRIC(ImagingDataset):
+class CRIC(UnpackedPictures, ImagingDataset):
     """CRIC Cervix cells cut out around nuclei, 6 classes, split by field (no patient is known)."""
 
     dataset_dir = "cric"
@@ -94,11 +96,7 @@ class CRIC(ImagingDataset):
             raise UserError(f"DATASET.CRIC.SIZE is {size}; a crop's side is 8 px or more")
         file = self._list_file(cfg)
         cells = read_cells(file)
-        fields = {
-            Path(p).stem.casefold(): file.parent / p
-            for p in image_files(file.parent)
-            if not p.startswith("cells_")
-        }
+        fields = {Path(p).stem.casefold(): file.parent / p for p in image_files(file.parent)}
         here = [cell for cell in cells if cell.field in fields]
         if not here:
             raise MissingFileError(
@@ -106,14 +104,15 @@ class CRIC(ImagingDataset):
                 f"{file.parent}; put the .png files there"
             )
         used = {cell.field: fields[cell.field] for cell in here}
-        folder = file.parent / f"cells_{size}px_{_digest(cells, used, size)}"
+        name = f"cric-{size}px-{_digest(cells, used, size)}"
+        folder = cache_folder().absolute() / "unpacked" / name
         if not folder.is_dir():
             try:
                 _cut_all(folder, here, used, size, cfg.VERBOSE)
             except PermissionError as error:
                 raise UserError(
                     f"{error.filename} cannot be written ({error.strerror}): cells are cut out "
-                    "there; copy the data to a folder of your own"
+                    "there; set CERVICLIP_CACHE to a folder of your own"
                 ) from error
         self._tell(json.loads((folder / "about.json").read_text("utf-8")), cells, used, file)
         return folder

@@ -11,6 +11,7 @@ import pytest
 from cases import DatasetCase
 from PIL import Image, ImageDraw
 
+from cerviclip.environment import cache_folder
 from dassl.errors import MissingFileError, UserError
 
 NAME = "CRIC"
@@ -77,6 +78,15 @@ def test_cells_of_the_release(build, tmp_path):
     assert set(map(size_of, everything(wide))) == {(30, 30)}
 
 
+def test_the_data_are_only_read(build, tmp_path):
+    """So the folder's content, and a run's config_hash with it, stays what it was."""
+    write_release(tmp_path / "cric")
+    before = sorted(tmp_path.rglob("*"))
+    data = build(tmp_path, NAME, FOLDER="cric")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert data.split_record["train"][0]["path"].startswith("ASC-H/")
+
+
 def test_json_in_place_of_the_csv(build, tmp_path):
     write_release(tmp_path / "cric")
     from_csv = build(tmp_path, NAME)
@@ -105,7 +115,7 @@ def test_points_of_other_pictures_are_refused(build, tmp_path):
     write_release(tmp_path / "cric", x=0.5, y=0.7)
     with pytest.raises(UserError, match="nuclei are not darker.*do not belong together"):
         build(tmp_path, NAME)
-    assert not list((tmp_path / "cric").glob("cells_*"))
+    assert not list(cache_folder().glob("unpacked/cric-*"))
 
 
 def test_fields_that_are_not_there(build, tmp_path):
