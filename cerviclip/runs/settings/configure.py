@@ -62,8 +62,9 @@ def setup_cfg(request: RunRequest) -> CfgNode:
     for key in list(cfg.TRAINER):
         if key != "NAME" and key not in kept | {trainer.upper()}:
             cfg.TRAINER.pop(key)
+    asked = request.output_dir or next(iter(_overrides(request, "OUTPUT_DIR")), "")
     root = request.output_root or DEFAULT_ROOT
-    cfg.OUTPUT_DIR = str(request.output_dir or RunKey.of(cfg, request.variant).folder(root))
+    cfg.OUTPUT_DIR = str(asked or RunKey.of(cfg, request.variant).folder(root))
     cfg.freeze()
     return cfg
 

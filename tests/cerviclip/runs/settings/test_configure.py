@@ -194,3 +194,10 @@ def test_a_backbone_that_is_no_section_is_named_not_a_traceback(zoo, tmp_path):
     args = zoo.asked("ZooLinear", "1", "--dataset-config-file", str(file))
     with pytest.raises(UserError, match="BACKBONE"):
         setup_cfg(args)
+
+
+def test_an_override_of_the_folder_is_followed_and_the_flag_wins(zoo, tmp_path):
+    words = [*zoo.argv(), "OUTPUT_DIR", str(tmp_path / "mine")]
+    assert setup_cfg(asked(words)).OUTPUT_DIR == str(tmp_path / "mine")
+    flag = ["--output-dir", str(tmp_path / "flag")]
+    assert setup_cfg(asked([*flag, *words])).OUTPUT_DIR == str(tmp_path / "flag")
