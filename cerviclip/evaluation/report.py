@@ -51,6 +51,9 @@ def score(
     truth = np.asarray(labels, dtype=np.int64)
     scores = np.asarray(probs, dtype=np.float64)
     classnames = list(classnames)
+    wrong = int((~np.isfinite(scores)).sum())
+    if wrong:
+        raise ValueError(f"{wrong} of {scores.size} probabilities are NaN or infinite")
     if len(truth) == 0:
         return _empty(classnames, positive)
     predictions = scores.argmax(axis=1)

@@ -42,6 +42,7 @@ class Classification(EvaluatorBase):
     def _clear(self) -> None:
         self._correct = 0
         self._total = 0
+        self._num_classes = 0  # of the outputs seen
         self._y_true: list[int] = []
         self._y_pred: list[int] = []
         self._per_class_res: defaultdict[int, list[int]] | None = (
@@ -55,6 +56,7 @@ class Classification(EvaluatorBase):
             mo: (B, C) model outputs.
             gt: (B,) labels.
         """
+        self._num_classes = mo.shape[1]
         pred = mo.max(1)[1]
         matches = pred.eq(gt)
         self._correct += int(matches.sum().item())
@@ -124,7 +126,9 @@ class Classification(EvaluatorBase):
         with random_kept():
             from sklearn.metrics import confusion_matrix
 
-        matrix = confusion_matrix(self._y_true, self._y_pred, normalize="true")
+        # All classes in label order: one that is neither tested nor predicted has its row too.
+        labels = range(self._num_classes) if self._num_classes else None
+        matrix = confusion_matrix(self._y_true, self._y_pred, labels=labels, normalize="true")
         path = osp.join(self.cfg.OUTPUT_DIR, "cmat.pt")
         with atomic_write(path, "wb") as handle:
             torch.save(torch.from_numpy(matrix), handle)

@@ -128,6 +128,12 @@ def run_request(args: argparse.Namespace) -> RunRequest:
             raise UserError(f"flag {word} stands after KEY VALUE overrides; put it before them")
     if args.eval_only and not args.model_dir:
         raise UserError("--eval-only needs --model-dir RUN, the folder of a finished run")
+    for flag, value in (("--model-dir", args.model_dir), ("--load-epoch", args.load_epoch)):
+        if value and not args.eval_only:
+            raise UserError(
+                f"{flag} {value} says which model to score and needs --eval-only; to go on with a "
+                "training, give --resume RUN"
+            )
     evaluate = args.model_dir if args.eval_only else ""
     return _filled(RunRequest, args, evaluate=evaluate, train=not args.no_train)
 

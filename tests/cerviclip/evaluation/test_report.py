@@ -160,3 +160,10 @@ def test_no_images_at_all():
     assert entry["n_images"] == 0
     assert entry["accuracy"]["value"] is None
     json.dumps(entry, allow_nan=False)
+
+
+def test_probabilities_that_are_no_numbers_are_refused():
+    labels, probs, ids = make()
+    probs[3, 1] = np.nan
+    with pytest.raises(ValueError, match="1 of 180 probabilities are NaN"):
+        score(labels, probs, ids, CLASSES)

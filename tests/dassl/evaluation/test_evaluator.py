@@ -76,6 +76,15 @@ def test_confusion_matrix_file(tmp_path, capsys):
     assert f"Confusion matrix is saved to {tmp_path / 'cmat.pt'}" in capsys.readouterr().out
 
 
+def test_a_class_that_is_neither_tested_nor_predicted_keeps_its_row(tmp_path):
+    made = evaluator(tmp_path, COMPUTE_CMAT=True)
+    made.reset()
+    made.process(torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 1.0]]), torch.tensor([0, 2]))
+    made.evaluate()
+    matrix = torch.load(tmp_path / "cmat.pt", weights_only=True)
+    assert matrix.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
 def test_reset_forgets_everything(tmp_path):
     made = evaluator(tmp_path, PER_CLASS_RESULT=True)
     made.reset()

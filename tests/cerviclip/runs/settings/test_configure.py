@@ -139,6 +139,8 @@ def test_sections_of_other_trainers_are_left_out(zoo):
         (["--weights", "/no/such.pt"], MissingFileError, "/no/such.pt"),
         (["--config-file", "/no/such.yaml"], MissingFileError, "/no/such.yaml"),
         (["--eval-only"], UserError, "--model-dir"),
+        (["--model-dir", "/no/run"], UserError, "--model-dir /no/run .*needs --eval-only"),
+        (["--load-epoch", "3"], UserError, "--load-epoch 3 .*needs --eval-only"),
         (["--eval-only", "--model-dir", "/no/run"], MissingFileError, "/no/run"),
         (["--plugin", "/no/plugin.py"], MissingFileError, "/no/plugin.py"),
         (["OPTIM.LRR", "1"], UnknownNameError, r"OPTIM\.LRR.*OPTIM\.LR\?"),
