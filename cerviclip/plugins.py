@@ -22,7 +22,13 @@ from typing import Any
 
 from cerviclip.class_sources import ClassSources
 from cerviclip.places import HOME, PACKAGE
-from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
+from dassl.errors import (
+    DuplicateNameError,
+    MissingFileError,
+    UnknownNameError,
+    UserError,
+    did_you_mean,
+)
 
 ENTRY_POINT_GROUP = "dassl.plugins"
 
@@ -102,7 +108,7 @@ def discover() -> dict[str, dict[str, Entry]]:
         files = ClassSources("needs_training", "is_phantom")
         for path, module, plugin in _sources():
             for kind, entry in _read_source(path, module, plugin, files):
-                found[kind].setdefault(entry.name, entry)
+                _add(found[kind], kind, entry)
         found["backbone"] = _backbone_entries()
         for kind, entries in found.items():
             found[kind] = {name: entries[name] for name in sorted(entries, key=str.lower)}
@@ -110,6 +116,21 @@ def discover() -> dict[str, dict[str, Entry]]:
             found[kind] = _follow_bases(found[kind], files)
         _entries = found
     return _entries
+
+
+def _add(entries: dict[str, Entry], kind: str, entry: Entry) -> None:
+    """Add what a file registers.
+
+    Raises:
+        DuplicateNameError: another file registers the name, and one of the two is a plug-in: which
+            of them would run could not be seen.
+    """
+    known = entries.setdefault(entry.name, entry)
+    if known.source != entry.source and (known.plugin or entry.plugin):
+        raise DuplicateNameError(
+            f"{kind} {entry.name!r} of plug-in {entry.source} is also registered by "
+            f"{known.source}; rename the plug-in's"
+        )
 
 
 def is_phantom(dataset: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cerviclip import plugins
-from dassl.errors import MissingFileError, UnknownNameError
+from dassl.errors import DuplicateNameError, MissingFileError, UnknownNameError
 
 GOOD = '''
 """A plug-in."""
@@ -235,3 +235,17 @@ def test_import_dassl_registers_nothing_of_ours(repo_dir):
     )
     assert not {"CoOp", "SAVLT", "ZeroShotCLIP"} & set(done.stdout.split())
     assert "Vanilla" in done.stdout
+
+
+def test_a_plug_in_under_a_name_that_exists_names_both_files(tmp_path):
+    source = (
+        "from dassl.engine import TRAINER_REGISTRY, TrainerX\n\n\n"
+        "@TRAINER_REGISTRY.register()\nclass LinearProbe(TrainerX):\n    pass\n"
+    )
+    (tmp_path / "mine.py").write_text(source)
+    plugins.add_plugins([str(tmp_path / "mine.py")])
+    try:
+        with pytest.raises(DuplicateNameError, match=r"LinearProbe.*mine\.py.*linear_probe\.py"):
+            plugins.discover()
+    finally:
+        plugins.reset_plugins()
