@@ -84,6 +84,10 @@ class ByIterations(Base):
     def train(self) -> None:
         if self.max_iters > 0:
             self.max_epoch = max(1, math.ceil(self.max_iters / super().count_batches()))
+            print(
+                f"Training takes {self.max_iters} iterations (TRAIN.MAX_ITERS, or a key of the "
+                f"trainer's); OPTIM.MAX_EPOCH {self.cfg.OPTIM.MAX_EPOCH} is not read"
+            )
             if keys := keys_in_iterations(self.cfg.OPTIM):
                 count = "counts" if len(keys) == 1 else "count"
                 print(

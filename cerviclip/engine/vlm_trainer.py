@@ -270,7 +270,12 @@ class VLMTrainer(TaskTrainer):
         elif prompt_set and cfg.PROMPT_SET and prompt_set != cfg.PROMPT_SET:
             print(f"Note: prompts are {cfg.PROMPT_SET!r} (DATASET.PROMPT_SET), not {prompt_set!r}")
         prompt_set = cfg.PROMPT_SET or prompt_set
+        if not prompt_set and cfg.DESCRIPTIONS and len(sets) == 1:
+            prompt_set = next(iter(sets))  # a file of one set leaves no choice
         if not prompt_set:
+            if cfg.DESCRIPTIONS and sets:
+                names = ", ".join(sorted(sets))
+                print(f"Note: prompts are the templates; DATASET.PROMPT_SET chooses one of {names}")
             return class_texts(task.classnames, templates)
         if prompt_set not in sets:
             known = ", ".join(sorted(sets)) or "none; give a file by DATASET.DESCRIPTIONS"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,17 @@ def test_load_model_takes_the_final_model_and_refuses_another_shape(toy):
 def test_random_steps_without_effect_are_named(toy, capsys, views, said):
     make(toy, Probe, INPUT__FEATURE_VIEWS=views, INPUT__TRANSFORMS=("random_flip", "normalize"))
     assert ("these have no effect: random_flip;" in capsys.readouterr().out) == said
+
+
+@pytest.mark.parametrize("sets, used", [(("only",), True), (("one", "two"), False)])
+def test_descriptions_without_a_chosen_set(toy, capsys, sets, used):
+    trainer = make(toy, Probe)
+    names = trainer.task.classnames
+    described = {s: {name: (f"a look of {name} {s}",) for name in names} for s in sets}
+    trainer.task = replace(trainer.task, descriptions=described)
+    trainer.cfg.defrost()
+    trainer.cfg.DATASET.DESCRIPTIONS = "mine.yaml"
+    trainer.cfg.freeze()
+    texts = trainer.class_texts()
+    assert (texts[0] == [f"a look of {names[0]} only"]) == used
+    assert ("DATASET.PROMPT_SET chooses one of one, two" in capsys.readouterr().out) != used
