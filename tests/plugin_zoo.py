@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -30,8 +32,13 @@ class _Zoo(DatasetBase):
 
     def images(self, cfg: CfgNode, center: str, counts: dict[str, int]) -> list[Datum]:
         folder = Path(cfg.DATASET.ROOT) / "zoo" / center
-        if not folder.is_dir():
-            write_images(folder, counts, size=8, patients=6, seed=len(center))
+        if not folder.is_dir():  # whole or not at all: two workers may come here at once
+            made = folder.with_name(f".{center}-{os.getpid()}")
+            write_images(made, counts, size=8, patients=6, seed=len(center))
+            try:
+                os.rename(made, folder)
+            except OSError:  # the other was quicker
+                shutil.rmtree(made)
         self.root = str(folder.parent)
         return read_folder(folder)
 
