@@ -13,7 +13,7 @@ Known defects:
   each magnification. Among eight classes nobody can tell which label is right: both are left out.
   Among two classes it is read once, as ductal. ``DATASET.BREAKHIS.TWICE_FILED`` says otherwise.
 * Letters behind a slide's number may mean blocks of one case. ``DATASET.BREAKHIS.GROUP stem`` keeps
-  them on one side (70 groups).
+  them in one part (70 groups).
 * Some pictures are 700 x 456 px instead of 700 x 460. Slide 14-4364 has one picture at 40X.
 """
 
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from cerviclip.data.files.folders import class_folders, image_files
-from cerviclip.data.files.names import sides_of
+from cerviclip.data.files.names import parts_of
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from dassl.data.datasets import DATASET_REGISTRY
@@ -42,7 +42,7 @@ SUBTYPES = {
     "MC": "mucinous_carcinoma",
     "PC": "papillary_carcinoma",
 }
-SIDES_OF_TUMOUR = {"B": "benign", "M": "malignant"}
+PARTS_OF_TUMOUR = {"B": "benign", "M": "malignant"}
 KEYS = {
     "LABELS": "subtype",  # or binary: benign and malignant
     "MAGNIFICATION": "all",  # or 40X, 100X, 200X, 400X
@@ -111,7 +111,7 @@ class BreakHis(ImagingDataset):
         filed = one_of("BREAKHIS.TWICE_FILED", keys.TWICE_FILED, ("", "DC", "LC", "out"))
         self._filed_as = filed or ("DC" if self._binary else "out")
         if self._binary:
-            self.classes = tuple(SIDES_OF_TUMOUR.values())
+            self.classes = tuple(PARTS_OF_TUMOUR.values())
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """Every picture once, whatever folders lie around it."""
@@ -124,13 +124,13 @@ class BreakHis(ImagingDataset):
                 self.skipped.left_out[why].append(path)
                 continue
             seen.add(picture)
-            name = SIDES_OF_TUMOUR[picture.tumour] if self._binary else SUBTYPES[picture.type]
+            name = PARTS_OF_TUMOUR[picture.tumour] if self._binary else SUBTYPES[picture.type]
             yield path, name
-        sides = sides_of(class_folders(self.image_dir))
-        if sides:
+        parts = parts_of(class_folders(self.image_dir))
+        if parts:
             self.notes.append(
-                f"the {' and '.join(sides)} folders are not used: they are split by picture, and "
-                "slides are on both sides"
+                f"the {' and '.join(parts)} folders are not used: they are split by picture, and "
+                "slides are in both parts"
             )
 
     def _why_not(self, picture: Picture | None, seen: set[Picture]) -> str:

@@ -64,14 +64,14 @@ class Finding:
 
     Attributes:
         lesion: mass or calc.
-        side: train or test.
+        part: train or test.
         film: patient, breast and view.
         pathology: as in `PATHOLOGY`.
         image, crop, mask: paths of the DICOM release as the list has them.
     """
 
     lesion: str
-    side: str
+    part: str
     film: tuple[str, str, str]
     pathology: str
     image: str
@@ -87,14 +87,14 @@ def read_findings(folder: Path, lesions: Sequence[str]) -> list[Finding]:
     """The rows of the case lists, which lie in the folder or in its ``csv``."""
     found = []
     for lesion in lesions:
-        for side in ("train", "test"):
-            found += _read_list(case_list(folder, lesion, side), lesion, side)
+        for part in ("train", "test"):
+            found += _read_list(case_list(folder, lesion, part), lesion, part)
     return found
 
 
-def case_list(folder: Path, lesion: str, side: str) -> Path:
+def case_list(folder: Path, lesion: str, part: str) -> Path:
     """The file of a case list."""
-    name = f"{lesion}_case_description_{side}_set.csv"
+    name = f"{lesion}_case_description_{part}_set.csv"
     file = next((f for f in (folder / name, folder / "csv" / name) if f.is_file()), None)
     if file is None:
         raise MissingFileError(
@@ -104,7 +104,7 @@ def case_list(folder: Path, lesion: str, side: str) -> Path:
     return file
 
 
-def _read_list(file: Path, lesion: str, side: str) -> Iterator[Finding]:
+def _read_list(file: Path, lesion: str, part: str) -> Iterator[Finding]:
     with open(file, newline="", encoding="utf-8-sig") as opened:
         for row in csv.DictReader(opened):
             cells = {k.strip().replace("_", " "): (v or "").strip() for k, v in row.items() if k}
@@ -113,7 +113,7 @@ def _read_list(file: Path, lesion: str, side: str) -> Iterator[Finding]:
                 paths = (
                     cells[f"{what} file path"] for what in ("image", "cropped image", "ROI mask")
                 )
-                yield Finding(lesion, side, film, cells["pathology"].lower(), *paths)
+                yield Finding(lesion, part, film, cells["pathology"].lower(), *paths)
             except KeyError as error:
                 raise UserError(
                     f"{file} lacks the column {error}; take the list as it is released"
@@ -198,7 +198,7 @@ class CBISDDSM(ReleasedSplit, ImagingDataset):
         binary = one_of("CBISDDSM.LABELS", keys.LABELS, ("binary", "pathology")) == "binary"
         self.classes = ("benign", "malignant") if binary else PATHOLOGY
         self._released = one_of("CBISDDSM.SPLIT", keys.SPLIT, ("release", "ratio")) == "release"
-        self.sides: dict[str, str] = {}
+        self.parts: dict[str, str] = {}
         self._patients: dict[str, str] = {}
 
     def find_folder(self, cfg: CfgNode) -> Path:
@@ -229,12 +229,12 @@ class CBISDDSM(ReleasedSplit, ImagingDataset):
             if path:
                 groups[path].append(finding)
         self._report_absent()
-        tested = {finding.patient for finding in self._findings if finding.side == "test"}
+        tested = {finding.patient for finding in self._findings if finding.part == "test"}
         for path, findings in groups.items():
             patient = findings[0].patient
             self._patients[path] = patient
             if self._released:
-                self.sides[path] = "test" if patient in tested else "train"
+                self.parts[path] = "test" if patient in tested else "train"
             yield path, self._class_of(findings)
         self._report_moved(tested)
 
@@ -273,7 +273,7 @@ class CBISDDSM(ReleasedSplit, ImagingDataset):
             )
 
     def _report_moved(self, tested: set[str]) -> None:
-        moved = {f.patient for f in self._findings if f.side == "train"} & tested
+        moved = {f.patient for f in self._findings if f.part == "train"} & tested
         if moved and self._released:
             self.notes.append(
                 f"{len(moved)} patients are in a training list and in a test list (such as "

@@ -6,7 +6,7 @@ give train, val and test; the other two centres are tested on only.
 
 from __future__ import annotations
 
-from cerviclip.data.domains import CentresAsDomains
+from cerviclip.data.domains import CentersAsDomains
 from cerviclip.data.imaging import ImagingDataset
 from dassl.data.datasets import DATASET_REGISTRY
 
@@ -55,7 +55,7 @@ class XiangyaOCT(MixedCenterOCT):
 
 
 @DATASET_REGISTRY.register()
-class CervixOCTDomains(CentresAsDomains):
+class CervixOCTDomains(CentersAsDomains):
     """Cervical OCT with centres as domains (mixed, huaxi, xiangya), for DG, DA and SSL methods."""
 
-    centres = {"mixed": MixedCenterOCT, "huaxi": HuaxiOCT, "xiangya": XiangyaOCT}
+    centers = {"mixed": MixedCenterOCT, "huaxi": HuaxiOCT, "xiangya": XiangyaOCT}

@@ -12,7 +12,7 @@ that goes round the fields are resized: the scale is found from the pictures, an
 are not darker than what surrounds them, nothing is cut. Cells listed twice are taken once.
 
 **No patient is published for a field** (the paper speaks of 118 patients). The split keeps each
-field on one side, which is less than each patient: several fields may be one woman's.
+field in one part, which is less than each patient: several fields may be one woman's.
 """
 
 from __future__ import annotations

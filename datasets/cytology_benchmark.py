@@ -27,7 +27,7 @@ from cerviclip.data.files.folders import class_folders
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.release_split import ReleasedSplit
-from cerviclip.data.splits import SIDES, Item, Split
+from cerviclip.data.splits import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
@@ -74,7 +74,7 @@ class _BenchmarkSet(ReleasedSplit, ImagingDataset):
         keys = keys_of(cfg, "CYTOLOGY_BENCHMARK", KEYS)
         split = one_of("CYTOLOGY_BENCHMARK.SPLIT", keys.SPLIT, ("ratio", "lists"))
         self._lists = split == "lists"
-        self.sides: dict[str, str] = {}
+        self.parts: dict[str, str] = {}
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """The folder of class folders: the set's ``images``, or what lies around them."""
@@ -106,13 +106,13 @@ class _BenchmarkSet(ReleasedSplit, ImagingDataset):
         return super().make_split(cfg, items)
 
     def _read_lists(self, known: set[str]) -> None:
-        """Put every image on the side of the list that names it; each is in one list.
+        """Put every image into the part of the list that names it; each is in one list.
 
         Labels are not taken from the lists: the folder is the class.
         """
         folder = self._home / "splits"
-        for side in SIDES:
-            file = folder / f"{side}.txt"
+        for part in PARTS:
+            file = folder / f"{part}.txt"
             if not file.is_file():
                 raise MissingFileError(
                     f"there is no {file}, one of the benchmark's lists; set "
@@ -124,9 +124,9 @@ class _BenchmarkSet(ReleasedSplit, ImagingDataset):
                 path = line.strip().rsplit(maxsplit=1)[0]
                 if path not in known:
                     raise MissingFileError(f"{file} lists {path}, which is not in {self.image_dir}")
-                if self.sides.setdefault(path, side) != side:
+                if self.parts.setdefault(path, part) != part:
                     raise UserError(f"{path} is in two lists of {folder}; take it out of one")
-        absent = sorted(known - self.sides.keys())
+        absent = sorted(known - self.parts.keys())
         if absent:
             raise UserError(
                 f"{len(absent)} images of {self.image_dir} are in no list of {folder} (such as "

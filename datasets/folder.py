@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from cerviclip.data.files.folders import class_folders, image_files
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists import Entries, Entry, read_list_file
-from cerviclip.data.files.names import is_number, sides_of
+from cerviclip.data.files.names import is_number, parts_of
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import STEM, patient_in
-from cerviclip.data.split_files import check_sides
-from cerviclip.data.splits import SIDES, Item, Split
+from cerviclip.data.split_files import check_parts
+from cerviclip.data.splits import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
@@ -33,7 +33,7 @@ class FolderDataset(ImagingDataset):
     """Your own images by config alone: class folders, train/val/test folders, CSV or JSON list."""
 
     def __init__(self, cfg: CfgNode) -> None:
-        self._sides: dict[str, str] = {}  # by path, where folders or a list say it
+        self._parts: dict[str, str] = {}  # by path, where folders or a list say it
         self._patients: dict[str, str] = {}  # by path, where a list says it
         self._classes: dict[str, str] = {}  # by path, where a list says it
         self._listed = False
@@ -54,41 +54,41 @@ class FolderDataset(ImagingDataset):
             yield from self._scan_list(cfg)
             return
         top = class_folders(self.image_dir, self.skipped)
-        sides = self._side_folders(top)
-        if not sides:
+        parts = self._part_folders(top)
+        if not parts:
             yield from super().scan(cfg)
             return
-        self.skipped.folders += [name for name in top if name not in sides]
+        self.skipped.folders += [name for name in top if name not in parts]
         if self.skipped.folders:
             self.warn(
-                f"{self.image_dir}: read are the parts {', '.join(sides)}; not "
+                f"{self.image_dir}: read are the parts {', '.join(parts)}; not "
                 f"{', '.join(self.skipped.folders)}"
             )
-        for side in sides:
-            for folder in class_folders(self.image_dir / side, self.skipped):
-                for path, name in self.scan_class(f"{side}/{folder}", folder):
-                    self._sides[path] = sides[side]
+        for part in parts:
+            for folder in class_folders(self.image_dir / part, self.skipped):
+                for path, name in self.scan_class(f"{part}/{folder}", folder):
+                    self._parts[path] = parts[part]
                     yield path, name
 
-    def _side_folders(self, top: list[str]) -> dict[str, str]:
+    def _part_folders(self, top: list[str]) -> dict[str, str]:
         """The part of a split that each folder is; empty where the folders are classes.
 
         Raises:
             UserError: some are parts, and train or test is not among them, or is there twice.
         """
-        sides = sides_of(top)
-        for side in SIDES:
-            several = [name for name, of in sides.items() if of == side]
+        parts = parts_of(top)
+        for part in PARTS:
+            several = [name for name, of in parts.items() if of == part]
             if len(several) > 1:
                 raise UserError(
-                    f"{self.image_dir}: the folders {' and '.join(several)} both mean {side}; "
+                    f"{self.image_dir}: the folders {' and '.join(several)} both mean {part}; "
                     "put them together"
                 )
-        if {*sides.values()} >= {"train", "test"}:
-            return sides
-        parts = [name for name in sides if self._holds_classes(self.image_dir / name)]
+        if {*parts.values()} >= {"train", "test"}:
+            return parts
+        parts = [name for name in parts if self._holds_classes(self.image_dir / name)]
         if parts and (len(parts) > 1 or len(parts) == len(top)):
-            lacking = " and no ".join({"train", "test"} - {sides[name] for name in parts})
+            lacking = " and no ".join({"train", "test"} - {parts[name] for name in parts})
             raise UserError(
                 f"{self.image_dir} has {' and '.join(parts)} but no {lacking} folder; call the "
                 "tested part test, or set DATASET.FOLDER to one part and it is split by ratio"
@@ -105,12 +105,12 @@ class FolderDataset(ImagingDataset):
         """Paths without the part's folder; of a list none, since its folders need be no classes."""
         if self._listed:
             return []
-        return [path.partition("/")[2] if path in self._sides else path for path in paths]
+        return [path.partition("/")[2] if path in self._parts else path for path in paths]
 
     def patient_of(self, regex: re.Pattern[str], path: str) -> str:
         """The patient by file name and folders: never those of part and class."""
         if not self._listed:
-            return patient_in(regex, path, above=2 if path in self._sides else 1)
+            return patient_in(regex, path, above=2 if path in self._parts else 1)
         found = patient_in(regex, path)
         if found:
             return found
@@ -131,15 +131,15 @@ class FolderDataset(ImagingDataset):
                 raise UserError(f"{file} lists {entry.path} twice; keep one of them")
             if not entry.classname:
                 raise UserError(f"{file} gives no label for {entry.path}; fill its column label")
-            if entry.side and entry.side not in SIDES:
+            if entry.part and entry.part not in PARTS:
                 raise UserError(
-                    f'{file} puts {entry.path} into "{entry.side}"; '
-                    f"the parts are {', '.join(SIDES)}"
+                    f'{file} puts {entry.path} into "{entry.part}"; '
+                    f"the parts are {', '.join(PARTS)}"
                 )
             self._patients[path] = entry.patient
             self._classes[path] = entry.classname
-            if entry.side:
-                self._sides[path] = entry.side
+            if entry.part:
+                self._parts[path] = entry.part
         if absent:
             raise MissingFileError(
                 f"{len(absent)} of {len(entries)} images in {file} do not exist (first: "
@@ -254,12 +254,12 @@ class FolderDataset(ImagingDataset):
 
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
         options = cfg.DATASET
-        ready_made = bool(self._sides) and not options.SPLIT_FILE
+        ready_made = bool(self._parts) and not options.SPLIT_FILE
         split = self._ready_made(cfg, items) if ready_made else super().make_split(cfg, items)
         if not self.patients_known:
             so = "each counts as a patient of its own; if patients have several"
             if self.split_source:
-                so = "nobody checked that no patient is on two sides; if patients have several"
+                so = "nobody checked that no patient is in two parts; if patients have several"
             self.warn(
                 f"{self.image_dir}: nothing tells whose images these are, so {so}, set "
                 "DATASET.PATIENT_PATTERN"
@@ -271,15 +271,15 @@ class FolderDataset(ImagingDataset):
         options = cfg.DATASET
         self.check_split_by(options.SPLIT_BY)
         self.split_source = "list" if options.FILE else "folders"
-        split: Split = {side: [] for side in SIDES}
+        split: Split = {part: [] for part in PARTS}
         for item in items:
-            side = self._sides.get(item.path)
-            if side is None:
+            part = self._parts.get(item.path)
+            if part is None:
                 raise UserError(f"{options.FILE} gives no split for {item.path}; fill the column")
-            split[side].append(item)
-        for side in ("train", "test"):
-            if not split[side]:
-                raise UserError(f"{options.FILE or self.image_dir} has no images in {side}")
+            split[part].append(item)
+        for part in ("train", "test"):
+            if not split[part]:
+                raise UserError(f"{options.FILE or self.image_dir} has no images in {part}")
         if options.SPLIT_BY == "patient":
-            check_sides(split, options.FILE or str(self.image_dir))
+            check_parts(split, options.FILE or str(self.image_dir))
         return split

@@ -10,7 +10,7 @@ copies change it. Read too: class folders of JPEG below ``images``; copies in ``
 ``validation`` or ``test`` folders. The release writes ``normal_superficiel``.
 
 **No patient is published.** The leading number of a name is the best group there is: 323 numbers,
-which 39 times hold cells of several classes. The split keeps each number on one side. Copies made
+which 39 times hold cells of several classes. The split keeps each number in one part. Copies made
 by drawing cells at random do not (one that goes round shares 13 numbers between its folders); the
 images of such folders are put together and split anew.
 """

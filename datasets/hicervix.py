@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.names import clean
 from cerviclip.data.releases import ReleasedDataset, home_and_below
-from cerviclip.data.splits import SIDES
+from cerviclip.data.splits import PARTS
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
@@ -83,21 +83,21 @@ class HiCervix(ReleasedDataset):
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """The images that the three lists name, wherever they lie in their part's folder."""
         seen: dict[str, str] = {}
-        for side in SIDES:
-            file = self.image_dir / f"{side}.csv"
+        for part in PARTS:
+            file = self.image_dir / f"{part}.csv"
             if not file.is_file():  # val alone may be absent
                 continue
             rows = self._rows(file)
-            folder = self.image_dir / side
-            found = image_files(folder, self.skipped, side) if folder.is_dir() else []
-            here = {path.rpartition("/")[2]: f"{side}/{path}" for path in found}
+            folder = self.image_dir / part
+            found = image_files(folder, self.skipped, part) if folder.is_dir() else []
+            here = {path.rpartition("/")[2]: f"{part}/{path}" for path in found}
             self._account(file, rows, here)
             for name, label in rows.items():
                 if name in seen:
                     raise UserError(f"{file} lists {name}, which {seen[name]} lists too")
                 seen[name] = file.name
                 if name in here:
-                    self._sides[here[name]] = side
+                    self._parts[here[name]] = part
                     yield here[name], label
 
     def _rows(self, file: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ its page). The file lies in DATASET.ROOT, in its folder ``medmnist``, or in DATA
 
 A file holds ``train_images, train_labels, val_images ... test_labels``: images (N, H, W) or
 (N, H, W, 3) bytes, labels (N, 1). The release's parts are the split. They tell no patient, so
-nothing here proves that a patient is on one side only. Pictures are unpacked once into the cache.
+nothing here proves that a patient is in one part only. Pictures are unpacked once into the cache.
 Volumes (``organmnist3d`` ...) and ChestMNIST, whose pictures have several labels, are refused.
 """
 
@@ -23,7 +23,7 @@ from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, wri
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.release_split import ReleasedSplit
-from cerviclip.data.splits import SIDES, Item, Split
+from cerviclip.data.splits import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
@@ -110,7 +110,7 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
         self.classes = CLASSES[self.set]
         self.positive = POSITIVE.get(self.set, ())
         self.templates = (TEMPLATES.get(self.set, "a CT image of the {}."),)
-        self.sides: dict[str, str] = {}
+        self.parts: dict[str, str] = {}
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """Unpack the set's file and give the folder of its pictures."""
@@ -127,14 +127,14 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
         self._labels, folder = {}, unpacked_folder(file)
         try:
             with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                for side in SIDES:
-                    self._unpack(file, folder, side, arrays)
+                for part in PARTS:
+                    self._unpack(file, folder, part, arrays)
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
             raise UserError(f"{file} is no MedMNIST file ({error}); download it again") from error
         return folder
 
-    def _unpack(self, file: Path, folder: Path, side: str, arrays: np.lib.npyio.NpzFile) -> None:
-        labels = arrays[f"{side}_labels"]
+    def _unpack(self, file: Path, folder: Path, part: str, arrays: np.lib.npyio.NpzFile) -> None:
+        labels = arrays[f"{part}_labels"]
         if labels.ndim != 2 or labels.shape[1] != 1:
             raise UserError(f"{file}: pictures with several labels are not read")
         if labels.size and int(labels.max()) >= len(self.classes):
@@ -142,9 +142,9 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
                 f"{file} has the label {int(labels.max())}, and {self.set} has "
                 f"{len(self.classes)} classes; is it another set's file?"
             )
-        names = {f"{side}/{int(label)}/{i:06d}.png": i for i, label in enumerate(labels[:, 0])}
+        names = {f"{part}/{int(label)}/{i:06d}.png": i for i, label in enumerate(labels[:, 0])}
         if not all((folder / name).is_file() for name in names):
-            images = arrays[f"{side}_images"]
+            images = arrays[f"{part}_images"]
             if images.dtype != np.uint8 or images.shape[3:] not in ((), (3,)):
                 raise UserError(
                     f"{file} holds {images.dtype} arrays of shape {images.shape}; volumes are not "
@@ -153,7 +153,7 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
             write_pictures(folder, names, lambda name: images[names[name]])
         for name in names:
             self._labels[name] = int(name.split("/")[1])
-            self.sides[name] = side
+            self.parts[name] = part
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         for path, label in self._labels.items():
@@ -164,7 +164,7 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
         if not self.patients_known:
             self.warn(
                 f"{self.name}: nothing tells whose images these are, so nobody checked that no "
-                f"patient of {self.file_name} is on two sides; intervals count each image"
+                f"patient of {self.file_name} is in two parts; intervals count each image"
             )
         return split
 

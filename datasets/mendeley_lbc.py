@@ -11,7 +11,7 @@ Where: https://data.mendeley.com/datasets/zddtpgzv63/4 (and copies on Kaggle). L
 folder names (``NL``, ``HSIL``) are taken as they come.
 
 **No patient is published**: the record speaks of 460 patients, and the number in a name is one of
-61 sessions or slides. The split keeps each number of each class on one side. LSIL and SCC have
+61 sessions or slides. The split keeps each number of each class in one part. LSIL and SCC have
 four numbers each, so their shares are coarse, and number goes with stain and day: with so few of
 them a model may learn the day. Copies made by warping (``HSIL_1 (1)_0_4446.jpg``) are refused: in
 the one that goes round only the three abnormal classes are warped, which tells them by itself.

@@ -26,7 +26,7 @@ from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.release_split import ReleasedSplit
-from cerviclip.data.splits import SIDES, Item, Split
+from cerviclip.data.splits import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 CLASSES = ("normal", "tumor")
-PARTS = {"train": "train", "valid": "val", "test": "test"}  # the release's word: ours
+RELEASE_PARTS = {"train": "train", "valid": "val", "test": "test"}  # the release's word: ours
 BLANK = {
     "dd6dfed324f9fcb6f93f46f32fc800f2ec196be2",
     "9369c7278ec8bcc6c880d99194de09fc2bd4efbe",
@@ -54,12 +54,12 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
 
     def prepare(self, cfg: CfgNode) -> None:
         """Look for the files; nothing is unpacked yet."""
-        self.sides: dict[str, str] = {}
+        self.parts: dict[str, str] = {}
         self._slides: dict[str, str] = {}
         self._labels: dict[str, int] = {}
         self._found_copies = []  # patches are no files; a patch drawn twice is of one slide
         self._folder = self._release_folder(cfg)
-        self._arrays = {part: self._plain(self._file(f"{part}_x.h5")) for part in PARTS}
+        self._arrays = {part: self._plain(self._file(f"{part}_x.h5")) for part in RELEASE_PARTS}
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """Where patches become pictures, by the training part's file."""
@@ -111,13 +111,13 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """A path for each patch, ``train/<slide>/<number>.png``, and its class."""
-        for part, side in PARTS.items():
-            labels = self._labels_of(part)
-            slides = self._slides_of(part, labels)
+        for word, part in RELEASE_PARTS.items():
+            labels = self._labels_of(word)
+            slides = self._slides_of(word, labels)
             for number, label in enumerate(labels):
                 slide = f"{slides[number]}/" if slides else ""
-                path = f"{side}/{slide}{number:06d}.png"
-                self.sides[path] = side
+                path = f"{part}/{slide}{number:06d}.png"
+                self.parts[path] = part
                 if slides:
                     self._slides[path] = slides[number]
                 yield path, CLASSES[label]
@@ -151,7 +151,7 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
 
     def patients_of(self, paths: list[str], pattern: str = "") -> list[str]:
         """The slide, where all parts have their meta file."""
-        if pattern or len(self._slides) < len(self.sides):
+        if pattern or len(self._slides) < len(self.parts):
             return super().patients_of(paths, pattern)
         self.patients_known = True
         return [self._slides[path] for path in paths]
@@ -171,10 +171,13 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
         """Only patches that are drawn become pictures; of an external centre the test part."""
         if self.is_external:
             drawn = {"train": [], "val": [], "test": drawn["test"]}
-        paths = [item.path for side in SIDES for item in drawn[side]]
-        for part, side in PARTS.items():  # a split file may have put patches on another side
-            with open_hdf5(self._arrays[part]) as file:
-                own = (path for path in paths if self.sides[path] == side)
+        paths = [item.path for part in PARTS for item in drawn[part]]
+        for (
+            word,
+            part,
+        ) in RELEASE_PARTS.items():  # a split file may have put patches into another part
+            with open_hdf5(self._arrays[word]) as file:
+                own = (path for path in paths if self.parts[path] == part)
                 patches = file["x"]
                 write_pictures(self.image_dir, own, lambda path, x=patches: x[_number(path)])
         return super().make_lists(cfg, split, drawn)
@@ -218,7 +221,7 @@ class PCamKaggle(_Patches):
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
         if not self.patients_known:
             self.warn(
-                f"{self.name}: this copy tells no slide, so patches of one slide are on both sides "
+                f"{self.name}: this copy tells no slide, so patches of one slide are in both parts "
                 "and the results are too good; PCam reads the release with slides"
             )
         return super().make_split(cfg, items)

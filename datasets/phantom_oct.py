@@ -1,7 +1,7 @@
 """Phantom OCT: rendered frames in the layout of the real centres (docs/phantom.md).
 
 No patient is behind any of them: figures on these sets say that the software works, nothing about a
-hospital. A centre is rendered under DATASET.ROOT (``phantom/<centre>``) when it is first asked for.
+hospital. A centre is rendered under DATASET.ROOT (``phantom/<center>``) when it is first asked for.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.domains import CentresAsDomains
-from cerviclip.data.phantoms import CENTRES, VERSION, ensure_centre
+from cerviclip.data.domains import CentersAsDomains
+from cerviclip.data.phantoms import CENTERS, VERSION, ensure_center
 from cerviclip.datasets.cervix_oct import HuaxiOCT, MixedCenterOCT, XiangyaOCT
 from dassl.data.datasets import DATASET_REGISTRY
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 
 class RenderedOnFirstUse:
-    """Mixin: renders the centre ``centre`` before its folder is read."""
+    """Mixin: renders the centre ``center`` before its folder is read."""
 
     is_phantom = True  # tables and figures say so beside every number
-    centre = ""
+    center = ""
     other_dirs = ()
     version = VERSION
 
     def prepare(self, cfg: CfgNode) -> None:
         if not cfg.DATASET.FOLDER:
-            render_centre(cfg, self.centre)
+            render_center(cfg, self.center)
 
 
-def render_centre(cfg: CfgNode, centre: str) -> Path:
+def render_center(cfg: CfgNode, center: str) -> Path:
     """Render a phantom centre under ``DATASET.ROOT`` unless it is there."""
     root = Path(cfg.DATASET.ROOT or ".").expanduser()
-    if not (root / "phantom" / centre).exists():
-        patients = sum(CENTRES[centre].patients)
-        print(f"Rendering phantom centre {centre} ({patients} patients) under {root}", flush=True)
-    return ensure_centre(root, centre)
+    if not (root / "phantom" / center).exists():
+        patients = sum(CENTERS[center].patients)
+        print(f"Rendering phantom centre {center} ({patients} patients) under {root}", flush=True)
+    return ensure_center(root, center)
 
 
 @DATASET_REGISTRY.register()
 class PhantomOCT(RenderedOnFirstUse, MixedCenterOCT):
     """Phantom of the mixed-centre OCT set: rendered frames, no patients; train, val and test."""
 
-    centre = "mixed"
+    center = "mixed"
     dataset_dir = "phantom/mixed/images"
 
 
@@ -52,7 +52,7 @@ class PhantomOCT(RenderedOnFirstUse, MixedCenterOCT):
 class PhantomHuaxi(RenderedOnFirstUse, HuaxiOCT):
     """Phantom of an external centre in the Huaxi set's layout: rendered, tested on only."""
 
-    centre = "huaxi"
+    center = "huaxi"
     dataset_dir = "phantom/huaxi/images"
 
 
@@ -60,7 +60,7 @@ class PhantomHuaxi(RenderedOnFirstUse, HuaxiOCT):
 class PhantomXiangya(RenderedOnFirstUse, XiangyaOCT):
     """Phantom of an external centre in the Xiangya set's layout: rendered, tested on only."""
 
-    centre = "xiangya"
+    center = "xiangya"
     dataset_dir = "phantom/xiangya/images"
 
 
@@ -68,7 +68,7 @@ class PhantomXiangya(RenderedOnFirstUse, XiangyaOCT):
 class PhantomHuaxiB(RenderedOnFirstUse, HuaxiOCT):
     """Phantom external centre of the second shift setting (B): rendered, tested on only."""
 
-    centre = "huaxi_b"
+    center = "huaxi_b"
     dataset_dir = "phantom/huaxi_b/images"
     domain = 3
 
@@ -77,17 +77,17 @@ class PhantomHuaxiB(RenderedOnFirstUse, HuaxiOCT):
 class PhantomXiangyaB(RenderedOnFirstUse, XiangyaOCT):
     """Phantom external centre of the second shift setting (B): rendered, tested on only."""
 
-    centre = "xiangya_b"
+    center = "xiangya_b"
     dataset_dir = "phantom/xiangya_b/images"
     domain = 4
 
 
 @DATASET_REGISTRY.register()
-class PhantomDomains(CentresAsDomains):
+class PhantomDomains(CentersAsDomains):
     """Phantom centres as domains (SOURCE_DOMAINS, TARGET_DOMAINS), for DG, DA and SSL methods."""
 
     is_phantom = True
-    centres = {
+    centers = {
         "mixed": PhantomOCT,
         "huaxi": PhantomHuaxi,
         "xiangya": PhantomXiangya,

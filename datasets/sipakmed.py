@@ -14,7 +14,7 @@ without ``im_`` or with ``_flat``, misspelt ones, and ``train|val|test`` folders
 
 **No patient or slide is published.** What is known is the cluster image that a cell was cut out of,
 and its number starts anew in each class. So the group is class and number (``Dyskeratotic-001``),
-and the split is by cluster, not by patient: a smear may lie in several clusters and on both sides.
+and the split is by cluster, not by patient: a smear may lie in several clusters and in both parts.
 A cell's size in px alone separates the classes well (median 108 px against 340 px): resizing hides
 it, a reader that pads does not.
 """
@@ -108,7 +108,7 @@ class SIPaKMeD(ReleasedDataset):
 
     def _is_second(self, path: str, name: str) -> bool:
         """Whether the same image was met before, as where crops lie in CROPPED and above it."""
-        key = (self._sides.get(path, ""), name, _stem(path))
+        key = (self._parts.get(path, ""), name, _stem(path))
         first = self._first.setdefault(key, path)
         if first == path or not re.fullmatch(r"\d+(_\d+)?", _stem(path)):
             return False

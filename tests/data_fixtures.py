@@ -24,7 +24,7 @@ CLASSES = (
 )
 
 
-def write_centre(folder: Path, patients: int, frames: int, first: int = 0, classes=CLASSES) -> None:
+def write_center(folder: Path, patients: int, frames: int, first: int = 0, classes=CLASSES) -> None:
     """``patients`` per class with ``frames`` each, under the real files' names."""
     for c, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
@@ -70,9 +70,9 @@ def write_herlev(folder: Path) -> None:
 
 def write_oct(root: Path) -> None:
     """The three OCT centres."""
-    write_centre(root / "mixed/images", patients=7, frames=3)
-    write_centre(root / "huaxi/images", patients=3, frames=2, first=100_000)
-    write_centre(root / "xiangya/images", patients=3, frames=2, first=200_000)
+    write_center(root / "mixed/images", patients=7, frames=3)
+    write_center(root / "huaxi/images", patients=3, frames=2, first=100_000)
+    write_center(root / "xiangya/images", patients=3, frames=2, first=200_000)
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ SMALL = (
 
 def write_oct(root, shots):
     """Three centres in the published layout; twice the shots go to training."""
-    for seed, (centre, count) in enumerate({"mixed": 5 * shots, "huaxi": 6, "xiangya": 6}.items()):
-        folder = root / centre / "images"
+    for seed, (center, count) in enumerate({"mixed": 5 * shots, "huaxi": 6, "xiangya": 6}.items()):
+        folder = root / center / "images"
         write_images(folder, dict.fromkeys(OCT, count), patients=count // 2, seed=seed)
 
 
@@ -49,7 +49,7 @@ def write_cells(root, shots):
     ],
 )
 def test_sweep_runs_to_its_end_on_stand_ins(
-    tmp_path, repo_dir, monkeypatch, name, write, centres, runs
+    tmp_path, repo_dir, monkeypatch, name, write, centers, runs
 ):
     from safetensors.torch import save_file
 
@@ -68,7 +68,7 @@ def test_sweep_runs_to_its_end_on_stand_ins(
     assert status == 0
     results = [json.loads(path.read_text()) for path in find_results(tmp_path / "out")]
     assert len(results) == runs and {r["status"] for r in results} == {"done"}
-    assert all(set(r["centers"]) == centres for r in results)
+    assert all(set(r["centers"]) == centers for r in results)
     assert {r["seed"] for r in results if r["shots"]} == {5, 42, 123}
     assert {r["shots"] for r in results} == {0, 16, 32}
     table = (tmp_path / "out" / "results.md").read_text()

@@ -85,7 +85,7 @@ def test_one_run_and_its_evaluation_agree_to_the_last_digit(zoo, capsys):
     assert str(folder / "results.json") in capsys.readouterr().out
 
 
-def test_evaluation_elsewhere_with_other_centres_and_epochs(zoo):
+def test_evaluation_elsewhere_with_other_centers_and_epochs(zoo):
     out = zoo.out / "run"
     assert (
         call(zoo.argv("ZooLinear", "2", "--output-dir", str(out), TRAIN__CHECKPOINT_FREQ="1")) == 0

@@ -2,7 +2,7 @@
 
 Usage:
     python tools/make_phantom.py --root data                      # mixed, huaxi and xiangya
-    python tools/make_phantom.py --root data --centres huaxi_b xiangya_b
+    python tools/make_phantom.py --root data --centers huaxi_b xiangya_b
     python tools/make_phantom.py --root data --fresh              # replace those of another version
     python tools/make_phantom.py --sheet sheet.png                # one picture of all classes
 
@@ -22,37 +22,37 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cerviclip.data.phantoms import (
-    CENTRES,
+    CENTERS,
     CLASSES,
     VERSION,
-    ensure_centre,
+    ensure_center,
     render_patient,
 )
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import UserError, cli_main
 
-DEFAULT_CENTRES = ("mixed", "huaxi", "xiangya")
+DEFAULT_CENTERS = ("mixed", "huaxi", "xiangya")
 # Numbers from here on belong to no patient of a data set: pictures show nothing that is tested on.
 SHEET_NUMBERS = 5000
 
 
-def contact_sheet(centres: Sequence[str], per_centre: int = 2) -> Image.Image:
-    """One row per class, ``per_centre`` frames of different patients per centre."""
+def contact_sheet(centers: Sequence[str], per_center: int = 2) -> Image.Image:
+    """One row per class, ``per_center`` frames of different patients per centre."""
     size, gap, head, side = 224, 4, 22, 92
-    width = side + len(centres) * per_centre * (size + gap)
+    width = side + len(centers) * per_center * (size + gap)
     sheet = Image.new("L", (width, head + len(CLASSES) * (size + gap)), 255)
     draw = ImageDraw.Draw(sheet)
     for row, label in enumerate(CLASSES):
         top = head + row * (size + gap)
         for part, word in enumerate(label.replace("-", "- ").replace("_", " ").split()):
             draw.text((4, top + 80 + 13 * part), word, fill=0)
-        for column, centre in enumerate(centres):
-            left = side + column * per_centre * (size + gap)
+        for column, center in enumerate(centers):
+            left = side + column * per_center * (size + gap)
             if row == 0:
-                draw.text((left + 2, 5), f"phantom centre {centre}", fill=0)
-            for k in range(per_centre):
+                draw.text((left + 2, 5), f"phantom centre {center}", fill=0)
+            for k in range(per_center):
                 number = SHEET_NUMBERS + 10 * row + k
-                frame = render_patient(CENTRES[centre], number, row, 2)[1]
+                frame = render_patient(CENTERS[center], number, row, 2)[1]
                 sheet.paste(Image.fromarray(frame.image), (left + k * (size + gap), top))
     return sheet
 
@@ -60,7 +60,7 @@ def contact_sheet(centres: Sequence[str], per_centre: int = 2) -> Image.Image:
 def report(folder: Path, seconds: float) -> str:
     marker = json.loads((folder / "phantom.json").read_text(encoding="utf-8"))
     return (
-        f"{marker['centre']}: {marker['patients']} patients, {marker['frames']} frames "
+        f"{marker['center']}: {marker['patients']} patients, {marker['frames']} frames "
         f"in {folder} ({seconds:.1f} s)"
     )
 
@@ -68,26 +68,26 @@ def report(folder: Path, seconds: float) -> str:
 def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_phantom.py") -> int:
     parser = Parser(prog=prog, description=f"Render phantom OCT (generator {VERSION}).")
     parser.add_argument("--root", type=Path, default=Path("data"), help="DATASET.ROOT")
-    parser.add_argument("--centres", nargs="+", default=list(DEFAULT_CENTRES), metavar="NAME")
+    parser.add_argument("--centers", nargs="+", default=list(DEFAULT_CENTERS), metavar="NAME")
     parser.add_argument(
         "--fresh", action="store_true", help="render again, replacing what is there"
     )
     parser.add_argument("--sheet", type=Path, help="write a contact sheet and render nothing else")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of user errors")
     args = parser.parse_args(argv)
-    unknown = [name for name in args.centres if name not in CENTRES]
+    unknown = [name for name in args.centers if name not in CENTERS]
     if unknown:
-        raise UserError(f"no phantom centre {unknown[0]}; there are {', '.join(CENTRES)}")
+        raise UserError(f"no phantom centre {unknown[0]}; there are {', '.join(CENTERS)}")
     if args.sheet is not None:
-        image = contact_sheet(args.centres)
+        image = contact_sheet(args.centers)
         args.sheet.parent.mkdir(parents=True, exist_ok=True)
         # Fewer grey levels: a picture to look at, and a third of the size.
         Image.fromarray(np.asarray(image) & 0xF0).save(args.sheet, optimize=True)
         print(f"wrote {args.sheet}")
         return 0
-    for name in args.centres:
+    for name in args.centers:
         start = time.perf_counter()
-        folder = ensure_centre(args.root, name, fresh=args.fresh)
+        folder = ensure_center(args.root, name, fresh=args.fresh)
         print(report(folder, time.perf_counter() - start), flush=True)
     return 0
 

@@ -30,7 +30,7 @@ from cerviclip.data.phantoms import (
     CLASSES,
     VERSION,
     Frame,
-    pretraining_centre,
+    pretraining_center,
     render_patient,
 )
 from cerviclip.data.phantoms.captions import DETAILS, caption
@@ -51,10 +51,10 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 def render_corpus(patients: int, frames: int, seed: int) -> tuple[np.ndarray, list[Frame]]:
     """Frames of the pre-training patients: ``(N, 112, 112)`` uint8, and the frames' records."""
-    centre = pretraining_centre()
+    center = pretraining_center()
     images, records = [], []
     for number in range(1, patients + 1):
-        for frame in render_patient(centre, seed * 100_000 + number, number % len(CLASSES), frames):
+        for frame in render_patient(center, seed * 100_000 + number, number % len(CLASSES), frames):
             small = Image.fromarray(frame.image).resize((STORED_SIZE, STORED_SIZE), Image.BICUBIC)
             images.append(np.asarray(small))
             records.append(frame)

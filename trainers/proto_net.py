@@ -29,7 +29,7 @@ def extend_cfg(cfg: CN) -> None:
     """Add the defaults of this method."""
     cfg.TRAINER.PROTONET = CN()
     cfg.TRAINER.PROTONET.PREC = "fp32"
-    cfg.TRAINER.PROTONET.CENTRE = True  # False: L2N, the paper's variant without a centre
+    cfg.TRAINER.PROTONET.CENTER = True  # False: L2N, the paper's variant without a centre
     cfg.TRAINER.PROTONET.SHARPNESS = (1.0, 3.0, 10.0, 30.0, 100.0)  # tried on val by log-loss
     cfg.TRAINER.PROTONET.SHARPNESS_DEFAULT = 10.0  # where val is empty
 
@@ -42,14 +42,14 @@ class NearestMean(nn.Module):
         num_classes: C.
     """
 
-    centre: Tensor
+    center: Tensor
     means: Tensor
     bias: Tensor
     sharpness: Tensor
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("center", torch.zeros(dim))
         self.register_buffer("means", torch.zeros(num_classes, dim))
         self.register_buffer("bias", torch.zeros(num_classes))
         self.register_buffer("sharpness", torch.tensor(1.0))
@@ -59,13 +59,13 @@ class NearestMean(nn.Module):
         sums, counts = class_sums(features, labels, len(self.means))
         counts = counts[:, None]
         if centred:
-            self.centre.copy_((sums / counts.clamp(min=1)).sum(0) / (counts > 0).sum())
+            self.center.copy_((sums / counts.clamp(min=1)).sum(0) / (counts > 0).sum())
         sums, _ = class_sums(self.normalise(features), labels, len(self.means))
         self.means.copy_(sums / counts.clamp(min=1))
         self.bias.copy_(torch.where(counts[:, 0] > 0, 0.0, ABSENT_BIAS))
 
     def normalise(self, features: Tensor) -> Tensor:
-        return F.normalize(features - self.centre, dim=-1)
+        return F.normalize(features - self.center, dim=-1)
 
     def distances(self, features: Tensor) -> Tensor:
         """Squared distances (B, C)."""
@@ -91,7 +91,7 @@ class ProtoNet(FitOnce, VLMTrainer):
         cfg = self.cfg.TRAINER.PROTONET
         views, labels = self.split_features("train")  # (N, V, D), (N,)
         keys, _ = class_cache(views, labels, self.num_classes)
-        self.head.set_means(keys, labels, cfg.CENTRE)
+        self.head.set_means(keys, labels, cfg.CENTER)
         self.head.sharpness.fill_(cfg.SHARPNESS_DEFAULT)
         self.choose_sharpness(cfg.SHARPNESS)
         return {"sharpness": self.head.sharpness.item()}

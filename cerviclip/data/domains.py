@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 
-class CentresAsDomains(DatasetBase):
+class CentersAsDomains(DatasetBase):
     """Train on some centres (``SOURCE_DOMAINS``), test on others (``TARGET_DOMAINS``).
 
     Every centre is split by patient. ``train_x`` and ``val`` come from the sources; ``train_u``,
@@ -25,32 +25,32 @@ class CentresAsDomains(DatasetBase):
     the sources is used, and ``train_u`` is what the few-shot draw left of their train part (the
     semi-supervised setting). Shots are drawn per class and centre.
 
-    A subclass sets ``centres``, domain name to data-set class.
+    A subclass sets ``centers``, domain name to data-set class.
     """
 
-    centres: Mapping[str, type[ImagingDataset]] = {}
+    centers: Mapping[str, type[ImagingDataset]] = {}
 
     def __init__(self, cfg: CfgNode) -> None:
-        self.domains = list(self.centres)
+        self.domains = list(self.centers)
         sources = list(cfg.DATASET.SOURCE_DOMAINS) or self.domains[:1]
         targets = list(cfg.DATASET.TARGET_DOMAINS)
         self.check_input_domains(sources, targets)
-        parts = {name: self._part(cfg, name) for name in dict.fromkeys([*sources, *targets])}
-        self._check_targets_are_others(parts, sources)
+        datasets = {name: self._dataset(cfg, name) for name in dict.fromkeys([*sources, *targets])}
+        self._check_targets_are_others(datasets, sources)
 
-        first = parts[sources[0]]
-        train_x = join({name: parts[name].train_x for name in sources})
+        first = datasets[sources[0]]
+        train_x = join({name: datasets[name].train_x for name in sources})
         self._check_classes(train_x, first.classnames, sources)
         drawn = {item.impath for item in train_x}
-        left = join({name: self._of(parts[name], ["train"]) for name in targets or sources})
+        left = join({name: self._of(datasets[name], ["train"]) for name in targets or sources})
         tested = {
-            name: self._of(parts[name], ["test"] if name in sources else ["val", "test"])
+            name: self._of(datasets[name], ["test"] if name in sources else ["val", "test"])
             for name in targets or sources
         }
         super().__init__(
             train_x=train_x,
             train_u=[item for item in left if item.impath not in drawn] or None,
-            val=join({name: parts[name].val for name in sources}),
+            val=join({name: datasets[name].val for name in sources}),
             test=join(tested),
         )
         self._classnames = first.classnames
@@ -62,13 +62,13 @@ class CentresAsDomains(DatasetBase):
         self.positive_classes = first.positive_classes
         self.descriptions = first.descriptions
         used = [["source", *sources], ["target", *targets]]
-        self.split_hash = hash_of([used, [part.split_hash for part in parts.values()]])
-        self.draw_hash = hash_of([used, [part.draw_hash for part in parts.values()]])
-        self.split_record = self._record(parts, sources, tested)
+        self.split_hash = hash_of([used, [dataset.split_hash for dataset in datasets.values()]])
+        self.draw_hash = hash_of([used, [dataset.draw_hash for dataset in datasets.values()]])
+        self.split_record = self._record(datasets, sources, tested)
 
-    def _part(self, cfg: CfgNode, name: str) -> ImagingDataset:
+    def _dataset(self, cfg: CfgNode, name: str) -> ImagingDataset:
         """One centre, split by patient even where on its own it is only tested on."""
-        kind = self.centres[name]
+        kind = self.centers[name]
         options = {"test_only": False, "may_lack_classes": True}
         trainable = type(kind.__name__, (kind,), options)
         other = cfg.clone()
@@ -77,22 +77,22 @@ class CentresAsDomains(DatasetBase):
         return trainable(other)
 
     def _check_targets_are_others(
-        self, parts: Mapping[str, ImagingDataset], sources: list[str]
+        self, datasets: Mapping[str, ImagingDataset], sources: list[str]
     ) -> None:
         """Refuse a target domain with an image of a source domain, on which it would be tested."""
         targets = {
-            name: part.to_data([item for items in part.full_split.values() for item in items])
-            for name, part in parts.items()
+            name: dataset.to_data([item for items in dataset.full_split.values() for item in items])
+            for name, dataset in datasets.items()
             if name not in sources
         }
         for name in sources if targets else ():
-            check_nothing_is_the_trainings(targets, parts[name], name)
+            check_nothing_is_the_trainings(targets, datasets[name], name)
 
     @staticmethod
-    def _of(part: ImagingDataset, sides: list[str]) -> list[Datum]:
+    def _of(dataset: ImagingDataset, parts: list[str]) -> list[Datum]:
         """Whole parts of a centre's split, before the few-shot draw."""
-        items = sorted((i for s in sides for i in part.full_split[s]), key=lambda i: i.path)
-        return part.to_data(items)
+        items = sorted((i for s in parts for i in dataset.full_split[s]), key=lambda i: i.path)
+        return dataset.to_data(items)
 
     def _check_classes(self, items: list[Datum], names: list[str], sources: list[str]) -> None:
         missing = sorted(set(names) - {item.classname for item in items})
@@ -104,15 +104,15 @@ class CentresAsDomains(DatasetBase):
 
     def _record(
         self,
-        parts: Mapping[str, ImagingDataset],
+        datasets: Mapping[str, ImagingDataset],
         sources: list[str],
         tested: Mapping[str, list[Datum]],
     ) -> dict[str, Any]:
         rows: dict[str, list[dict[str, Any]]] = {
-            side: [
-                {**r, "domain": name} for name in sources for r in parts[name].split_record[side]
+            part: [
+                {**r, "domain": name} for name in sources for r in datasets[name].split_record[part]
             ]
-            for side in ("train", "val")
+            for part in ("train", "val")
         }
         rows["test"] = [
             {
@@ -125,7 +125,7 @@ class CentresAsDomains(DatasetBase):
             for item in items
         ]
         return {
-            **parts[sources[0]].split_record,
+            **datasets[sources[0]].split_record,
             "dataset": type(self).__name__,
             "sources": sources,
             "targets": [name for name in tested if name not in sources],
@@ -135,10 +135,10 @@ class CentresAsDomains(DatasetBase):
         }
 
 
-def join(centres: Mapping[str, list[Datum] | None]) -> list[Datum]:
+def join(centers: Mapping[str, list[Datum] | None]) -> list[Datum]:
     """One list of several centres; an item's domain is its centre's place, as upstream counts."""
     return [
         Datum(item.impath, item.label, domain, item.classname, item.patient_id)
-        for domain, items in enumerate(centres.values())
+        for domain, items in enumerate(centers.values())
         for item in items or ()
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cerviclip import plugins
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
-from cerviclip.data.files.names import class_map_of, clean, sides_of
+from cerviclip.data.files.names import class_map_of, clean, parts_of
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import PatientPatternError
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
@@ -60,27 +60,27 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
     domains = set(getattr(dataset, "domains", ()))
     folders = {k: v for k, v in cfg.DATASET.EXTERNAL_FOLDERS.items() if k not in domains}
     folders = {str(name): _folder_name(name, value) for name, value in folders.items()}
-    centres: dict[str, list[Datum]] = {}
+    centers: dict[str, list[Datum]] = {}
     for name in cfg.TEST.EXTERNAL:
         if name == cfg.DATASET.NAME:
             raise UserError(
                 f"TEST.EXTERNAL names {name}, the data set of the training itself; take it out"
             )
-        centres[name] = _registered(cfg, name, folders.pop(name, ""), dataset)
+        centers[name] = _registered(cfg, name, folders.pop(name, ""), dataset)
     for name, folder in folders.items():
-        if name in centres or name == "test":
+        if name in centers or name == "test":
             raise UserError(
                 f'DATASET.EXTERNAL_FOLDERS: the name "{name}" is taken; choose another one'
             )
-        centres[name] = _folder(cfg, name, folder, dataset)
-    if centres:
-        check_nothing_is_the_trainings(centres, dataset, cfg.DATASET.NAME)
-    return centres
+        centers[name] = _folder(cfg, name, folder, dataset)
+    if centers:
+        check_nothing_is_the_trainings(centers, dataset, cfg.DATASET.NAME)
+    return centers
 
 
 def relabel(
     items: Sequence[Datum],
-    centre: str,
+    center: str,
     dataset: DatasetBase,
     class_map: Mapping[str, str],
     mapped: Collection[str] = (),
@@ -106,15 +106,15 @@ def relabel(
         if name not in labels:
             known = ", ".join(labels)
             raise UserError(
-                f'{centre} has the class "{name}", which the training on '
+                f'{center} has the class "{name}", which the training on '
                 f"{type(dataset).__name__} does not know (its classes: {known}); map it with "
                 f'DATASET.CLASS_MAP ("{name}": one of them, or "" to leave it out)'
             )
         kept.append(Datum(item.impath, labels[name], item.domain, name, item.patient_id))
     if not kept:
-        raise UserError(f"{centre} has no image of any class of the training; check its folder")
+        raise UserError(f"{center} has no image of any class of the training; check its folder")
     if len(kept) < len(items):
-        print(f"{centre}: DATASET.CLASS_MAP leaves out {len(items) - len(kept)} images")
+        print(f"{center}: DATASET.CLASS_MAP leaves out {len(items) - len(kept)} images")
     return kept
 
 
@@ -158,7 +158,7 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
     return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), mapped)
 
 
-class _Centre(ImagingDataset):
+class _Center(ImagingDataset):
     """A folder of class folders that is only tested on."""
 
     test_only = is_external = True
@@ -166,7 +166,7 @@ class _Centre(ImagingDataset):
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """As ever, but for a folder of parts, of which one must be named."""
         parts = class_folders(self.image_dir)
-        if len(parts) > 1 and len(sides_of(parts)) == len(parts):
+        if len(parts) > 1 and len(parts_of(parts)) == len(parts):
             raise UserError(
                 f"{self.image_dir} holds the parts of a split ({', '.join(parts)}) rather than "
                 f"class folders; name one: DATASET.EXTERNAL_FOLDERS.{self.name} "
@@ -178,7 +178,7 @@ class _Centre(ImagingDataset):
 def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
     other = _options(cfg, name, folder)
     other.DATASET.CLASSES = ()
-    kind = type(name, (_Centre,), {})  # errors say the name that the user gave
+    kind = type(name, (_Center,), {})  # errors say the name that the user gave
     patterns = [cfg.DATASET.PATIENT_PATTERN, getattr(dataset, "patient_pattern", "")]
     for pattern in (*filter(None, patterns), ""):
         other.DATASET.PATIENT_PATTERN = pattern
@@ -197,9 +197,9 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
 
 
 def check_nothing_is_the_trainings(
-    centres: Mapping[str, Sequence[Datum]], dataset: DatasetBase, training: str
+    centers: Mapping[str, Sequence[Datum]], dataset: DatasetBase, training: str
 ) -> None:
-    """Refuse a centre with an image that the training's data set has too, on whichever side, as the
+    """Refuse a centre with an image that the training's data set has too, in whichever part, as the
     same file or as a copy of it; warn of patients with the same name.
 
     Args:
@@ -222,7 +222,7 @@ def check_nothing_is_the_trainings(
     own = {real_path(path) for path in images}
     patients = set(images.values()) - {""}
     contents = Contents(images)
-    for name, items in centres.items():
+    for name, items in centers.items():
         paths = [item.impath for item in items]
         common = [path for path in paths if real_path(path) in own]
         common = common or contents.found_in(paths) or resaved_among(paths, list(images))

@@ -21,7 +21,7 @@ from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, 
 from cerviclip.data.split_checks import check_classes
 from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import (
-    SIDES,
+    PARTS,
     Item,
     Split,
     check_ratio,
@@ -229,7 +229,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
     def make_lists(self, cfg: CfgNode, split: Split, drawn: Split) -> dict[str, Any]:
         """The four lists that ``DatasetBase`` takes, from the split and the few-shot draw."""
         lists: dict[str, Any] = {
-            {"train": "train_x"}.get(side, side): self.to_data(drawn[side]) for side in SIDES
+            {"train": "train_x"}.get(part, part): self.to_data(drawn[part]) for part in PARTS
         }
         check_images(datum.impath for part in lists.values() for datum in part)
         return lists
@@ -251,7 +251,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
         if by == "image":
             self.warn(
                 f"{self.name} is split by image (DATASET.SPLIT_BY): images of one patient may fall "
-                "on both sides, and the results are too good"
+                "in both parts, and the results are too good"
             )
 
     def patients_of(self, paths: Sequence[str], pattern: str = "") -> list[str]:
@@ -388,7 +388,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
         if by not in ("class", "patient"):
             raise UserError(f'DATASET.SHOTS_BY is "{by}"; it takes class or patient')
         if self.test_only or shots < 0:
-            return {side: draw_shots(split[side], -1, "", "", 0)[0] for side in SIDES}
+            return {part: draw_shots(split[part], -1, "", "", 0)[0] for part in PARTS}
         train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED, by)
         if short:
             counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
@@ -428,7 +428,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
             "classes": list(names),
-            **{side: rows(drawn[side]) for side in SIDES},
+            **{part: rows(drawn[part]) for part in PARTS},
         }
 
     def _positive(self, given: Sequence[str], names: Sequence[str]) -> list[str]:

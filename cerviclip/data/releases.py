@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cerviclip.data.files.folders import class_folders
-from cerviclip.data.files.names import clean, sides_of
+from cerviclip.data.files.names import clean, parts_of
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import patient_in
-from cerviclip.data.splits import SIDES, Item, Split, patients_on_two_sides
+from cerviclip.data.splits import PARTS, Item, Split, patients_on_two_parts
 from dassl.errors import MissingFileError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ReleasedDataset(ImagingDataset):
     # -- the work --------------------------------------------------------------------------------
 
     def prepare(self, cfg: CfgNode) -> None:
-        self._sides: dict[str, str] = {}  # by path, where folders say it
+        self._parts: dict[str, str] = {}  # by path, where folders say it
         self._classes: dict[str, str] = {}  # by path
 
     def find_folder(self, cfg: CfgNode) -> Path:
@@ -79,13 +79,13 @@ class ReleasedDataset(ImagingDataset):
         if not folder.is_dir():
             return False
         names = class_folders(folder)
-        parts = [folder / name for name in sides_of(names)]
+        parts = [folder / name for name in parts_of(names)]
         inner = [name for part in parts for name in class_folders(part)]
         return len({self.class_of_folder(name) for name in [*names, *inner]} - {""}) > 1
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         top = class_folders(self.image_dir, self.skipped)
-        parts = {} if any(map(self.class_of_folder, top)) else sides_of(top)
+        parts = {} if any(map(self.class_of_folder, top)) else parts_of(top)
         self.skipped.folders += [name for name in top if parts and name not in parts]
         for part in parts or [""]:
             inner = class_folders(self.image_dir / part, self.skipped) if part else top
@@ -95,35 +95,35 @@ class ReleasedDataset(ImagingDataset):
                 yield from self._scan_folder(cfg, path, name, parts.get(part, ""))
 
     def _scan_folder(
-        self, cfg: CfgNode, folder: str, classname: str, side: str
+        self, cfg: CfgNode, folder: str, classname: str, part: str
     ) -> Iterator[tuple[str, str]]:
-        """The images of one class folder that are read, with the side that they are in."""
+        """The images of one class folder that are read, with the part that they are in."""
         for path, name in self.scan_class(folder, classname):
             if why := self.why_left_out(cfg, path):
                 self.skipped.left_out[why].append(path)
                 continue
             self._classes[path] = name
-            if side:
-                self._sides[path] = side
+            if part:
+                self._parts[path] = part
             yield path, name
 
     def below_parts(self, paths: Sequence[str]) -> list[str]:
-        return [path.partition("/")[2] if path in self._sides else path for path in paths]
+        return [path.partition("/")[2] if path in self._parts else path for path in paths]
 
     def patient_of(self, regex: re.Pattern[str], path: str) -> str:
-        return patient_in(regex, path, above=2 if path in self._sides else 1)
+        return patient_in(regex, path, above=2 if path in self._parts else 1)
 
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
         """The split of train, val and test folders where no group crosses it, else one by ratio."""
         if not self.patients_known:
             self.warn(
                 f"{self.name}: neither patient nor slide is published, so each image counts as a "
-                "patient of its own: nobody can tell whether one is on several sides, and "
+                "patient of its own: nobody can tell whether one is in several parts, and "
                 "intervals are too narrow"
             )
-        if not self._sides or cfg.DATASET.SPLIT_FILE or self.test_only:
+        if not self._parts or cfg.DATASET.SPLIT_FILE or self.test_only:
             return super().make_split(cfg, items)
-        split: Split = {side: [i for i in items if self._sides[i.path] == side] for side in SIDES}
+        split: Split = {part: [i for i in items if self._parts[i.path] == part] for part in PARTS}
         if why := self._why_not(split, cfg.DATASET.SPLIT_BY):
             self.warn(
                 f"{self.image_dir}: {why}, so the images of all folders are put together and split "
@@ -136,15 +136,15 @@ class ReleasedDataset(ImagingDataset):
 
     def _why_not(self, split: Split, by: str) -> str:
         """Why a split by folders cannot be taken as it is; "" if it can."""
-        empty = [side for side in ("train", "test") if not split[side]]
+        empty = [part for part in ("train", "test") if not split[part]]
         if empty:
             return f"its folders are no whole split (no {' and no '.join(empty)})"
-        crossing = patients_on_two_sides(split) if by == "patient" else {}
+        crossing = patients_on_two_parts(split) if by == "patient" else {}
         if crossing:
-            group, sides = next(iter(crossing.items()))
+            group, parts = next(iter(crossing.items()))
             return (
                 f"{len(crossing)} {self.group_word} lie in several of its folders (such as {group} "
-                f"in {' and '.join(sides)}; DATASET.SPLIT_BY image takes the folders as they are)"
+                f"in {' and '.join(parts)}; DATASET.SPLIT_BY image takes the folders as they are)"
             )
         return ""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cerviclip.data.splits import SIDES, Item
+from cerviclip.data.splits import PARTS, Item
 from dassl.errors import UserError
 
-Sides = Mapping[str, Sequence[Item]]
+Parts = Mapping[str, Sequence[Item]]
 
 
-def check_filled(name: str, split: Sides, ratio: Sequence[float] | None, shots: int) -> None:
+def check_filled(name: str, split: Parts, ratio: Sequence[float] | None, shots: int) -> None:
     """Refuse a split with nothing to test or train on.
 
     Args:
@@ -19,7 +19,7 @@ def check_filled(name: str, split: Sides, ratio: Sequence[float] | None, shots: 
         ratio: shares that it was made by; None where it was found.
         shots: ``DATASET.NUM_SHOTS``, 0 for a run that trains nothing.
     """
-    everything = [item for side in SIDES for item in split[side]]
+    everything = [item for part in PARTS for item in split[part]]
     patients = {item.patient for item in everything}
     if not split["test"]:
         if len(patients) == 1 and len(everything) > 1:
@@ -51,8 +51,8 @@ def check_classes(name: str, classnames: Sequence[str]) -> None:
         )
 
 
-def warn_of_gaps(name: str, split: Sides, found: bool, in_folds: bool = False) -> list[str]:
-    """What to say of classes that a side of the split lacks.
+def warn_of_gaps(name: str, split: Parts, found: bool, in_folds: bool = False) -> list[str]:
+    """What to say of classes that a part of the split lacks.
 
     Args:
         name: of the data set.
@@ -60,20 +60,20 @@ def warn_of_gaps(name: str, split: Sides, found: bool, in_folds: bool = False) -
         found: the split was given rather than made by a ratio.
         in_folds: it is one fold of several.
     """
-    have = {side: {item.classname for item in split[side]} for side in SIDES}
+    have = {part: {item.classname for item in split[part]} for part in PARTS}
     said = []
-    for side in SIDES if found else ("train", "test"):
-        lacking = sorted(set().union(*have.values()) - have[side]) if split[side] else []
+    for part in PARTS if found else ("train", "test"):
+        lacking = sorted(set().union(*have.values()) - have[part]) if split[part] else []
         if not lacking:
             continue
-        text = f"{name}: no images of {', '.join(lacking)} in {side}"
+        text = f"{name}: no images of {', '.join(lacking)} in {part}"
         if not found:
             other = "fewer folds" if in_folds else "SPLIT_RATIO"
             text += f", for want of patients; another DATASET.SPLIT_SEED or {other} may help"
-        elif side == "train":
+        elif part == "train":
             text += ": what is tested or validated of them was never trained on"
         else:
-            text += f", though the other parts have some: {side} scores say nothing of them"
+            text += f", though the other parts have some: {part} scores say nothing of them"
         said.append(text)
     return said
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists import Entries, Entry, read_list_file
-from cerviclip.data.splits import SIDES, Item, Split, patients_on_two_sides
+from cerviclip.data.splits import PARTS, Item, Split, patients_on_two_parts
 from dassl.errors import MissingFileError, UserError
 
 
 def read_split_file(path: str | Path) -> Entries:
-    """Entries of a split file, each with its side.
+    """Entries of a split file, each with its part.
 
     Understood are JSON objects with ``train``, ``val`` and ``test`` (lists of paths, of ``[path,
     label, classname]`` as the CoOp family writes them, of objects with ``path label patient`` as we
@@ -26,10 +26,10 @@ def read_split_file(path: str | Path) -> Entries:
     """
     entries = read_list_file(path)
     for entry in entries:
-        if entry.side not in SIDES:
+        if entry.part not in PARTS:
             raise UserError(
-                f'split file {path} puts {entry.path} into "{entry.side}"; '
-                f"the parts are {', '.join(SIDES)}"
+                f'split file {path} puts {entry.path} into "{entry.part}"; '
+                f"the parts are {', '.join(PARTS)}"
             )
     return entries
 
@@ -52,14 +52,14 @@ def place_entries(
         source: the file's name, for errors.
         root: paths in the file are relative to this folder, or to ``folder``.
         folder: the image folder, which the items' paths are relative to.
-        by: "patient" refuses a patient on two sides.
+        by: "patient" refuses a patient in two parts.
         rest_is_test: images of patients that the file does not name are its test, as few-shot files
             mean it.
         notes: what the reader should know is added here.
 
     Raises:
         UserError: an entry points outside the root, is listed twice, contradicts its folder's
-            class, or puts a patient on two sides.
+            class, or puts a patient in two parts.
         MissingFileError: entries whose files are not there.
     """
     known = {item.path: item for item in items}
@@ -69,7 +69,7 @@ def place_entries(
     where = {entry: paths.find(entry.path) for entry in entries}
     notes += paths.notes()
     shown = _display_names(where, known)
-    split: Split = {side: [] for side in SIDES}
+    split: Split = {part: [] for part in PARTS}
     seen: dict[str, str] = {}
     absent = []
     for entry in entries:
@@ -80,7 +80,7 @@ def place_entries(
             continue
         if path in seen:
             raise UserError(
-                f"{source} lists {entry.path} twice (in {seen[path]} and {entry.side}); "
+                f"{source} lists {entry.path} twice (in {seen[path]} and {entry.part}); "
                 "keep one of them"
             )
         # A number that is no folder's name says nothing that the folder could contradict.
@@ -92,36 +92,36 @@ def place_entries(
                 f"{item.classname}; correct one of them, or give the classes their names by "
                 "DATASET.CLASSES and DATASET.CLASS_MAP"
             )
-        seen[path] = entry.side
-        split[entry.side].append(replace(item, patient=entry.patient or item.patient))
+        seen[path] = entry.part
+        split[entry.part].append(replace(item, patient=entry.patient or item.patient))
     if absent:
         raise MissingFileError(
             f"{len(absent)} of {len(entries)} images in {source} are not among the images under "
             f"{folder} (first: {absent[0]}); check DATASET.ROOT and the file"
         )
-    if rest_is_test and all(entry.side != "test" for entry in entries):
+    if rest_is_test and all(entry.part != "test" for entry in entries):
         # Few-shot files name no test images: those of patients that they do not name are left.
         # The file and the data set may name patients differently: both names count.
-        used = {item.patient for side in split.values() for item in side}
+        used = {item.patient for part in split.values() for item in part}
         used |= {known[path].patient for path in seen}
         split["test"] = [i for i in items if i.path not in seen and i.patient not in used]
         notes.append(f"it names no test images: the {len(split['test'])} of other patients are")
-    left = len(items) - sum(len(side) for side in split.values())
+    left = len(items) - sum(len(part) for part in split.values())
     if left:
         notes.append(f"{left} of {len(items)} images are in no part of it")
     if by == "patient":
-        check_sides(split, source)
+        check_parts(split, source)
     return split
 
 
-def check_sides(split: Split, source: str) -> None:
-    """Refuse a split with a patient on two sides."""
-    crossing = patients_on_two_sides(split)
+def check_parts(split: Split, source: str) -> None:
+    """Refuse a split with a patient in two parts."""
+    crossing = patients_on_two_parts(split)
     if crossing:
-        patient, sides = next(iter(crossing.items()))
+        patient, parts = next(iter(crossing.items()))
         raise UserError(
-            f"{source} puts {len(crossing)} patients on two sides (patient {patient} is in "
-            f"{' and '.join(sides)}); mend the split, or accept the leak with "
+            f"{source} puts {len(crossing)} patients in two parts (patient {patient} is in "
+            f"{' and '.join(parts)}); mend the split, or accept the leak with "
             "DATASET.SPLIT_BY image"
         )
 

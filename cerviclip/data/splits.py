@@ -15,7 +15,7 @@ from typing import Any
 
 from dassl.errors import UserError
 
-SIDES = ("train", "val", "test")
+PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def check_ratio(ratio: Sequence[float]) -> tuple[float, float, float]:
 def split_by_ratio(
     items: Sequence[Item], ratio: Sequence[float], seed: int, by: str = "patient"
 ) -> Split:
-    """Split items into train, val and test, class by class, keeping each patient on one side.
+    """Split items into train, val and test, class by class, keeping each patient in one part.
 
     A patient with images of several classes is counted with the class of most of them. Within a
-    class every side with a share above zero gets a patient as long as there are enough (train
+    class every part with a share above zero gets a patient as long as there are enough (train
     first, then test, then val), and the others go where most images are wanting.
 
     Args:
@@ -81,7 +81,7 @@ def split_by_ratio(
         seed: another seed gives another split.
         by: "patient", or "image" to let each image go its own way.
     """
-    shares = dict(zip(SIDES, check_ratio(ratio), strict=True))
+    shares = dict(zip(PARTS, check_ratio(ratio), strict=True))
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.patient if by == "patient" else item.path].append(item)
@@ -92,21 +92,21 @@ def split_by_ratio(
 
     totals = Counter(item.classname for item in items)
     missing = {
-        side: {name: share * total for name, total in totals.items()}
-        for side, share in shares.items()
+        part: {name: share * total for name, total in totals.items()}
+        for part, share in shares.items()
         if share > 0
     }
-    first = [side for side in ("train", "test", "val") if side in missing]
-    split: Split = {side: [] for side in SIDES}
+    first = [part for part in ("train", "test", "val") if part in missing]
+    split: Split = {part: [] for part in PARTS}
     for classname in sorted(strata):
         order = hash_order(strata[classname], "split", seed, classname)
         for position, key in enumerate(order):
             counts = Counter(item.classname for item in groups[key])
-            side = first[position] if position < len(first) else _neediest(missing, counts)
-            split[side] += groups[key]
+            part = first[position] if position < len(first) else _neediest(missing, counts)
+            split[part] += groups[key]
             for name, count in counts.items():
-                missing[side][name] -= count
-    return {side: sorted(members, key=lambda i: i.path) for side, members in split.items()}
+                missing[part][name] -= count
+    return {part: sorted(members, key=lambda i: i.path) for part, members in split.items()}
 
 
 def main_class(members: Sequence[Item]) -> str:
@@ -116,30 +116,30 @@ def main_class(members: Sequence[Item]) -> str:
 
 
 def _neediest(missing: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]) -> str:
-    """The side that wants images of a patient's classes most; on equal terms the earlier one."""
+    """The part that wants images of a patient's classes most; on equal terms the earlier one."""
     return max(
         missing,
-        key=lambda side: (
-            sum(count * missing[side][name] for name, count in counts.items()),
-            -SIDES.index(side),
+        key=lambda part: (
+            sum(count * missing[part][name] for name, count in counts.items()),
+            -PARTS.index(part),
         ),
     )
 
 
-def patients_on_two_sides(split: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
+def patients_on_two_parts(split: Mapping[str, Sequence[Item]]) -> dict[str, list[str]]:
     """Patients that are in more than one part of a split, with the parts."""
-    sides: dict[str, list[str]] = defaultdict(list)
-    for side in SIDES:
-        for patient in sorted({item.patient for item in split.get(side, ())}):
-            sides[patient].append(side)
-    return {patient: where for patient, where in sides.items() if len(where) > 1}
+    parts: dict[str, list[str]] = defaultdict(list)
+    for part in PARTS:
+        for patient in sorted({item.patient for item in split.get(part, ())}):
+            parts[patient].append(part)
+    return {patient: where for patient, where in parts.items() if len(where) > 1}
 
 
 def split_hash(dataset: str, version: str, split: Mapping[str, Sequence[Item]]) -> str:
     """Hash of who is where: equal for equal content, whichever way the split was made."""
     content = {
-        side: sorted([item.path, item.classname, item.patient] for item in split.get(side, ()))
-        for side in SIDES
+        part: sorted([item.path, item.classname, item.patient] for item in split.get(part, ()))
+        for part in PARTS
     }
     return hash_of({"dataset": dataset, "version": version, **content})
 

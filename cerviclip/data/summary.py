@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from cerviclip.data.splits import SIDES, Item
+from cerviclip.data.splits import PARTS, Item
 
 
 def describe(
@@ -37,11 +37,11 @@ def describe(
         lines.append(f"  patients: {len(patients)} in {len(items)} images ({first})")
     else:
         lines.append("  patients: not known; each image counts as a patient of its own")
-    parts = [_part(side, split[side], patients_known) for side in SIDES if split[side]]
+    parts = [_part(part, split[part], patients_known) for part in PARTS if split[part]]
     lines.append(f"  {', '.join(parts)}")
     return lines + [f"  {note}" for note in notes]
 
 
-def _part(side: str, items: Sequence[Item], patients_known: bool) -> str:
+def _part(part: str, items: Sequence[Item], patients_known: bool) -> str:
     patients = len({item.patient for item in items})
-    return f"{side} {len(items)} images" + (f" of {patients} patients" if patients_known else "")
+    return f"{part} {len(items)} images" + (f" of {patients} patients" if patients_known else "")

@@ -12,8 +12,8 @@ CLASSES = ("healthy", "unhealthy", "bothcells", "rubbish")
 
 
 def write_release(root):
-    for seed, (side, each) in enumerate({"train": 6, "test": 3}.items()):
-        write_images(root / side, dict.fromkeys(CLASSES, each), size=8, seed=seed)
+    for seed, (part, each) in enumerate({"train": 6, "test": 3}.items()):
+        write_images(root / part, dict.fromkeys(CLASSES, each), size=8, seed=seed)
 
 
 # Neither patient nor slide is known: each file is split as a patient of its own.

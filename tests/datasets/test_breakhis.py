@@ -11,7 +11,7 @@ from cases import DatasetCase
 from PIL import Image
 from yacs.config import CfgNode
 
-from cerviclip.data.splits import patients_on_two_sides
+from cerviclip.data.splits import patients_on_two_parts
 from cerviclip.datasets.breakhis import BreakHis, picture_of
 from dassl.data.datasets import build_dataset
 from dassl.errors import UserError
@@ -98,7 +98,7 @@ def test_eight_types_by_slide_over_all_magnifications(breakhis, tmp_path):
     slides = {item.patient_id for item in items}
     assert len(slides) == 80 and {"14-22549AB", "15-190EF", "14-9133"} <= slides
     assert all(sum(i.patient_id == slide for i in items) == 4 for slide in slides)
-    assert not patients_on_two_sides(data.full_split)
+    assert not patients_on_two_parts(data.full_split)
 
 
 def test_the_slide_filed_twice(breakhis, tmp_path):
@@ -138,7 +138,7 @@ def test_stems_join_slides_of_one_number(breakhis, tmp_path):
     data = breakhis(GROUP="stem", LABELS="binary")
     patients = {item.patient_id for item in everything(data)}
     assert len(patients) == 70 and "14-22549" in patients
-    assert not patients_on_two_sides(data.full_split)
+    assert not patients_on_two_parts(data.full_split)
 
 
 def test_a_key_that_is_no_word_of_ours(breakhis, tmp_path):
@@ -148,14 +148,14 @@ def test_a_key_that_is_no_word_of_ours(breakhis, tmp_path):
 
 
 def write_400x(folder):
-    """Kaggle's copy of the pictures at 400X: split by picture, slides on both sides."""
+    """Kaggle's copy of the pictures at 400X: split by picture, slides in both parts."""
     for kind in ("A", "F", "DC", "MC"):
         for slide in SLIDES[kind].split()[:4]:
-            for side in ("train", "test"):
+            for part in ("train", "test"):
                 tumour = FOLDERS[kind].partition("/")[0]
-                last = 1 if side == "train" else 2
+                last = 1 if part == "train" else 2
                 name = f"SOB_{tumour[0].upper()}_{kind}-{slide}-400-{last:03d}.png"
-                file = folder / side / tumour / name
+                file = folder / part / tumour / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 picture_for(name).save(file)
 
@@ -165,7 +165,7 @@ def test_kaggles_400x_copy_is_split_anew_by_slide(breakhis, tmp_path):
     data = breakhis(LABELS="binary")
     items = everything(data)
     assert len(items) == 32 and len({item.patient_id for item in items}) == 16
-    assert not patients_on_two_sides(data.full_split)
+    assert not patients_on_two_parts(data.full_split)
     assert any("the test and train folders are not used" in line for line in data.summary)
 
 

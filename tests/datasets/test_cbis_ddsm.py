@@ -12,7 +12,7 @@ from cases import DatasetCase
 from PIL import Image
 from yacs.config import CfgNode
 
-from cerviclip.data.splits import patients_on_two_sides
+from cerviclip.data.splits import patients_on_two_parts
 from cerviclip.datasets.cbis_ddsm import Pictures, read_findings
 from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UserError
@@ -29,9 +29,9 @@ PATIENTS = {
 FULL, CROP = (96, 60), (20, 16)
 
 
-def rows_of(lesion, side):
+def rows_of(lesion, part):
     """Rows of one list: patient 0 has two findings in one film."""
-    for patient in PATIENTS[lesion, side]:
+    for patient in PATIENTS[lesion, part]:
         for number in (1, 2) if patient == 0 else (1,):
             yield patient, number, PATHOLOGY[(patient + number - 1) % 3]
 
@@ -43,28 +43,28 @@ def uid(*parts) -> str:
 def write_lists(folder: Path) -> None:
     """Four lists: a line break in a quoted path of every row, another column name in calc."""
     folder.mkdir(parents=True, exist_ok=True)
-    for lesion, side in PATIENTS:
+    for lesion, part in PATIENTS:
         density = "breast_density" if lesion == "mass" else "breast density"
-        with open(folder / f"{lesion}_case_description_{side}_set.csv", "w", newline="") as opened:
+        with open(folder / f"{lesion}_case_description_{part}_set.csv", "w", newline="") as opened:
             rows = csv.writer(opened)
             head = ["patient_id", density, "left or right breast", "image view", "abnormality id"]
             more = ["pathology", "image file path", "cropped image file path", "ROI mask file path"]
             rows.writerow([*head, "abnormality type", *more])
-            for patient, number, pathology in rows_of(lesion, side):
-                image, crop, mask = listed_paths(lesion, side, patient, number)
+            for patient, number, pathology in rows_of(lesion, part):
+                image, crop, mask = listed_paths(lesion, part, patient, number)
                 broken = (crop, f"{mask}\n") if lesion == "mass" else (f"{crop}\n", mask)
                 first = [f"P_{patient:05d}", 2, "LEFT", "CC", number, lesion]
                 rows.writerow([*first, pathology, image, *broken])
 
 
-def case_of(lesion, side, patient, number=None) -> str:
-    name = f"{lesion.title()}-{'Training' if side == 'train' else 'Test'}_P_{patient:05d}_LEFT_CC"
+def case_of(lesion, part, patient, number=None) -> str:
+    name = f"{lesion.title()}-{'Training' if part == 'train' else 'Test'}_P_{patient:05d}_LEFT_CC"
     return name if number is None else f"{name}_{number}"
 
 
-def listed_paths(lesion, side, patient, number):
+def listed_paths(lesion, part, patient, number):
     """In mass lists the crop is 000000, in calc lists the mask is."""
-    film, case = case_of(lesion, side, patient), case_of(lesion, side, patient, number)
+    film, case = case_of(lesion, part, patient), case_of(lesion, part, patient, number)
     crop, mask = ("000000", "000001") if lesion == "mass" else ("000001", "000000")
     series = f"{case}/{uid('study', case)}/{uid(case)}"
     return (f"{film}/{uid('study', film)}/{uid(film)}/000000.dcm", f"{series}/{crop}.dcm",
@@ -83,16 +83,16 @@ def mask(size):
 
 
 def all_findings():
-    for lesion, side in PATIENTS:
-        for patient, number, _ in rows_of(lesion, side):
-            yield lesion, side, patient, number
+    for lesion, part in PATIENTS:
+        for patient, number, _ in rows_of(lesion, part):
+            yield lesion, part, patient, number
 
 
 def write_jpegs(folder: Path) -> None:
     """Kaggle's copy: lists in csv, numbered files in a series, crop and mask in either order."""
     write_lists(folder / "csv")
-    for i, (lesion, side, patient, number) in enumerate(all_findings()):
-        film, case = case_of(lesion, side, patient), case_of(lesion, side, patient, number)
+    for i, (lesion, part, patient, number) in enumerate(all_findings()):
+        film, case = case_of(lesion, part, patient), case_of(lesion, part, patient, number)
         names = (f"1-{i:03d}.jpg", f"2-{i + 7:03d}.jpg")[:: 1 if i % 3 else -1]
         save(
             folder / f"jpeg/{uid(film)}/1-{zlib.crc32(film.encode()) % 900}.jpg", pixels(film, FULL)
@@ -145,10 +145,10 @@ def test_crops_are_told_from_masks_by_what_they_show(cbis, tmp_path):
     assert sizes == {CROP, FULL, (90, 60)}
 
 
-def test_a_patient_of_both_lesions_is_on_one_side(cbis, tmp_path):
+def test_a_patient_of_both_lesions_is_on_one_part(cbis, tmp_path):
     write_jpegs(tmp_path / "CBIS-DDSM")
     data = cbis()
-    assert not patients_on_two_sides(data.full_split)
+    assert not patients_on_two_parts(data.full_split)
     tested = {item.patient_id for item in data.test}
     assert "P_00005" in tested and len(tested) == 12 and data.val
     assert len([i for i in data.test if i.patient_id == "P_00005"]) == 2
@@ -202,9 +202,9 @@ def write_dicoms(folder: Path, dated: bool) -> None:
     """The archive's tree, by UIDs or, as newer downloads are, by dates."""
     pydicom = pytest.importorskip("pydicom")
     write_lists(folder)
-    for lesion, side, patient, number in all_findings():
-        image, crop, area = listed_paths(lesion, side, patient, number)
-        case = case_of(lesion, side, patient, number)
+    for lesion, part, patient, number in all_findings():
+        image, crop, area = listed_paths(lesion, part, patient, number)
+        case = case_of(lesion, part, patient, number)
         for path, array in (
             (image, pixels(image, FULL, np.uint16)),
             (area, mask(FULL)),
@@ -242,7 +242,7 @@ def test_dicom_files_become_pictures_of_their_depth(cbis, tmp_path, monkeypatch,
     write_dicoms(tmp_path / "CBIS-DDSM", dated)
     data = cbis()
     items = everything(data)
-    assert len(items) == 36 and not patients_on_two_sides(data.full_split)
+    assert len(items) == 36 and not patients_on_two_parts(data.full_split)
     assert {item.patient_id for item in items} >= {"P_00000", "P_00064"}
     with Image.open(items[0].impath) as image:
         assert image.mode.startswith("I;16") and image.size == CROP

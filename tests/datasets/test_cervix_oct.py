@@ -22,13 +22,13 @@ CASE = (
 )
 
 
-def test_mixed_gives_three_parts_and_centres_are_test_only(build, oct_root):
+def test_mixed_gives_three_parts_and_centers_are_test_only(build, oct_root):
     mixed = build(oct_root, "MixedCenterOCT")
     assert mixed.train_x and mixed.val and mixed.test
     for name in ("HuaxiOCT", "XiangyaOCT"):
-        centre = build(oct_root, name, NUM_SHOTS=4)
-        assert centre.train_x == [] and len(centre.test) == 30
-        assert centre.lab2cname == mixed.lab2cname
+        center = build(oct_root, name, NUM_SHOTS=4)
+        assert center.train_x == [] and len(center.test) == 30
+        assert center.lab2cname == mixed.lab2cname
 
 
 def test_positive_are_cancer_and_hsil(build, oct_root):
@@ -52,7 +52,7 @@ def test_folder_names_of_the_original_code_are_found(build, oct_root, name, here
     assert len(after.test) == len(before.test) and after.split_hash == before.split_hash
 
 
-def test_yaml_scores_both_external_centres(make_cfg, oct_root, repo_dir):
+def test_yaml_scores_both_external_centers(make_cfg, oct_root, repo_dir):
     cfg = make_cfg(oct_root, "MixedCenterOCT")
     merge_file(cfg, repo_dir / "configs/datasets/mixed_center_oct.yaml")
     data = build_dataset(cfg)

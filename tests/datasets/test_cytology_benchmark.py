@@ -33,8 +33,8 @@ def write_set(root, name, images="images", number=6) -> None:
             Image.frombytes("RGB", (5, 2), colours[:30]).save(file)
             lists[("train", "train", "val", "test")[i % 4]].append(f"{path} {label}")
     (home / "splits").mkdir()
-    for side, lines in lists.items():
-        (home / f"splits/{side}.txt").write_text("\n".join(lines) + "\n")
+    for part, lines in lists.items():
+        (home / f"splits/{part}.txt").write_text("\n".join(lines) + "\n")
 
 
 CASE = tuple(

@@ -1,4 +1,4 @@
-"""What holds for every registered data set: no patient on two sides, relative paths, a record."""
+"""What holds for every registered data set: no patient in two parts, relative paths, a record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_every_data_set_of_the_project_has_a_case():
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("shots", [-1, 2])
-def test_no_patient_is_on_two_sides(make_cfg, tmp_path, name, shots):
+def test_no_patient_is_on_two_parts(make_cfg, tmp_path, name, shots):
     from dassl.data.datasets import build_dataset
 
     CASES[name].write(tmp_path)
@@ -32,8 +32,8 @@ def test_no_patient_is_on_two_sides(make_cfg, tmp_path, name, shots):
     record = data.split_record
     assert str(tmp_path) not in json.dumps(record)
     assert record["hash"] == data.split_hash and record["draw_hash"] == data.draw_hash
-    for side, part in (("train", data.train_x), ("val", data.val), ("test", data.test)):
-        assert [row["patient"] for row in record[side]] == [d.patient_id for d in part or []]
+    for part, items in (("train", data.train_x), ("val", data.val), ("test", data.test)):
+        assert [row["patient"] for row in record[part]] == [d.patient_id for d in items or []]
     assert data.classnames == [data.lab2cname[k] for k in range(data.num_classes)]
     assert set(data.positive_classes) <= set(data.classnames)
     for texts in data.descriptions.values():

@@ -79,8 +79,8 @@ def test_no_val_by_ratio(make_cfg, folder):
 
 @pytest.mark.parametrize("val", ["val", "valid", None])
 def test_ready_made_split_folders(build, tmp_path, val):
-    for seed, side in enumerate(("train", "test", *([val] if val else []))):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8, seed=seed)
+    for seed, part in enumerate(("train", "test", *([val] if val else []))):
+        write_images(tmp_path / part, {"a": 3, "b": 3}, size=8, seed=seed)
     with pytest.warns(UserWarning, match="nobody checked.*two sides.*PATIENT_PATTERN"):
         data = build(tmp_path, NAME)
     assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
@@ -89,9 +89,9 @@ def test_ready_made_split_folders(build, tmp_path, val):
 
 
 def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
-    for side, size in (("train", 8), ("test", 9)):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, patients=3, size=size)
-    with pytest.raises(UserError, match="6 patients on two sides"):
+    for part, size in (("train", 8), ("test", 9)):
+        write_images(tmp_path / part, {"a": 3, "b": 3}, patients=3, size=size)
+    with pytest.raises(UserError, match="6 patients in two parts"):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     with pytest.warns(UserWarning, match="split by image"):
         data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, SPLIT_BY="image")
@@ -159,10 +159,10 @@ def test_a_blank_patient_whom_the_list_calls_by_two_names(build, folder):
 
 
 def test_list_with_split_and_paths_relative_to_the_list(build, folder):
-    sides = ["train"] * 10 + ["test"] * 2
+    parts = ["train"] * 10 + ["test"] * 2
     lines = ["path,label,split"]
-    for (path, label), side in zip(rows(folder), sides * 2, strict=True):
-        lines.append(f"mine/{path},{label},{side}")
+    for (path, label), part in zip(rows(folder), parts * 2, strict=True):
+        lines.append(f"mine/{path},{label},{part}")
     (folder / "list.csv").write_text("\n".join(lines))
     with pytest.warns(UserWarning, match="nobody checked"):
         data = build(folder, NAME, FILE="list.csv")
@@ -256,8 +256,8 @@ def test_a_class_called_as_a_part_is_still_a_class(build, tmp_path):
 
 def test_neither_part_nor_class_tells_the_patient(build, tmp_path):
     """Fault 53."""
-    for seed, side in enumerate(("train", "test")):
-        write_images(tmp_path / side, {"CIN1": 3, "CIN2": 3}, size=8, seed=seed)
+    for seed, part in enumerate(("train", "test")):
+        write_images(tmp_path / part, {"CIN1": 3, "CIN2": 3}, size=8, seed=seed)
     with pytest.raises(UserError, match="12 of 12 file names .* hold no patient"):
         build(tmp_path, NAME, PATIENT_PATTERN=r"CIN(\d+)")
 

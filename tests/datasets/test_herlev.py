@@ -61,8 +61,8 @@ def test_a_copy_in_train_and_validation_folders_is_split_anew_by_slide(build, tm
             path.unlink()
     with pytest.warns(UserWarning, match="no test.*put together and split anew"):
         data = build(tmp_path, "Herlev")
-    sides = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
-    assert sum(map(len, sides)) == len(set.union(*sides)) == 28
+    parts = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 28
     assert len([*data.train_x, *data.val, *data.test]) == 56
 
 

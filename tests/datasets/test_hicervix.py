@@ -25,16 +25,16 @@ def kind():
 
 def write_release(root: Path, folder: str = "{}") -> None:
     """Three lists and their flat folders; names are UUIDs of version 3, as the release's are."""
-    for number, (side, each) in enumerate(PARTS.items()):
-        home = root / folder.format(side, side)
+    for number, (part, each) in enumerate(PARTS.items()):
+        home = root / folder.format(part, part)
         home.mkdir(parents=True)
         rows = []
         for c, name in enumerate(kind().classes):
             for i in range(each):
-                file = f"{uuid.uuid3(uuid.NAMESPACE_DNS, f'{side} {name} {i}')}.jpg"
+                file = f"{uuid.uuid3(uuid.NAMESPACE_DNS, f'{part} {name} {i}')}.jpg"
                 Image.new("RGB", (8, 8), (9 * c, 60 * number, 60 * i)).save(home / file)
                 rows.append([file, name, c, *kind().levels[name]])
-        with (root / f"{side}.csv").open("w", newline="") as stream:
+        with (root / f"{part}.csv").open("w", newline="") as stream:
             csv.writer(stream).writerows([COLUMNS, *rows])
 
 

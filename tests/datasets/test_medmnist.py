@@ -7,7 +7,7 @@ import pytest
 from cases import DatasetCase
 from yacs.config import CfgNode
 
-from cerviclip.data.splits import SIDES
+from cerviclip.data.splits import PARTS
 from cerviclip.datasets.medmnist import CLASSES
 from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UserError
@@ -20,12 +20,12 @@ def write_npz(root, name="bloodmnist", size=28, channels=(3,), columns=1, seed=0
     """A file of the release: six arrays of bytes, labels in a column of their own, mixed order."""
     rng = np.random.default_rng(seed)
     arrays = {}
-    for side in SIDES:
-        labels = np.repeat(np.arange(len(CLASSES.get(name, range(3)))), COUNTS[side])
+    for part in PARTS:
+        labels = np.repeat(np.arange(len(CLASSES.get(name, range(3)))), COUNTS[part])
         labels = rng.permutation(labels).astype(np.uint8)
-        arrays[f"{side}_labels"] = np.stack([labels] * columns, axis=1)
+        arrays[f"{part}_labels"] = np.stack([labels] * columns, axis=1)
         shape = (len(labels), size, size, *channels)
-        arrays[f"{side}_images"] = rng.integers(0, 256, shape, dtype=np.uint8)
+        arrays[f"{part}_images"] = rng.integers(0, 256, shape, dtype=np.uint8)
     root.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(root / (f"{name}.npz" if size == 28 else f"{name}_{size}.npz"), **arrays)
 

@@ -11,7 +11,7 @@ import pytest
 from cases import DatasetCase
 from PIL import Image
 
-from cerviclip.data.splits import patients_on_two_sides
+from cerviclip.data.splits import patients_on_two_parts
 from cerviclip.datasets.pcam import BLANK
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
@@ -92,7 +92,7 @@ def test_patches_slides_and_parts_of_the_release(build, tmp_path, packed):
     assert {"camelyon16_train_tumor_001", "camelyon16_train_normal_003"} <= {
         item.patient_id for item in data.train_x
     }
-    assert not patients_on_two_sides(data.full_split)
+    assert not patients_on_two_parts(data.full_split)
     assert any("each is read when it is drawn" in line for line in data.summary)
     assert all(row["path"].startswith("val/camelyon16") for row in data.split_record["val"])
     if not packed:
@@ -109,17 +109,17 @@ def test_only_drawn_patches_become_pictures(build, tmp_path, monkeypatch):
     write_pcam(tmp_path / "pcam")
     build(tmp_path, "PCam", NUM_SHOTS=2, NUM_SHOTS_VAL=3)
     written = [file.parts[-3] for file in (tmp_path / "cache").glob("unpacked/*/*/*/*.png")]
-    assert {side: written.count(side) for side in ("train", "val", "test")} == {
+    assert {part: written.count(part) for part in ("train", "val", "test")} == {
         "train": 4, "val": 6, "test": 16,
     }  # fmt: skip
 
 
-def test_as_an_external_centre_the_test_part_alone_is_unpacked(make_cfg, tmp_path, monkeypatch):
+def test_as_an_external_center_the_test_part_alone_is_unpacked(make_cfg, tmp_path, monkeypatch):
     monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path / "cache"))
     write_pcam(tmp_path / "pcam")
     cfg = make_cfg(tmp_path, "PCam")
-    centre = type("PCam", (DATASET_REGISTRY.get("PCam"),), {"is_external": True})(cfg)
-    assert len(centre.test) == 16 and not centre.train_x
+    center = type("PCam", (DATASET_REGISTRY.get("PCam"),), {"is_external": True})(cfg)
+    assert len(center.test) == 16 and not center.train_x
     assert len(list((tmp_path / "cache").glob("unpacked/*/*/*/*.png"))) == 16
 
 

@@ -8,7 +8,7 @@ import pytest
 from cases import DatasetCase
 from data_fixtures import write_oct
 
-from cerviclip.data.phantoms import CENTRES, CLASSES, VERSION
+from cerviclip.data.phantoms import CENTERS, CLASSES, VERSION
 from cerviclip.plugins import ensure_loaded
 from dassl.config import get_cfg_default
 from dassl.errors import UserError
@@ -44,9 +44,9 @@ ensure_loaded("dataset", "PhantomOCT")
 def root(tmp_path_factory):
     """One data root with few patients per centre, rendered as the tests ask for centres."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, centre in list(CENTRES.items()):
-            small = replace(centre, patients=(3, 3, 3, 3, 3), frames=(2, 2))
-            patch.setitem(CENTRES, name, small)
+        for name, center in list(CENTERS.items()):
+            small = replace(center, patients=(3, 3, 3, 3, 3), frames=(2, 2))
+            patch.setitem(CENTERS, name, small)
         yield tmp_path_factory.mktemp("data")
 
 
@@ -58,19 +58,19 @@ def build(root, name: str, **options):
     return ensure_loaded("dataset", name)(cfg)
 
 
-def test_the_mixed_centre_is_split_by_patient(root):
+def test_the_mixed_center_is_split_by_patient(root):
     data = build(root, "PhantomOCT")
     assert data.classnames == list(CLASSES)
-    sides = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
-    assert all(sides) and not sides[0] & sides[1] and not sides[0] & sides[2]
-    assert not sides[1] & sides[2]
-    assert all(patient.startswith("P001") for side in sides for patient in side)
+    parts = [{d.patient_id for d in part} for part in (data.train_x, data.val, data.test)]
+    assert all(parts) and not parts[0] & parts[1] and not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
+    assert all(patient.startswith("P001") for part in parts for patient in part)
     assert data.positive_classes == ["cancer", "high-grade_squamous_intraepithelial_lesion"]
     assert set(data.descriptions) == {"plain", "structural", "report"}
     assert data.split_record["version"] == VERSION
 
 
-def test_external_centres_are_tested_on_only(root):
+def test_external_centers_are_tested_on_only(root):
     for name, digits in (
         ("PhantomHuaxi", "P002"),
         ("PhantomXiangya", "P003"),
@@ -89,7 +89,7 @@ def test_the_generator_version_is_part_of_the_split_hash(root, monkeypatch):
     assert build(root, "PhantomOCT").split_hash != one
 
 
-def test_domains_come_from_the_centres_asked_for(root):
+def test_domains_come_from_the_centers_asked_for(root):
     data = build(
         root,
         "PhantomDomains",

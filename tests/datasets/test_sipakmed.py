@@ -54,7 +54,7 @@ def everything(data):
     return [*data.train_x, *(data.val or []), *data.test]
 
 
-def sides(data) -> list[set[str]]:
+def parts(data) -> list[set[str]]:
     return [{d.patient_id for d in part or []} for part in (data.train_x, data.val, data.test)]
 
 
@@ -87,9 +87,9 @@ def test_a_cluster_and_its_cells_are_one_group(build, tmp_path):
     with pytest.warns(UserWarning, match="two levels"):
         both = build(tmp_path, NAME, SIPAKMED={"IMAGES": "both"})
     assert len(everything(both)) == 5 * CLUSTERS * (1 + CELLS)
-    train, val, test = sides(both)
+    train, val, test = parts(both)
     assert not (train & val or train & test or val & test)
-    assert set.union(train, val, test) == set.union(*sides(clusters))
+    assert set.union(train, val, test) == set.union(*parts(clusters))
 
 
 def test_folder_names_as_people_spell_them(build, tmp_path):
@@ -102,12 +102,12 @@ def test_folder_names_as_people_spell_them(build, tmp_path):
     assert len(everything(data)) == 5 * CLUSTERS * CELLS
 
 
-def write_parts(root: Path, side_of) -> None:
-    """System E's train, val and test folders: ``side_of(cluster, cell)`` names a crop's part."""
+def write_parts(root: Path, part_of) -> None:
+    """System E's train, val and test folders: ``part_of(cluster, cell)`` names a crop's part."""
     for c, name in enumerate(FOLDERS):
         for n in range(1, CLUSTERS + 1):
             for m in range(1, CELLS + 1):
-                path = root / side_of(n, m) / name / f"{n:03}_{m:02}.bmp"
+                path = root / part_of(n, m) / name / f"{n:03}_{m:02}.bmp"
                 write_bmp(path, 40 * c, n, m)
 
 
@@ -115,7 +115,7 @@ def test_parts_that_no_cluster_crosses_are_the_split(build, tmp_path):
     part = {7: "val", 8: "test"}
     write_parts(tmp_path / "sipakmed", lambda n, m: part.get(n, "train"))
     data = build(tmp_path, NAME)
-    assert [len(side) for side in sides(data)] == [30, 5, 5] and not data.warnings
+    assert [len(part) for part in parts(data)] == [30, 5, 5] and not data.warnings
     assert data.split_record["by"] == "folders"
 
 
@@ -123,7 +123,7 @@ def test_parts_that_clusters_cross_are_split_anew(build, tmp_path):
     write_parts(tmp_path / "sipakmed", lambda n, m: ("train", "val", "test")[m - 1])
     with pytest.warns(UserWarning, match="40 clusters lie in several.*split anew"):
         data = build(tmp_path, NAME)
-    train, val, test = sides(data)
+    train, val, test = parts(data)
     assert not (train & val or train & test or val & test)
     assert len(everything(data)) == 5 * CLUSTERS * CELLS
     with pytest.warns(UserWarning, match="split by image"):
@@ -135,8 +135,8 @@ def test_parts_that_clusters_cross_are_split_anew(build, tmp_path):
 def test_cluster_images_in_parts_as_system_e_has_them(build, tmp_path):
     for c, name in enumerate(FOLDERS):
         for n in range(1, CLUSTERS + 1):
-            side = {7: "val", 8: "test"}.get(n, "train")
-            write_bmp(tmp_path / "sipakmed" / side / name / f"{n:03}.bmp", 40 * c, n, 0)
+            part = {7: "val", 8: "test"}.get(n, "train")
+            write_bmp(tmp_path / "sipakmed" / part / name / f"{n:03}.bmp", 40 * c, n, 0)
     with pytest.raises(UserError, match="no cells but 40 clusters.*IMAGES clusters"):
         build(tmp_path, NAME)
     data = build(tmp_path, NAME, SIPAKMED={"IMAGES": "clusters"})

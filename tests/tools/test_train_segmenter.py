@@ -15,7 +15,7 @@ from cerviclip.tools import train_segmenter
 from dassl.errors import UserError
 
 
-def _centre(root, name, patients, seed=0):
+def _center(root, name, patients, seed=0):
     """Frames whose lower part is bright tissue, three to a patient."""
     rng = np.random.default_rng(seed)
     for p in range(patients):
@@ -33,7 +33,7 @@ def _centre(root, name, patients, seed=0):
 
 
 def test_trains_by_patient_and_finds_the_surface(tmp_path, capsys):
-    data, other = _centre(tmp_path, "a", 6), _centre(tmp_path, "b", 2, seed=1)
+    data, other = _center(tmp_path, "a", 6), _center(tmp_path, "b", 2, seed=1)
     out = tmp_path / "out"
     status = train_segmenter.main(
         f"--data {data} --held-out {other} --folds 2 --epochs 8 --batch-size 6 --size 32 "
@@ -49,7 +49,7 @@ def test_trains_by_patient_and_finds_the_surface(tmp_path, capsys):
 
 
 def test_folds_never_part_a_patient(tmp_path, monkeypatch):
-    frames = train_segmenter.find_frames(_centre(tmp_path, "a", 6), r"_(P\d{7})_", 0)
+    frames = train_segmenter.find_frames(_center(tmp_path, "a", 6), r"_(P\d{7})_", 0)
     seen = []
     monkeypatch.setattr(train_segmenter, "fit", lambda *args: SimpleNamespace(masks=None))
     monkeypatch.setattr(
@@ -68,7 +68,7 @@ def test_folds_never_part_a_patient(tmp_path, monkeypatch):
 def test_user_errors_are_one_line_and_status_2(tmp_path, capsys):
     from dassl.errors import cli_main
 
-    data = _centre(tmp_path, "a", 2)
+    data = _center(tmp_path, "a", 2)
     Image.fromarray(np.zeros((64, 32), np.uint8)).save(
         next((data / "masks" / "cyst").glob("*f0.png"))
     )
@@ -115,7 +115,7 @@ def test_draws_checkpoints_over_frames_without_masks(tmp_path, capsys):
     from cerviclip.data.roi.segmenters import Segmenter, SegmenterSpec
     from dassl.errors import cli_main
 
-    frames = _centre(tmp_path, "a", 1) / "images"
+    frames = _center(tmp_path, "a", 1) / "images"
     checkpoint = tmp_path / "unet" / "segmenter.safetensors"
     Segmenter(SegmenterSpec(size=32)).save(checkpoint)
     words = ["--draw", str(frames), "--checkpoint", str(checkpoint), "--output", str(tmp_path)]
@@ -133,7 +133,7 @@ def test_draws_checkpoints_over_frames_without_masks(tmp_path, capsys):
 @pytest.mark.parametrize(("values", "word"), [((0, 0), "empty"), ((1, 2), "full")])
 def test_masks_that_say_nothing_are_refused(tmp_path, values, word):
     """Fault 24: all empty gave Dice 0, labels 1 and 2 made all tissue."""
-    data = _centre(tmp_path, "a", 2)
+    data = _center(tmp_path, "a", 2)
     for file in (data / "masks").rglob("*.png"):
         mask = np.full((64, 64), values[0], np.uint8)
         mask[20:] = values[1]
@@ -144,7 +144,7 @@ def test_masks_that_say_nothing_are_refused(tmp_path, values, word):
 
 
 def test_masks_are_described_and_odd_values_pointed_out(tmp_path):
-    data = _centre(tmp_path, "a", 2)
+    data = _center(tmp_path, "a", 2)
     frames = train_segmenter.find_frames(data, r"_(P\d{7})_", 0)
     assert train_segmenter.check_masks(frames).endswith("in 6 masks, values 0, 255")
     file = frames[0].mask
@@ -154,7 +154,7 @@ def test_masks_are_described_and_odd_values_pointed_out(tmp_path):
 
 def test_frames_are_found_as_the_data_sets_find_them(tmp_path):
     """Fault 56: a ._file stopped the tool, a .webp was left out."""
-    data = _centre(tmp_path, "a", 2)
+    data = _center(tmp_path, "a", 2)
     first = train_segmenter.find_frames(data, r"_(P\d{7})_", 0)[0].image
     Image.open(first).save(first.with_suffix(".webp"), lossless=True)
     first.unlink()

@@ -21,8 +21,8 @@ def test_distances_are_those_of_the_paper(module_of, centred):
     head = module_of("ProtoNet").NearestMean(6, 3)
     head.set_means(x, labels, centred)
     means = [sum(x[i] for i in range(10) if labels[i] == c) / (labels == c).sum() for c in range(3)]
-    centre = sum(means) / 3 if centred else torch.zeros(6)
-    unit = [(row - centre) / (row - centre).norm() for row in x]
+    center = sum(means) / 3 if centred else torch.zeros(6)
+    unit = [(row - center) / (row - center).norm() for row in x]
     for c in range(3):
         shots = [unit[i] for i in range(10) if labels[i] == c]
         mean = sum(shots) / len(shots)

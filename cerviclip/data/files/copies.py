@@ -1,4 +1,4 @@
-"""Images that are copies of each other: found by their bytes, kept on one side of a split."""
+"""Images that are copies of each other: found by their bytes, kept in one part of a split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.images.facts import Facts, facts_of, facts_of_all
-from cerviclip.data.splits import SIDES, Item, Split
+from cerviclip.data.splits import PARTS, Item, Split
 from dassl.utils.images import decode_image
 
 _PAIRS = 100  # pictures of the same name that are compared pixel by pixel
@@ -119,7 +119,7 @@ def joined(items: Sequence[Item], groups: Iterable[Iterable[Item]]) -> list[Item
 def as_they_were(split: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> Split:
     """A split of `joined` items with the items' own patients."""
     own = {item.path: item for item in items}
-    return {side: [own[item.path] for item in members] for side, members in split.items()}
+    return {part: [own[item.path] for item in members] for part, members in split.items()}
 
 
 def count_copies(groups: Sequence[Sequence[Item]]) -> str:
@@ -131,16 +131,16 @@ def count_copies(groups: Sequence[Sequence[Item]]) -> str:
 def warn_of_copies(
     groups: Sequence[Sequence[Item]], split: Mapping[str, Sequence[Item]]
 ) -> list[str]:
-    """What to warn of in copies: those on several sides, and under several classes."""
-    side_of = {item.path: side for side in SIDES for item in split[side]}
+    """What to warn of in copies: those in several parts, and under several classes."""
+    part_of = {item.path: part for part in PARTS for item in split[part]}
     said = []
-    across = [g for g in groups if len({side_of[i.path] for i in g if i.path in side_of}) > 1]
+    across = [g for g in groups if len({part_of[i.path] for i in g if i.path in part_of}) > 1]
     if across:
         one = across[0]
-        first = {side_of[item.path]: item.path for item in one if item.path in side_of}
-        pair = " and ".join(f"{path} in {side}" for side, path in list(first.items())[:2])
+        first = {part_of[item.path]: item.path for item in one if item.path in part_of}
+        pair = " and ".join(f"{path} in {part}" for part, path in list(first.items())[:2])
         said.append(
-            f"{len(across)} images lie on several sides of the split as copies (such as {pair}): "
+            f"{len(across)} images lie in several parts of the split as copies (such as {pair}): "
             "what is tested was trained on"
         )
     unlike = [group for group in groups if len({item.classname for item in group}) > 1]

@@ -16,17 +16,17 @@ from typing import Any
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.data.files.names import (
     LABEL_KEYS,
+    PART_KEYS,
     PATH_KEYS,
     PATIENT_KEYS,
-    SIDE_KEYS,
     cell,
     header_key,
     is_number,
+    part_name,
+    parts_of,
     quoted,
-    side_name,
-    sides_of,
 )
-from cerviclip.data.splits import SIDES
+from cerviclip.data.splits import PARTS
 from dassl.errors import MissingFileError, UserError
 
 _DELIMITERS = ",;\t|"
@@ -43,7 +43,7 @@ class Entry:
     path: str
     classname: str = ""
     patient: str = ""
-    side: str = ""
+    part: str = ""
 
 
 class Entries(list[Entry]):
@@ -61,7 +61,7 @@ class Entries(list[Entry]):
 
 
 def read_list_file(path: str | Path) -> Entries:
-    """Entries of a table, JSON or pickle file; ``side`` may be empty."""
+    """Entries of a table, JSON or pickle file; ``part`` may be empty."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(
@@ -147,16 +147,16 @@ def _delimiter_of(head: str) -> str:
 
 
 def _from_rows(
-    rows: Sequence[tuple[str, Mapping[Any, Any]]], classes: tuple[str, ...], side: str = ""
+    rows: Sequence[tuple[str, Mapping[Any, Any]]], classes: tuple[str, ...], part: str = ""
 ) -> Entries:
     """Entries of rows of named fields, each with where it stands."""
     columns = {name: header_key(name) for _, row in rows for name in row}
     labels = _label_columns(rows, columns, classes)
-    side_key = _side_column(rows, columns)
-    words = sides_of(
-        {cell(row.get(n)) for n, k in columns.items() if k == side_key for _, row in rows}
+    part_key = _part_column(rows, columns)
+    words = parts_of(
+        {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
     )
-    used = [*PATH_KEYS, *PATIENT_KEYS, side_key]
+    used = [*PATH_KEYS, *PATIENT_KEYS, part_key]
     entries = Entries()
     for where, row in rows:
         by_key = {columns[name]: row[name] for name in reversed(list(row))}
@@ -169,7 +169,7 @@ def _from_rows(
                 clean_path(path),
                 class_of([label], classes) if label else "",
                 _first(by_key, PATIENT_KEYS),
-                side or words.get(told := cell(by_key.get(side_key)), side_name(told)),
+                part or words.get(told := cell(by_key.get(part_key)), part_name(told)),
             )
         )
     unused = [str(n) for n, key in columns.items() if n not in labels and key not in used]
@@ -178,14 +178,14 @@ def _from_rows(
     return entries
 
 
-def _side_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
+def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
     """The key of the column that gives the part. One that may mean other things counts only where
     each of its words is a part."""
-    for key in SIDE_KEYS:
+    for key in PART_KEYS:
         words = {cell(row.get(n)) for n, k in columns.items() if k == key for _, row in rows}
-        if words - {""} and (key in SIDE_KEYS[:3] or all(side_name(w) in SIDES for w in words)):
+        if words - {""} and (key in PART_KEYS[:3] or all(part_name(w) in PARTS for w in words)):
             return key
-    return SIDE_KEYS[0]
+    return PART_KEYS[0]
 
 
 def _label_columns(
@@ -252,21 +252,21 @@ def _read_json(path: Path) -> Entries:
     if not isinstance(content, dict):
         raise UserError(f'{path} must hold an object with "train", "val" and "test", or a list')
     classes = tuple(map(str, content.get("classes") or ()))
-    sides = sides_of(content)
-    if not sides:
+    parts = parts_of(content)
+    if not parts:
         found = ", ".join(sorted(content)) or "nothing"
         raise UserError(f'{path} has no "train", "val" or "test" (it has {found})')
     for key, value in content.items():
-        if key not in sides and key not in _ABOUT and _holds_images(value):
+        if key not in parts and key not in _ABOUT and _holds_images(value):
             raise UserError(
                 f'{path} has a part "{key}" with {len(value)} entries, which is none of '
-                f"{', '.join(SIDES)}; rename it or take it out"
+                f"{', '.join(PARTS)}; rename it or take it out"
             )
     entries = Entries()
-    for key, value in sides.items():
-        part = _from_side(content[key], value, f"{path} {key}", classes)
-        entries += part
-        entries.notes += [note for note in part.notes if note not in entries.notes]
+    for key, value in parts.items():
+        listed = _from_part(content[key], value, f"{path} {key}", classes)
+        entries += listed
+        entries.notes += [note for note in listed.notes if note not in entries.notes]
     return entries
 
 
@@ -283,32 +283,32 @@ def _holds_images(value: Any) -> bool:
     return isinstance(first, str) and first.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _from_side(value: Any, side: str, where: str, classes: tuple[str, ...]) -> Entries:
+def _from_part(value: Any, part: str, where: str, classes: tuple[str, ...]) -> Entries:
     if not isinstance(value, dict):
-        return _from_list(value, side, where, classes)
+        return _from_list(value, part, where, classes)
     entries = Entries()  # class by class
     for classname, paths in value.items():
-        for entry in _from_list(paths, side, where, classes):
-            entries.append(Entry(entry.path, cell(classname), entry.patient, side))
+        for entry in _from_list(paths, part, where, classes):
+            entries.append(Entry(entry.path, cell(classname), entry.patient, part))
     return entries
 
 
-def _from_list(values: Any, side: str, where: str, classes: tuple[str, ...]) -> Entries:
+def _from_list(values: Any, part: str, where: str, classes: tuple[str, ...]) -> Entries:
     if not isinstance(values, list):
         raise UserError(f"{where} must be a list of images, not {type(values).__name__}")
     if values and all(isinstance(value, dict) for value in values):
         rows = [(f"{where}[{n}]", value) for n, value in enumerate(values)]
-        return _from_rows(rows, classes, side)
+        return _from_rows(rows, classes, part)
     entries = Entries()
     for n, value in enumerate(values):
         at = f"{where}[{n}]"
         if isinstance(value, str):
-            entries.append(Entry(clean_path(value), side=side))
+            entries.append(Entry(clean_path(value), part=part))
         elif isinstance(value, dict):
-            entries += _from_rows([(at, value)], classes, side)
+            entries += _from_rows([(at, value)], classes, part)
         elif isinstance(value, list) and value and isinstance(value[0], str):
             classname = cell(value[2]) if len(value) > 2 else class_of(value[1:2], classes)
-            entries.append(Entry(clean_path(value[0]), classname, side=side))
+            entries.append(Entry(clean_path(value[0]), classname, part=part))
         else:
             raise UserError(
                 f"{at} is no image: expected a path, [path, label, classname] or object"
@@ -323,8 +323,8 @@ def _read_pickle(path: Path) -> Entries:
     parts = load_fewshot_pickle(path)
     return Entries(
         (
-            Entry(clean_path(item.impath), cell(item.classname), item.patient_id, side_name(part))
-            for part, items in parts.items()
+            Entry(clean_path(item.impath), cell(item.classname), item.patient_id, part_name(name))
+            for name, items in parts.items()
             for item in items
         ),
         few_shot=True,

@@ -22,14 +22,14 @@ PATIENT_KEYS = (
     "patient patientid patientno patientnumber patientname pid subject subjectid case caseid "
     "caseno casenumber participant participantid person personid woman womanid slide slideid"
 ).split()
-SIDE_KEYS = "split side set subset partition datasplit splitname phase".split()
+PART_KEYS = "split side set subset partition datasplit splitname phase".split()
 
-_SIDE_WORDS = {
+_PART_WORDS = {
     "train": "train training trn",
     "val": "val valid validation validating dev development",
     "test": "test testing tst",
 }
-_SIDES = {word: side for side, words in _SIDE_WORDS.items() for word in words.split()}
+_PARTS = {word: part for part, words in _PART_WORDS.items() for word in words.split()}
 # These mean the test, unless another part is called a test and none a validation.
 _SCORED = {"eval", "evaluation", "holdout", "heldout"}
 _AROUND = ("images", "image", "data", "set", "split", "folder", "samples")  # "Train_Images"
@@ -62,32 +62,32 @@ def is_number(text: str) -> bool:
     return bool(re.fullmatch(r"\d+(\.0+)?", text))
 
 
-def side_name(text: str) -> str:
+def part_name(text: str) -> str:
     """The part of a split that a word means ("Testing" is test); the word itself if it is none."""
     word = re.sub(r"[\W_]+", "", clean(text)).casefold()
     for _ in range(2):
-        if word in _SIDES:
-            return _SIDES[word]
+        if word in _PARTS:
+            return _PARTS[word]
         if word in _SCORED:
             return "test"
         for around in _AROUND:
             inner = word.removesuffix(around)
             inner = word.removeprefix(around) if inner == word else inner
-            if inner != word and (inner in _SIDES or inner in _SCORED):
+            if inner != word and (inner in _PARTS or inner in _SCORED):
                 word = inner
                 break
     return clean(text).lower()
 
 
-def sides_of(words: Iterable[str]) -> dict[str, str]:
-    """The side of each word that means one, seen together: where there is a test and no
+def parts_of(words: Iterable[str]) -> dict[str, str]:
+    """The part of each word that means one, seen together: where there is a test and no
     validation, "eval" is the validation."""
-    sides = {word: side for word in words if (side := side_name(word)) in _SIDE_WORDS}
-    scored = [w for w in sides if re.sub(r"[\W_]+", "", w).casefold() in _SCORED]
-    others = {side for word, side in sides.items() if word not in scored}
+    parts = {word: part for word in words if (part := part_name(word)) in _PART_WORDS}
+    scored = [w for w in parts if re.sub(r"[\W_]+", "", w).casefold() in _SCORED]
+    others = {part for word, part in parts.items() if word not in scored}
     if "test" in others and "val" not in others:
-        sides |= dict.fromkeys(scored, "val")
-    return sides
+        parts |= dict.fromkeys(scored, "val")
+    return parts
 
 
 def near_equal(names: Iterable[str]) -> list[list[str]]:

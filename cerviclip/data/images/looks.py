@@ -198,7 +198,7 @@ class LooksAtData:
         return self._found_copies
 
     def _kept_together(self, items: Sequence[Item]) -> list[list[Item]]:
-        """Images that belong on one side though nobody knows whose they are: copies, and crops
+        """Images that belong in one part though nobody knows whose they are: copies, and crops
         with the field that they were cut out of."""
         if self.patients_known:
             return []

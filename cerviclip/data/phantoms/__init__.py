@@ -1,16 +1,16 @@
 """Phantom OCT: rendered cervical B-scans of five classes at several centres (docs/phantom.md)."""
 
-from cerviclip.data.phantoms.centres import (
-    CENTRES,
+from cerviclip.data.phantoms.centers import (
+    CENTERS,
     SHIFT_KINDS,
-    Centre,
-    pretraining_centre,
+    Center,
+    pretraining_center,
     shift_by_kind,
 )
 from cerviclip.data.phantoms.render import Frame, render_patient, surface_rows
 from cerviclip.data.phantoms.store import (
     VERSION,
-    ensure_centre,
+    ensure_center,
     frame_name,
     mask_path,
     patients_of,
@@ -19,17 +19,17 @@ from cerviclip.data.phantoms.store import (
 from cerviclip.data.phantoms.structures import CLASSES
 
 __all__ = [
-    "CENTRES",
+    "CENTERS",
     "CLASSES",
     "SHIFT_KINDS",
     "VERSION",
-    "Centre",
+    "Center",
     "Frame",
-    "ensure_centre",
+    "ensure_center",
     "frame_name",
     "mask_path",
     "patients_of",
-    "pretraining_centre",
+    "pretraining_center",
     "read_surface",
     "render_patient",
     "shift_by_kind",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cerviclip.data.phantoms.centres import Centre
+from cerviclip.data.phantoms.centers import Center
 from cerviclip.data.phantoms.fields import VolumeFields
 from cerviclip.data.phantoms.structures import (
     CLASSES,
@@ -87,7 +87,7 @@ def draw_mix(label: int, rng: np.random.Generator) -> tuple[dict[str, float], fl
 
 
 def render_patient(
-    centre: Centre, number: int, label: int, frames: int, other_frames: dict[int, int] | None = None
+    center: Center, number: int, label: int, frames: int, other_frames: dict[int, int] | None = None
 ) -> list[Frame]:
     """All frames of a patient.
 
@@ -98,9 +98,9 @@ def render_patient(
         frames: how many frames.
         other_frames: {frame index: class} of frames that show another finding.
     """
-    seed = (centre.code, number)
+    seed = (center.code, number)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([*seed, 1])))
-    scan = centre.draw_scan(rng)
+    scan = center.draw_scan(rng)
     anatomy = draw_anatomy(rng)
     mixes = {label: draw_mix(label, rng)}
     for other in sorted(set((other_frames or {}).values())):
@@ -171,9 +171,9 @@ def _shadows(scan: dict[str, float], fields: VolumeFields, rng: np.random.Genera
         0.7 * fields.line(4, SIZE, 3.2) + 0.7 * rng.standard_normal(SIZE, dtype=np.float32)
     )
     for _ in range(rng.poisson(scan["shadow_count"])):
-        centre, width = rng.uniform(0, SIZE), scan["shadow_width"] * rng.uniform(0.4, 1.3)
+        center, width = rng.uniform(0, SIZE), scan["shadow_width"] * rng.uniform(0.4, 1.3)
         depth = scan["shadow_depth"] * rng.uniform(0.5, 1.4)
-        loss = loss - depth * np.exp(-0.5 * ((_COLUMNS - centre) / width) ** 2)
+        loss = loss - depth * np.exp(-0.5 * ((_COLUMNS - center) / width) ** 2)
     return loss.astype(np.float32)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cerviclip.data.phantoms.centres import CENTRES, Centre
+from cerviclip.data.phantoms.centers import CENTERS, Center
 from cerviclip.data.phantoms.render import Frame, render_patient, surface_rows
 from cerviclip.data.phantoms.structures import CLASSES
 from dassl.errors import UserError
@@ -25,54 +25,54 @@ FOLDER = "phantom"
 HUFFMAN_ONLY = 2  # zlib.Z_HUFFMAN_ONLY, which the zlib module does not name
 
 __all__ = [
-    "CENTRES",
+    "CENTERS",
     "CLASSES",
     "VERSION",
-    "centre_folder",
-    "ensure_centre",
+    "center_folder",
+    "ensure_center",
     "frame_name",
     "patients_of",
     "read_surface",
-    "write_centre",
+    "write_center",
 ]
 
 
-def centre_folder(root: str | os.PathLike[str], centre: str) -> Path:
+def center_folder(root: str | os.PathLike[str], center: str) -> Path:
     """Where a centre lies under ``DATASET.ROOT``."""
-    return Path(root) / FOLDER / centre
+    return Path(root) / FOLDER / center
 
 
-def frame_name(centre: Centre, number: int, frame: Frame) -> str:
+def frame_name(center: Center, number: int, frame: Frame) -> str:
     """File name in the form of the real data; ``P`` and seven digits are the patient."""
     return (
-        f"M{centre.device:04d}_2021_P{patient_number(centre, number):07d}"
+        f"M{center.device:04d}_2021_P{patient_number(center, number):07d}"
         f"_circle_2.5x3.0_C{frame.circle:02d}_S{frame.slice:02d}.png"
     )
 
 
-def patient_number(centre: Centre, number: int) -> int:
+def patient_number(center: Center, number: int) -> int:
     """The seven digits of a patient id: the centre's code, then the number within the centre."""
-    return centre.code * 10_000 + number
+    return center.code * 10_000 + number
 
 
-def patients_of(centre: Centre) -> Iterator[tuple[int, int, int, dict[int, int]]]:
+def patients_of(center: Center) -> Iterator[tuple[int, int, int, dict[int, int]]]:
     """The patients of a centre, in an order that mixes the classes.
 
     Yields:
         ``(number, label, number of frames, {frame index: other class})``. One patient in twelve has
         a few frames with another finding, as real patients do.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([centre.code, 0])))
-    labels = np.repeat(np.arange(len(CLASSES)), centre.patients)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([center.code, 0])))
+    labels = np.repeat(np.arange(len(CLASSES)), center.patients)
     for number, label in enumerate(rng.permutation(labels), start=1):
-        frames = int(rng.integers(centre.frames[0], centre.frames[1] + 1))
+        frames = int(rng.integers(center.frames[0], center.frames[1] + 1))
         other = int((label + rng.integers(1, len(CLASSES))) % len(CLASSES))
         mixed = number % 12 == 0
         yield number, int(label), frames, {frames - 1: other, frames - 2: other} if mixed else {}
 
 
-def write_centre(
-    folder: Path, centre: Centre, progress: Callable[[int, int], None] | None = None
+def write_center(
+    folder: Path, center: Center, progress: Callable[[int, int], None] | None = None
 ) -> dict:
     """Render every patient of a centre into ``folder`` (images, masks and the marker).
 
@@ -82,11 +82,11 @@ def write_centre(
     for kind in ("images", "masks"):
         for name in CLASSES:
             (folder / kind / name).mkdir(parents=True, exist_ok=True)
-    patients = list(patients_of(centre))
+    patients = list(patients_of(center))
     count = 0
     for done, (number, label, frames, other) in enumerate(patients, start=1):
-        for frame in render_patient(centre, number, label, frames, other):
-            place = Path(CLASSES[frame.label]) / frame_name(centre, number, frame)
+        for frame in render_patient(center, number, label, frames, other):
+            place = Path(CLASSES[frame.label]) / frame_name(center, number, frame)
             # Nothing repeats in speckle: Huffman codes alone are faster and no larger.
             Image.fromarray(frame.image).save(
                 folder / "images" / place, compress_type=HUFFMAN_ONLY, compress_level=1
@@ -98,7 +98,7 @@ def write_centre(
     marker = {
         "phantom": "rendered frames of no patient; see docs/phantom.md",
         "version": VERSION,
-        "centre": centre.name,
+        "center": center.name,
         "patients": len(patients),
         "frames": count,
     }
@@ -106,7 +106,7 @@ def write_centre(
     return marker
 
 
-def ensure_centre(
+def ensure_center(
     root: str | os.PathLike[str],
     name: str,
     *,
@@ -127,7 +127,7 @@ def ensure_centre(
     Raises:
         UserError: the folder holds something else, or phantoms of another generator version.
     """
-    folder = centre_folder(root, name)
+    folder = center_folder(root, name)
     _clear_stopped(folder)
     if not fresh and _is_current(folder):
         return folder
@@ -139,7 +139,7 @@ def ensure_centre(
             f"cannot write phantoms to {folder} ({error.strerror}); choose another --root"
         ) from error
     try:
-        write_centre(temporary, CENTRES[name], progress)
+        write_center(temporary, CENTERS[name], progress)
         temporary.chmod(0o755)
         if fresh and folder.exists():
             old = temporary.with_name(temporary.name + "-old")

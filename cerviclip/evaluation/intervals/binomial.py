@@ -24,10 +24,10 @@ class Interval(NamedTuple):
 def wilson(share: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interval:
     """Wilson's score interval; (M,) shares between 0 and 1 of (M,) trials."""
     z2 = norm.ppf(0.5 + level / 2) ** 2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     inner = z2 * share * (1 - share) / trials + (z2 / (2 * trials)) ** 2
     half = np.sqrt(inner) / (1 + z2 / trials)
-    return Interval(np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0))
+    return Interval(np.maximum(center - half, 0.0), np.minimum(center + half, 1.0))
 
 
 def mid_p(share: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interval:

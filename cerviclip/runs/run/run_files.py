@@ -65,7 +65,7 @@ def weights_sha256(cfg: CfgNode, trainer: Any = None) -> str | None:
 
 
 def write_split(folder: Path, dataset: Any, cfg: CfgNode) -> None:
-    """split.json: which image of which patient is on which side; paths relative to the data."""
+    """split.json: which image of which patient is in which part; paths relative to the data."""
     record = dict(getattr(dataset, "split_record", None) or {})
     if not record:
         roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]

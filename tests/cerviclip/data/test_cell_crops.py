@@ -8,11 +8,11 @@ import pytest
 from cerviclip.data.cell_crops import Field, cut, fit_scale
 
 
-@pytest.mark.parametrize("centre", [(0, 0), (19, 11), (5, 11), (10, 6)])
-def test_a_crop_is_the_mirrored_picture_around_its_centre(centre):
+@pytest.mark.parametrize("center", [(0, 0), (19, 11), (5, 11), (10, 6)])
+def test_a_crop_is_the_mirrored_picture_around_its_center(center):
     pixels = np.random.default_rng(1).integers(0, 256, (12, 20, 3), dtype=np.uint8)
     padded = np.pad(pixels, ((5, 5), (4, 4), (0, 0)), mode="reflect")
-    x, y = centre
+    x, y = center
     assert np.array_equal(cut(pixels, x, y, 8, 10), padded[y : y + 10, x : x + 8])
 
 

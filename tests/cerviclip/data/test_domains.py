@@ -16,7 +16,7 @@ def patients(items) -> set[str]:
     return {item.patient_id for item in items}
 
 
-def centre(item) -> str:
+def center(item) -> str:
     return item.impath.split("/images/")[0].rsplit("/", 1)[1]
 
 
@@ -24,9 +24,9 @@ def test_sources_train_and_targets_test(build, oct_root):
     data = build(
         oct_root, NAME, SOURCE_DOMAINS=("mixed", "huaxi"), TARGET_DOMAINS=("xiangya",), NUM_SHOTS=1
     )
-    assert {(item.domain, centre(item)) for item in data.train_x} == {(0, "mixed"), (1, "huaxi")}
+    assert {(item.domain, center(item)) for item in data.train_x} == {(0, "mixed"), (1, "huaxi")}
     assert len(data.train_x) == 10  # per class and centre
-    assert {centre(item) for item in (*data.train_u, *data.test)} == {"xiangya"}
+    assert {center(item) for item in (*data.train_u, *data.test)} == {"xiangya"}
     assert {item.domain for item in data.test} == {0}
     assert not patients(data.train_u) & patients(data.test)
     assert len(data.train_u) + len(data.test) == 30
@@ -36,15 +36,15 @@ def test_sources_train_and_targets_test(build, oct_root):
 def test_without_targets_it_is_the_semi_supervised_setting(build, oct_root):
     data = build(oct_root, NAME, SOURCE_DOMAINS=("mixed",), NUM_SHOTS=1)
     parts = (data.train_x, data.val, data.test)
-    assert {centre(item) for part in (*parts, data.train_u) for item in part} == {"mixed"}
+    assert {center(item) for part in (*parts, data.train_u) for item in part} == {"mixed"}
     drawn = {item.impath for item in data.train_x}
     assert not drawn & {item.impath for item in data.train_u}
     assert not patients(data.train_u) & patients(data.test)
 
 
-def test_a_domain_on_both_sides_is_split_by_patient(build, oct_root):
+def test_a_domain_on_both_parts_is_split_by_patient(build, oct_root):
     data = build(oct_root, NAME, SOURCE_DOMAINS=("mixed",), TARGET_DOMAINS=("mixed", "huaxi"))
-    in_domain = [item for item in data.test if centre(item) == "mixed"]
+    in_domain = [item for item in data.test if center(item) == "mixed"]
     assert in_domain and {item.domain for item in in_domain} == {0}
     trained = patients(data.train_x) | patients(data.train_u or []) | patients(data.val)
     assert not trained & patients(data.test)
@@ -64,8 +64,8 @@ def test_record_and_hashes(build, oct_root):
     data = build(oct_root, NAME, **options)
     record = data.split_record
     assert str(oct_root) not in json.dumps(record)
-    for side, items in (("train", data.train_x), ("val", data.val), ("test", data.test)):
-        assert [str(oct_root / row["path"]) for row in record[side]] == [d.impath for d in items]
+    for part, items in (("train", data.train_x), ("val", data.val), ("test", data.test)):
+        assert [str(oct_root / row["path"]) for row in record[part]] == [d.impath for d in items]
     assert {row["domain"] for row in record["test"]} == {"huaxi"}
     assert (record["hash"], record["draw_hash"]) == (data.split_hash, data.draw_hash)
     again = build(oct_root, NAME, **options)
@@ -95,7 +95,7 @@ def test_folders_of_domains_by_config(build, oct_root):
     data = build(
         oct_root, NAME, SOURCE_DOMAINS=("huaxi",), EXTERNAL_FOLDERS={"huaxi": "renamed/images"}
     )
-    assert {centre(item) for item in data.train_x} == {"renamed"}
+    assert {center(item) for item in data.train_x} == {"renamed"}
 
 
 def test_loaders_of_source_and_target(make_cfg, oct_root):

@@ -18,7 +18,7 @@ NAME = "MixedCenterOCT"
 
 
 @pytest.fixture
-def centres(make_cfg, oct_root):
+def centers(make_cfg, oct_root):
     def make(external=(), **options):
         cfg = make_cfg(oct_root, NAME, NUM_SHOTS=2, **options)
         cfg.TEST.EXTERNAL = tuple(external)
@@ -28,20 +28,20 @@ def centres(make_cfg, oct_root):
     return make
 
 
-def test_registered_centres_give_all_their_images(centres, oct_root):
-    found = centres(["HuaxiOCT", "XiangyaOCT"])
+def test_registered_centers_give_all_their_images(centers, oct_root):
+    found = centers(["HuaxiOCT", "XiangyaOCT"])
     assert list(found) == ["HuaxiOCT", "XiangyaOCT"]
     assert [len(items) for items in found.values()] == [30, 30]
     for name, items in found.items():
         folder = name.removesuffix("OCT").lower()
         assert all(f"/{folder}/images/{item.classname}/" in item.impath for item in items)
         assert all(item.patient_id.startswith("P0") for item in items)
-    assert centres() == {}
+    assert centers() == {}
 
 
-def test_class_missing_at_a_centre_is_fine_and_labels_stay_ours(centres, oct_root):
+def test_class_missing_at_a_center_is_fine_and_labels_stay_ours(centers, oct_root):
     shutil.rmtree(oct_root / "huaxi/images/cancer")
-    items = centres(["HuaxiOCT"])["HuaxiOCT"]
+    items = centers(["HuaxiOCT"])["HuaxiOCT"]
     assert len(items) == 24
     assert {(item.label, item.classname) for item in items} == {
         (1, "cyst"),
@@ -51,56 +51,56 @@ def test_class_missing_at_a_centre_is_fine_and_labels_stay_ours(centres, oct_roo
     }
 
 
-def test_unknown_class_at_a_centre_is_named_and_can_be_mapped(centres, oct_root):
+def test_unknown_class_at_a_center_is_named_and_can_be_mapped(centers, oct_root):
     (oct_root / "huaxi/images/cancer").rename(oct_root / "huaxi/images/carcinoma")
     with pytest.raises(UserError, match="carcinoma.*CLASS_MAP") as error:
-        centres(["HuaxiOCT"])
+        centers(["HuaxiOCT"])
     assert "\n" not in str(error.value)
-    items = centres(["HuaxiOCT"], CLASS_MAP={"carcinoma": "cancer"})["HuaxiOCT"]
+    items = centers(["HuaxiOCT"], CLASS_MAP={"carcinoma": "cancer"})["HuaxiOCT"]
     assert sum(item.label == 0 for item in items) == 6
-    assert len(centres(["HuaxiOCT"], CLASS_MAP={"carcinoma": ""})["HuaxiOCT"]) == 24
+    assert len(centers(["HuaxiOCT"], CLASS_MAP={"carcinoma": ""})["HuaxiOCT"]) == 24
 
 
-def test_fewer_classes_in_training_are_fewer_at_the_centres(centres):
-    items = centres(["HuaxiOCT"], CLASSES=("cyst", "ectropion"))["HuaxiOCT"]
+def test_fewer_classes_in_training_are_fewer_at_the_centers(centers):
+    items = centers(["HuaxiOCT"], CLASSES=("cyst", "ectropion"))["HuaxiOCT"]
     assert {(item.label, item.classname) for item in items} == {(0, "cyst"), (1, "ectropion")}
 
 
-def test_folder_of_a_registered_centre_by_config(centres, oct_root):
+def test_folder_of_a_registered_center_by_config(centers, oct_root):
     (oct_root / "huaxi").rename(oct_root / "renamed")
     folders = {"HuaxiOCT": "renamed/images"}
-    assert len(centres(["HuaxiOCT"], EXTERNAL_FOLDERS=folders)["HuaxiOCT"]) == 30
+    assert len(centers(["HuaxiOCT"], EXTERNAL_FOLDERS=folders)["HuaxiOCT"]) == 30
 
 
-def test_folders_as_centres(centres, oct_root, tmp_path):
-    found = centres(
+def test_folders_as_centers(centers, oct_root, tmp_path):
+    found = centers(
         EXTERNAL_FOLDERS={"clinic": "huaxi/images", "other": str(tmp_path / "xiangya/images")}
     )
     assert {name: len(items) for name, items in found.items()} == {"clinic": 30, "other": 30}
     assert {item.patient_id for item in found["clinic"]} >= {"P0100000"}
 
 
-def test_folder_with_an_unknown_class(centres, oct_root):
+def test_folder_with_an_unknown_class(centers, oct_root):
     (oct_root / "huaxi/images/cancer").rename(oct_root / "huaxi/images/carcinoma")
     with pytest.raises(UserError, match='clinic has the class "carcinoma".*MixedCenterOCT'):
-        centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
+        centers(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
 
 
-def test_classes_of_a_folder_are_mapped_once(centres, oct_root):
+def test_classes_of_a_folder_are_mapped_once(centers, oct_root):
     """Two classes under each other's names: mapped twice they would be what they were."""
     swap = {"cyst": "ectropion", "ectropion": "cyst"}
     for name in ("HuaxiOCT", "clinic"):
         if name == "clinic":
-            items = centres(EXTERNAL_FOLDERS={name: "huaxi/images"}, CLASS_MAP=swap)[name]
+            items = centers(EXTERNAL_FOLDERS={name: "huaxi/images"}, CLASS_MAP=swap)[name]
         else:
-            items = centres([name], CLASS_MAP=swap)[name]
+            items = centers([name], CLASS_MAP=swap)[name]
         for item in items:
             folder = os.path.basename(os.path.dirname(item.impath))
             assert item.classname == swap.get(folder, folder)
             assert item.label == CLASSES.index(item.classname)
 
 
-def test_map_of_the_centres_leaves_the_training_as_it_is(make_cfg, tmp_path):
+def test_map_of_the_centers_leaves_the_training_as_it_is(make_cfg, tmp_path):
     for part in ("mine", "theirs"):
         images = {"a": 12, "b": 12}
         write_images(tmp_path / part, images, patients=6, size=8, seed=len(part))
@@ -116,7 +116,7 @@ def test_map_of_the_centres_leaves_the_training_as_it_is(make_cfg, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "linked folder", "linked image", "copy", "one copy"])
-def test_a_centre_with_images_of_the_training_is_refused(centres, oct_root, kind):
+def test_a_center_with_images_of_the_training_is_refused(centers, oct_root, kind):
     folder = oct_root / "mixed/images"
     if kind == "linked folder":
         (oct_root / "copy").symlink_to(folder)
@@ -135,30 +135,30 @@ def test_a_centre_with_images_of_the_training_is_refused(centres, oct_root, kind
         (folder / image.name).symlink_to(image)
         folder = folder.parent
     with pytest.raises(UserError, match="clinic: .* belong to MixedCenterOCT") as error:
-        centres(EXTERNAL_FOLDERS={"clinic": str(folder)})
+        centers(EXTERNAL_FOLDERS={"clinic": str(folder)})
     assert "\n" not in str(error.value)
 
 
-def test_patients_named_as_the_trainings_are_warned_of(centres, oct_root):
+def test_patients_named_as_the_trainings_are_warned_of(centers, oct_root):
     """Two hospitals may count their patients alike, so this is no error."""
     for folder in (oct_root / "huaxi/images").iterdir():
         for path in folder.iterdir():
             path.rename(path.with_name(path.name.replace("P01", "P00")))
     with pytest.warns(UserWarning, match=r"clinic shares 15 patient ids with .* P0000000\)"):
-        found = centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
+        found = centers(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})
     assert len(found["clinic"]) == 30
 
 
-def test_only_files_of_equal_size_are_read(centres, oct_root, monkeypatch):
+def test_only_files_of_equal_size_are_read(centers, oct_root, monkeypatch):
     for path in (oct_root / "huaxi/images").rglob("*.png"):
         path.write_bytes(path.read_bytes() + b" ")
     monkeypatch.setattr("cerviclip.data.files.hashes.HashCache.sha256", None)
     sizes = {path.stat().st_size for path in (oct_root / "mixed/images").rglob("*.png")}
     other = {path.stat().st_size for path in (oct_root / "huaxi/images").rglob("*.png")}
-    assert not sizes & other and len(centres(["HuaxiOCT"])["HuaxiOCT"]) == 30
+    assert not sizes & other and len(centers(["HuaxiOCT"])["HuaxiOCT"]) == 30
 
 
-def test_domains_found_by_the_same_key_are_no_external_centres(make_cfg, oct_root):
+def test_domains_found_by_the_same_key_are_no_external_centers(make_cfg, oct_root):
     (oct_root / "huaxi").rename(oct_root / "renamed")
     folders = {"huaxi": "renamed/images"}
     cfg = make_cfg(oct_root, "CervixOCTDomains", TARGET_DOMAINS=("huaxi",), NUM_SHOTS=2)
@@ -166,25 +166,25 @@ def test_domains_found_by_the_same_key_are_no_external_centres(make_cfg, oct_roo
     assert build_external_datasets(cfg, build_dataset(cfg)) == {}
 
 
-def test_errors_call_a_centre_as_the_user_does(centres, oct_root):
+def test_errors_call_a_center_as_the_user_does(centers, oct_root):
     with pytest.raises(UserError, match=r"EXTERNAL_FOLDERS\.clinic: there is no folder nowhere"):
-        centres(EXTERNAL_FOLDERS={"clinic": "nowhere"})
+        centers(EXTERNAL_FOLDERS={"clinic": "nowhere"})
     (oct_root / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no images.*EXTERNAL_FOLDERS\.clinic"):
-        centres(EXTERNAL_FOLDERS={"clinic": "empty"})
+        centers(EXTERNAL_FOLDERS={"clinic": "empty"})
 
 
-def test_folder_whose_names_hold_no_patient_counts_images_and_warns(centres, oct_root):
+def test_folder_whose_names_hold_no_patient_counts_images_and_warns(centers, oct_root):
     Image.new("L", (8, 8)).save(oct_root / "huaxi/images/cyst/one.png")
     with pytest.warns(UserWarning, match="clinic.*each image"):
-        items = centres(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})["clinic"]
+        items = centers(EXTERNAL_FOLDERS={"clinic": "huaxi/images"})["clinic"]
     assert {item.patient_id for item in items} == {""} and len(items) == 31
 
 
-def test_pattern_of_the_training_does_not_bind_a_registered_centre(centres, oct_root):
+def test_pattern_of_the_training_does_not_bind_a_registered_center(centers, oct_root):
     for path in list((oct_root / "mixed/images").rglob("*.png")):
         path.rename(path.with_name(path.name.replace("P0", "case0")))
-    items = centres(["HuaxiOCT"], PATIENT_PATTERN=r"case(\d+)")["HuaxiOCT"]
+    items = centers(["HuaxiOCT"], PATIENT_PATTERN=r"case(\d+)")["HuaxiOCT"]
     assert items[0].patient_id.startswith("P01")
 
 
@@ -197,20 +197,20 @@ def test_a_set_with_a_split_of_its_own_gives_its_test_part(make_cfg, oct_root):
     assert [item.impath for item in items] == [item.impath for item in alone.test]
 
 
-def test_errors_of_naming(centres):
+def test_errors_of_naming(centers):
     with pytest.raises(UserError, match="the training itself"):
-        centres([NAME])
+        centers([NAME])
     with pytest.raises(UnknownNameError, match="HuaxiOCT"):
-        centres(["HuaxyOCT"])
+        centers(["HuaxyOCT"])
     with pytest.raises(UserError, match='"test" is taken'):
-        centres(EXTERNAL_FOLDERS={"test": "huaxi/images"})
+        centers(EXTERNAL_FOLDERS={"test": "huaxi/images"})
 
 
-def test_broken_image_at_a_centre_is_found_before_training(centres, oct_root):
+def test_broken_image_at_a_center_is_found_before_training(centers, oct_root):
     path = next((oct_root / "huaxi/images/cyst").iterdir())
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match="truncated PNG"):
-        centres(["HuaxiOCT"])
+        centers(["HuaxiOCT"])
 
 
 @pytest.fixture
@@ -250,36 +250,36 @@ def test_images_that_the_map_leaves_out_are_counted(make_cfg, oct_root, capsys):
     assert "left out by DATASET.CLASS_MAP: 18 images" in capsys.readouterr().out
 
 
-def test_a_centre_of_parts_asks_for_one_of_them(centres, oct_root):
+def test_a_center_of_parts_asks_for_one_of_them(centers, oct_root):
     """Fault 4, at a centre."""
     for part in ("train", "test"):
         shutil.copytree(oct_root / "huaxi/images", oct_root / "parts" / part)
     with pytest.raises(UserError, match="holds the parts of a split .test, train.*name one"):
-        centres(EXTERNAL_FOLDERS={"B": "parts"})
-    assert len(centres(EXTERNAL_FOLDERS={"B": "parts/test"})["B"]) == 30
+        centers(EXTERNAL_FOLDERS={"B": "parts"})
+    assert len(centers(EXTERNAL_FOLDERS={"B": "parts/test"})["B"]) == 30
 
 
-def test_a_centre_whose_class_is_not_read_is_refused(centres, oct_root):
+def test_a_center_whose_class_is_not_read_is_refused(centers, oct_root):
     """Fault 13, at a centre: it was scored on the other classes."""
     folder = oct_root / "huaxi/images/cancer"
     for file in folder.iterdir():
         file.rename(file.with_suffix(".dcm"))
     with pytest.raises(UserError, match=r"cancer \(6 \.dcm\)"):
-        centres(EXTERNAL_FOLDERS={"B": "huaxi/images"})
-    assert len(centres(EXTERNAL_FOLDERS={"B": "huaxi/images"}, CLASS_MAP={"cancer": ""})["B"]) == 24
+        centers(EXTERNAL_FOLDERS={"B": "huaxi/images"})
+    assert len(centers(EXTERNAL_FOLDERS={"B": "huaxi/images"}, CLASS_MAP={"cancer": ""})["B"]) == 24
 
 
-def test_a_centre_of_the_trainings_pictures_saved_anew_is_refused(centres, oct_root):
+def test_a_center_of_the_trainings_pictures_saved_anew_is_refused(centers, oct_root):
     """Fault 9: bytes differ, pixels do not."""
     for file in sorted((oct_root / "mixed/images").rglob("*.png")):
         target = oct_root / "again" / file.parent.name / f"{file.stem}.bmp"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(file).save(target)
     with pytest.raises(UserError, match="belong to MixedCenterOCT"):
-        centres(EXTERNAL_FOLDERS={"B": "again"})
+        centers(EXTERNAL_FOLDERS={"B": "again"})
 
 
-def test_warnings_of_a_centre_are_kept_with_the_trainings(make_cfg, oct_root):
+def test_warnings_of_a_center_are_kept_with_the_trainings(make_cfg, oct_root):
     for file in (oct_root / "huaxi/images").rglob("*.png"):
         file.rename(file.with_name(f"{file.parent.name}_{file.name.replace('_P', '_Q')}"))
     cfg = make_cfg(oct_root, NAME)
@@ -291,10 +291,10 @@ def test_warnings_of_a_centre_are_kept_with_the_trainings(make_cfg, oct_root):
 
 
 @pytest.mark.parametrize("external", ["MixedCenterOCT", "XiangyaOCT"])
-def test_folds_of_the_training_leave_a_centre_as_it_is(make_cfg, oct_root, external):
+def test_folds_of_the_training_leave_a_center_as_it_is(make_cfg, oct_root, external):
     """One of which only the test part is taken, and one that is tested on only."""
 
-    def centre(fold):
+    def center(fold):
         options = {"FOLDER": "huaxi/images", "PATIENT_PATTERN": r"(P\d{7})", "FOLD": fold}
         cfg = make_cfg(oct_root, "FolderDataset", **options)
         cfg.TEST.EXTERNAL = (external,)
@@ -303,4 +303,4 @@ def test_folds_of_the_training_leave_a_centre_as_it_is(make_cfg, oct_root, exter
         items = build_external_datasets(cfg, dataset)[external]
         return [(item.impath, item.label) for item in items]
 
-    assert centre("2/3") == centre("")
+    assert center("2/3") == center("")

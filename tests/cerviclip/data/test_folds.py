@@ -15,7 +15,7 @@ from cerviclip.data.folds import (
     parse_fold,
     split_into_fold,
 )
-from cerviclip.data.splits import Item, main_class, patients_on_two_sides
+from cerviclip.data.splits import Item, main_class, patients_on_two_parts
 from dassl.data.datasets import build_dataset
 from dassl.errors import UserError
 
@@ -106,8 +106,8 @@ def test_a_fold_splits_as_the_test_part_and_the_rest_by_train_to_val():
     items = make_items(3, patients=200)
     split = split_into_fold(items, Fold(2, 5), RATIO, seed=1)
     assert split["test"] == deal_into_folds(items, 5, 1)[1]
-    assert patients_on_two_sides(split) == {}
-    paths = [item.path for side in split.values() for item in side]
+    assert patients_on_two_parts(split) == {}
+    paths = [item.path for part in split.values() for item in part]
     assert sorted(paths) == sorted(item.path for item in items)
     share = len(split["val"]) / (len(split["val"]) + len(split["train"]))
     assert share == pytest.approx(0.15 / 0.60, abs=0.02)

@@ -31,10 +31,10 @@ def one_line(error) -> str:
     return text
 
 
-def test_no_patient_is_on_two_sides_and_nothing_is_lost(build, oct_root):
+def test_no_patient_is_on_two_parts_and_nothing_is_lost(build, oct_root):
     data = build(oct_root, NAME)
-    sides = [patients(part) for part in (data.train_x, data.val, data.test)]
-    assert all(sides) and not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    parts = [patients(part) for part in (data.train_x, data.val, data.test)]
+    assert all(parts) and not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
     assert len(data.train_x) + len(data.val) + len(data.test) == 105
     assert data.num_classes == 5 and len(data.classnames) == 5
 
@@ -125,9 +125,9 @@ def test_record_has_relative_paths_and_repeats_the_run(build, oct_root, tmp_path
     assert str(oct_root) not in text
     assert set(record) >= {"dataset", "by", "ratio", "seed", "version", "hash", "draw_hash"}
     assert record["train"][0].keys() == {"path", "label", "patient"}
-    for side, part in (("train", data.train_x), ("val", data.val), ("test", data.test)):
-        assert [str(oct_root / row["path"]) for row in record[side]] == [d.impath for d in part]
-        assert [row["patient"] for row in record[side]] == [d.patient_id for d in part]
+    for part, items in (("train", data.train_x), ("val", data.val), ("test", data.test)):
+        assert [str(oct_root / row["path"]) for row in record[part]] == [d.impath for d in items]
+        assert [row["patient"] for row in record[part]] == [d.patient_id for d in items]
     (tmp_path / "split.json").write_text(text)
     again = build(oct_root, NAME, SPLIT_FILE=str(tmp_path / "split.json"))
     assert sorted(names(again.train_x)) == sorted(names(data.train_x))
@@ -148,8 +148,8 @@ def test_patient_with_frames_of_two_classes_stays_together(build, oct_root):
         Image.new("L", (8, 8), 200 + frame).save(oct_root / "mixed/images" / name / file)
     for seed in range(5):
         data = build(oct_root, NAME, SPLIT_SEED=seed)
-        sides = [p for p in (data.train_x, data.val, data.test) if "P0009999" in patients(p)]
-        assert len(sides) == 1
+        parts = [p for p in (data.train_x, data.val, data.test) if "P0009999" in patients(p)]
+        assert len(parts) == 1
 
 
 def test_file_name_without_patient(build, oct_root):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from data_fixtures import write_centre
+from data_fixtures import write_center
 from yacs.config import CfgNode
 
 from cerviclip.data.imaging import ImagingDataset
@@ -20,17 +20,17 @@ class Released(ReleasedSplit, ImagingDataset):
     order = ("train", "train", "val", "test", "test")
 
     def scan(self, cfg):
-        self.sides = {}
+        self.parts = {}
         for path, name in super().scan(cfg):
             number = int(path.partition("_P")[2][:7]) % 1000
             if self.order:
-                self.sides[path] = self.order[number]
+                self.parts[path] = self.order[number]
             yield path, name
 
 
 @pytest.fixture
 def cfg(tmp_path) -> CfgNode:
-    write_centre(tmp_path / "mine", patients=5, frames=2)
+    write_center(tmp_path / "mine", patients=5, frames=2)
     cfg = get_cfg_default()
     cfg.VERBOSE = False
     cfg.DATASET.ROOT = str(tmp_path)
@@ -52,7 +52,7 @@ def test_a_patient_in_two_parts_is_refused_unless_images_are_split(cfg):
     class Leaking(Released):
         def scan(self, cfg):
             found = list(super().scan(cfg))
-            self.sides[found[0][0]] = "test"
+            self.parts[found[0][0]] = "test"
             return found
 
     with pytest.raises(UserError, match="split of the release of Leaking puts 1 patients"):

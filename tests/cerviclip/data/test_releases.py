@@ -81,7 +81,7 @@ def test_a_split_file_goes_before_parts(tmp_path):
     write(tmp_path / "cells", by_group)
     paths = [p.path for part in build(tmp_path).full_split.values() for p in part]
     group = {path: int(path.rpartition("/")[2].split("_")[0]) for path in paths}
-    sides = {s: [p for p in paths if group[p] % 2 == k] for k, s in enumerate(("train", "test"))}
-    (tmp_path / "s.json").write_text(json.dumps(sides))
+    parts = {s: [p for p in paths if group[p] % 2 == k] for k, s in enumerate(("train", "test"))}
+    (tmp_path / "s.json").write_text(json.dumps(parts))
     data = build(tmp_path, SPLIT_FILE=str(tmp_path / "s.json"))
     assert data.split_record["by"] == "file" and len(data.test) == 20

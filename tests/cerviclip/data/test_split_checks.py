@@ -35,11 +35,11 @@ def test_one_image_a_class_one_class_and_no_share(build, tmp_path):
 
 
 @pytest.mark.parametrize("lacking", ["train", "test"])
-def test_a_class_on_one_side_of_given_folders_is_named(build, tmp_path, lacking):
+def test_a_class_on_one_part_of_given_folders_is_named(build, tmp_path, lacking):
     """Fault 12."""
-    for seed, side in enumerate(("train", "test")):
-        classes = {"A": 3, "B": 3, **({} if side == lacking else {"C": 3})}
-        write_images(tmp_path / side, classes, size=8, seed=seed)
+    for seed, part in enumerate(("train", "test")):
+        classes = {"A": 3, "B": 3, **({} if part == lacking else {"C": 3})}
+        write_images(tmp_path / part, classes, size=8, seed=seed)
     with pytest.warns(UserWarning, match=f"no images of C in {lacking}"):
         build(tmp_path, NAME)
 

@@ -66,15 +66,15 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_gives_the_same_split(tmp_path, name):
     split = place(read_split_file(write(tmp_path / name, FORMS[name])))
-    found = {side: [item.path for item in items] for side, items in split.items()}
+    found = {part: [item.path for item in items] for part, items in split.items()}
     assert found == {"train": ["cancer/P0_0.png"], "val": [], "test": ["cyst/P4_0.png"]}
     assert split["train"][0].patient == "P0"
 
 
-def test_names_of_sides(tmp_path):
+def test_names_of_parts(tmp_path):
     content = {"Train": ["a"], "valid": ["b"], "test": ["c"]}
     entries = read_split_file(write(tmp_path / "s.json", content))
-    assert [entry.side for entry in entries] == ["train", "val", "test"]
+    assert [entry.part for entry in entries] == ["train", "val", "test"]
 
 
 @pytest.mark.filterwarnings("ignore:.*no images of")
@@ -100,7 +100,7 @@ def test_upstreams_few_shot_pickle(build, oct_root, tmp_path):
 def test_no_patient_of_a_file_without_test_images_is_left_for_the_test(patient):
     """Whether the file names patients as the data set does, otherwise, or not at all."""
     drawn = ["cancer/P0_0.png", "cyst/P4_1.png"]
-    entries = [Entry(path, patient=patient, side="train") for path in drawn]
+    entries = [Entry(path, patient=patient, part="train") for path in drawn]
     assert place(entries)["test"] == []
     split = place(entries, rest_is_test=True)
     assert [item.path for item in split["train"]] == drawn
@@ -148,37 +148,37 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize("path", ["../../other/x.png", "/etc/passwd", "mixed/../../x.png"])
 def test_paths_outside_the_root(path):
     with pytest.raises(UserError, match="outside.*/data"):
-        place([Entry(path, side="train")])
+        place([Entry(path, part="train")])
 
 
 def test_absent_files_are_counted():
-    entries = [Entry("cancer/P0_0.png", side="train"), Entry("cyst/gone.png", side="test")]
+    entries = [Entry("cancer/P0_0.png", part="train"), Entry("cyst/gone.png", part="test")]
     with pytest.raises(MissingFileError, match=r"1 of 2 .*cyst/gone\.png"):
         place(entries)
 
 
-def test_patient_on_two_sides_is_refused_unless_by_image():
-    entries = [Entry("cancer/P0_0.png", side="train"), Entry("cancer/P0_1.png", side="test")]
+def test_patient_on_two_parts_is_refused_unless_by_image():
+    entries = [Entry("cancer/P0_0.png", part="train"), Entry("cancer/P0_1.png", part="test")]
     with pytest.raises(UserError, match="1 patients.*P0 is in train and test.*SPLIT_BY image"):
         place(entries)
     assert len(place(entries, by="image")["test"]) == 1
     # What the file says of patients counts more than the file's name.
-    told = [Entry(e.path, patient=str(i), side=e.side) for i, e in enumerate(entries)]
+    told = [Entry(e.path, patient=str(i), part=e.part) for i, e in enumerate(entries)]
     assert place(told)["test"][0].patient == "1"
 
 
 def test_twice_and_contradicted():
     with pytest.raises(UserError, match="twice"):
-        place([Entry("cyst/P4_0.png", side="train"), Entry("cyst/P4_0.png", side="train")])
+        place([Entry("cyst/P4_0.png", part="train"), Entry("cyst/P4_0.png", part="train")])
     with pytest.raises(UserError, match="calls cyst/P4_0.png cancer"):
-        place([Entry("cyst/P4_0.png", "cancer", side="train")])
+        place([Entry("cyst/P4_0.png", "cancer", part="train")])
 
 
 def test_split_file_of_a_data_set(build, oct_root, tmp_path):
     full = build(oct_root, NAME)
     rows = {
-        side: [os.path.relpath(item.impath, oct_root / "mixed/images") for item in items]
-        for side, items in (("train", full.test), ("val", full.val), ("test", full.train_x))
+        part: [os.path.relpath(item.impath, oct_root / "mixed/images") for item in items]
+        for part, items in (("train", full.test), ("val", full.val), ("test", full.train_x))
     }
     path = write(tmp_path / "turned.json", rows)
     data = build(oct_root, NAME, SPLIT_FILE=str(path), NUM_SHOTS=2)

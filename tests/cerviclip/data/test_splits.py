@@ -1,4 +1,4 @@
-"""Splits and draws: nobody on two sides, shares kept, nothing but names and seed decides."""
+"""Splits and draws: nobody in two parts, shares kept, nothing but names and seed decides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from cerviclip.data.splits import (
     Item,
     draw_shots,
-    patients_on_two_sides,
+    patients_on_two_parts,
     split_by_ratio,
     split_hash,
 )
@@ -37,11 +37,11 @@ def make_items(seed: int, patients: int, mixed: float = 0.2) -> list[Item]:
 def test_split_covers_all_and_parts_no_patient(seed, ratio):
     items = make_items(seed, patients=3 + 3 * seed)
     split = split_by_ratio(items, ratio, seed)
-    paths = [item.path for side in split.values() for item in side]
+    paths = [item.path for part in split.values() for item in part]
     assert sorted(paths) == sorted(item.path for item in items)
-    assert patients_on_two_sides(split) == {}
-    for side, share in zip(("train", "val", "test"), ratio, strict=True):
-        assert share > 0 or split[side] == []
+    assert patients_on_two_parts(split) == {}
+    for part, share in zip(("train", "val", "test"), ratio, strict=True):
+        assert share > 0 or split[part] == []
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -50,17 +50,17 @@ def test_shares_are_near_the_ratio_in_every_class(seed):
     split = split_by_ratio(items, RATIO, seed)
     for name in CLASSES:
         total = sum(item.classname == name for item in items)
-        for side, share in zip(("train", "val", "test"), RATIO, strict=True):
-            got = sum(item.classname == name for item in split[side]) / total
+        for part, share in zip(("train", "val", "test"), RATIO, strict=True):
+            got = sum(item.classname == name for item in split[part]) / total
             assert abs(got - share) < 0.05
 
 
-def test_few_patients_reach_every_side():
+def test_few_patients_reach_every_part():
     items = [Item(f"a/P{p}.png", 0, "a", f"P{p}") for p in range(3)]
     split = split_by_ratio(items, (0.98, 0.01, 0.01), 1)
-    assert [len(split[side]) for side in ("train", "val", "test")] == [1, 1, 1]
+    assert [len(split[part]) for part in ("train", "val", "test")] == [1, 1, 1]
     split = split_by_ratio(items[:2], (0.98, 0.01, 0.01), 1)
-    assert [len(split[side]) for side in ("train", "val", "test")] == [1, 0, 1]
+    assert [len(split[part]) for part in ("train", "val", "test")] == [1, 0, 1]
 
 
 def test_order_of_listing_and_global_generators_do_not_matter():
@@ -83,8 +83,8 @@ def test_another_seed_splits_otherwise():
 def test_by_image_parts_patients():
     items = [Item(f"a/P{i % 4}_{i}.png", 0, "a", f"P{i % 4}") for i in range(80)]
     split = split_by_ratio(items, RATIO, 1, by="image")
-    assert len(patients_on_two_sides(split)) == 4
-    assert [len(split[side]) for side in ("train", "val", "test")] == [36, 12, 32]
+    assert len(patients_on_two_parts(split)) == 4
+    assert [len(split[part]) for part in ("train", "val", "test")] == [36, 12, 32]
 
 
 @pytest.mark.parametrize("ratio", [(0.5, 0.5), (0.5, -0.1, 0.6), (0, 0, 0)])
@@ -145,7 +145,7 @@ def test_full_is_everything_in_order_of_paths():
 def test_split_hash_is_of_the_content():
     items = make_items(0, 30)
     split = split_by_ratio(items, RATIO, 1)
-    shuffled = {side: list(reversed(members)) for side, members in split.items()}
+    shuffled = {part: list(reversed(members)) for part, members in split.items()}
     assert split_hash("D", "1", split) == split_hash("D", "1", shuffled)
     assert split_hash("D", "2", split) != split_hash("D", "1", split)
     other = split_by_ratio(items, RATIO, 2)

@@ -176,7 +176,7 @@ def test_wider_with_fewer_patients():
 
 
 @pytest.mark.slow
-def test_three_centres_take_at_most_half_a_second():
+def test_three_centers_take_at_most_half_a_second():
     cases = [make_case(n=n, patients=p, ties=False) for n, p in ((400, 40), (200, 20), (200, 20))]
     start = time.perf_counter()
     for labels, probs, predictions, patients, count in cases:

@@ -57,7 +57,7 @@ def test_the_file_is_the_contracts(tmp_path):
     )
 
 
-def test_a_centre_without_images_leaves_no_line(tmp_path):
+def test_a_center_without_images_leaves_no_line(tmp_path):
     empty = Predictions("Far", [], [], np.zeros(0, dtype=np.int64), np.zeros((0, 3)), CLASSES)
     assert len(empty.predicted) == 0
     write_predictions(tmp_path, [empty, predictions("test", 2)], CLASSES)

@@ -1,4 +1,4 @@
-"""Copies of images: found by content, kept on one side, counted where they are not."""
+"""Copies of images: found by content, kept in one part, counted where they are not."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ def test_joined_items_split_together_and_keep_their_patients():
 
 
 @pytest.mark.filterwarnings("ignore:.*nothing tells", "ignore:.*are copies of another")
-def test_copies_fall_on_one_side_and_are_counted(build, copied):
+def test_copies_fall_on_one_part_and_are_counted(build, copied):
     """Fault 9."""
     with pytest.warns(UserWarning, match="1 images have several classes as copies"):
         data = build(copied, NAME)
     assert any("17 images are copies" in text for text in data.warnings)
-    sides = {}
-    for side, items in (("train", data.train_x), ("val", data.val), ("test", data.test)):
+    parts = {}
+    for part, items in (("train", data.train_x), ("val", data.val), ("test", data.test)):
         for item in items:
-            sides.setdefault(item.impath.replace("copy_of_", ""), set()).add(side)
-    assert all(len(found) == 1 for found in sides.values())
+            parts.setdefault(item.impath.replace("copy_of_", ""), set()).add(part)
+    assert all(len(found) == 1 for found in parts.values())
 
 
 @pytest.mark.filterwarnings("ignore:.*nothing tells", "ignore:.*are copies of another")
 def test_a_test_that_is_a_copy_of_the_training_is_warned_of(build, tmp_path):
-    for side in ("train", "test"):
-        write_images(tmp_path / side, {"a": 3, "b": 3}, size=8)
-    with pytest.warns(UserWarning, match="6 images lie on several sides.*was trained on"):
+    for part in ("train", "test"):
+        write_images(tmp_path / part, {"a": 3, "b": 3}, size=8)
+    with pytest.warns(UserWarning, match="6 images lie in several parts.*was trained on"):
         build(tmp_path, NAME)
 
 

@@ -76,7 +76,7 @@ def test_a_list_that_is_no_utf_8(tmp_path):
     "head", ["Patient", "patient id", "PatientID", "SubjectID", "Case No.", "slide_id"]
 )
 def test_the_patients_column_in_any_spelling(tmp_path, head):
-    """Fault 6: unread, patients fell on two sides."""
+    """Fault 6: unread, patients fell in two parts."""
     text = f"path,label,{head},Split\na.png,a,P1,Training\nb.png,b,P2,testing\n"
     expected = [Entry("a.png", "a", "P1", "train"), Entry("b.png", "b", "P2", "test")]
     assert read_split_file(save(tmp_path / "l.csv", text)) == expected
@@ -117,7 +117,7 @@ def test_parts_of_unknown_names_are_refused_and_usual_ones_understood(tmp_path):
     """Fault 3: an unknown part was dropped and another test set made up."""
     parts = {"train": ["a/0.png"], "val": [], "testing": ["b/0.png"]}
     entries = read_split_file(save(tmp_path / "s.json", json.dumps(parts)))
-    assert [e.side for e in entries] == ["train", "test"]
+    assert [e.part for e in entries] == ["train", "test"]
     for odd in (["c/0.png"], [["c/0.png", 0, "c"]], [{"path": "c/0.png"}], {"c": ["c/0.png"]}):
         text = json.dumps({**parts, "second reader": odd})
         with pytest.raises(UserError, match='a part "second reader" with 1 entries'):

@@ -11,14 +11,14 @@ from cerviclip.data.files.names import (
     class_map_of,
     header_key,
     near_equal,
-    side_name,
-    sides_of,
+    part_name,
+    parts_of,
 )
 from dassl.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("word", "side"),
+    ("word", "part"),
     [
         ("Training", "train"),
         ("train_set", "train"),
@@ -34,15 +34,15 @@ from dassl.errors import UserError
         ("normal", "normal"),
     ],
 )
-def test_words_of_the_parts(word, side):
+def test_words_of_the_parts(word, part):
     """Faults 3 and 4."""
-    assert side_name(word) == side
+    assert part_name(word) == part
 
 
 def test_eval_beside_a_test_is_the_validation():
-    assert sides_of(["train", "eval", "test"]) == {"train": "train", "eval": "val", "test": "test"}
-    assert sides_of(["train", "val", "eval"])["eval"] == "test"
-    assert sides_of(["train", "eval", "cells"]) == {"train": "train", "eval": "test"}
+    assert parts_of(["train", "eval", "test"]) == {"train": "train", "eval": "val", "test": "test"}
+    assert parts_of(["train", "val", "eval"])["eval"] == "test"
+    assert parts_of(["train", "eval", "cells"]) == {"train": "train", "eval": "test"}
 
 
 @pytest.mark.parametrize("text", ["Patient", " patient id", "PATIENT_ID", "Patient-ID"])

@@ -6,13 +6,13 @@ from collections import Counter
 
 import numpy as np
 
-from cerviclip.data.phantoms import CLASSES, pretraining_centre, render_patient
+from cerviclip.data.phantoms import CLASSES, pretraining_center, render_patient
 from cerviclip.data.phantoms.captions import DETAILS, MISTAKEN_FOR, NAMES, SIGNS, caption
 from cerviclip.data.phantoms.structures import draw_anatomy
 
 
 def frames_of(label: int):
-    return render_patient(pretraining_centre(), 900_000 + label, label, 1)[0]
+    return render_patient(pretraining_center(), 900_000 + label, label, 1)[0]
 
 
 def test_a_caption_is_decided_by_its_generator():

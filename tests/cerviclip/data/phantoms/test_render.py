@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cerviclip.data.phantoms import CENTRES, CLASSES, render_patient, surface_rows
+from cerviclip.data.phantoms import CENTERS, CLASSES, render_patient, surface_rows
 from cerviclip.data.phantoms.fields import VolumeFields, spline_basis
 from cerviclip.data.phantoms.render import speckle
 from cerviclip.data.phantoms.structures import STRUCTURES, View, draw_anatomy
 
-MIXED = CENTRES["mixed"]
+MIXED = CENTERS["mixed"]
 
 
 def view_of(seed: int) -> tuple[View, dict[str, float]]:

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from cerviclip.data.phantoms import (
-    CENTRES,
+    CENTERS,
     CLASSES,
     VERSION,
-    ensure_centre,
+    ensure_center,
     mask_path,
     read_surface,
     store,
@@ -29,14 +29,14 @@ NAME = re.compile(r"M\d{4}_2021_P\d{7}_circle_2\.5x3\.0_C\d{2}_S\d{2}\.png")
 
 
 @pytest.fixture(autouse=True)
-def small_centres(monkeypatch):
-    for name, centre in list(CENTRES.items()):
-        small = replace(centre, patients=(1, 1, 1, 1, 1), frames=(2, 2))
-        monkeypatch.setitem(CENTRES, name, small)
+def small_centers(monkeypatch):
+    for name, center in list(CENTERS.items()):
+        small = replace(center, patients=(1, 1, 1, 1, 1), frames=(2, 2))
+        monkeypatch.setitem(CENTERS, name, small)
 
 
 def test_layout_is_that_of_the_real_data(tmp_path):
-    folder = ensure_centre(tmp_path, "huaxi")
+    folder = ensure_center(tmp_path, "huaxi")
     assert folder == tmp_path / "phantom" / "huaxi"
     assert sorted(p.name for p in (folder / "images").iterdir()) == sorted(CLASSES)
     images = sorted((folder / "images").glob("*/*.png"))
@@ -51,28 +51,28 @@ def test_layout_is_that_of_the_real_data(tmp_path):
 
 
 def test_surface_truth_is_read_from_the_mask_beside_an_image(tmp_path):
-    image = next((ensure_centre(tmp_path, "mixed") / "images").glob("*/*.png"))
+    image = next((ensure_center(tmp_path, "mixed") / "images").glob("*/*.png"))
     rows = read_surface(image)
     with Image.open(mask_path(image)) as mask:
         assert np.array_equal(rows, (np.asarray(mask) > 127).argmax(0))
 
 
 def test_the_same_bytes_in_every_place(tmp_path):
-    one, two = ensure_centre(tmp_path / "a", "mixed"), ensure_centre(tmp_path / "b", "mixed")
+    one, two = ensure_center(tmp_path / "a", "mixed"), ensure_center(tmp_path / "b", "mixed")
     files = sorted(p.relative_to(one) for p in one.rglob("*.*") if p.is_file())
     assert files == sorted(p.relative_to(two) for p in two.rglob("*.*") if p.is_file())
     assert all((one / f).read_bytes() == (two / f).read_bytes() for f in files)
 
 
 def test_what_is_there_is_not_rendered_again(tmp_path, monkeypatch):
-    folder = ensure_centre(tmp_path, "mixed")
-    monkeypatch.setattr(store, "write_centre", None)  # would fail if it were called
-    assert ensure_centre(tmp_path, "mixed") == folder
+    folder = ensure_center(tmp_path, "mixed")
+    monkeypatch.setattr(store, "write_center", None)  # would fail if it were called
+    assert ensure_center(tmp_path, "mixed") == folder
 
 
-def test_several_at_once_end_with_one_whole_centre(tmp_path):
+def test_several_at_once_end_with_one_whole_center(tmp_path):
     with ThreadPoolExecutor(4) as pool:
-        folders = list(pool.map(lambda _: ensure_centre(tmp_path, "mixed"), range(4)))
+        folders = list(pool.map(lambda _: ensure_center(tmp_path, "mixed"), range(4)))
     assert set(folders) == {tmp_path / "phantom" / "mixed"}
     assert len(list((folders[0] / "images").glob("*/*.png"))) == 10
     assert [p.name for p in (tmp_path / "phantom").iterdir()] == ["mixed"]
@@ -83,16 +83,16 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ensure_centre(tmp_path, "mixed", progress=stop)
+        ensure_center(tmp_path, "mixed", progress=stop)
     assert list((tmp_path / "phantom").iterdir()) == []
 
 
 def test_another_version_is_an_error_that_names_both_and_fresh_replaces_it(tmp_path, monkeypatch):
-    folder = ensure_centre(tmp_path, "mixed")
+    folder = ensure_center(tmp_path, "mixed")
     monkeypatch.setattr(store, "VERSION", "next")
     with pytest.raises(UserError, match=rf"version {re.escape(VERSION)}.*version next.*--fresh"):
-        ensure_centre(tmp_path, "mixed")
-    assert ensure_centre(tmp_path, "mixed", fresh=True) == folder
+        ensure_center(tmp_path, "mixed")
+    assert ensure_center(tmp_path, "mixed", fresh=True) == folder
     assert json.loads((folder / "phantom.json").read_text())["version"] == "next"
     assert [p.name for p in (tmp_path / "phantom").iterdir()] == ["mixed"]
 
@@ -102,21 +102,21 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path):
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("x")
     with pytest.raises(UserError, match=r"holds files but no phantom\.json"):
-        ensure_centre(tmp_path, "mixed")
+        ensure_center(tmp_path, "mixed")
     assert (folder / "mine.txt").read_text() == "x"
 
 
 def test_a_broken_marker_is_an_error(tmp_path):
-    folder = ensure_centre(tmp_path, "mixed")
+    folder = ensure_center(tmp_path, "mixed")
     (folder / "phantom.json").write_text("{")
     with pytest.raises(UserError, match=r"phantom\.json cannot be read"):
-        ensure_centre(tmp_path, "mixed")
+        ensure_center(tmp_path, "mixed")
 
 
 def test_a_root_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "root").write_text("")
     with pytest.raises(UserError, match="cannot write phantoms"):
-        ensure_centre(tmp_path / "root", "mixed")
+        ensure_center(tmp_path / "root", "mixed")
 
 
 def test_what_a_killed_rendering_left_goes_and_what_another_writes_stays(tmp_path):
@@ -130,7 +130,7 @@ def test_what_a_killed_rendering_left_goes_and_what_another_writes_stays(tmp_pat
     for folder in (left, theirs, other):
         folder.mkdir(parents=True)
     for _ in range(2):  # when it renders, and when the centre is there
-        ensure_centre(tmp_path, "huaxi")
+        ensure_center(tmp_path, "huaxi")
         assert sorted(parent.iterdir()) == sorted([theirs, other, parent / "huaxi"])
         left.mkdir()
-    ensure_centre(tmp_path, "huaxi")
+    ensure_center(tmp_path, "huaxi")

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cerviclip.data.phantoms import CENTRES, render_patient
+from cerviclip.data.phantoms import CENTERS, render_patient
 from cerviclip.data.phantoms.render import surface_rows
 from cerviclip.data.roi.surface import tissue_mask, tissue_surface, trace
 
 
-def errors(centre: str) -> np.ndarray:
+def errors(center: str) -> np.ndarray:
     """Median distance of found and true surface of each frame, as a share of the height."""
     frames = [
-        f for label in range(5) for f in render_patient(CENTRES[centre], 900 + label, label, 3)
+        f for label in range(5) for f in render_patient(CENTERS[center], 900 + label, label, 3)
     ]
     found = [tissue_surface(frame.image) for frame in frames]
     truth = [surface_rows(frame.mask) for frame in frames]
     return np.array([np.median(np.abs(a - b)) / 224 for a, b in zip(found, truth, strict=True)])
 
 
-@pytest.mark.parametrize("centre", ["mixed", "huaxi", "xiangya"])
-def test_surface_lies_within_two_per_cent_of_the_height_at_the_median(centre):
-    assert np.median(errors(centre)) < 0.02
+@pytest.mark.parametrize("center", ["mixed", "huaxi", "xiangya"])
+def test_surface_lies_within_two_per_cent_of_the_height_at_the_median(center):
+    assert np.median(errors(center)) < 0.02
 
 
 def test_the_sheath_is_not_tissue_in_real_frames(shared_dir):
@@ -37,7 +37,7 @@ def test_the_sheath_is_not_tissue_in_real_frames(shared_dir):
 
 
 def test_other_sizes_give_the_same_surface():
-    frame = render_patient(CENTRES["mixed"], 901, 0, 1)[0].image
+    frame = render_patient(CENTERS["mixed"], 901, 0, 1)[0].image
     large = np.asarray(Image.fromarray(frame).resize((512, 384), Image.Resampling.BICUBIC))
     small, big = tissue_surface(frame), tissue_surface(large)
     assert big.shape == (512,)

@@ -158,7 +158,7 @@ def test_images_of_a_patient_are_drawn_together(add_run):
     assert entry["value"] == pytest.approx(20) and entry["high"] - entry["low"] >= 40
 
 
-def test_two_centres_with_as_many_patients_are_drawn_independently():
+def test_two_centers_with_as_many_patients_are_drawn_independently():
     lines = planted(lambda p, i: p < 5)
     a, b = (
         score_center(as_predictions(c, lines)).samples["accuracy"][1:] for c in ("FarA", "FarB")
@@ -187,7 +187,7 @@ def test_only_seeds_of_both_are_compared_and_fewer_are_marked(add_run):
     assert "share no seed" in pairs(alone)[0].centers["test"]["reason"]
 
 
-def test_chosen_centres_form_the_mean(add_run):
+def test_chosen_centers_form_the_mean(add_run):
     said = [three(rate, 1) | {"FarC": rows(rate, 5)} for rate in (0.9, 0.4)]
     runs = [add_run(t, 1, x) for t, x in zip("AB", said, strict=True)]
     entries = pairs(runs, centers=("FarC", "FarA"))[0].centers

@@ -57,7 +57,7 @@ def test_missing_class_is_grey_not_white():
     assert not np.allclose(colours[0], 0xEE / 255)
 
 
-def test_centre_without_images_is_left_out(tmp_path):
+def test_center_without_images_is_left_out(tmp_path):
     run_figures(tmp_path, {"test": NONE}, [], "a run")
     assert list(tmp_path.iterdir()) == []
     run_figures(tmp_path, {"test": GOOD, "Far": NONE}, [], "a run")
@@ -96,7 +96,7 @@ def make_runs():
     return [*runs, one("ZeroShotCLIP", 0, 0, POOR)]
 
 
-def test_curves_have_a_panel_per_centre_and_a_line_per_method():
+def test_curves_have_a_panel_per_center_and_a_line_per_method():
     figure = shots_figure(group_runs(make_runs()), "accuracy")
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == ["test", "Far"]

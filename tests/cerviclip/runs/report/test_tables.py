@@ -229,7 +229,7 @@ def test_csv_and_json_hold_every_value():
     assert group["centers"]["test"]["binary.auc"]["mean"] is None
 
 
-def test_terminal_table_shows_every_centre(capsys):
+def test_terminal_table_shows_every_center(capsys):
     from rich.console import Console
 
     console = Console(width=120)

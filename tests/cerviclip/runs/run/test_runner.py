@@ -68,7 +68,7 @@ def test_full_shots_are_called_full(zoo):
     assert run_one(zoo.cfg(shots="full"), echo=False)["shots"] == "full"
 
 
-def test_missing_class_at_a_centre_is_missing(zoo):
+def test_missing_class_at_a_center_is_missing(zoo):
     far = run_one(zoo.cfg(), echo=False)["centers"]["ZooFar"]
     assert far["per_class"]["gamma"]["support"] == 0
     assert far["per_class"]["gamma"]["recall"]["value"] is None

@@ -60,7 +60,7 @@ def test_classes_are_counted_from_train(image):
     assert data.lab2cname == {0: "c0", 2: "c2"} and data.classnames == ["c0", "c2"]
 
 
-def test_a_centre_without_train_counts_from_test(image):
+def test_a_center_without_train_counts_from_test(image):
     data = DatasetBase(test=items(image, [1, 0]))
     assert data.train_x == [] and data.num_classes == 2 and data.classnames == ["c0", "c1"]
     assert DatasetBase().num_classes == 0

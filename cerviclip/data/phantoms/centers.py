@@ -120,7 +120,7 @@ _XIANGYA_B: dict[str, Range] = {
 
 
 @dataclass(frozen=True)
-class Centre:
+class Center:
     """One phantom hospital.
 
     Args:
@@ -148,14 +148,14 @@ class Centre:
         return {key: float(rng.uniform(low, high)) for key, (low, high) in self.ranges.items()}
 
 
-CENTRES: dict[str, Centre] = {
+CENTERS: dict[str, Center] = {
     c.name: c
     for c in (
-        Centre("mixed", 1, (22, 22, 22, 22, 22), (9, 11), 8),
-        Centre("huaxi", 2, (5, 5, 5, 5, 6), (8, 10), 21, _HUAXI),
-        Centre("xiangya", 3, (5, 5, 5, 5, 6), (8, 10), 34, _XIANGYA),
-        Centre("huaxi_b", 4, (5, 5, 5, 5, 6), (8, 10), 22, _HUAXI_B),
-        Centre("xiangya_b", 5, (5, 5, 5, 5, 6), (8, 10), 35, _XIANGYA_B),
+        Center("mixed", 1, (22, 22, 22, 22, 22), (9, 11), 8),
+        Center("huaxi", 2, (5, 5, 5, 5, 6), (8, 10), 21, _HUAXI),
+        Center("xiangya", 3, (5, 5, 5, 5, 6), (8, 10), 34, _XIANGYA),
+        Center("huaxi_b", 4, (5, 5, 5, 5, 6), (8, 10), 22, _HUAXI_B),
+        Center("xiangya_b", 5, (5, 5, 5, 5, 6), (8, 10), 35, _XIANGYA_B),
     )
 }
 
@@ -163,15 +163,15 @@ CENTRES: dict[str, Centre] = {
 DEVELOPMENT_CODE, _DEVELOPMENT_SEED = 40, 20261121
 
 
-def development_centres(count: int = 4) -> list[Centre]:
+def development_centers(count: int = 4) -> list[Center]:
     """``dev_mixed``, an in-domain centre with patients of its own, and ``dev_ext0`` ... : external
     centres whose ranges are moved at random, most parameters, each in a direction of its own."""
     rng = np.random.default_rng(_DEVELOPMENT_SEED)
-    centres = [Centre("dev_mixed", DEVELOPMENT_CODE, (40,) * 5, (9, 11), 8)]
+    centers = [Center("dev_mixed", DEVELOPMENT_CODE, (40,) * 5, (9, 11), 8)]
     for n in range(count):
         code = DEVELOPMENT_CODE + 1 + n
-        centres.append(Centre(f"dev_ext{n}", code, (6,) * 5, (8, 10), 50 + n, _moved_ranges(rng)))
-    return centres
+        centers.append(Center(f"dev_ext{n}", code, (6,) * 5, (8, 10), 50 + n, _moved_ranges(rng)))
+    return centers
 
 
 def _moved_ranges(rng: np.random.Generator) -> dict[str, Range]:
@@ -182,21 +182,21 @@ def _moved_ranges(rng: np.random.Generator) -> dict[str, Range]:
             continue
         half, middle = (high - low) / 2, (high + low) / 2
         shift = rng.choice([-1, 1]) * rng.uniform(0.8, 2.4) * half
-        width, centre = half * rng.uniform(0.8, 1.5), middle + shift
-        if centre < width:  # no parameter is below 0
-            centre = max(centre, 0.25 * middle)
-            width = min(width, centre)
-        moved[key] = (max(centre - width, 0.0), centre + width)
+        width, center = half * rng.uniform(0.8, 1.5), middle + shift
+        if center < width:  # no parameter is below 0
+            center = max(center, 0.25 * middle)
+            width = min(width, center)
+        moved[key] = (max(center - width, 0.0), center + width)
     return moved
 
 
-CENTRES |= {centre.name: centre for centre in development_centres()}
+CENTERS |= {center.name: center for center in development_centers()}
 
 # Centre of the pre-training patients: in no data set; its ranges are wide and drawn per patient.
 PRETRAINING_CODE = 90
 
 
-def pretraining_centre() -> Centre:
+def pretraining_center() -> Center:
     """Patients that no data set holds; each range is the mixed one, widened by a third.
 
     Wide enough that the backbone is not tied to one scanner, not so wide that the centre shift is
@@ -206,17 +206,17 @@ def pretraining_centre() -> Centre:
     for key, (low, high) in _MIXED.items():
         span = 0.35 * (high - low)
         ranges[key] = (max(low - span, 0.0), high + span)
-    return Centre("pretraining", PRETRAINING_CODE, (1, 1, 1, 1, 1), (6, 6), 77, ranges)
+    return Center("pretraining", PRETRAINING_CODE, (1, 1, 1, 1, 1), (6, 6), 77, ranges)
 
 
-def shift_by_kind(centre: str, reference: str = "mixed") -> dict[str, float]:
+def shift_by_kind(center: str, reference: str = "mixed") -> dict[str, float]:
     """How far a centre lies from the reference, by kind of parameter.
 
     Returns:
         Per kind of ``SHIFT_KINDS``: the sum of the distances between the ranges' middles, each in
         half-widths of the reference's range.
     """
-    here, there = CENTRES[centre].ranges, CENTRES[reference].ranges
+    here, there = CENTERS[center].ranges, CENTERS[reference].ranges
     shift = {}
     for kind, keys in SHIFT_KINDS.items():
         total = 0.0

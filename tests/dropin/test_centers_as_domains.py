@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cerviclip.data.phantoms import CENTRES
+from cerviclip.data.phantoms import CENTERS
 from cerviclip.plugins import ensure_loaded
 from dassl.config import get_cfg_default, merge_file
 from dassl.data import DataManager
@@ -31,9 +31,9 @@ TRAINERS = {
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for name, centre in list(CENTRES.items()):
-            small = replace(centre, patients=(3, 3, 3, 3, 3), frames=(2, 2))
-            patch.setitem(CENTRES, name, small)
+        for name, center in list(CENTERS.items()):
+            small = replace(center, patients=(3, 3, 3, 3, 3), frames=(2, 2))
+            patch.setitem(CENTERS, name, small)
         yield tmp_path_factory.mktemp("data")
 
 
@@ -65,7 +65,7 @@ def train(data_root, out, name):
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_trains_on_two_centres_and_is_tested_on_the_third(data_root, tmp_path, capsys, name):
+def test_trains_on_two_centers_and_is_tested_on_the_third(data_root, tmp_path, capsys, name):
     models, logged = TRAINERS[name]
     trainer, before = train(data_root, tmp_path / "a", name)
     out = capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_registered_as_upstream_has_them():
     assert [k.__name__ for k in (DANN, DomainMix, Vanilla, FixMatch)]
 
 
-def test_batches_of_the_domain_sampler_hold_both_centres_alike(data_root, tmp_path):
+def test_batches_of_the_domain_sampler_hold_both_centers_alike(data_root, tmp_path):
     cfg = make_cfg(data_root, tmp_path, "Vanilla", TRAIN_X__SAMPLER="RandomDomainSampler")
     batches = list(DataManager(cfg).train_loader_x)
     assert batches
