@@ -86,11 +86,11 @@ class FolderDataset(ImagingDataset):
                 )
         if {*parts.values()} >= {"train", "test"}:
             return parts
-        parts = [name for name in parts if self._holds_classes(self.image_dir / name)]
-        if parts and (len(parts) > 1 or len(parts) == len(top)):
-            lacking = " and no ".join({"train", "test"} - {parts[name] for name in parts})
+        folders = [name for name in parts if self._holds_classes(self.image_dir / name)]
+        if folders and (len(folders) > 1 or len(folders) == len(top)):
+            lacking = " and no ".join({"train", "test"} - {parts[name] for name in folders})
             raise UserError(
-                f"{self.image_dir} has {' and '.join(parts)} but no {lacking} folder; call the "
+                f"{self.image_dir} has {' and '.join(folders)} but no {lacking} folder; call the "
                 "tested part test, or set DATASET.FOLDER to one part and it is split by ratio"
             )
         return {}

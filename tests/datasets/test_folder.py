@@ -81,7 +81,7 @@ def test_no_val_by_ratio(make_cfg, folder):
 def test_ready_made_split_folders(build, tmp_path, val):
     for seed, part in enumerate(("train", "test", *([val] if val else []))):
         write_images(tmp_path / part, {"a": 3, "b": 3}, size=8, seed=seed)
-    with pytest.warns(UserWarning, match="nobody checked.*two sides.*PATIENT_PATTERN"):
+    with pytest.warns(UserWarning, match="nobody checked.*two parts.*PATIENT_PATTERN"):
         data = build(tmp_path, NAME)
     assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
     assert all("/train/" in item.impath for item in data.train_x)
