@@ -26,7 +26,7 @@ from dassl.utils import (
     mkdir_if_missing,
 )
 from dassl.utils.checkpoints import replace_weights
-from dassl.utils.distributed import choose_device
+from dassl.utils.distributed import choose_device, device_type
 
 from .progress import EpochProgress
 from .resume import BEST_MODEL
@@ -306,7 +306,7 @@ class SimpleTrainer(TrainerBase):
         return self._to_device(batch["img"]), self._to_device(batch["label"])
 
     def _to_device(self, tensor: Tensor) -> Tensor:
-        if self.device.type == "cuda" and not tensor.is_cuda:
+        if device_type(self.device) == "cuda" and not tensor.is_cuda:
             tensor = tensor.pin_memory()  # out of other memory a copy waits for the device
         return tensor.to(self.device, non_blocking=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -139,6 +140,15 @@ def choose_device(use_cuda: bool = True) -> torch.device:
     if not (torch.cuda.is_available() and use_cuda):
         return torch.device("cpu")
     return torch.device("cuda", _place.local_rank) if world_size() > 1 else torch.device("cuda")
+
+
+@lru_cache(maxsize=16)
+def device_type(device: torch.device | str | int) -> str:
+    """``cpu``, ``cuda`` ... of whatever ``Tensor.to`` takes for a device.
+
+    Trainers of the field set ``self.device`` to a string or an index as often as to a device.
+    """
+    return torch.device(device).type
 
 
 # Exchange --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def runtime_record(run: Any) -> dict[str, Any]:
     """Everything that may differ between two identical runs."""
     import torch
 
-    device = getattr(run.trainer, "device", torch.device("cpu"))
+    device = torch.device(getattr(run.trainer, "device", "cpu"))
     out = {
         "started": run.started_at.isoformat(timespec="seconds"),
         "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os.path as osp
 import re
+from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn as nn
 from torch.nn import functional as F
 
+from cerviclip.runs.run.runtime import runtime_record
 from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerX, build_trainer
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
@@ -247,3 +250,51 @@ def test_two_models_and_hooks_in_their_order(tiny, tmp_path, capsys):
     saved = load_checkpoint(tmp_path / "run" / "teacher" / "model.pth.tar-2")
     assert saved["optimizer"] is None and set(saved["state_dict"]) == {"weight", "bias"}
     assert not trainer.teacher.training and not trainer.model.training  # both tested
+
+
+class FieldDevice(TrainerX):
+    """Sets its device itself, as many do, and moves batches by the base's own hooks."""
+
+    own: object = "cpu"
+
+    def build_model(self):
+        self.device = self.own
+        self.model = torch.nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, self.num_classes))
+        self.model.to(self.device)
+        self.optim = build_optimizer(self.model, self.cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        self.register_model("model", self.model, self.optim, self.sched)
+
+    def forward_backward(self, batch):
+        image, label, _ = self.parse_batch_train(batch)
+        loss = F.cross_entropy(self.model(image), label)
+        self.model_backward_and_update(loss)
+        if (self.batch_idx + 1) == self.num_batches:
+            self.update_lr()
+        return {"loss": loss.item()}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "cpu",
+        torch.device("cpu"),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+        pytest.param(0, marks=pytest.mark.gpu),
+    ],
+)
+def test_a_trainer_may_set_its_device_to_whatever_to_takes(tiny, own, capsys):
+    TRAINER_REGISTRY.register(type("FieldDevice", (FieldDevice,), {"own": own}), force=True)
+    trainer = train(tiny("FieldDevice", INPUT__SIZE=(16, 16)))
+    assert "* accuracy: " in capsys.readouterr().out and trainer.device is own
+    assert runtime_record(_as_run(trainer))["device"] == str(torch.device(own))
+
+
+def _as_run(trainer):
+    return SimpleNamespace(
+        trainer=trainer,
+        cfg=trainer.cfg,
+        started_at=datetime.now(timezone.utc),
+        seconds={},
+        final_dir=trainer.output_dir,
+    )
