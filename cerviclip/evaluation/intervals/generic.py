@@ -2,9 +2,10 @@
 
 A resample gives each patient a random weight (Rubin 1981), so all of them stay in it and a
 statistic is seldom undefined. But weights cannot show what no patient shows: with ten patients all
-right, each resample has all right. So each resample also holds some imagined patients, whose images
-are those of the real ones with the scores turned wrong, or turned right. For an accuracy with one
-image a patient, a half of each is Jeffreys' interval; so this is Jeffreys' for everything else.
+right, each resample has all right. So the resamples are taken twice: once with an imagined patient
+whose images are those of a real one with the scores turned wrong, and once with one turned right.
+For an accuracy with one image a patient and a whole imagined patient this would be Clopper and
+Pearson's interval; with half of one it is close to the mid-P interval.
 
 Letters: R resamples, P patients, B images, C classes, N rows (images, real and imagined).
 """
@@ -20,9 +21,9 @@ from scipy.special import expit, logit
 from cerviclip.evaluation.bootstrap import SEED
 from cerviclip.evaluation.intervals.proportions import few
 
-METHOD = "Bayesian bootstrap of patients, with imagined patients all wrong and all right"
+METHOD = "Bayesian bootstrap of patients, with half an imagined one all wrong or all right"
 RESAMPLES = 400
-IMAGINED = 0.5  # patients of each kind: wrong, right
+IMAGINED = 0.5  # patients
 _CHUNK = 4_000_000  # weights held at once (32 MB)
 _EDGE = 1e-9
 
@@ -46,7 +47,7 @@ def interval_of(
     patients: np.ndarray,
     *,
     bounds: tuple[float, float] = (0.0, 1.0),
-    each_class: bool = False,
+    imagined: float = IMAGINED,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -65,8 +66,7 @@ def interval_of(
         patients: (B,) patient numbers from 0.
         bounds: least and greatest value that the statistic can take; may be infinite. The interval
             never leaves them.
-        each_class: imagine patients of each class, for statistics that rest on a rare class (as
-            the area under the precision-recall curve does); else of classes as frequent as here.
+        imagined: patients that each resample has beside the real ones; more widen the interval.
         level: nominal coverage.
         resamples: how many.
         seed: of the resamples.
@@ -82,18 +82,23 @@ def interval_of(
     if np.isnan(value) or count < 2:
         return Estimate(value, np.nan, np.nan, 0)
     rng = np.random.default_rng(seed)
-    wrong, right = turned(labels, scores, rng)
-    rows = np.concatenate([labels] * 3), np.concatenate([scores, wrong, right])
-    share = _imagined_share(labels, patients, each_class)
-    drawn = []
-    step = max(1, _CHUNK // len(rows[0]))
+    rows = np.concatenate([labels, labels])
+    both = [np.concatenate([scores, copies]) for copies in turned(labels, scores, rng)]
+    drawn: list[list[np.ndarray]] = [[], []]
+    step = max(1, _CHUNK // len(rows))
     for start in range(0, resamples, step):
-        weights = _weights(patients, share, min(step, resamples - start), rng)
-        drawn.append(statistic(*rows, weights))
-    values = np.concatenate(drawn)
-    defined = values[~np.isnan(values)]
-    low, high = _limits(defined, value, bounds, count, level)
-    return Estimate(value, low, high, len(values) - len(defined))
+        size = min(step, resamples - start), count
+        real, added = rng.standard_exponential(size), rng.standard_gamma(imagined / count, size)
+        weights = np.concatenate([real[:, patients], added[:, patients]], axis=1)
+        for values, with_copies in zip(drawn, both, strict=True):
+            values.append(statistic(rows, with_copies, weights))
+    stretch = _stretch(count, level)
+    ends, undefined = [value], 0
+    for values in map(np.concatenate, drawn):
+        defined = values[~np.isnan(values)]
+        undefined = max(undefined, len(values) - len(defined))
+        ends += _percentiles(defined, bounds, stretch, level)
+    return Estimate(value, min(ends), max(ends), undefined)
 
 
 def one_by_one(function: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> Statistic:
@@ -134,38 +139,22 @@ def turned(
     return wrong, np.where(labels > 0, scores.max(), scores.min())
 
 
-def _imagined_share(labels: np.ndarray, patients: np.ndarray, each_class: bool) -> np.ndarray:
-    """(B,) factor on the weights of each image's imagined copies."""
-    if not each_class:
-        return np.ones(len(labels))
-    classes, index = np.unique(labels, return_inverse=True)
-    having = np.array([len(np.unique(patients[index == c])) for c in range(len(classes))])
-    return ((patients.max() + 1) / having)[index]
+def _stretch(patients: int, level: float) -> float:
+    """By how much wider than the weights say, for few patients: Student's quantile for the normal
+    one, and the variance of n exponential weights, which is that of n + 1 draws, for n - 1."""
+    return float(np.sqrt(few(patients, level) * (patients + 1) / (patients - 1)))
 
 
-def _weights(
-    patients: np.ndarray, share: np.ndarray, resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """(R, 3B): real images, imagined wrong ones, imagined right ones."""
-    count = patients.max() + 1
-    real = rng.standard_exponential((resamples, count))
-    wrong, right = rng.standard_gamma(IMAGINED / count, (2, resamples, count))
-    parts = [real[:, patients], wrong[:, patients] * share, right[:, patients] * share]
-    return np.concatenate(parts, axis=1)
-
-
-def _limits(
-    values: np.ndarray, value: float, bounds: tuple[float, float], patients: int, level: float
-) -> tuple[float, float]:
-    """Percentiles, stretched for few patients on a scale without ends, around the value."""
+def _percentiles(
+    values: np.ndarray, bounds: tuple[float, float], stretch: float, level: float
+) -> list[float]:
+    """Limits of defined values, stretched about their median on a scale without ends."""
     if len(values) == 0:
-        return np.nan, np.nan
+        return []
     tail = (1 - level) / 2
     low, middle, high = _straight(np.quantile(values, (tail, 0.5, 1 - tail)), bounds)
-    stretch = float(np.sqrt(few(patients, level)))
     ends = middle - stretch * (middle - low), middle + stretch * (high - middle)
-    low, high = (float(_curved(np.float64(end), bounds)) for end in ends)
-    return min(low, value), max(high, value)
+    return [float(_curved(np.float64(end), bounds)) for end in ends]
 
 
 def _straight(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Value and interval of Cohen's kappa, AUPRC, Brier score and log loss.
 
 All take (B,) labels, scores and (B,) patient numbers from 0. The statistics themselves take rows of
-image weights and agree with scikit-learn's under ``sample_weight``.
+image weights and agree with scikit-learn's under ``sample_weight``. How many patients are imagined
+was chosen by coverage: half of one leaves quadratic kappa at 0.88, and widens AUPRC by a quarter.
 
 Letters: R resamples, N rows, B images, C classes.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cerviclip.evaluation.intervals.generic import Estimate, interval_of
+from cerviclip.evaluation.intervals.generic import IMAGINED, Estimate, interval_of
 from cerviclip.evaluation.intervals.means import brier_losses, log_losses, loss_interval
 
 GREATEST_BRIER = 2.0  # squared distance of two certain and different classes
@@ -28,13 +29,13 @@ def kappa_interval(
         quadratic: weight disagreements by the squared distance of the classes, which must be in
             their order.
     """
-    statistic = quadratic_kappa if quadratic else kappa
-    return interval_of(statistic, labels, probs, patients, bounds=(-1.0, 1.0))
+    statistic, imagined = (quadratic_kappa, 1.0) if quadratic else (kappa, IMAGINED)
+    return interval_of(statistic, labels, probs, patients, bounds=(-1.0, 1.0), imagined=imagined)
 
 
 def auprc_interval(positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
     """Area under the precision-recall curve (average precision) of (B,) scores, 0 to 1."""
-    return interval_of(average_precision, positive, scores, patients, each_class=True)
+    return interval_of(average_precision, positive, scores, patients, imagined=0.25)
 
 
 def brier_interval(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> Estimate:
@@ -86,7 +87,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarra
     hits = np.cumsum(weights * labels[order], axis=1)[:, last]
     above = np.cumsum(weights, axis=1)[:, last]
     steps = np.diff(hits, axis=1, prepend=0.0)
-    precision = np.divide(hits, above, out=np.zeros_like(hits), where=above > 0)
+    precision = np.divide(hits, above, out=np.zeros(hits.shape), where=above > 0)
     return _ratio((steps * precision).sum(axis=1), hits[:, -1])
 
 

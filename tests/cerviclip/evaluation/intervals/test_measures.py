@@ -45,6 +45,8 @@ def test_average_precision_is_scikit_learns(case, weights, digits):
     scores = np.round(probs[:, 0], digits)  # rounded: equal scores
     theirs = [average_precision_score(labels == 0, scores, sample_weight=w) for w in weights]
     np.testing.assert_allclose(average_precision(labels == 0, scores, weights), theirs)
+    whole = weights.astype(int)
+    np.testing.assert_allclose(average_precision(labels == 0, scores, whole), theirs)
 
 
 def test_each_value_is_scikit_learns_and_inside_its_limits(case):
