@@ -2,7 +2,8 @@
 
 All take (B,) labels, scores and (B,) patient numbers from 0. The statistics themselves take rows of
 image weights and agree with scikit-learn's under ``sample_weight``. How many patients are imagined
-was chosen by coverage: half of one leaves quadratic kappa at 0.88, and widens AUPRC by a quarter.
+was chosen by coverage: half of one leaves quadratic kappa at 0.88, and widens AUPRC by a quarter;
+losses need a tenth.
 
 Letters: R resamples, N rows, B images, C classes.
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from cerviclip.evaluation.intervals.generic import IMAGINED, Estimate, interval_of
-from cerviclip.evaluation.intervals.means import brier_losses, log_losses, loss_interval
+from cerviclip.evaluation.intervals.means import brier_losses, log_losses
 
+OF_QUADRATIC, OF_AUPRC, OF_LOSSES = 1.0, 0.25, 0.1  # imagined patients
 GREATEST_BRIER = 2.0  # squared distance of two certain and different classes
 
 
@@ -29,35 +31,35 @@ def kappa_interval(
         quadratic: weight disagreements by the squared distance of the classes, which must be in
             their order.
     """
-    statistic, imagined = (quadratic_kappa, 1.0) if quadratic else (kappa, IMAGINED)
+    statistic, imagined = (quadratic_kappa, OF_QUADRATIC) if quadratic else (kappa, IMAGINED)
     return interval_of(statistic, labels, probs, patients, bounds=(-1.0, 1.0), imagined=imagined)
 
 
 def auprc_interval(positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
     """Area under the precision-recall curve (average precision) of (B,) scores, 0 to 1."""
-    return interval_of(average_precision, positive, scores, patients, imagined=0.25)
+    return interval_of(average_precision, positive, scores, patients, imagined=OF_AUPRC)
 
 
 def brier_interval(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> Estimate:
     """Mean squared distance of (B, C) probabilities from the truth, 0 to 2."""
-    return _loss(brier_losses(labels, probs), labels, probs, patients, GREATEST_BRIER)
+    bounds = (0.0, GREATEST_BRIER)
+    return interval_of(brier, labels, probs, patients, bounds=bounds, imagined=OF_LOSSES)
 
 
 def log_loss_interval(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> Estimate:
     """Mean negative logarithm of the true class's probability, from 0."""
-    return _loss(log_losses(labels, probs), labels, probs, patients, np.inf)
+    bounds = (0.0, np.inf)
+    return interval_of(log_loss, labels, probs, patients, bounds=bounds, imagined=OF_LOSSES)
 
 
-def _loss(
-    losses: tuple[np.ndarray, np.ndarray],
-    labels: np.ndarray,
-    probs: np.ndarray,
-    patients: np.ndarray,
-    top: float,
-) -> Estimate:
-    right = probs.argmax(axis=1) == labels
-    low, high = loss_interval(*losses, right, patients, top)
-    return Estimate(float(losses[0].mean()), float(low), float(high), 0)
+def brier(labels: np.ndarray, probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R,) weighted means of ``brier_losses``."""
+    return weights @ brier_losses(labels, probs)[0] / weights.sum(axis=1)
+
+
+def log_loss(labels: np.ndarray, probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R,) weighted means of ``log_losses``."""
+    return weights @ log_losses(labels, probs)[0] / weights.sum(axis=1)
 
 
 def kappa(labels: np.ndarray, probs: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 The studies come from a generator of this file's own; each method sees the same ones.
 
-    PYTHONPATH=. python tests/cerviclip/evaluation/interval_candidates.py --samples 300
+    PYTHONPATH=. python tests/interval_candidates.py --samples 300
 """
 
 from __future__ import annotations
@@ -21,9 +21,15 @@ from cerviclip.evaluation.intervals import (
     kappa_interval,
     log_loss_interval,
 )
-from cerviclip.evaluation.intervals.measures import average_precision, kappa, quadratic_kappa
+from cerviclip.evaluation.intervals.measures import (
+    average_precision,
+    brier,
+    kappa,
+    log_loss,
+    quadratic_kappa,
+)
 
-RESAMPLES = 300
+RESAMPLES = 200
 LEVEL = 0.95
 SEPARATIONS = (1.0, 2.0, 3.5)  # of the true class's logit, in standard deviations of the noise
 SHAPES = (("1", 0.0), ("4", 0.4), ("10", 0.8))  # images a patient, correlation of her logits
@@ -85,21 +91,6 @@ def macro_f1(labels, probs, weights):
         return np.nanmean(np.where(true > 0, 2 * hits / (true + told), np.nan), axis=1)
 
 
-def mean_loss(of_image):
-    def statistic(labels, probs, weights):
-        return weights @ of_image(labels, probs) / weights.sum(axis=1)
-
-    return statistic
-
-
-def brier(labels, probs):
-    return ((probs - np.eye(probs.shape[1])[labels]) ** 2).sum(axis=1)
-
-
-def log_loss(labels, probs):
-    return -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12))
-
-
 def auprc(labels, probs, weights):
     return average_precision(labels, probs[:, 1], weights)
 
@@ -127,8 +118,8 @@ METRICS = {  # name -> statistic, ours, binary or five classes
     "kappa": (kappa, own(kappa_interval), 5),
     "quadratic kappa": (quadratic_kappa, own(kappa_interval, quadratic=True), 5),
     "AUPRC": (auprc, lambda s: auprc_interval(s.labels, s.probs[:, 1], s.patients)[1:3], 2),
-    "Brier": (mean_loss(brier), own(brier_interval), 5),
-    "log loss": (mean_loss(log_loss), own(log_loss_interval), 5),
+    "Brier": (brier, own(brier_interval), 5),
+    "log loss": (log_loss, own(log_loss_interval), 5),
 }
 PROPORTIONS = {"accuracy", "sensitivity", "PPV"}
 
@@ -208,7 +199,7 @@ def clopper_pearson_with_design(statistic, study, _):
 
 
 USUAL = {
-    "bootstrap": bootstrap,
+    "percentile bootstrap": bootstrap,
     "BCa": bca,
     "Bayesian bootstrap": bayesian_bootstrap,
     "hierarchical bootstrap": hierarchical_bootstrap,
