@@ -90,8 +90,8 @@ def interval_of(
         size = min(step, resamples - start), count
         real, added = rng.standard_exponential(size), rng.standard_gamma(imagined / count, size)
         weights = np.concatenate([real[:, patients], added[:, patients]], axis=1)
-        for values, with_copies in zip(drawn, both, strict=True):
-            values.append(statistic(rows, with_copies, weights))
+        for parts, with_copies in zip(drawn, both, strict=True):
+            parts.append(statistic(rows, with_copies, weights))
     stretch = _stretch(count, level)
     ends, undefined = [value], 0
     for values in map(np.concatenate, drawn):
