@@ -5,6 +5,7 @@ Letters: P patients, B images, C classes, M proportions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from cerviclip.evaluation.intervals import (
 )
 
 LEVEL = 0.95
+BOOTSTRAP_METHOD = "percentiles of resampled patients"
 _ONE_BY_ONE = {"ece": calibration.METHOD, "binary/auc": auc.METHOD}
 _MEANS = dict.fromkeys(("balanced_accuracy", "macro_f1", "macro_auc"), means.CLASS_MEAN_METHOD)
 METHODS = _ONE_BY_ONE | _MEANS  # metric -> method; all others are proportions
@@ -41,7 +43,25 @@ def uncertainty(unit: str) -> dict[str, Any]:
         "level": LEVEL,
         "unit": unit,
         "resamples": N_RESAMPLES,  # of the calibration error alone
-        "undefined_resamples": 0,  # a resample of patients always has a calibration error
+        "undefined_resamples": {},  # a resample of patients always has a calibration error
+        "seed": SEED,
+    }
+
+
+def bootstrap_uncertainty(unit: str, samples: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The same of intervals by resampled patients.
+
+    Args:
+        unit: patient or image.
+        samples: metric -> (R, ...) values of the resamples, NaN where undefined.
+    """
+    undefined = {name: int(np.isnan(rows).sum()) for name, rows in samples.items()}
+    return {
+        "method": {"default": BOOTSTRAP_METHOD},
+        "level": LEVEL,
+        "unit": unit,
+        "resamples": N_RESAMPLES,
+        "undefined_resamples": {name: count for name, count in undefined.items() if count},
         "seed": SEED,
     }
 

@@ -15,13 +15,18 @@ from cerviclip.evaluation.bootstrap import (
     patient_indices,
     weighted_metrics,
 )
-from cerviclip.evaluation.bounds import center_bounds, uncertainty
-from cerviclip.evaluation.names import BINARY, BOOTSTRAP, FEW, OVERALL, PER_CLASS
+from cerviclip.evaluation.bounds import bootstrap_uncertainty, center_bounds, uncertainty
+from cerviclip.evaluation.names import (
+    BINARY,
+    FEW,
+    OVERALL,
+    PER_CLASS,
+    WANTED_EVENTS,
+    WANTED_PATIENTS,
+)
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
-WANTED_PATIENTS = 20  # fewer: a note
-WANTED_EVENTS = 10  # patients with the event, or with a class
 
 
 def score(
@@ -30,7 +35,7 @@ def score(
     patient_ids: Sequence[str],
     classnames: Sequence[str],
     positive: Sequence[str] = (),
-    intervals: str = BOOTSTRAP,
+    intervals: str = FEW,
 ) -> dict[str, Any]:
     """Score one centre's predictions.
 
@@ -40,12 +45,13 @@ def score(
         patient_ids: (B,) ids, "" where unknown (that image is then its own patient).
         classnames: (C,) in label order.
         positive: class names of the positive group of the binary task.
-        intervals: ``""`` resamples patients; ``few_patients`` takes the methods of
-            docs/evaluation.md and adds ``counts`` and ``uncertainty``.
+        intervals: ``few_patients`` takes the methods of docs/evaluation.md; ``bootstrap``, or
+            nothing as in older runs, resamples patients.
 
     Returns:
         The centre's entry of results.json: ``n_images n_patients accuracy balanced_accuracy
-        macro_f1 macro_auc ece per_class confusion_matrix binary`` and a ``note`` where one is due.
+        macro_f1 macro_auc ece per_class confusion_matrix binary counts uncertainty`` and a ``note``
+        where one is due.
         AUC and ECE lie in 0-1, all else in percent; what is undefined is null with a reason.
     """
     truth = np.asarray(labels, dtype=np.int64)
@@ -62,12 +68,14 @@ def score(
     measure = partial(weighted_metrics, truth, scores, predictions, patients, positive=group)
     point = measure(np.ones((1, n_patients)))
     bounds: dict[str, np.ndarray] = {}
+    samples: dict[str, np.ndarray] = {}
     if n_patients >= MIN_PATIENTS:
         if intervals == FEW:
             chosen = np.isin(classnames, list(positive))
             bounds = center_bounds(truth, scores, predictions, patients, chosen)
         else:
-            bounds = _bounds(measure(patient_draws(n_patients)))
+            samples = measure(patient_draws(n_patients))
+            bounds = _bounds(samples)
     support = np.bincount(truth, minlength=len(classnames))
 
     def metric(name: str, reason: str, column: int | None = None) -> dict[str, Any]:
@@ -95,28 +103,13 @@ def score(
     reasons = _binary_reasons(classnames, positive)
     entry["binary"] = {name: metric(f"binary/{name}", reasons[name]) for name in BINARY}
     known = len(patient_ids) > 0 and all(patient_ids)
-    if intervals == FEW:
-        _say_what_is_few(entry, truth, patients, classnames, positive, known)
-    elif not known:
-        entry["note"] = NO_IDS
-    return entry
-
-
-def _say_what_is_few(
-    entry: dict[str, Any],
-    truth: np.ndarray,
-    patients: np.ndarray,
-    classnames: Sequence[str],
-    positive: Sequence[str],
-    known: bool,
-) -> None:
-    """``counts``, ``uncertainty`` and, where numbers are small, a ``note``."""
-    group = np.isin(classnames, list(positive))
-    entry["counts"] = counts(truth, patients, classnames, group)
-    entry["uncertainty"] = uncertainty("patient" if known else "image")
-    notes = _notes(known, entry["n_patients"], entry["counts"])
-    if notes:
-        entry["note"] = "; ".join(notes)
+    entry["counts"] = counts(truth, patients, classnames, np.isin(classnames, list(positive)))
+    unit = "patient" if known else "image"
+    entry["uncertainty"] = (
+        uncertainty(unit) if intervals == FEW else bootstrap_uncertainty(unit, samples)
+    )
+    notes = _notes(known, n_patients, entry["counts"])
+    return entry | ({"note": "; ".join(notes)} if notes else {})
 
 
 def counts(
@@ -194,7 +187,7 @@ def _binary_reasons(classnames: Sequence[str], positive: Sequence[str]) -> dict[
 
 def _empty(classnames: Sequence[str], positive: Sequence[str]) -> dict[str, Any]:
     """The entry of a centre without images."""
-    nothing = undefined("no images")
+    nothing, none = undefined("no images"), np.zeros(0, dtype=np.int64)
     return {
         "n_images": 0,
         "n_patients": 0,
@@ -202,4 +195,6 @@ def _empty(classnames: Sequence[str], positive: Sequence[str]) -> dict[str, Any]
         "per_class": {c: dict.fromkeys(PER_CLASS, nothing) | {"support": 0} for c in classnames},
         "confusion_matrix": np.zeros((len(classnames),) * 2, dtype=int).tolist(),
         "binary": dict.fromkeys(BINARY, nothing),
+        "counts": counts(none, none, classnames, np.isin(classnames, list(positive))),
+        "uncertainty": uncertainty("patient"),
     }

@@ -1,7 +1,7 @@
 """results.json: its schema, reading and writing it, and when a run counts as finished.
 
 In memory results are always of the newest schema. A file states the lowest version that can hold
-what it says, so that a run without folds writes what older readers understand.
+what it says. Runs write the newest; what was read of an older version stays of it.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ KEYS = (
 
 # What each version added: key -> the value that stands for its absence in older files.
 ADDED: dict[int, dict[str, Any]] = {2: {"fold": ""}}
+
+
+# The same of the entries of centres.
+ADDED_TO_CENTERS: dict[int, tuple[str, ...]] = {2: ("counts", "uncertainty")}
 
 
 def read_results(folder: str | Path) -> dict[str, Any] | None:
@@ -95,10 +99,18 @@ def downgrade(results: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(results)
     for version in range(SCHEMA_VERSION, 1, -1):
         added = ADDED[version]
-        if any(out.get(key, empty) != empty for key, empty in added.items()):
+        if _in_centers(out, version) or any(
+            out.get(key, empty) != empty for key, empty in added.items()
+        ):
             return {**out, "schema_version": version}
         out = {key: value for key, value in out.items() if key not in added}
     return {**out, "schema_version": 1}
+
+
+def _in_centers(results: Mapping[str, Any], version: int) -> bool:
+    """Whether a centre says what this version added."""
+    added = ADDED_TO_CENTERS.get(version, ())
+    return any(key in center for center in results.get("centers", {}).values() for key in added)
 
 
 def is_finished(results: Mapping[str, Any] | None, wanted_hash: str) -> bool:

@@ -170,7 +170,7 @@ TEST: dict[str, Any] = {
     "PER_CLASS_RESULT": False,
     "COMPUTE_CMAT": False,  # writes OUTPUT_DIR/cmat.pt
     "NO_TEST": False,
-    "INTERVALS": "",  # ours: few_patients for intervals that hold with few patients
+    "INTERVALS": "few_patients",  # ours: or "bootstrap"; "" in older runs means bootstrap
     "SPLIT": "test",  # or "val"
     "FINAL_MODEL": "last_step",  # or "best_val"
     "EXTERNAL": (),  # ours: registered data sets scored after training

@@ -9,6 +9,7 @@ from typing import Any
 
 from cerviclip.evaluation.bootstrap import N_RESAMPLES
 from cerviclip.runs.report.compare import Comparison
+from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import TITLES, has_folds
 from cerviclip.runs.report.tables import Table
 from cerviclip.runs.settings.run_key import shots_order
@@ -74,6 +75,7 @@ def _notes(part: Sequence[Comparison]) -> list[str]:
         "centre's patients, the same for both]",
         "seeds and the number of pairs are not in the interval",
     ]
+    notes += few_notes([g for c in part for g in (c.ours, c.other)], folds_together=True)
     idle = {g.trainer: 0 for c in part for g in (c.ours, c.other) if g.shots == 0 != c.shots}
     if idle:
         notes.append(f"{', '.join(idle)} trains nothing: one run meets all seeds and shots")

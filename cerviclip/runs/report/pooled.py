@@ -18,8 +18,10 @@ from typing import Any
 
 from cerviclip.data.folds import parse_fold
 from cerviclip.evaluation import report
+from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
+from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.report.tables import Table, format_stat, row_labels
 from cerviclip.runs.settings.run_key import Cell, shots_order
@@ -106,9 +108,10 @@ def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> d
 
 
 def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The runs' ``TEST.INTERVALS``, as their own scores show it."""
+    """The runs' ``TEST.INTERVALS``, as their own scores show it; bootstrap if they differ."""
     own = [run["centers"].get(IN_DOMAIN, {}) for run in runs]
-    return FEW if any("uncertainty" in entry for entry in own) else BOOTSTRAP
+    methods = [entry.get("uncertainty", {}).get("method", {}).get("default") for entry in own]
+    return BOOTSTRAP if set(methods) & {None, BOOTSTRAP_METHOD} else FEW
 
 
 def _number(fold: str) -> int:
@@ -127,7 +130,7 @@ def _source(runs: Sequence[Mapping[str, Any]]) -> str:
 
 @cache
 def _code() -> str:
-    own = (Path(__file__), *sorted(Path(report.__file__).parent.glob("*.py")))
+    own = (Path(__file__), *sorted(Path(report.__file__).parent.rglob("*.py")))
     return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
 
@@ -192,6 +195,7 @@ def _notes(entries: Sequence[Entry], groups: Sequence[Group], marks: str) -> lis
     seeds = max(len(g.runs) for g in groups)
     notes = [f"out-of-fold predictions of {kinds} folds put together"]
     notes.append(f"mean ± sd over {seeds} seeds" if seeds > 1 else "one seed")
+    notes += few_notes(groups)
     if "[" in marks:
         notes.append("[95 % interval by patient]")
     without = sum(entry["score"] is None for entry in entries)

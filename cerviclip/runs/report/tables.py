@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cerviclip.plugins import is_phantom
+from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import (
     TITLES,
     Group,
@@ -80,6 +81,7 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
         there = {repeat.fold for g in own for repeat in g.repeats}
         if folds and len(there) < folds:
             notes.append(f"{rows}only {len(there)} of {folds} folds have been run")
+    notes += few_notes(groups)
     if any(g.shots == 0 for g in groups) and not only_idle:
         names = ", ".join(dict.fromkeys(g.trainer for g in groups if g.shots == 0))
         notes.append(f"{names} trains nothing: one run stands for all shots")

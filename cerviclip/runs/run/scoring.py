@@ -66,3 +66,5 @@ def print_centers(centers: Mapping[str, Any]) -> None:
             if entry[key]["value"] is not None
         ]
         print(f"{name}: {', '.join(cells)}")
+        if "note" in entry:
+            print(f"{name}: {entry['note']}")

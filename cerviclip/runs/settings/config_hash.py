@@ -44,7 +44,7 @@ LATER_KEYS = (
 )
 
 # The same, with the value that means what was done before.
-LATER_CHOICES = {"DATASET.SHOTS_BY": "class"}
+LATER_CHOICES = {"DATASET.SHOTS_BY": "class", "TEST.INTERVALS": "bootstrap"}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

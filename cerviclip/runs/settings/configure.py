@@ -10,6 +10,7 @@ from typing import Any
 from cerviclip import plugins
 from cerviclip.data.folds import parse_fold
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
+from cerviclip.evaluation.names import BOOTSTRAP, FEW, INTERVALS, OLD
 from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
@@ -49,6 +50,8 @@ def setup_cfg(request: RunRequest) -> CfgNode:
     trainer, dataset = _asked_names(request, saved)
     cfg = get_cfg_default()
     kept = _extend(cfg, trainer, dataset)
+    if saved is not None:
+        cfg.TEST.INTERVALS = OLD  # what runs have that do not say
     for path in _yaml_files(request, trainer, dataset, saved):
         kept |= _touched_sections(path)
         merge_file(cfg, path)
@@ -313,12 +316,10 @@ def _check_fold(cfg: CfgNode) -> None:
 
 
 def _check_intervals(cfg: CfgNode) -> None:
-    from cerviclip.evaluation.names import INTERVALS
-
     if cfg.TEST.INTERVALS not in INTERVALS:
         raise UserError(
-            f"TEST.INTERVALS is {cfg.TEST.INTERVALS!r}; leave it empty for resampled patients, or "
-            "take few_patients"
+            f"TEST.INTERVALS is {cfg.TEST.INTERVALS!r}; take {FEW}, or {BOOTSTRAP} for resampled "
+            "patients"
         )
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cerviclip.evaluation.names import BINARY, FEW, OVERALL
+from cerviclip.evaluation.names import BINARY, BOOTSTRAP, FEW, OLD, OVERALL
 from cerviclip.evaluation.report import score
 
 CLASSES = ["cancer", "cyst", "mild"]
@@ -23,6 +23,7 @@ def test_entry_has_the_schemas_keys_in_order():
     entry = score(*make(), CLASSES, ["cancer"])
     assert list(entry) == [
         "n_images", "n_patients", *OVERALL, "per_class", "confusion_matrix", "binary",
+        "counts", "uncertainty", "note",
     ]  # fmt: skip
     assert list(entry["per_class"]) == CLASSES
     assert list(entry["per_class"]["cyst"]) == ["precision", "recall", "f1", "support"]
@@ -43,16 +44,16 @@ def test_values_lie_in_their_units_and_intervals_hold_them():
     assert 0 <= entry["binary"]["auc"]["value"] <= 1
     assert entry["n_images"] == 60 and entry["n_patients"] == 12
     assert np.sum(entry["confusion_matrix"]) == 60
-    assert "note" not in entry
 
 
-def few(labels, probs, ids, classes, positive=()):
-    return score(labels, probs, ids, classes, positive, FEW)
-
-
-def test_few_patients_change_intervals_alone():
-    old, new = score(*make(), CLASSES, ["cancer"]), few(*make(), CLASSES, ["cancer"])
-    assert set(new) - set(old) == {"counts", "uncertainty", "note"}
+@pytest.mark.parametrize("old", [BOOTSTRAP, OLD])
+def test_the_bootstrap_of_before_differs_in_its_intervals_alone(old):
+    old, new = (score(*make(), CLASSES, ["cancer"], how) for how in (old, FEW))
+    assert new == score(*make(), CLASSES, ["cancer"])
+    assert list(new) == list(old) and new["counts"] == old["counts"]
+    said = old["uncertainty"]
+    assert said["method"] == {"default": "percentiles of resampled patients"}
+    assert said["seed"] == 20221017 and said["undefined_resamples"] == {}
     for name in OVERALL:
         assert new[name]["value"] == old[name]["value"]
         assert new[name]["low"] != old[name]["low"]
@@ -60,7 +61,7 @@ def test_few_patients_change_intervals_alone():
 
 def test_no_metric_has_an_interval_of_zero_width():
     labels, _, ids = make()
-    entry = few(labels, np.eye(3)[labels], ids, CLASSES, ["cancer"])
+    entry = score(labels, np.eye(3)[labels], ids, CLASSES, ["cancer"])
     metrics = [entry[n] for n in OVERALL if n != "ece"] + list(entry["binary"].values())
     metrics += [
         row[n] for row in entry["per_class"].values() for n in ("precision", "recall", "f1")
@@ -71,27 +72,34 @@ def test_no_metric_has_an_interval_of_zero_width():
 
 def test_counts_are_of_images_and_patients():
     labels, probs, ids = [0, 0, 1, 2, 2], np.full((5, 3), 1 / 3), ["a", "a", "a", "b", "c"]
-    counts = few(labels, probs, ids, CLASSES, ["cancer"])["counts"]
+    counts = score(labels, probs, ids, CLASSES, ["cancer"])["counts"]
     assert counts["per_class"]["cancer"] == {"images": 2, "patients": 1}
     assert counts["events"] == {"images": 2, "patients": 1}
     assert counts["non_events"] == {"images": 3, "patients": 3}
 
 
 def test_uncertainty_names_each_metrics_method_and_the_unit():
-    said = few(*make(), CLASSES, ["cancer"])["uncertainty"]
+    said = score(*make(), CLASSES, ["cancer"])["uncertainty"]
     assert said["level"] == 0.95 and said["unit"] == "patient" and said["resamples"] == 1000
     assert "Wilson" in said["method"]["default"] and "DeLong" in said["method"]["binary/auc"]
     labels, probs, _ = make()
-    assert few(labels, probs, [], CLASSES)["uncertainty"]["unit"] == "image"
+    assert score(labels, probs, [], CLASSES)["uncertainty"]["unit"] == "image"
 
 
-def test_notes_name_what_is_few():
+def test_notes_name_what_is_score():
     labels = [0] * 8 + [1] * 52
-    few_events = few(*make(labels=labels, patients=60), CLASSES, ["cancer"])["note"]
+    few_events = score(*make(labels=labels, patients=60), CLASSES, ["cancer"])["note"]
     assert few_events == "fewer than 10 patients with the event: 8"
-    assert "only 12 patients" in few(*make(), CLASSES, ["cancer"])["note"]
-    assert "mild: 3" in few(*make(labels=[0, 1] * 20 + [2] * 3, patients=43), CLASSES)["note"]
-    assert "note" not in few(*make(n=90, patients=90), CLASSES, ["cancer"])
+    assert "only 12 patients" in score(*make(), CLASSES, ["cancer"])["note"]
+    assert "mild: 3" in score(*make(labels=[0, 1] * 20 + [2] * 3, patients=43), CLASSES)["note"]
+    assert "note" not in score(*make(n=90, patients=90), CLASSES, ["cancer"])
+
+
+def test_undefined_resamples_of_the_bootstrap_are_counted_by_metric():
+    labels, probs, ids = make(labels=[0] * 3 + [1] * 30 + [2] * 30, patients=63)
+    said = score(labels, probs, ids, CLASSES, ["cancer"], BOOTSTRAP)["uncertainty"]
+    missing = said["undefined_resamples"]["binary/sensitivity"]
+    assert 20 < missing < 80  # (1 - 1/63 * 3) ** 63, of 1000
 
 
 def test_same_input_same_numbers():
@@ -159,6 +167,8 @@ def test_no_images_at_all():
     entry = score([], np.zeros((0, 3)), [], CLASSES, ["cancer"])
     assert entry["n_images"] == 0
     assert entry["accuracy"]["value"] is None
+    assert entry["counts"]["events"] == {"images": 0, "patients": 0}
+    assert entry["uncertainty"]["level"] == 0.95
     json.dumps(entry, allow_nan=False)
 
 

@@ -38,6 +38,9 @@ def test_a_file_states_the_lowest_version_that_holds_what_it_says(tmp_path):
     write_results(tmp_path, plain | {"fold": "3/10"})
     assert stated_version(tmp_path) == 2
     assert read_results(tmp_path) == plain | {"fold": "3/10"}
+    with_counts = plain | {"centers": {"test": {"n_images": 3, "counts": {}}}}
+    write_results(tmp_path, with_counts)
+    assert stated_version(tmp_path) == 2 and read_results(tmp_path) == with_counts
 
 
 def test_results_of_the_first_schema_are_read_as_of_the_newest(tmp_path):

@@ -287,6 +287,14 @@ def test_runs_of_one_fold_on_different_splits_are_refused(add_run):
         pairs(runs)
 
 
+def test_centers_with_few_patients_are_named(add_run):
+    said = {"test": rows(0.6), "FarA": rows(0.6, patients=40)}
+    sizes = {"test": {"n_patients": 8}, "FarA": {"n_patients": 40}}
+    runs = [add_run(trainer, 1, said) | {"centers": sizes} for trainer in "AB"]
+    text = to_markdown(difference_tables(pairs(runs))[0])
+    assert "test 8 patients" in text and "FarA 40" not in text
+
+
 def test_unknown_names_are_refused_with_the_known_ones(add_run):
     runs = [add_run("SAVLT", 1, three(0.5, 1)), add_run("CoOp", 1, three(0.5, 2))]
     with pytest.raises(UserError, match="'savlt', did you mean 'SAVLT'.*known: CoOp, SAVLT"):

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
+from cerviclip.evaluation.names import BOOTSTRAP
 from cerviclip.evaluation.report import score
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.report import pooled as pooled_module
@@ -54,15 +56,17 @@ def test_the_score_is_that_of_all_images_at_once(three, tmp_path):
     labels = [int(k) for p in parts for k in p.labels]
     probs = np.concatenate([p.probs for p in parts])
     ids = [patient for p in parts for patient in p.patient_ids]
-    assert entry["score"] == score(labels, probs, ids, CLASSES, ["b"])
+    assert entry["score"] == score(labels, probs, ids, CLASSES, ["b"], BOOTSTRAP)
     assert (entry["folds"], entry["seed"], entry["score"]["n_patients"]) == (3, 1, 15)
     assert json.loads(json.dumps(entry)) == entry
 
 
 def test_intervals_are_by_the_method_of_the_runs(three, tmp_path):
-    few = [run | {"centers": {"test": {"uncertainty": {}}}} for run in three[0]]
+    own = {"uncertainty": {"method": {"default": "Wilson"}}}
+    few = [run | {"centers": {"test": own}} for run in three[0]]
     [entry], [usual] = (pooled_entries(group_runs(runs), tmp_path) for runs in (few, three[0]))
-    assert "uncertainty" in entry["score"] and "uncertainty" not in usual["score"]
+    said = [e["score"]["uncertainty"]["method"]["default"] for e in (entry, usual)]
+    assert "Wilson" in said[0] and said[1] == BOOTSTRAP_METHOD
     assert entry["score"]["accuracy"]["value"] == usual["score"]["accuracy"]["value"]
     assert entry["source"] != usual["source"]
 
@@ -78,6 +82,7 @@ def test_seeds_are_pooled_apart_and_averaged_in_the_table(three, tmp_path):
     assert (center, label) == ("test, pooled", "CoOp")
     assert cell == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
     assert "mean ± sd over 2 seeds" in table.notes
+    assert any("test, pooled 15 patients" in note for note in table.notes)
 
 
 def test_one_seed_has_its_interval_by_patient(three, tmp_path):

@@ -46,8 +46,8 @@ def test_results_have_the_schema_to_the_letter(zoo):
     results = run_one(zoo.cfg(), echo=False)
     assert tuple(results) == KEYS
     written = read(zoo.out / "run")
-    assert tuple(written) == tuple(key for key in KEYS if key != "fold")
-    assert written["schema_version"] == 1
+    assert tuple(written) == KEYS
+    assert written["schema_version"] == 2
     assert results["status"] == "done" and results["error"] is None
     assert (results["dataset"], results["trainer"], results["variant"]) == (
         "ZooMain", "ZooLinear", "default",

@@ -37,6 +37,14 @@ def test_paths_workers_verbosity_and_device_do_not(cfg, key, value):
     assert config_hash(cfg) == before
 
 
+def test_intervals_of_before_have_the_hash_of_before_and_the_new_ones_are_named(cfg):
+    tree = flatten(cfg)
+    before = {key: value for key, value in tree.items() if key != "TEST.INTERVALS"}
+    old = {config_hash(before | {"TEST.INTERVALS": how}) for how in ("", "bootstrap")}
+    assert old == {config_hash(before)} != {config_hash(cfg)}
+    assert differing_keys(before, cfg) == ["TEST.INTERVALS ('absent' -> 'few_patients')"]
+
+
 def test_a_file_counts_by_its_content_not_its_path(cfg, tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("a/w.pt", "b.pt"):

@@ -203,3 +203,17 @@ def test_an_override_of_the_folder_is_followed_and_the_flag_wins(zoo, tmp_path):
     assert setup_cfg(asked(words)).OUTPUT_DIR == str(tmp_path / "mine")
     flag = ["--output-dir", str(tmp_path / "flag")]
     assert setup_cfg(asked([*flag, *words])).OUTPUT_DIR == str(tmp_path / "flag")
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [("", ""), ("TEST: {INTERVALS: ''}", ""), ("TEST: {INTERVALS: few_patients}", "few_patients")],
+)
+def test_a_saved_run_keeps_its_intervals_and_a_new_one_has_those_for_few_patients(
+    zoo, tmp_path, said, wanted
+):
+    assert make(zoo).TEST.INTERVALS == "few_patients"
+    (tmp_path / "config.yaml").write_text(said)
+    assert make(zoo, "--eval-only", "--model-dir", str(tmp_path)).TEST.INTERVALS == wanted
+    with pytest.raises(UserError, match="TEST.INTERVALS is 'bca'; take few_patients, or bootstrap"):
+        make(zoo, TEST__INTERVALS="bca")

@@ -1,0 +1,70 @@
+"""What a table says of centres with few patients, whose numbers and intervals mean little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cerviclip.evaluation.names import IN_DOMAIN, WANTED_EVENTS, WANTED_PATIENTS
+from cerviclip.runs.report.groups import Group
+
+EVENTS = {"events": "with the event", "non_events": "without it"}
+
+
+def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str]:
+    """A note that names each centre with fewer patients than wanted, none where there is none.
+
+    Args:
+        groups: whose runs a table is of. Of several runs the one with the fewest patients counts.
+        folds_together: the test parts of one seed's folds are one test set.
+    """
+    said = []
+    for center in dict.fromkeys(c for group in groups for c in group.centers):
+        together = folds_together and center == IN_DOMAIN
+        entries = [e for g in groups for e in _test_sets(g, center, together)]
+        numbers = _few(_fewest(entries))
+        if numbers:
+            said.append(f"{center} {', '.join(numbers)}")
+    if not said:
+        return []
+    wanted = f"fewer than {WANTED_PATIENTS} patients, or {WANTED_EVENTS} of a kind"
+    return [f"{wanted}: {'; '.join(said)}; results.json has the intervals"]
+
+
+def _test_sets(group: Group, center: str, together: bool) -> list[dict[str, int]]:
+    """Kind of patients -> how many, of each run; of each seed where its folds are one test set."""
+    found: dict[Any, dict[str, int]] = {}
+    for i, run in enumerate(group.runs):
+        if run["centers"].get(center):
+            total = found.setdefault(run["seed"] if together and group.folds else i, {})
+            for kind, count in patients_of(run["centers"][center]).items():
+                total[kind] = total.get(kind, 0) + count
+    return list(found.values())
+
+
+def patients_of(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Kind -> patients of a centre's entry: all, with and without the event, or of each class.
+
+    Runs of before have the number of all alone.
+    """
+    out = {"": entry["n_patients"]} if "n_patients" in entry else {}
+    counts = entry.get("counts", {})
+    kinds = {name: counts[key] for key, name in EVENTS.items() if key in counts}
+    kinds = kinds or {f"of {name}": part for name, part in counts.get("per_class", {}).items()}
+    return out | {name: part["patients"] for name, part in kinds.items()}
+
+
+def _fewest(entries: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for entry in entries:
+        for kind, count in entry.items():
+            out[kind] = min(count, out.get(kind, count))
+    return out
+
+
+def _few(patients: Mapping[str, int]) -> list[str]:
+    return [
+        f"{count} {kind}" if kind else f"{count} patients"
+        for kind, count in patients.items()
+        if 0 < count < (WANTED_EVENTS if kind else WANTED_PATIENTS)
+    ]

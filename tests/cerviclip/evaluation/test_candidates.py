@@ -1,0 +1,49 @@
+"""Ours against the usual intervals on studies of another generator (``interval_candidates``)."""
+
+import numpy as np
+import pytest
+from interval_candidates import METRICS, SEPARATIONS, SHAPES, cell, methods_for, truth_of
+
+LOW_CELL = ("10", 0.8), 2.0  # alike images, sure and rarely wrong: where intervals fail first
+
+
+def least_allowed(samples, wanted=0.93):
+    return wanted - 3 * np.sqrt(wanted * (1 - wanted) / samples)
+
+
+def ours_alone(metric):
+    return {"ours": methods_for(metric)["ours"]}
+
+
+@pytest.mark.parametrize("metric", ["kappa", "quadratic kappa", "AUPRC", "Brier", "log loss"])
+def test_new_measures_cover_with_six_patients_a_class(metric):
+    rng = np.random.default_rng(0)
+    found = cell(metric, 6, *LOW_CELL, 40, rng, ours_alone(metric))
+    assert found["ours"][0] >= least_allowed(40)
+
+
+def test_the_bootstraps_fail_where_ours_holds():
+    found = cell("sensitivity", 6, ("1", 0.0), 3.5, 30, np.random.default_rng(1))
+    assert found["ours"][0] >= least_allowed(30)
+    for name in ("percentile bootstrap", "BCa", "Bayesian bootstrap", "hierarchical bootstrap"):
+        assert found[name][0] < 0.7, name
+
+
+def test_truth_is_that_of_independent_patients():
+    statistic = METRICS["sensitivity"][0]
+    one, other = (
+        truth_of(statistic, 6, 2, 2.0, icc, np.random.default_rng(2)) for icc in (0.0, 0.8)
+    )
+    assert one == pytest.approx(other, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("events", [6, 12])
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_every_cell(metric, events):
+    rng = np.random.default_rng(events)
+    wanted = 0.91 if events < 12 and metric in ("balanced accuracy", "macro F1") else 0.93
+    for shape in SHAPES:
+        for separation in SEPARATIONS:
+            found = cell(metric, events, shape, separation, 200, rng, ours_alone(metric))
+            assert found["ours"][0] >= least_allowed(200, wanted), (shape, separation)

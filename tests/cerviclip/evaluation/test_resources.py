@@ -1,0 +1,66 @@
+"""Time and memory of all metrics with their intervals: measured, and bounded."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cerviclip.evaluation.report import score
+
+SECONDS = 0.5  # for 5,000 predictions of three centres
+BYTES = 2 * 2**30  # for 1,000 patients x 1,000 classes
+
+IN_LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from cerviclip.evaluation.report import score
+
+def in_use():
+    return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 1000, 5000)
+probs = rng.random((5000, 1000)) + 5.0 * np.eye(1000)[labels]
+probs /= probs.sum(axis=1, keepdims=True)
+names = [f"c{i}" for i in range(1000)]
+patients = [f"P{i % 1000}" for i in range(5000)]
+score(labels[:50], probs[:50], patients[:50], names, names[:1])  # loads what is loaded late
+limit = in_use() + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+entry = score(labels, probs, patients, names, names[:1])
+assert entry["macro_f1"]["low"] < entry["macro_f1"]["high"]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def predictions(images, patients, classes=5):
+    rng = np.random.default_rng(images)
+    labels = rng.integers(0, classes, images)
+    probs = rng.dirichlet(np.ones(classes), images) + 0.5 * np.eye(classes)[labels]
+    ids = [f"P{i % patients}" for i in range(images)]
+    return labels, probs / probs.sum(axis=1, keepdims=True), ids, [f"c{c}" for c in range(classes)]
+
+
+def seconds_of_scoring(cases):
+    start = time.process_time()
+    for case in cases:
+        score(*case, ["c3", "c4"])
+    return time.process_time() - start
+
+
+@pytest.mark.slow
+def test_five_thousand_predictions_take_at_most_half_a_second():
+    sizes = ((2500, 300), (1500, 200), (1000, 150))
+    cases = [predictions(n, p) for n, p in sizes]
+    assert min(seconds_of_scoring(cases) for _ in range(3)) < SECONDS
+
+
+@pytest.mark.slow
+def test_a_thousand_patients_and_classes_fit_in_two_gigabytes():
+    """The whole process stays below; so does what is asked of the system beyond the predictions."""
+    command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(BYTES)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < BYTES
