@@ -6,3 +6,7 @@ PER_CLASS = ("precision", "recall", "f1")
 BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
 #: Values of ``TEST.INTERVALS``: resampled patients, and methods that hold with few patients.
 INTERVALS = BOOTSTRAP, FEW = ("", "few_patients")
+#: Values of ``TEST.PATIENT_RULE``: how a patient's images become one prediction.
+PATIENT_RULES = ("mean", "max", "share")
+NO_POSITIVE_CLASSES = "no positive classes are set (DATASET.POSITIVE)"
+WHOLE_POSITIVE_GROUP = "every class is in the positive group"
