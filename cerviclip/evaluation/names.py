@@ -10,3 +10,12 @@ INTERVALS = BOOTSTRAP, FEW = ("", "few_patients")
 PATIENT_RULES = ("mean", "max", "share")
 NO_POSITIVE_CLASSES = "no positive classes are set (DATASET.POSITIVE)"
 WHOLE_POSITIVE_GROUP = "every class is in the positive group"
+#: Keys of results.json that ``measures.measure`` makes; None where a run was not measured.
+LEVEL_BLOCKS = (
+    "discrimination",
+    "operating_points",
+    "calibration",
+    "conformal",
+    "generalisation_gap",
+)
+BLOCKS = (*LEVEL_BLOCKS, "patient_level", "measured_with")

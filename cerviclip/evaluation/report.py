@@ -16,7 +16,15 @@ from cerviclip.evaluation.bootstrap import (
     weighted_metrics,
 )
 from cerviclip.evaluation.bounds import center_bounds, uncertainty
-from cerviclip.evaluation.names import BINARY, BOOTSTRAP, FEW, OVERALL, PER_CLASS
+from cerviclip.evaluation.names import (
+    BINARY,
+    BOOTSTRAP,
+    FEW,
+    NO_POSITIVE_CLASSES,
+    OVERALL,
+    PER_CLASS,
+    WHOLE_POSITIVE_GROUP,
+)
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
@@ -178,9 +186,9 @@ def _bounds(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _binary_reasons(classnames: Sequence[str], positive: Sequence[str]) -> dict[str, str]:
     if not positive:
-        return dict.fromkeys(BINARY, "no positive classes are set (DATASET.POSITIVE)")
+        return dict.fromkeys(BINARY, NO_POSITIVE_CLASSES)
     if set(positive) >= set(classnames):
-        return dict.fromkeys(BINARY, "every class is in the positive group")
+        return dict.fromkeys(BINARY, WHOLE_POSITIVE_GROUP)
     no_positive, no_negative = "no positive image here", "no negative image here"
     return {
         "accuracy": "no images",

@@ -4,7 +4,7 @@
 centre. Nothing here needs torch.
 """
 
-from cerviclip.evaluation.measures.blocks import BLOCKS, LEVEL_BLOCKS, measure, measure_with
+from cerviclip.evaluation.measures.blocks import measure, measure_with
 from cerviclip.evaluation.measures.calibration import binary_calibration, calibration, reliability
 from cerviclip.evaluation.measures.conformal import ConformalSets, measure_sets
 from cerviclip.evaluation.measures.decision_curve import decision_curve, net_benefit
@@ -15,8 +15,6 @@ from cerviclip.evaluation.measures.recalibration import Isotonic, Temperature
 from cerviclip.evaluation.measures.sample import Sample, Settings
 
 __all__ = [
-    "BLOCKS",
-    "LEVEL_BLOCKS",
     "ConformalSets",
     "Home",
     "Isotonic",

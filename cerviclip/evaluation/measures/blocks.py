@@ -20,14 +20,6 @@ from cerviclip.evaluation.measures.patients import (
 from cerviclip.evaluation.measures.sample import LEVEL, Sample, Settings
 from cerviclip.evaluation.names import FEW
 
-LEVEL_BLOCKS = (
-    "discrimination",
-    "operating_points",
-    "calibration",
-    "conformal",
-    "generalisation_gap",
-)
-BLOCKS = (*LEVEL_BLOCKS, "patient_level", "measured_with")
 NO_VAL = "there are no val images to choose on"
 
 
@@ -48,7 +40,7 @@ def measure(
         no_home: why ``home`` is None.
 
     Returns:
-        ``BLOCKS``, in the shape that docs/results_schema.md states.
+        ``names.BLOCKS``, in the shape that docs/results_schema.md states.
     """
     fitted = Home.absent(no_home) if home is None else Home.fit(home, settings)
     blocks = measure_with(fitted, samples, centers, settings)
@@ -60,7 +52,7 @@ def measure(
 def measure_with(
     home: Home, samples: Sequence[Sample], centers: Mapping[str, Any], settings: Settings
 ) -> dict[str, Any]:
-    """The ``LEVEL_BLOCKS`` with thresholds, temperature and quantiles that are given."""
+    """Those of ``names.LEVEL_BLOCKS`` with thresholds, temperature and quantiles that are given."""
     return {
         "discrimination": {s.center: discrimination(s, settings) for s in samples},
         "operating_points": _operating_points(home, samples, settings),

@@ -21,6 +21,7 @@ from cerviclip.evaluation.measures.sample import FEW_PATIENTS, LEVEL, Sample, me
 
 LAC, APS, CLASS_CONDITIONAL = "lac", "aps", "class_conditional"
 METHODS = (LAC, APS, CLASS_CONDITIONAL)
+NUMBERS = ("coverage", "set_size", "single", "empty")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def measure_sets(sample: Sample, fitted: ConformalSets) -> dict[str, Any]:
     """
     if not len(sample):
         nothing = metric(np.nan, reason="no images")
-        return dict.fromkeys(("coverage", "set_size", "single", "empty"), nothing)
+        return dict.fromkeys(NUMBERS, nothing)
     inside = fitted.sets(sample.probs)
     size = inside.sum(axis=1)
     covered = inside[np.arange(len(sample)), sample.labels]
@@ -114,11 +115,9 @@ def measure_sets(sample: Sample, fitted: ConformalSets) -> dict[str, Any]:
         metric(v, limits[:, i], "no image of this class here" if np.isnan(v) else FEW_PATIENTS)
         for i, v in enumerate(values)
     ]
-    out: dict[str, Any] = dict(
-        zip(("coverage", "set_size", "single", "empty"), cells, strict=False)
-    )
+    out: dict[str, Any] = dict(zip(NUMBERS, cells[: len(NUMBERS)], strict=True))
     if fitted.method == CLASS_CONDITIONAL:
-        out["per_class"] = dict(zip(sample.classnames, cells[4:], strict=True))
+        out["per_class"] = dict(zip(sample.classnames, cells[len(NUMBERS) :], strict=True))
     return out
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cerviclip.evaluation.measures.sample import Sample
 
 MAX_NEEDS_GROUP = (
-    "TEST.PATIENT_RULE max takes the most suspicious image, and no positive group is set"
+    "TEST.PATIENT_RULE max looks for the most suspicious image: it needs DATASET.POSITIVE"
 )
 NO_IDS = "no patient ids are known"
 ONE_IMAGE = "each patient has one image: the numbers by patient are those by image"
