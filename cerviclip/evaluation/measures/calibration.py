@@ -58,7 +58,10 @@ def _entry(sample: Sample, score: np.ndarray) -> dict[str, Any]:
     if not len(sample):
         return {"reason": "no images"}
     of = (sample.labels, sample.probs, sample.patients)
-    classes = loss_cells(*of) | {"ece": top_label_ece(*of), "classwise_ece": classwise_ece(sample)}
+    classes = loss_cells(*of) | {
+        "ece": top_label_ece(sample),
+        "classwise_ece": classwise_ece(sample),
+    }
     return {"classes": classes, "binary": binary_calibration(sample, score)}
 
 
@@ -81,7 +84,7 @@ def binary_calibration(sample: Sample, score: np.ndarray) -> dict[str, Any]:
         "observed_expected": _observed_expected(sample, score),
         "brier": brier,
         "log_loss": losses["log_loss"],
-        "ece": binary_ece(outcome, score, patients),
+        "ece": binary_ece(sample, score),
         "reliability": reliability(sample, score),
         "decision_curve": decision_curve(sample, score),
     }
@@ -158,9 +161,7 @@ def _observed_expected(sample: Sample, score: np.ndarray) -> dict[str, Any]:
         return metric(np.nan, reason="no positive is foretold")
     limits = None
     if sample.n_patients >= MIN_PATIENTS:
-        hits = np.bincount(sample.patients, sample.is_positive)
-        low, high = proportion_intervals(hits, np.bincount(sample.patients), LEVEL)
-        limits = low[0] / expected, high[0] / expected
+        limits = np.array(sample.share_limits) / expected
     return metric(sample.is_positive.mean() / expected, limits, FEW_PATIENTS)
 
 

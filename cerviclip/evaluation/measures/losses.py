@@ -34,33 +34,44 @@ def loss_cells(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> d
     return out
 
 
-def top_label_ece(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
+def top_label_ece(sample: Sample) -> dict[str, Any]:
     """Calibration error of the predicted class in 15 equal bins, 0 to 1."""
-    predictions = probs.argmax(axis=1)
-    gaps, images = calibration_gaps(labels, probs, predictions, patients)
-    right = predictions == labels
-    return _ece(gaps, images, right, patients)
+    of = (sample.labels, sample.probs, sample.predicted, sample.patients)
+    gaps, images = calibration_gaps(*of)
+    right = sample.labels == sample.predicted
+    limits = (np.nan, np.nan)
+    if len(images) >= MIN_PATIENTS:
+        hits = np.bincount(sample.patients, right, len(images))
+        low, high = proportion_intervals(hits, images, LEVEL)
+        limits = low[0], high[0]
+    return _ece(gaps, images, right.mean(), limits)
 
 
-def binary_ece(outcome: np.ndarray, score: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """Calibration error of the (B,) probability of the (B,) outcome in 15 equal bins, 0 to 1."""
-    count = patients.max() + 1
-    cells = patients * ECE_BINS + bins_of(score)
-    gaps = np.bincount(cells, outcome - score, count * ECE_BINS).reshape(-1, ECE_BINS)
-    return _ece(gaps, np.bincount(patients, minlength=count), outcome, patients)
+def binary_ece(sample: Sample, score: np.ndarray) -> dict[str, Any]:
+    """Calibration error of (B,) probabilities of the positive group in 15 equal bins, 0 to 1."""
+    count = sample.n_patients
+    cells = sample.patients * ECE_BINS + bins_of(score)
+    gaps = np.bincount(cells, sample.is_positive - score, count * ECE_BINS)
+    images = np.bincount(sample.patients)
+    share = sample.is_positive.mean()
+    return _ece(gaps.reshape(-1, ECE_BINS), images, share, sample.share_limits)
 
 
 def _ece(
-    gaps: np.ndarray, images: np.ndarray, outcome: np.ndarray, patients: np.ndarray
+    gaps: np.ndarray, images: np.ndarray, share: float, limits: tuple[float, float]
 ) -> dict[str, Any]:
-    """From (P, K) gaps: the value, and an interval that few patients do not fool."""
+    """From (P, K) gaps: the value, and an interval that few patients do not fool.
+
+    Args:
+        gaps: sums over each patient's images of the outcome (0 or 1) less its probability.
+        images: (P,) of each patient.
+        share: of images with the outcome.
+        limits: of ``share``.
+    """
     value = np.abs(gaps.sum(axis=0)).sum() / images.sum()
     if len(images) < MIN_PATIENTS:
         return metric(value, reason=FEW_PATIENTS)
-    share = outcome.mean()
-    hits = np.bincount(patients, outcome, len(images))
-    low, high = proportion_intervals(hits, images, LEVEL)
-    reach = (share - low[0], high[0] - share)
+    reach = (share - limits[0], limits[1] - share)
     return metric(value, ece_interval(gaps, images, patient_draws(len(images)), reach, LEVEL))
 
 

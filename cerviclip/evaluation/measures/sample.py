@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS, patient_indices
+from cerviclip.evaluation.intervals import proportion_intervals
 from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
 
 LEVEL = 0.95  # of every interval
@@ -126,7 +127,14 @@ class Sample:
         """(B,) true where the image is of the positive group."""
         return self.group[self.labels]
 
-    @property
+    @cached_property
+    def share_limits(self) -> tuple[float, float]:
+        """Limits of the share of positive images."""
+        hits = np.bincount(self.patients, self.is_positive)
+        low, high = proportion_intervals(hits, np.bincount(self.patients), LEVEL)
+        return float(low[0]), float(high[0])
+
+    @cached_property
     def n_patients(self) -> int:
         return int(self.patients.max()) + 1 if len(self) else 0
 

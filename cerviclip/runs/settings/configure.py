@@ -335,11 +335,8 @@ def _check_measures(cfg: CfgNode) -> None:
             f"TEST.MISS_COST is {test.MISS_COST}; give how many false alarms one missed positive "
             "is worth, or 0 to state none"
         )
-    shares = [
-        ("TEST.COVERAGE", test.COVERAGE),
-        *(("TEST.PREVALENCES", x) for x in test.PREVALENCES),
-    ]
-    for key, share in shares:
+    prevalences = [("TEST.PREVALENCES", share) for share in test.PREVALENCES]
+    for key, share in [("TEST.COVERAGE", test.COVERAGE), *prevalences]:
         if not (isinstance(share, (int, float)) and 0 < share < 1):
             raise UserError(f"{key} has {share!r}; give numbers between 0 and 1, such as 0.05")
 
