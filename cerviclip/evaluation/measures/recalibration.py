@@ -36,7 +36,7 @@ class Temperature:
             return -float(scaled[rows, sample.labels].mean())
 
         found = minimize_scalar(loss, bounds=(-_REACH, _REACH), method="bounded")
-        return cls(float(np.exp(found.x)), bool(abs(found.x) > 0.99 * _REACH))
+        return cls(float(np.exp(found.x)), bool(abs(found.x) > 0.95 * _REACH))
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
         """(B, C) probabilities at this temperature."""

@@ -43,7 +43,9 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As ``measured_with`` of results.json has it."""
-        return asdict(self)
+        lists = {"prevalences": list(self.prevalences), "order": list(self.order)}
+        levels = {name: list(nodes) for name, nodes in self.levels.items()}
+        return asdict(self) | lists | {"levels": levels}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:

@@ -18,8 +18,16 @@ from typing import Any
 
 from cerviclip.data.folds import parse_fold
 from cerviclip.evaluation import report
+from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
-from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
+from cerviclip.runs.measured import measure_predictions, read_val
+from cerviclip.runs.predictions import (
+    PREDICTIONS,
+    VAL_PREDICTIONS,
+    Predictions,
+    pooled,
+    read_predictions,
+)
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.report.tables import Table, format_stat, row_labels
 from cerviclip.runs.settings.run_key import Cell, shots_order
@@ -41,7 +49,9 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
 
     Returns:
         Entries with what names the cell, ``seed test_read_early source`` and ``score``, which is as
-        a centre's entry of results.json, or None with a ``reason``.
+        a centre's entry of results.json, or None with a ``reason``. With a score come
+        ``measures``, the blocks of results.json; their thresholds are chosen on the val images of
+        all folds, which no model of these folds learned from.
     """
     known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
     return [_entry(group, seed, known) for group in groups if group.folds for seed in group.seeds]
@@ -75,13 +85,16 @@ def _entry(group: Group, seed: int, known: Mapping[str, Entry]) -> Entry:
         return entry | {"reason": f"{error.filename} does not exist"}
     if entry["source"] in known:
         old = known[entry["source"]]
-        return entry | {key: old[key] for key in ("score", "reason") if key in old}
+        return entry | {key: old[key] for key in ("score", "measures", "reason") if key in old}
     try:
         parts = [p for r in runs for p in read_predictions(r["folder"]) if p.center == IN_DOMAIN]
     except UserError as error:  # a broken file of one run must not cost the others their table
         return entry | {"reason": str(error)}
     reason = why_not_pooled(parts, group.folds)
-    return entry | ({"reason": reason} if reason else {"score": _score(parts, runs)})
+    if reason:
+        return entry | {"reason": reason}
+    score = _score(parts, runs)
+    return entry | {"score": score, "measures": _measures(parts, runs, score)}
 
 
 def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
@@ -105,6 +118,20 @@ def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> d
     return report.score(labels, whole.probs, patients, whole.classnames, positive, _intervals(runs))
 
 
+def _measures(
+    parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]], score: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The blocks of results.json for the pooled predictions, by the val images of all folds."""
+    vals = [read_val(run["folder"]) for run in runs]
+    found = [val for val in vals if val is not None]
+    lacking = len(vals) - len(found)
+    home = None if lacking else pooled(found)
+    reason = f"{lacking} of {len(vals)} folds have no {VAL_PREDICTIONS}"
+    settings = Settings.from_json(runs[0].get("measured_with") or {})
+    of = (runs[0]["positive_classes"], {IN_DOMAIN: score}, settings, reason)
+    return measure_predictions(home, [pooled(parts)], *of)
+
+
 def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
     """The runs' ``TEST.INTERVALS``, as their own scores show it."""
     own = [run["centers"].get(IN_DOMAIN, {}) for run in runs]
@@ -121,13 +148,16 @@ def _source(runs: Sequence[Mapping[str, Any]]) -> str:
     digest = hashlib.sha256((_code() + _intervals(runs)).encode())
     for run in runs:
         digest.update(json.dumps(run["positive_classes"]).encode())
+        digest.update(json.dumps(run.get("measured_with"), sort_keys=True).encode())
         digest.update(Path(run["folder"], PREDICTIONS).read_bytes())
+        val = Path(run["folder"], VAL_PREDICTIONS)
+        digest.update(val.read_bytes() if val.is_file() else b"")
     return digest.hexdigest()
 
 
 @cache
 def _code() -> str:
-    own = (Path(__file__), *sorted(Path(report.__file__).parent.glob("*.py")))
+    own = (Path(__file__), *sorted(Path(report.__file__).parent.rglob("*.py")))
     return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
 

@@ -138,7 +138,7 @@ def test_few_patients_have_no_interval_but_a_reason():
 
 
 def test_net_benefit_is_vickers_and_elkins_definition():
-    """Net benefit = TP / n - FP / n * t / (1 - t); all: prevalence - (1 - prevalence) t / (1 - t)."""
+    """Net benefit = TP / n - FP / n * t / (1 - t); for all, n are called positive."""
     sample = make_sample(seed=2, skill=1.0)
     score, truth, n = sample.score, sample.is_positive, len(sample)
     curve = binary_calibration(sample, score)["decision_curve"]

@@ -96,7 +96,7 @@ def test_when_there_is_nothing_by_patient_it_is_said():
 
 @pytest.mark.parametrize("a, n, b, m", [(45, 50, 30, 60), (10, 10, 8, 20), (56, 70, 48, 80)])
 def test_the_difference_of_wilson_intervals_is_newcombes(a, n, b, m):
-    """The last case is the worked example of Newcombe (1998): 0.2000, method 10 0.0524 to 0.3339."""
+    """The last case is Newcombe's (1998) worked example: 0.2, method 10 from 0.0524 to 0.3339."""
     one, two = ((x / k, *np.ravel(wilson(np.array([x / k]), np.array([k]))))
                 for x, k in ((a, n), (b, m)))  # fmt: skip
     gap, low, high = difference_interval(one, two)

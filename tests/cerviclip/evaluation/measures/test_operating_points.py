@@ -1,4 +1,4 @@
-"""Thresholds against scikit-learn's ROC curve, ratios against statsmodels and published formulas."""
+"""Thresholds against scikit-learn's ROC curve, ratios against statsmodels and formulas."""
 
 import numpy as np
 import pytest
