@@ -32,13 +32,13 @@ def generalisation_gap(centers: Mapping[str, Any]) -> dict[str, Any]:
         centre -> metric -> difference in the metric's unit; metrics of the positive group are
         named ``binary.auc`` and so on. ECE is better when low, so a negative gap is a loss there.
     """
-    if IN_DOMAIN not in centers:
+    others = {name: entry for name, entry in centers.items() if name != IN_DOMAIN}
+    if IN_DOMAIN not in centers or not others:
         return {}
     inside = _flat(centers[IN_DOMAIN])
     return {
         name: {key: _gap(inside[key], outside) for key, outside in _flat(entry).items()}
-        for name, entry in centers.items()
-        if name != IN_DOMAIN
+        for name, entry in others.items()
     }
 
 

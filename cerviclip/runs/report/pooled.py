@@ -20,10 +20,9 @@ from cerviclip.data.folds import parse_fold
 from cerviclip.evaluation import report
 from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
-from cerviclip.runs.measured import measure_predictions, read_val
+from cerviclip.runs.measured import measure_predictions
 from cerviclip.runs.predictions import (
     PREDICTIONS,
-    VAL_PREDICTIONS,
     Predictions,
     pooled,
     read_predictions,
@@ -36,6 +35,10 @@ from dassl.errors import UserError
 POOLED = "pooled.json"
 CELL = tuple(f.name for f in fields(Cell))
 CENTER = "test, pooled"  # how tables call it
+NO_POOLED_VAL = (
+    "val patients of one fold are test patients of another, so no threshold is chosen for the pooled "
+    "test set; each fold's results.json has thresholds of its own"
+)
 
 Entry = dict[str, Any]
 
@@ -50,8 +53,7 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
     Returns:
         Entries with what names the cell, ``seed test_read_early source`` and ``score``, which is as
         a centre's entry of results.json, or None with a ``reason``. With a score come
-        ``measures``, the blocks of results.json; their thresholds are chosen on the val images of
-        all folds, which no model of these folds learned from.
+        ``measures``, the blocks of results.json without what is chosen on val.
     """
     known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
     return [_entry(group, seed, known) for group in groups if group.folds for seed in group.seeds]
@@ -121,15 +123,10 @@ def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> d
 def _measures(
     parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]], score: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The blocks of results.json for the pooled predictions, by the val images of all folds."""
-    vals = [read_val(run["folder"]) for run in runs]
-    found = [val for val in vals if val is not None]
-    lacking = len(vals) - len(found)
-    home = None if lacking else pooled(found)
-    reason = f"{lacking} of {len(vals)} folds have no {VAL_PREDICTIONS}"
+    """The blocks of results.json for the pooled predictions, but for what is chosen on val."""
     settings = Settings.from_json(runs[0].get("measured_with") or {})
-    of = (runs[0]["positive_classes"], {IN_DOMAIN: score}, settings, reason)
-    return measure_predictions(home, [pooled(parts)], *of)
+    of = (runs[0]["positive_classes"], {IN_DOMAIN: score}, settings, NO_POOLED_VAL)
+    return measure_predictions(None, [pooled(parts)], *of)
 
 
 def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -150,8 +147,6 @@ def _source(runs: Sequence[Mapping[str, Any]]) -> str:
         digest.update(json.dumps(run["positive_classes"]).encode())
         digest.update(json.dumps(run.get("measured_with"), sort_keys=True).encode())
         digest.update(Path(run["folder"], PREDICTIONS).read_bytes())
-        val = Path(run["folder"], VAL_PREDICTIONS)
-        digest.update(val.read_bytes() if val.is_file() else b"")
     return digest.hexdigest()
 
 

@@ -36,7 +36,7 @@ def test_blocks_are_plain_finite_and_small(blocks):
     assert tuple(blocks) == BLOCKS
     text = json.dumps(blocks, allow_nan=False)
     assert json.loads(text) == blocks == finite_or_none(blocks)
-    assert len(text) < 100_000
+    assert len(text) < 110_000  # two centres, by image and by patient
 
 
 def test_every_null_number_has_a_reason(blocks, samples):

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cerviclip import plugins
 from cerviclip.evaluation.names import BLOCKS
+from cerviclip.runs.measured import measure_files
 from cerviclip.runs.results_json import KEYS, read_results
 from cerviclip.runs.run import runner
 from cerviclip.runs.run.runner import run_one, state_of
@@ -50,6 +51,7 @@ def test_results_have_the_schema_to_the_letter(zoo):
     written = read(zoo.out / "run")
     assert tuple(written) == KEYS and written["schema_version"] == 2
     assert all(results[block] for block in BLOCKS)
+    assert measure_files(zoo.out / "run") == {block: written[block] for block in BLOCKS}
     assert results["status"] == "done" and results["error"] is None
     assert (results["dataset"], results["trainer"], results["variant"]) == (
         "ZooMain", "ZooLinear", "default",
