@@ -36,8 +36,8 @@ POOLED = "pooled.json"
 CELL = tuple(f.name for f in fields(Cell))
 CENTER = "test, pooled"  # how tables call it
 NO_POOLED_VAL = (
-    "val patients of one fold are test patients of another, so no threshold is chosen for the pooled "
-    "test set; each fold's results.json has thresholds of its own"
+    "val patients of one fold are test patients of another, so no threshold is chosen for the "
+    "pooled test set; each fold's results.json has thresholds of its own"
 )
 
 Entry = dict[str, Any]
