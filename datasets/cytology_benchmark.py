@@ -165,6 +165,7 @@ class BMT(_BenchmarkSet):
     dataset_dir = "bmt"
     folders = {"NIL": "NILM", "LSIL": "LSIL", "HSIL": "HSIL"}
     classes = ("NILM", "LSIL", "HSIL")
+    class_order = classes
     positive = ("LSIL", "HSIL")
     prompts = "bmt"
     templates = ("a liquid-based Pap smear image: {}.",)

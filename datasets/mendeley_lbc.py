@@ -34,6 +34,7 @@ class MendeleyLBC(ReleasedDataset):
 
     homes = ("mendeley_lbc", "mendeleylbc", "mendeley lbc", "lbc", "liquid_based_cytology")
     classes = ("NILM", "LSIL", "HSIL", "SCC")
+    class_order = classes  # Bethesda, from negative to cancer
     spellings = {
         "NILM": (
             "Negative for Intraepithelial malignancy",

@@ -76,11 +76,12 @@ def test_one_run_and_its_evaluation_agree_to_the_last_digit(zoo, capsys):
     [folder] = (out / "eval").iterdir()
     assert folder.name.endswith("Z") and (folder / "predictions.csv").is_file()
     again = json.loads((folder / "results.json").read_text())
-    assert tuple(again) == tuple(key for key in KEYS if key != "fold")
+    assert tuple(again) == KEYS
     assert {k: v for k, v in again.items() if k != "runtime"} == {
         k: v for k, v in own.items() if k != "runtime"
     }
-    assert (folder / "predictions.csv").read_bytes() == before[out / "predictions.csv"]
+    for name in ("predictions.csv", "val_predictions.csv"):
+        assert (folder / name).read_bytes() == before[out / name]
     assert {p: p.read_bytes() for p in before} == before
     assert str(folder / "results.json") in capsys.readouterr().out
 

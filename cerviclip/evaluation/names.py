@@ -9,3 +9,16 @@ BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
 INTERVALS = FEW, BOOTSTRAP, OLD = ("few_patients", "bootstrap", "")
 WANTED_PATIENTS = 20  # fewer: a note
 WANTED_EVENTS = 10  # the same for patients with the event and without it, or with a class
+#: Values of ``TEST.PATIENT_RULE``: how a patient's images become one prediction.
+PATIENT_RULES = ("mean", "max", "share")
+NO_POSITIVE_CLASSES = "no positive classes are set (DATASET.POSITIVE)"
+WHOLE_POSITIVE_GROUP = "every class is in the positive group"
+#: Keys of results.json that ``measures.measure`` makes; None where a run was not measured.
+LEVEL_BLOCKS = (
+    "discrimination",
+    "operating_points",
+    "calibration",
+    "conformal",
+    "generalisation_gap",
+)
+BLOCKS = (*LEVEL_BLOCKS, "patient_level", "measured_with")

@@ -19,10 +19,12 @@ from cerviclip.evaluation.bounds import bootstrap_uncertainty, center_bounds, un
 from cerviclip.evaluation.names import (
     BINARY,
     FEW,
+    NO_POSITIVE_CLASSES,
     OVERALL,
     PER_CLASS,
     WANTED_EVENTS,
     WANTED_PATIENTS,
+    WHOLE_POSITIVE_GROUP,
 )
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
@@ -171,9 +173,9 @@ def _bounds(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _binary_reasons(classnames: Sequence[str], positive: Sequence[str]) -> dict[str, str]:
     if not positive:
-        return dict.fromkeys(BINARY, "no positive classes are set (DATASET.POSITIVE)")
+        return dict.fromkeys(BINARY, NO_POSITIVE_CLASSES)
     if set(positive) >= set(classnames):
-        return dict.fromkeys(BINARY, "every class is in the positive group")
+        return dict.fromkeys(BINARY, WHOLE_POSITIVE_GROUP)
     no_positive, no_negative = "no positive image here", "no negative image here"
     return {
         "accuracy": "no images",

@@ -13,6 +13,7 @@ import numpy as np
 from dassl.errors import UserError
 
 PREDICTIONS = "predictions.csv"
+VAL_PREDICTIONS = "val_predictions.csv"  # what thresholds are chosen on; of the same form
 HEAD = ("center", "path", "patient_id", "label", "prediction")  # then p_<class> of each class
 
 
@@ -60,12 +61,15 @@ def pooled(parts: Sequence[Predictions]) -> Predictions:
 
 
 def write_predictions(
-    folder: str | Path, predictions: Sequence[Predictions], classnames: Sequence[str]
+    folder: str | Path,
+    predictions: Sequence[Predictions],
+    classnames: Sequence[str],
+    name: str = PREDICTIONS,
 ) -> Path:
-    """predictions.csv: one line per image of every centre."""
+    """predictions.csv, or a file of another name: one line per image of every centre."""
     from dassl.utils.files import atomic_write  # brings torch
 
-    path = Path(folder) / PREDICTIONS
+    path = Path(folder) / name
     with atomic_write(path) as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow([*HEAD, *(f"p_{c}" for c in classnames)])

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cerviclip.evaluation.names import BLOCKS
 from cerviclip.runs.settings.folders import RESULTS
 from dassl.errors import UserError
 
@@ -35,11 +36,12 @@ KEYS = (
     "positive_classes",
     "test_read_early",
     "centers",
+    *BLOCKS,
     "runtime",
 )
 
 # What each version added: key -> the value that stands for its absence in older files.
-ADDED: dict[int, dict[str, Any]] = {2: {"fold": ""}}
+ADDED: dict[int, dict[str, Any]] = {2: {"fold": "", **dict.fromkeys(BLOCKS)}}
 
 
 # The same of the entries of centres.

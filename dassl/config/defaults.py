@@ -171,6 +171,10 @@ TEST: dict[str, Any] = {
     "COMPUTE_CMAT": False,  # writes OUTPUT_DIR/cmat.pt
     "NO_TEST": False,
     "INTERVALS": "few_patients",  # ours: or "bootstrap"; "" in older runs means bootstrap
+    "PATIENT_RULE": "mean",  # ours: how a patient's images become one prediction; or max, share
+    "MISS_COST": 0.0,  # ours: false alarms that one missed positive is worth; 0: not stated
+    "PREVALENCES": (0.01, 0.05, 0.2),  # ours: shares of positives for which PPV and NPV are given
+    "COVERAGE": 0.9,  # ours: share of prediction sets that are to hold the true class
     "SPLIT": "test",  # or "val"
     "FINAL_MODEL": "last_step",  # or "best_val"
     "EXTERNAL": (),  # ours: registered data sets scored after training

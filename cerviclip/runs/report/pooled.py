@@ -19,7 +19,9 @@ from typing import Any
 from cerviclip.data.folds import parse_fold
 from cerviclip.evaluation import report
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
+from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
+from cerviclip.runs.measured import measure_predictions
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import Group
@@ -30,6 +32,10 @@ from dassl.errors import UserError
 POOLED = "pooled.json"
 CELL = tuple(f.name for f in fields(Cell))
 CENTER = "test, pooled"  # how tables call it
+NO_POOLED_VAL = (
+    "val patients of one fold are test patients of another, so no threshold is chosen for the "
+    "pooled test set; each fold's results.json has thresholds of its own"
+)
 
 Entry = dict[str, Any]
 
@@ -43,7 +49,8 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
 
     Returns:
         Entries with what names the cell, ``seed test_read_early source`` and ``score``, which is as
-        a centre's entry of results.json, or None with a ``reason``.
+        a centre's entry of results.json, or None with a ``reason``. With a score come
+        ``measures``, the blocks of results.json without what is chosen on val.
     """
     known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
     return [_entry(group, seed, known) for group in groups if group.folds for seed in group.seeds]
@@ -77,13 +84,16 @@ def _entry(group: Group, seed: int, known: Mapping[str, Entry]) -> Entry:
         return entry | {"reason": f"{error.filename} does not exist"}
     if entry["source"] in known:
         old = known[entry["source"]]
-        return entry | {key: old[key] for key in ("score", "reason") if key in old}
+        return entry | {key: old[key] for key in ("score", "measures", "reason") if key in old}
     try:
         parts = [p for r in runs for p in read_predictions(r["folder"]) if p.center == IN_DOMAIN]
     except UserError as error:  # a broken file of one run must not cost the others their table
         return entry | {"reason": str(error)}
     reason = why_not_pooled(parts, group.folds)
-    return entry | ({"reason": reason} if reason else {"score": _score(parts, runs)})
+    if reason:
+        return entry | {"reason": reason}
+    score = _score(parts, runs)
+    return entry | {"score": score, "measures": _measures(parts, runs, score)}
 
 
 def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
@@ -107,6 +117,15 @@ def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> d
     return report.score(labels, whole.probs, patients, whole.classnames, positive, _intervals(runs))
 
 
+def _measures(
+    parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]], score: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The blocks of results.json for the pooled predictions, but for what is chosen on val."""
+    settings = Settings.from_json(runs[0].get("measured_with") or {})
+    of = (runs[0]["positive_classes"], {IN_DOMAIN: score}, settings, NO_POOLED_VAL)
+    return measure_predictions(None, [pooled(parts)], *of)
+
+
 def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
     """The runs' ``TEST.INTERVALS``, as their own scores show it; bootstrap if they differ."""
     own = [run["centers"].get(IN_DOMAIN, {}) for run in runs]
@@ -124,6 +143,7 @@ def _source(runs: Sequence[Mapping[str, Any]]) -> str:
     digest = hashlib.sha256((_code() + _intervals(runs)).encode())
     for run in runs:
         digest.update(json.dumps(run["positive_classes"]).encode())
+        digest.update(json.dumps(run.get("measured_with"), sort_keys=True).encode())
         digest.update(Path(run["folder"], PREDICTIONS).read_bytes())
     return digest.hexdigest()
 

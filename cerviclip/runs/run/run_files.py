@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.evaluation.names import BLOCKS
 from cerviclip.runs.predictions import relative_path
 from cerviclip.runs.results_json import SCHEMA_VERSION, finite_or_none
 from cerviclip.runs.settings.config_hash import config_hash
@@ -26,6 +27,7 @@ def results_record(
     error: str | None = None,
     trainer: Any = None,
     centers: Mapping[str, Any] | None = None,
+    blocks: Mapping[str, Any] | None = None,
     test_read_early: bool = False,
     runtime: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -50,6 +52,8 @@ def results_record(
             "positive_classes": list(getattr(dataset, "positive_classes", [])),
             "test_read_early": test_read_early,
             "centers": dict(centers or {}),
+            **dict.fromkeys(BLOCKS),
+            **(blocks or {}),
             "runtime": dict(runtime or {}),
         }
     )

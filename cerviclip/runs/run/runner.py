@@ -15,14 +15,20 @@ from typing import Any
 
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
-from cerviclip.runs.predictions import Predictions, write_predictions
+from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.log import log_to
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.runtime import runtime_record
-from cerviclip.runs.run.scoring import collect_predictions, print_centers, score_centers
+from cerviclip.runs.run.scoring import (
+    collect_predictions,
+    measure_run,
+    predict_val,
+    print_centers,
+    score_centers,
+)
 from cerviclip.runs.run.working_folder import (
     check_only_run_files,
     finish_replacement,
@@ -180,6 +186,8 @@ class Run:
         self.trainer: Any = None
         self.external: dict[str, list[Any]] = {}
         self.fingerprint = ""
+        self.val: Predictions | None = None
+        self.blocks: dict[str, Any] = {}
 
     def execute(self, train: bool = True) -> dict[str, Any]:
         """Build, train, score, write; returns the content of results.json."""
@@ -247,13 +255,17 @@ class Run:
             run_files.write_history(self.folder, self.history)
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
-        """Predict and score the test set, then every external centre."""
+        """Predict and score the test set, then every external centre; measure them by val."""
         clock = time.perf_counter()
         predictions = collect_predictions(self.trainer, self.external)
+        self.val = predict_val(self.trainer)  # last: what a model keeps of its images moves no test
         self.seconds["predict"] = time.perf_counter() - clock
         clock = time.perf_counter()
         centers = score_centers(self.trainer, predictions)
         self.seconds["score"] = time.perf_counter() - clock
+        clock = time.perf_counter()
+        self.blocks = measure_run(self.trainer, self.val, predictions, centers)
+        self.seconds["measure"] = time.perf_counter() - clock
         return predictions, centers
 
     def write(
@@ -263,13 +275,15 @@ class Run:
         centers: Mapping[str, Any],
         read_early: bool,
     ) -> dict[str, Any]:
-        """predictions.csv and figures, then results.json: what has that is finished."""
+        """Predictions and figures, then results.json: what has that is finished."""
         from cerviclip.runs.report.figures import run_figures
 
         clock = time.perf_counter()
         print_centers(centers)
         dataset = self.trainer.dm.dataset
         write_predictions(folder, predictions, dataset.classnames)
+        if self.val is not None:
+            write_predictions(folder, [self.val], dataset.classnames, VAL_PREDICTIONS)
         run_figures(folder, centers, self.history, self.key.title)
         self.seconds["files"] = time.perf_counter() - clock
         self.seconds["total"] = time.perf_counter() - self.clock
@@ -279,6 +293,7 @@ class Run:
             status="done",
             trainer=self.trainer,
             centers=centers,
+            blocks=self.blocks,
             test_read_early=read_early,
             runtime=runtime_record(self),
         )

@@ -27,6 +27,35 @@ def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> 
     return [predict_items(trainer, items, name, roots) for name, items in centers.items()]
 
 
+def predict_val(trainer: Any) -> Predictions | None:
+    """Predictions for the val images, on which thresholds are chosen.
+
+    None where there are none, or where they are what is tested (``TEST.SPLIT val``).
+    """
+    dataset, cfg = trainer.dm.dataset, trainer.cfg
+    if cfg.TEST.SPLIT == "val" or not dataset.val:
+        return None
+    roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
+    return predict_items(trainer, dataset.val, "val", roots)
+
+
+def measure_run(
+    trainer: Any,
+    val: Predictions | None,
+    predictions: Sequence[Predictions],
+    centers: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The blocks of results.json that follow from predictions."""
+    from cerviclip.evaluation.measures.blocks import NO_VAL
+    from cerviclip.runs.measured import VAL_IS_TESTED, measure_predictions, settings_of
+
+    dataset, cfg = trainer.dm.dataset, trainer.cfg
+    positive = list(getattr(dataset, "positive_classes", []))
+    reason = VAL_IS_TESTED if cfg.TEST.SPLIT == "val" else NO_VAL
+    of = (positive, centers, settings_of(cfg, dataset), reason)
+    return measure_predictions(val, predictions, *of)
+
+
 def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
     """The ``centers`` of results.json."""
     from cerviclip.evaluation.report import score

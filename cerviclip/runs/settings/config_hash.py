@@ -37,6 +37,7 @@ LATER_KEYS = (
     "INPUT.STORE_DTYPE",
     "DATASET.FOLD",
     "TEST.INTERVALS",
+    "TEST.MISS_COST",
     "INPUT.BITS",
     "INPUT.WINDOW",
     "DATASET.PATIENT_PER_CLASS",
@@ -44,7 +45,13 @@ LATER_KEYS = (
 )
 
 # The same, with the value that means what was done before.
-LATER_CHOICES = {"DATASET.SHOTS_BY": "class", "TEST.INTERVALS": "bootstrap"}
+LATER_CHOICES = {
+    "DATASET.SHOTS_BY": "class",
+    "TEST.INTERVALS": "bootstrap",
+    "TEST.PATIENT_RULE": "mean",
+    "TEST.PREVALENCES": [0.01, 0.05, 0.2],
+    "TEST.COVERAGE": 0.9,
+}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -285,6 +285,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
         cfg.SEED = 1  # every run here can be repeated
     _check_fold(cfg)
     _check_intervals(cfg)
+    _check_measures(cfg)
     _note_store_dtype(cfg, saved=bool(request.evaluate))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
@@ -321,6 +322,24 @@ def _check_intervals(cfg: CfgNode) -> None:
             f"TEST.INTERVALS is {cfg.TEST.INTERVALS!r}; take {FEW}, or {BOOTSTRAP} for resampled "
             "patients"
         )
+
+
+def _check_measures(cfg: CfgNode) -> None:
+    from cerviclip.evaluation.names import PATIENT_RULES
+
+    test = cfg.TEST
+    if test.PATIENT_RULE not in PATIENT_RULES:
+        rules = ", ".join(PATIENT_RULES)
+        raise UserError(f"TEST.PATIENT_RULE is {test.PATIENT_RULE!r}; take one of {rules}")
+    if not test.MISS_COST >= 0:
+        raise UserError(
+            f"TEST.MISS_COST is {test.MISS_COST}; give how many false alarms one missed positive "
+            "is worth, or 0 to state none"
+        )
+    prevalences = [("TEST.PREVALENCES", share) for share in test.PREVALENCES]
+    for key, share in [("TEST.COVERAGE", test.COVERAGE), *prevalences]:
+        if not (isinstance(share, (int, float)) and 0 < share < 1):
+            raise UserError(f"{key} has {share!r}; give numbers between 0 and 1, such as 0.05")
 
 
 def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.names import BOOTSTRAP
 from cerviclip.evaluation.report import score
-from cerviclip.runs.predictions import Predictions, write_predictions
+from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report import pooled as pooled_module
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
@@ -132,3 +133,18 @@ def test_the_same_predictions_are_not_scored_again(three, tmp_path, monkeypatch)
     assert pooled_entries(group_runs(runs), tmp_path) == first
     make_run(tmp_path, 3, first=100)
     assert pooled_entries(group_runs(runs), tmp_path)[0]["score"] == {"scored": "again"}
+
+
+def test_pooled_measures_choose_nothing_on_val_patients_that_another_fold_tests(three, tmp_path):
+    runs, parts = three
+    for run, part in zip(runs, parts, strict=True):
+        val = replace(part, center="val", paths=[f"val/{path}" for path in part.paths])
+        write_predictions(run["folder"], [val], CLASSES, VAL_PREDICTIONS)
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    measures = entry["measures"]
+    assert measures["operating_points"]["reason"] == pooled_module.NO_POOLED_VAL
+    assert measures["conformal"]["centers"] == {"test": {}}
+    found = measures["discrimination"]["test"]["binary"]["auc"]["value"]
+    assert found == pytest.approx(entry["score"]["binary"]["auc"]["value"])
+    assert measures["patient_level"]["centers"]["test"]["n_images"] == 15
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry

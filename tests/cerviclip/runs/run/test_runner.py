@@ -14,6 +14,8 @@ import yaml
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cerviclip import plugins
+from cerviclip.evaluation.names import BLOCKS
+from cerviclip.runs.measured import measure_files
 from cerviclip.runs.results_json import KEYS, read_results
 from cerviclip.runs.run import runner
 from cerviclip.runs.run.runner import run_one, state_of
@@ -33,7 +35,8 @@ def read(folder, name="results.json"):
 def test_a_run_leaves_every_file_of_the_contract(zoo):
     results = run_one(zoo.cfg(), echo=False)
     folder = zoo.out / "run"
-    for name in ("config.yaml", "log.txt", "split.json", "history.csv", "predictions.csv"):
+    tables = ("history.csv", "predictions.csv", "val_predictions.csv")
+    for name in ("config.yaml", "log.txt", "split.json", *tables):
         assert (folder / name).stat().st_size > 0, name
     assert (folder / "confusion.png").read_bytes()[:4] == b"\x89PNG"
     assert (folder / "history.png").read_bytes()[:4] == b"\x89PNG"
@@ -46,8 +49,9 @@ def test_results_have_the_schema_to_the_letter(zoo):
     results = run_one(zoo.cfg(), echo=False)
     assert tuple(results) == KEYS
     written = read(zoo.out / "run")
-    assert tuple(written) == KEYS
-    assert written["schema_version"] == 2
+    assert tuple(written) == KEYS and written["schema_version"] == 2
+    assert all(results[block] for block in BLOCKS)
+    assert measure_files(zoo.out / "run") == {block: written[block] for block in BLOCKS}
     assert results["status"] == "done" and results["error"] is None
     assert (results["dataset"], results["trainer"], results["variant"]) == (
         "ZooMain", "ZooLinear", "default",

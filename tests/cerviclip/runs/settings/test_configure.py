@@ -148,6 +148,10 @@ def test_sections_of_other_trainers_are_left_out(zoo):
         (["OPTIM.LR", "fast"], UserError, "fast"),
         (["TEST.EXTERNAL", "['ZooFra']"], UnknownNameError, "TEST.EXTERNAL.*ZooFra.*ZooFar"),
         (["DATASET.NUM_SHOTS", "-5"], UserError, "-5"),
+        (["TEST.PATIENT_RULE", "median"], UserError, "PATIENT_RULE is 'median'.*mean, max, share"),
+        (["TEST.MISS_COST", "-1.0"], UserError, r"TEST\.MISS_COST is -1\.0"),
+        (["TEST.COVERAGE", "1.5"], UserError, r"TEST\.COVERAGE has 1\.5"),
+        (["TEST.PREVALENCES", "[0.1, 5]"], UserError, "TEST.PREVALENCES has 5"),
     ],
 )
 def test_errors_are_one_line_and_name_the_fault(zoo, flags, kind, words):

@@ -1,0 +1,160 @@
+"""How well probabilities and predicted classes tell the classes apart at one centre.
+
+Letters: B images, C classes, P patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+
+from cerviclip.evaluation.bootstrap import MIN_PATIENTS
+from cerviclip.evaluation.intervals import (
+    Interval,
+    auc_intervals,
+    loss_interval,
+)
+from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
+from cerviclip.evaluation.measures.losses import NO_INTERVAL, loss_cells
+from cerviclip.evaluation.measures.patients import is_order
+from cerviclip.evaluation.measures.sample import FEW_PATIENTS, LEVEL, Sample, Settings, metric
+from cerviclip.evaluation.measures.trees import tree_scores
+
+MAX_FPR = 0.1  # of the partial AUC: specificity of 90 % and more
+CURVES = ("auc", "auprc", "partial_auc")
+NO_ORDER = "the data set declares no order of its classes"
+
+
+def discrimination(sample: Sample, settings: Settings) -> dict[str, Any]:
+    """A centre's entry of the block ``discrimination``.
+
+    Returns:
+        ``per_class`` (class -> ``auc auprc partial_auc`` of it against the rest), their means over
+        the classes with images in ``macro``, those of the positive group in ``binary``, ``kappa``
+        and ``quadratic_kappa`` (-1 to 1), ``brier``, ``log_loss`` and ``tree``.
+    """
+    if not len(sample):
+        return {"reason": "no images"}
+    curves = [_class_curves(sample, c) for c in range(len(sample.classnames))]
+    binary = curve_cells(sample.score, sample.is_positive, sample.patients)
+    if sample.no_group:
+        binary = dict.fromkeys(CURVES, metric(np.nan, reason=sample.no_group))
+    return {
+        "per_class": dict(zip(sample.classnames, curves, strict=True)),
+        "macro": _macro(sample, curves),
+        "binary": binary,
+        "kappa": kappa(sample),
+        "quadratic_kappa": quadratic_kappa(sample, settings.order),
+        **loss_cells(sample.labels, sample.probs, sample.patients),
+        "tree": tree_scores(sample, settings.levels),
+    }
+
+
+def _class_curves(sample: Sample, c: int) -> dict[str, Any]:
+    return curve_cells(sample.probs[:, c], sample.labels == c, sample.patients)
+
+
+def curve_cells(score: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
+    """AUC, area under the precision-recall curve, and partial AUC of (B,) scores, 0 to 1.
+
+    The area under the precision-recall curve is average precision; its interval is binomial
+    (Boyd et al. 2013), with the patients who have positives as trials. The partial AUC is that of
+    specificities of 90 % and more, standardised so that chance has 0.5 (McClish 1989).
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    if not positive.any() or positive.all():
+        reason = "only one class has images here" if positive.all() else "no image of it here"
+        return dict.fromkeys(CURVES, metric(np.nan, reason=reason))
+    precision = average_precision_score(positive, score)
+    around: dict[str, Any] = dict.fromkeys(("auc", "auprc"))
+    if patients.max() + 1 >= MIN_PATIENTS:
+        limits, placed = auc_intervals(score[None], positive, patients, LEVEL)
+        area = placed.auc[0]
+        around["auc"] = limits.low[0], limits.high[0]
+        trials = np.array(float(len(np.unique(patients[positive]))))
+        around["auprc"] = mid_p_or_wilson(np.array(precision), trials, LEVEL)
+    else:
+        area = roc_auc_score(positive, score)
+    return {
+        "auc": metric(area, around["auc"], FEW_PATIENTS),
+        "auprc": metric(precision, around["auprc"], FEW_PATIENTS),
+        "partial_auc": metric(roc_auc_score(positive, score, max_fpr=MAX_FPR), reason=NO_INTERVAL),
+    }
+
+
+def _macro(sample: Sample, curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the classes with images; the AUC's interval stands in the centre's own entry."""
+    out = {}
+    for name in CURVES:
+        values = [curve[name]["value"] for curve in curves]
+        found = [value for value in values if value is not None]
+        mean = np.mean(found) if found else np.nan
+        reason = NO_INTERVAL if found else "only one class has images here"
+        if name == "auc" and found:
+            reason = "see macro_auc of the centre"
+        out[name] = metric(mean, reason=reason)
+    return out
+
+
+def quadratic_kappa(sample: Sample, order: Sequence[str]) -> dict[str, Any]:
+    """Kappa that weighs a mistake by its squared distance in ranks."""
+    if not is_order(order, sample.classnames):
+        return metric(np.nan, reason=NO_ORDER)
+    ranks = np.argsort(np.argsort([order.index(name) for name in sample.classnames]))
+    return kappa(sample, (ranks[:, None] - ranks) ** 2 / max(len(ranks) - 1, 1) ** 2)
+
+
+def kappa(sample: Sample, weights: np.ndarray | None = None) -> dict[str, Any]:
+    """Cohen's kappa of true and predicted class.
+
+    Its standard error is the delta method's, summed by patient. As few patients may show no
+    mistake, the lower limit is no higher than what the upper limit of the weighted errors gives.
+
+    Args:
+        sample: one centre.
+        weights: (C, C) of each mistake, 0 to 1; None for 1 each.
+    """
+    if not len(sample):
+        return metric(np.nan, reason="no images")
+    weights = 1.0 - np.eye(len(sample.classnames)) if weights is None else weights
+    value, influence, expected = kappa_influence(sample.labels, sample.predicted, weights)
+    if np.isnan(value):
+        return metric(value, reason="true and predicted classes are one and the same class")
+    count = sample.n_patients
+    if count < MIN_PATIENTS:
+        return metric(value, reason=FEW_PATIENTS)
+    parts = np.bincount(sample.patients, influence, count) / len(sample)
+    error = np.sqrt((parts**2).sum() * count / (count - 1))
+    reach = t.ppf(0.5 + LEVEL / 2, count - 1) * error
+    unseen = _disagreement(sample, weights).high / expected
+    return metric(value, (max(min(value - reach, 1 - unseen), -1.0), min(value + reach, 1.0)))
+
+
+def kappa_influence(
+    labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray
+) -> tuple[float, np.ndarray, float]:
+    """Kappa, (B,) how each image moves it, and the disagreement that chance would give."""
+    n_classes = len(weights)
+    true = np.bincount(labels, minlength=n_classes) / len(labels)
+    said = np.bincount(predicted, minlength=n_classes) / len(labels)
+    expected = float(true @ weights @ said)
+    if expected <= 0:
+        return np.nan, np.zeros(len(labels)), 0.0
+    losses = weights[labels, predicted]
+    observed = losses.mean()
+    by_chance = (weights @ said)[labels] + (true @ weights)[predicted] - 2 * expected
+    influence = -(losses - observed) / expected + observed / expected**2 * by_chance
+    return float(1 - observed / expected), influence, expected
+
+
+def _disagreement(sample: Sample, weights: np.ndarray) -> Interval:
+    """Interval of the mean weight of mistakes."""
+    right = sample.labels == sample.predicted
+    losses = weights[sample.labels, sample.predicted]
+    second = np.argsort(-sample.probs, axis=1, kind="stable")[:, 1]
+    if_wrong = np.where(right, weights[second, sample.predicted], losses)
+    return loss_interval(losses, if_wrong, right, sample.patients, 1.0, LEVEL)

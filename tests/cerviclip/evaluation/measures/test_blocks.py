@@ -1,0 +1,137 @@
+"""The blocks of results.json: whole, small, finite, and read back as what home fitted."""
+
+import json
+
+import numpy as np
+import pytest
+from measures_fixtures import CLASSES, POSITIVE, make_sample
+
+from cerviclip.evaluation.measures import Home, Settings, measure
+from cerviclip.evaluation.names import BLOCKS, LEVEL_BLOCKS
+from cerviclip.evaluation.report import score
+from cerviclip.runs.results_json import finite_or_none
+
+
+def centers_of(samples):
+    return {
+        s.center: score(
+            s.labels.tolist(), s.probs, [str(n) for n in s.patients], CLASSES, s.positive
+        )
+        for s in samples
+    }
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [make_sample(), make_sample("Far", seed=1, skill=1.0)]
+
+
+@pytest.fixture(scope="module")
+def blocks(samples):
+    val = make_sample("val", seed=2)
+    return measure(val, samples, centers_of(samples), Settings(miss_cost=4, order=CLASSES))
+
+
+def test_blocks_are_plain_finite_and_small(blocks):
+    assert tuple(blocks) == BLOCKS
+    text = json.dumps(blocks, allow_nan=False)
+    assert json.loads(text) == blocks == finite_or_none(blocks)
+    assert len(text) < 110_000  # two centres, by image and by patient
+
+
+def test_every_null_number_has_a_reason(blocks, samples):
+    def check(node, path):
+        if isinstance(node, dict):
+            if {"value", "low", "high"} <= set(node):
+                whole = None not in (node["value"], node["low"], node["high"])
+                assert whole != ("reason" in node), path
+            for key, item in node.items():
+                check(item, (*path, key))
+
+    for home in (make_sample("val", seed=2), make_sample("val", patients=2), None):
+        found = measure(home, samples, centers_of(samples), Settings())
+        check(found, ())
+    check(blocks, ())
+
+
+def test_home_comes_back_from_the_file(blocks, samples):
+    results = json.loads(json.dumps(blocks))
+    for level, source in ((results, "val"), (results["patient_level"], "val")):
+        home = Home.from_results(level, CLASSES)
+        assert home.chosen_on == source and home.reason == home.no_binary == ""
+        points = level["operating_points"]["points"]
+        assert home.thresholds == {name: p["threshold"] for name, p in points.items()}
+    fitted = Home.fit(make_sample("val", seed=2), Settings(miss_cost=4))
+    home = Home.from_results(results, CLASSES)
+    probs, score_of = samples[0].probs, samples[0].score
+    assert (home.temperature.apply(probs) == fitted.temperature.apply(probs)).all()
+    assert (home.isotonic.apply(score_of) == fitted.isotonic.apply(score_of)).all()
+    for name, sets in fitted.conformal.items():
+        assert (home.conformal[name].sets(probs) == sets.sets(probs)).all()
+    assert home.counts == fitted.counts
+
+
+def test_without_val_all_that_is_carried_is_null_with_the_reason(samples):
+    found = measure(None, samples, centers_of(samples), Settings(), "nobody has looked")
+    for level in (found, found["patient_level"]):
+        points = level["operating_points"]
+        assert points["chosen_on"] is None and points["reason"] == "nobody has looked"
+        assert {p["threshold"] for p in points["points"].values()} == {None}
+        assert (
+            level["calibration"]["centers"]["Far"]["temperature"]["reason"] == "nobody has looked"
+        )
+        assert level["calibration"]["centers"]["Far"]["before"]["binary"]["slope"]["value"]
+        assert level["conformal"]["reason"] == "nobody has looked"
+        assert level["discrimination"]["Far"]["kappa"]["value"] is not None
+        home = Home.from_results(level, CLASSES)
+        assert home.reason == "nobody has looked" and not home.thresholds and not home.conformal
+    assert Home.from_results(dict.fromkeys(BLOCKS), CLASSES).reason
+
+
+def test_without_a_positive_group_binary_parts_give_the_reason_and_the_rest_is_there():
+    val, test = (make_sample(name, seed=k, positive=()) for k, name in enumerate(("val", "test")))
+    found = measure(val, [test], centers_of([test]), Settings())
+    assert "DATASET.POSITIVE" in found["operating_points"]["reason"]
+    entry = found["calibration"]["centers"]["test"]
+    assert "DATASET.POSITIVE" in entry["before"]["binary"]["reason"]
+    assert "DATASET.POSITIVE" in entry["isotonic"]["reason"]
+    assert entry["temperature"]["classes"]["ece"]["value"] is not None
+    assert found["conformal"]["centers"]["test"]["lac"]["coverage"]["value"] > 80
+    assert found["discrimination"]["test"]["binary"]["auc"]["value"] is None
+
+
+def test_by_patient_is_the_measure_of_one_row_a_patient(blocks, samples):
+    level = blocks["patient_level"]
+    assert level["rule"] == "mean" and level["mixed_patients"] == {"test": 0, "Far": 0}
+    assert level["centers"]["test"]["n_images"] == level["centers"]["test"]["n_patients"] == 60
+    assert set(LEVEL_BLOCKS) < set(level)
+    mean = np.stack([samples[0].probs[samples[0].patients == p].mean(axis=0) for p in range(60)])
+    truth = np.array([samples[0].labels[samples[0].patients == p][0] for p in range(60)])
+    accuracy = 100 * (mean.argmax(axis=1) == truth).mean()
+    assert level["centers"]["test"]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert level["operating_points"]["home"]["n_images"] == 60
+
+
+def test_settings_come_back_from_the_file(blocks):
+    again = Settings.from_json(json.loads(json.dumps(blocks["measured_with"])))
+    assert again == Settings(miss_cost=4.0, order=CLASSES)
+    assert Settings.from_json({}) == Settings()
+
+
+def test_an_empty_center_and_a_missing_group_at_one_center_break_nothing():
+    empty = make_sample("Empty", patients=0)
+    healthy = make_sample("Healthy", seed=3)
+    rows = ~healthy.is_positive
+    ids = [str(n) for n in healthy.patients[rows]]
+    from cerviclip.evaluation.measures import Sample
+
+    healthy = Sample.of(
+        "Healthy", healthy.labels[rows], healthy.probs[rows], ids, CLASSES, POSITIVE
+    )
+    found = measure(make_sample("val"), [empty, healthy], centers_of([empty, healthy]), Settings())
+    json.dumps(found, allow_nan=False)
+    entry = found["operating_points"]["points"]["youden"]["centers"]
+    assert entry["Empty"]["reason"] == "no images"
+    assert entry["Healthy"]["sensitivity"]["reason"] == "no positive image here"
+    assert entry["Healthy"]["specificity"]["value"] is not None
+    assert entry["Healthy"]["loss"] is None and entry["Healthy"]["loss_reason"]
