@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.descriptions import load_descriptions
+from cerviclip.data.draws import BALANCED, check_scenario, draw, missing_classes
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
 from cerviclip.data.files.names import class_map_of, clean, composed
@@ -30,6 +31,7 @@ from cerviclip.data.splits import (
     split_by_ratio,
     split_hash,
 )
+from cerviclip.data.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.images import check_images
@@ -77,6 +79,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
     splits_into_folds = True  # DATASET.FOLD is allowed
     patients_known = True  # set by patients_of
     fold: Fold | None = None  # set by make_split where DATASET.FOLD asks for it
+    new_classes: NewClasses | None = None  # set where DATASET.SUBSAMPLE_CLASSES is base_to_new
     split_source = ""  # set where the split is found rather than made ("file", "folders", "list")
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -102,6 +105,11 @@ class ImagingDataset(LooksAtData, DatasetBase):
         split = self.make_split(cfg, items)
         self._check_fold_was_made(cfg)
         self._look_at_split(cfg, items, split)
+        self.all_class_names = list(names)
+        names, others = classes_of_half(names, options.SUBSAMPLE_CLASSES)
+        self.classes_set_aside = others
+        whole = split
+        split = only_classes(whole, names) if others else whole
         self.split_hash = split_hash(self.name, self.version, split)
         drawn = self._draw(cfg, split)
         self.draw_hash = hash_of(
@@ -119,8 +127,13 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self._lab2cname = dict(enumerate(names))
 
         self.templates = _templates(options.TEMPLATES or self.templates)
-        self.positive_classes = self._positive(options.POSITIVE, names)
-        self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
+        positive = self._positive(options.POSITIVE, self.all_class_names)
+        self.positive_classes = [name for name in names if name in positive]
+        self.descriptions = self._descriptions(options.DESCRIPTIONS, names)
+        if options.SUBSAMPLE_CLASSES == BASE_TO_NEW:
+            items_of_new = self.to_data(only_classes(whole, others)["test"])
+            texts = self._descriptions(options.DESCRIPTIONS, others)
+            self.new_classes = NewClasses(others, items_of_new, positive, texts)
         self._look_at_texts()
         if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:
             known = ", ".join(sorted(self.descriptions))
@@ -233,6 +246,11 @@ class ImagingDataset(LooksAtData, DatasetBase):
         }
         check_images(datum.impath for part in lists.values() for datum in part)
         return lists
+
+    def _descriptions(self, given: str, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """The prompt sets of a file; the data set's own where the classes are its own."""
+        own = self.prompts if not self.classes or set(names) <= set(self.classes) else ""
+        return load_descriptions(given or own, names)
 
     # -- parts of the work -----------------------------------------------------------------------
 
@@ -387,17 +405,24 @@ class ImagingDataset(LooksAtData, DatasetBase):
         shots, by = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SHOTS_BY
         if by not in ("class", "patient"):
             raise UserError(f'DATASET.SHOTS_BY is "{by}"; it takes class or patient')
+        kind = check_scenario(cfg.DATASET.SHOTS_SCENARIO)
         if self.test_only or shots < 0:
             return {part: draw_shots(split[part], -1, "", "", 0)[0] for part in PARTS}
-        train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED, by)
+        key = (self.name, self.split_hash, cfg.SEED, by, kind)
+        train, short = draw(split["train"], shots, *key)
         if short:
             counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
             self.warn(
                 f"{self.name}: {shots} shots asked, but of the training images {counts}; "
                 "all of them are taken"
             )
-        cap = cfg.DATASET.NUM_SHOTS_VAL
-        val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED, by)
+        absent = missing_classes(split["train"], train) if shots else []
+        if absent:
+            self.warn(
+                f"{self.name}: the draw has no image of {', '.join(absent)} "
+                f"(DATASET.SHOTS_SCENARIO {kind}); they are tested all the same"
+            )
+        val, _ = draw(split["val"], cfg.DATASET.NUM_SHOTS_VAL, *key)
         test, _ = draw_shots(split["test"], -1, "", "", 0)
         return {"train": train, "val": val, "test": test}
 
@@ -424,6 +449,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "version": self.version,
             "shots": options.NUM_SHOTS,
             **({"shots_by": options.SHOTS_BY} if options.SHOTS_BY != "class" else {}),
+            **({} if options.SHOTS_SCENARIO == BALANCED else {"scenario": options.SHOTS_SCENARIO}),
             "draw_seed": cfg.SEED,
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,

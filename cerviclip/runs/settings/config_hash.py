@@ -41,10 +41,17 @@ LATER_KEYS = (
     "INPUT.WINDOW",
     "DATASET.PATIENT_PER_CLASS",
     "DATASET.LEAVE_OUT",
+    "DATASET.CLASS_MAP_FILE",
+    "DATASET.DRAW_FILE",
+    "DATASET.CENTERS",
 )
 
 # The same, with the value that means what was done before.
-LATER_CHOICES = {"DATASET.SHOTS_BY": "class"}
+LATER_CHOICES = {
+    "DATASET.SHOTS_BY": "class",
+    "DATASET.SHOTS_SCENARIO": "balanced",
+    "DATASET.SUBSAMPLE_CLASSES": "all",
+}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from cerviclip import plugins
 from cerviclip.data.folds import parse_fold
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.places import CONFIGS, HOME
+from cerviclip.runs.settings.class_maps import fill_from_class_map
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
@@ -280,6 +281,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
+    fill_from_class_map(cfg)
     _check_fold(cfg)
     _check_intervals(cfg)
     _note_store_dtype(cfg, saved=bool(request.evaluate))

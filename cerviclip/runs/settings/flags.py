@@ -187,6 +187,9 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     what.add_argument(
         "--folds", metavar="N", help="each run on N folds by patient (cross-validation); 0: none"
     )
+    what.add_argument(
+        "--repeats", metavar="R", help="so many ways of dealing into folds (repeated k-fold)"
+    )
     external = what.add_argument(
         "--external", nargs="*", metavar="NAME", help="external centres to score"
     )

@@ -82,6 +82,7 @@ class SweepRequest:
         seeds: whole numbers from 0.
         folds: every run on each of so many folds, from 2; 0 for one plain split, None leaves it to
             the yaml.
+        repeats: so many ways of dealing into folds, from 1; None leaves it to the yaml.
         external: external centres to score; None leaves them to the yaml files.
         backbone: for entries without one of their own.
         weights: the backbone's weights, a local file.
@@ -101,6 +102,7 @@ class SweepRequest:
     shots: tuple[int | str, ...] = ()
     seeds: tuple[int | str, ...] = ()
     folds: int | str | None = None
+    repeats: int | str | None = None
     external: tuple[str, ...] | None = None
     backbone: str = ""
     weights: str = ""
@@ -150,6 +152,19 @@ def parse_folds(text: str | int | None) -> int:
     word = str(0 if text is None else text).strip()
     if not word.isascii() or not word.isdigit() or int(word) == 1:
         raise UserError(f"folds are a whole number from 2, or 0 for a plain split, not {word!r}")
+    return int(word)
+
+
+def parse_count(text: Any, what: str) -> int:
+    """A whole number from 1 of what a user wrote.
+
+    Args:
+        text: as it was written.
+        what: it is, for the error.
+    """
+    word = str(text).strip()
+    if isinstance(text, bool) or not word.isascii() or not word.isdigit() or int(word) < 1:
+        raise UserError(f"{what} are a whole number from 1, not {word!r}")
     return int(word)
 
 
