@@ -45,7 +45,8 @@ def classes_of_half(names: Sequence[str], which: str) -> tuple[list[str], list[s
         return list(names), []
     if which not in (BASE, NEW, BASE_TO_NEW):
         raise UserError(
-            f'DATASET.SUBSAMPLE_CLASSES is "{which}"; it takes {ALL}, {BASE}, {NEW} or {BASE_TO_NEW}'
+            f'DATASET.SUBSAMPLE_CLASSES is "{which}"; it takes {ALL}, {BASE}, {NEW} or '
+            f"{BASE_TO_NEW}"
         )
     if len(names) < 4:
         raise UserError(

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.data.coarse import is_coarse
 from cerviclip.evaluation.bootstrap import (
     MIN_PATIENTS,
     SEED,

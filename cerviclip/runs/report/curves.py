@@ -10,7 +10,13 @@ import numpy as np
 
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
-from cerviclip.runs.report.figures import GRID, INK, ConfusionTemplate, new_figure
+from cerviclip.runs.report.figures import (
+    GRID,
+    INK,
+    ConfusionTemplate,
+    new_figure,
+    with_same_classes,
+)
 from cerviclip.runs.report.groups import TITLES, Group, repeats_text
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.run_key import shots_order

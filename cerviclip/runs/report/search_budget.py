@@ -23,7 +23,7 @@ def search_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """A row for each cell of the tables; none where no method has chosen anything on val."""
     if not any(run.get("search") for group in groups for run in group.runs):
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for dataset in dict.fromkeys(g.dataset for g in groups):
         own = [g for g in groups if g.dataset == dataset]
         labels = row_labels(own)
