@@ -1,10 +1,10 @@
 """k-fold splits by patient: each patient is in the test part of one fold.
 
-``DATASET.FOLD`` names one fold: ``3/10`` is the third of ten, ``3/10@2`` the third of ten
-others, as repeated k-fold takes them. The folds depend on the names of the images, on the number of folds, on
-the repetition and on ``DATASET.SPLIT_SEED`` alone, never on shots or seeds, so that the runs of all
-methods can be paired and their out-of-fold predictions put together. Where a data set is made of
-centres (``CentersAsDomains``), the folds are its centres: ``2/3`` leaves out the second of three.
+``DATASET.FOLD`` names one fold: ``3/10`` is the third of ten, ``3/10@2`` the third of ten others
+(repeated k-fold). The folds depend on the names of the images, on the number of folds, on the
+repetition and on ``DATASET.SPLIT_SEED`` alone, never on shots or seeds. So the runs of all methods
+can be paired and their out-of-fold predictions put together. Where a data set is made of centres
+(``CentersAsDomains``), the folds are its centres: ``2/3`` leaves out the second of three.
 """
 
 from __future__ import annotations

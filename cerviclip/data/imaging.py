@@ -19,6 +19,13 @@ from cerviclip.data.files.names import class_map_of, clean, composed
 from cerviclip.data.folds import Fold, classes_short_of_patients, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
+from cerviclip.data.repeated import (
+    IMAGES,
+    check_draw_hash,
+    draw_hash_of,
+    read_record,
+    repeat_split,
+)
 from cerviclip.data.split_checks import check_classes
 from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import (
@@ -27,7 +34,6 @@ from cerviclip.data.splits import (
     Split,
     check_ratio,
     draw_shots,
-    hash_of,
     split_by_ratio,
     split_hash,
 )
@@ -77,6 +83,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
     version = ""
     domain = 0
     splits_into_folds = True  # DATASET.FOLD is allowed
+    repeats_draws = True  # so is DATASET.DRAW_FILE
     patients_known = True  # set by patients_of
     fold: Fold | None = None  # set by make_split where DATASET.FOLD asks for it
     new_classes: NewClasses | None = None  # set where DATASET.SUBSAMPLE_CLASSES is base_to_new
@@ -102,7 +109,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
             check_classes(self.name, names)
         self._look_at_names(names)
         self._look_at_pictures(cfg, items)
-        split = self.make_split(cfg, items)
+        record = read_record(options.DRAW_FILE) if options.DRAW_FILE else None
+        split = self._repeat(cfg, items, record) if record else self.make_split(cfg, items)
         self._check_fold_was_made(cfg)
         self._look_at_split(cfg, items, split)
         self.all_class_names = list(names)
@@ -111,14 +119,14 @@ class ImagingDataset(LooksAtData, DatasetBase):
         whole = split
         split = only_classes(whole, names) if others else whole
         self.split_hash = split_hash(self.name, self.version, split)
-        drawn = self._draw(cfg, split)
-        self.draw_hash = hash_of(
-            [
-                self.split_hash,
-                *([[i.path, i.classname] for i in drawn[s]] for s in ("train", "val")),
-            ]
-        )
+        drawn = split if record else self._draw(cfg, split)
+        if record:
+            self.split_hash = record["hash"]
+            check_draw_hash(Path(options.DRAW_FILE), record, drawn)
+        self.draw_hash = draw_hash_of(self.split_hash, drawn)
         self.split_record = self._record(cfg, drawn, names)
+        if record:
+            self.split_record = {k: v for k, v in record.items() if k != IMAGES}
 
         super().__init__(**self.make_lists(cfg, split, drawn))
         self.full_split = split  # before the few-shot draw
@@ -399,6 +407,24 @@ class ImagingDataset(LooksAtData, DatasetBase):
         )
         self.notes += [f"split file {path.name}: {note}" for note in notes]
         return split
+
+    def _repeat(self, cfg: CfgNode, items: list[Item], record: dict[str, Any]) -> Split:
+        """The split of ``DATASET.DRAW_FILE``."""
+        options, path = cfg.DATASET, Path(cfg.DATASET.DRAW_FILE).expanduser()
+        if record["dataset"] != self.name or options.SPLIT_FILE:
+            what = "DATASET.SPLIT_FILE as well" if options.SPLIT_FILE else f"of {self.name}"
+            raise UserError(
+                f"DATASET.DRAW_FILE {path} is a split of {record['dataset']}, and the run is "
+                f"{what}; leave one of them out"
+            )
+        if options.SUBSAMPLE_CLASSES == BASE_TO_NEW:
+            raise UserError(
+                f"DATASET.DRAW_FILE {path} holds no test images of new classes; leave "
+                "DATASET.SUBSAMPLE_CLASSES out, or let the split be made"
+            )
+        self.split_source = "file"
+        self.fold = parse_fold(record.get("fold", ""))
+        return repeat_split(path, record, items, self.root, self.image_dir)
 
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
         """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""

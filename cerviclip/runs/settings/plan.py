@@ -10,6 +10,7 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.data.folds import Fold
+from cerviclip.runs.settings.draw_files import DRAW_FILE, DrawFile, find_draw_files
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from cerviclip.runs.settings.requests import (
     RunRequest,
@@ -120,7 +121,8 @@ def make_plan(args: SweepRequest) -> Plan:
     plugins.add_plugins(args.plugins)
     path = find_sweep(args.sweep)
     tree = read_sweep(path)
-    maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args)
+    draw_files = find_draw_files(args.split) if args.split else []
+    maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args, draw_files)
     datasets = [_known("dataset", d) for d in (args.datasets or maker.own_datasets)]
     own = [read_entry(item, path) for item in listed(tree, "trainers")]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
@@ -202,6 +204,7 @@ class _RunMaker:
     tree: Mapping[str, Any]
     own_datasets: list[str]
     args: SweepRequest
+    draw_files: Sequence[DrawFile] = ()
 
     def runs(self, dataset: str, entry: TrainerEntry, grid: _Grid) -> Iterator[RunSpec]:
         """One trainer's runs on one dataset, on each of its folds; 0 folds: on a plain split."""
@@ -225,6 +228,8 @@ class _RunMaker:
             spec = _base_to_new(spec)
         folds = _number_of_centers(spec) if grid.by_center else grid.folds
         seeds = grid.seeds_for(spec.trainer)
+        if args.split:
+            return _on_draw_files(spec, self.draw_files, grid)
         return (
             cell
             for one in _on_folds(spec, folds, grid.repeats)
@@ -235,6 +240,8 @@ class _RunMaker:
         """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
         (a trainer of a plug-in that is not given) is left out."""
         found: dict[RunSpec, None] = {}
+        if self.args.split:  # its runs are those of the set that it names
+            return []
         for dataset in self.own_datasets:
             for entry in entries:
                 with suppress(UserError):
@@ -251,6 +258,35 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
         found = [entry for entry in own if name in (entry.trainer, entry.name)]
         chosen += found or [TrainerEntry(name)]
     return list(dict.fromkeys(chosen))
+
+
+def _on_draw_files(spec: RunSpec, files: Sequence[DrawFile], grid: _Grid) -> Iterator[RunSpec]:
+    """The run on each published draw of its data set, which says its shots, seed and fold.
+
+    Shots and seeds of the sweep that the set does not have are left out, and the reverse.
+
+    Raises:
+        UserError: the set has no draw of the data set that the sweep asks for.
+    """
+    own = [file for file in files if file.dataset == spec.dataset]
+    trains = _of_class(spec.trainer, "needs_training", True)
+    fitting = [f for f in own if not trains or f.shots in grid.shots]
+    fitting = [f for f in fitting if not (trains and grid.seeds) or f.seed in grid.seeds]
+    if not fitting:
+        there = sorted({(f.dataset, f.shots, f.seed) for f in files})
+        raise UserError(
+            f"--split has no draw of {spec.dataset} with the sweep's shots "
+            f"{', '.join(map(str, grid.shots))} and seeds; it has "
+            f"{'; '.join(f'{d}, {k} shots, seed {s}' for d, k, s in there[:5])}"
+        )
+    if not trains:  # one for each fold: they share their test parts
+        fitting = list({file.fold: file for file in reversed(fitting)}.values())[::-1]
+    for file in fitting:
+        opts = (*spec.opts, DRAW_FILE, file.path)
+        if file.fold:
+            opts = (*opts, FOLD, file.fold)
+        shots, seed = (file.shots, file.seed) if trains else (0, 0)
+        yield replace(spec, num_shots=shots, seed=seed, opts=opts)
 
 
 def _base_to_new(spec: RunSpec) -> RunSpec:

@@ -31,6 +31,7 @@ class RunRequest:
         target_domains: domains to adapt to.
         transforms: training transforms, in order.
         root: folder of the data.
+        split: a run's split.json or a published one, whose split and draw are repeated.
         output_dir: the run's folder; "" for the usual one below ``output_root``.
         output_root: "" for ``./output``.
         config_file: the trainer's yaml instead of the one found by name.
@@ -56,6 +57,7 @@ class RunRequest:
     target_domains: tuple[str, ...] = ()
     transforms: tuple[str, ...] = ()
     root: str = ""
+    split: str = ""
     output_dir: str = ""
     output_root: str = ""
     config_file: str = ""
@@ -89,6 +91,7 @@ class SweepRequest:
         plugins: modules or files that register trainers and data sets.
         opts: flat (KEY, VALUE, ...) overrides of every run.
         root: folder of the data.
+        split: a split.json, or a published set of them, which then says shots, seeds and folds.
         output_dir: folder of the sweep; "" for ``./output``.
         jobs: processes at a time; one per GPU.
         dry_run: show what would be run.
@@ -109,6 +112,7 @@ class SweepRequest:
     plugins: tuple[str, ...] = ()
     opts: tuple[Any, ...] = ()
     root: str = ""
+    split: str = ""
     output_dir: str = ""
     jobs: int = 1
     dry_run: bool = False
