@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
 from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import PARTS, Item, Split, hash_of
 from dassl.errors import MissingFileError, UserError

@@ -49,9 +49,7 @@ def follow_draw_file(cfg: CfgNode, asked_shots: bool, asked_seed: bool, run: str
     if not getattr(kind, "repeats_draws", False):
         raise UserError(f"{options.NAME} cannot repeat a split (--split); leave it out")
     record = read_record(options.DRAW_FILE)
-    trains = getattr(
-        plugins.ensure_loaded("trainer", cfg.TRAINER.NAME), "needs_training", True
-    )
+    trains = getattr(plugins.ensure_loaded("trainer", cfg.TRAINER.NAME), "needs_training", True)
     shots, fold = int(record["shots"]), str(record.get("fold", ""))
     if asked_shots and trains and shots not in (options.NUM_SHOTS, 0):
         raise UserError(

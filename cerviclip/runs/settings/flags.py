@@ -205,7 +205,10 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     where = parser.add_argument_group("where and how")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     where.add_argument(
-        "--split", default="", metavar="FILE", help="a published set of splits (or one): the very splits and draws"
+        "--split",
+        default="",
+        metavar="FILE",
+        help="a published set of splits (or one): the very splits and draws",
     )
     where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
