@@ -1,4 +1,4 @@
-"""``--split``: a run's settings from somebody's split, and a published set of splits for a sweep."""
+"""``--split``: a run's settings from a split in a file, and a published set of them for a sweep."""
 
 from __future__ import annotations
 
