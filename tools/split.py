@@ -73,9 +73,7 @@ def overrides(args: Any) -> list[list[Any]]:
         common += ["DATASET.SPLIT_SEED", args.split_seed]
     if args.by == "center":
         if folds or args.ratio:
-            raise UserError(
-                "--by center leaves each centre out once; leave --folds and --ratio out"
-            )
+            raise UserError("--by center leaves each out once; leave --folds and --ratio out")
         folds = number_of_centers(args.dataset, common)
     elif args.by:
         common += ["DATASET.SPLIT_BY", args.by]

@@ -107,6 +107,7 @@ def test_a_draw_is_repeated_exactly_and_a_changed_one_is_refused(tmp_path):
         repeated(tmp_path, "DATASET.DRAW_FILE", str(file))
 
 
+@pytest.mark.slow
 def test_a_published_set_repeats_a_sweep(zoo_free_sweep, tmp_path):
     """Runs on the published set have the draws and the scores of the sweep's own runs."""
     run, root = zoo_free_sweep

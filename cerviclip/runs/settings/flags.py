@@ -207,8 +207,8 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     where.add_argument(
         "--split",
         default="",
-        metavar="FILE",
-        help="a published set of splits (or one): the very splits and draws",
+        metavar="SET",
+        help="published splits: their very splits and draws",
     )
     where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")

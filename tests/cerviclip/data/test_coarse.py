@@ -47,7 +47,7 @@ def center(make_cfg, root, folder, **options):
 
 
 def test_a_binary_map_gives_groups_and_what_it_lacks_is_refused(make_cfg, oct_root):
-    write_images(oct_root / "far", {"ill": 3, "well": 4, "cyst": 2, "odd": 1}, seed=5)
+    write_images(oct_root / "far", {"ill": 3, "well": 4, "cyst": 2, "odd": 1}, patients=9, seed=5)
     with pytest.raises(UserError, match="BINARY_MAP"):
         center(make_cfg, oct_root, "far")
     groups = {"ill": "positive", "well": "Negative", "odd": ""}
