@@ -239,7 +239,8 @@ class VLMTrainer(TaskTrainer):
         Returns:
             Features (N, V, D), float32, L2-normalised, and labels (N,); N = 0 for an empty split.
         """
-        items = {"train": self.dm.dataset.train_x, "val": self.dm.dataset.val}[split] or []
+        name = {"train": "train_x", "val": "val"}[split]
+        items = getattr(self.dm.dataset, name) or []  # val is touched where it is asked for alone
         views = max(1, self.cfg.INPUT.FEATURE_VIEWS) if split == "train" else 1
         if not items:
             empty = torch.zeros(0, views, self.backbone.embed_dim, device=self.device)
