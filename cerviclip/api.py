@@ -178,6 +178,7 @@ def sweep(
     shots: int | str | Sequence[int | str] = (),
     seeds: int | Sequence[int] = (),
     folds: int | None = None,
+    repeats: int | None = None,
     external: Names | None = None,
     backbone: str = "",
     weights: str | Path = "",
@@ -200,6 +201,7 @@ def sweep(
         shots: images per class from 1, or ``"full"``.
         seeds: whole numbers from 0.
         folds: each run on so many folds by patient; 0 for a plain split, None as the yaml says.
+        repeats: so many ways of dealing into folds; None as the yaml says.
         external: external centres to score; None leaves them to the yaml files.
         backbone: a name of `list_backbones`.
         weights: the backbone's weights, a local file.
@@ -229,6 +231,7 @@ def sweep(
         shots=several(shots),
         seeds=several(seeds),
         folds=folds,
+        repeats=repeats,
         external=None if external is None else several(external),
         backbone=backbone,
         weights=str(weights),

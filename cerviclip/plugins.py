@@ -61,6 +61,7 @@ class Entry:
     module: str
     plugin: str = ""
     needs_training: bool = True  # of a trainer
+    trains_in_seconds: bool = False  # of a trainer: a sweep gives it more draws by default
     is_phantom: bool = False  # of a data set: rendered, no patient behind it
     base: str = ""  # the nearest registered class that it derives from
 
@@ -105,7 +106,7 @@ def discover() -> dict[str, dict[str, Entry]]:
     global _entries
     if _entries is None:
         found: dict[str, dict[str, Entry]] = {"trainer": {}, "dataset": {}, "backbone": {}}
-        files = ClassSources("needs_training", "is_phantom")
+        files = ClassSources("needs_training", "trains_in_seconds", "is_phantom")
         for path, module, plugin in _sources():
             for kind, entry in _read_source(path, module, plugin, files):
                 _add(found[kind], kind, entry)
@@ -358,6 +359,7 @@ def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, E
         followed[name] = replace(
             entry,
             needs_training=bool(getattr(seen, "needs_training", True)),
+            trains_in_seconds=bool(getattr(seen, "trains_in_seconds", False)),
             is_phantom=bool(getattr(seen, "is_phantom", False)),
             base=next((base for base in bases if base in entries and base != name), ""),
         )

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.cache import CacheHead, class_cache, search_grid
 from dassl.engine import TRAINER_REGISTRY
@@ -117,7 +117,7 @@ class APE(FitOnce, VLMTrainer):
             settings += [{**setting, "gamma": gamma} for setting in found]
             scores.append(both)
         accuracy, log_loss = (torch.cat(of_all) for of_all in zip(*scores, strict=True))
-        best, self.extra_results["search"] = choose_on_val(settings, accuracy, log_loss)
+        best = self.choose_on_val(settings, accuracy, log_loss)
         head.alpha.fill_(settings[best]["alpha"])
         head.beta.fill_(settings[best]["beta"])
         return settings[best]["gamma"]

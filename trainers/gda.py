@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.logistic import ABSENT_BIAS
 from cerviclip.vlm.prototypes import class_sums
@@ -105,7 +105,7 @@ class GDA(FitOnce, VLMTrainer):
             return
         features, tried = views[:, 0], torch.tensor(cfg.SEARCH_ALPHA, device=self.device)
         logits = self.clip_logits(features) + tried[:, None, None] * self.head.linear(features)
-        best, self.extra_results["search"] = choose_on_val(
+        best = self.choose_on_val(
             [{"alpha": alpha} for alpha in cfg.SEARCH_ALPHA], *val_scores(logits, labels)
         )
         self.head.alpha.fill_(cfg.SEARCH_ALPHA[best])

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.logistic import fit_linear
 from cerviclip.vlm.scores import val_scores
@@ -52,7 +52,7 @@ class LinearProbe(FitOnce, VLMTrainer):
         best = 0
         if len(val_y):
             logits = torch.stack([F.linear(val_x[:, 0].cpu(), *fit) for fit in fits])
-            best, self.extra_results["search"] = choose_on_val(
+            best = self.choose_on_val(
                 [{"C": c} for c in grid], *val_scores(logits, val_y.cpu()), by=cfg.SELECT
             )
         self.head.load_state_dict({"weight": fits[best][0], "bias": fits[best][1]})

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.prototypes import class_sums
 from cerviclip.vlm.scores import val_scores
@@ -125,7 +125,7 @@ class LPPlusPlus(FitOnce, VLMTrainer):
             logits.append(self.head(views[:, 0]))
         tried = [{"epoch": float(i)} for i in range(len(epochs))]
         scores = val_scores(torch.stack(logits), labels)
-        best, self.extra_results["search"] = choose_on_val(tried, *scores)
+        best = self.choose_on_val(tried, *scores)
         return best
 
     def model_inference(self, input: Tensor) -> Tensor:

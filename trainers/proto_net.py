@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.cache import class_cache
 from cerviclip.vlm.logistic import ABSENT_BIAS
@@ -102,7 +102,7 @@ class ProtoNet(FitOnce, VLMTrainer):
             return
         distances = self.head.distances(views[:, 0])
         logits = self.head.bias - torch.tensor(tried, device=self.device)[:, None, None] * distances
-        best, self.extra_results["search"] = choose_on_val(
+        best = self.choose_on_val(
             [{"sharpness": s} for s in tried], *val_scores(logits, labels), by="log_loss"
         )
         self.head.sharpness.fill_(tried[best])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fit_once import FitOnce, choose_on_val
+from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.cache import CacheHead, class_cache, search_grid
@@ -69,7 +69,7 @@ class _CacheTrainer(VLMTrainer):
         features = views[:, 0]
         logits, affinity = self.clip_logits(features), self.head.affinity(features)
         settings, *scores = search_grid(logits, affinity, self.head.values, labels, alphas, betas)
-        best, self.extra_results["search"] = choose_on_val(settings, *scores)
+        best = self.choose_on_val(settings, *scores)
         self.head.alpha.fill_(settings[best]["alpha"])
         self.head.beta.fill_(settings[best]["beta"])
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.external import check_nothing_is_the_trainings
+from cerviclip.data.folds import Fold, parse_fold
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.splits import hash_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
-from dassl.errors import UserError
+from dassl.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -25,26 +26,43 @@ class CentersAsDomains(DatasetBase):
     the sources is used, and ``train_u`` is what the few-shot draw left of their train part (the
     semi-supervised setting). Shots are drawn per class and centre.
 
+    With ``DATASET.FOLD 2/3`` the second of three centres is left out: the others are the sources,
+    all of its images are the test, and nothing of it is used before. ``DATASET.CENTERS`` names the
+    centres that count.
+
     A subclass sets ``centers``, domain name to data-set class.
     """
 
     centers: Mapping[str, type[ImagingDataset]] = {}
+    splits_into_folds = True  # by centre
+    left_out = ""  # the centre that DATASET.FOLD leaves out
 
     def __init__(self, cfg: CfgNode) -> None:
+        self.centers = self._chosen(cfg)
         self.domains = list(self.centers)
         sources = list(cfg.DATASET.SOURCE_DOMAINS) or self.domains[:1]
         targets = list(cfg.DATASET.TARGET_DOMAINS)
+        fold = parse_fold(cfg.DATASET.FOLD)
+        if fold is not None:
+            self.left_out = self._center_of(fold)
+            sources = [name for name in self.domains if name != self.left_out]
+            targets = [self.left_out]
+            print(f"DATASET.FOLD {fold}: centre {self.left_out} is left out and tested on")
         self.check_input_domains(sources, targets)
         datasets = {name: self._dataset(cfg, name) for name in dict.fromkeys([*sources, *targets])}
         self._check_targets_are_others(datasets, sources)
 
         first = datasets[sources[0]]
+        self._check_same_classes(datasets)
         train_x = join({name: datasets[name].train_x for name in sources})
         self._check_classes(train_x, first.classnames, sources)
         drawn = {item.impath for item in train_x}
-        left = join({name: self._of(datasets[name], ["train"]) for name in targets or sources})
+        left: list[Datum] = []
+        if not self.left_out:
+            left = join({name: self._of(datasets[name], ["train"]) for name in targets or sources})
+        of_target = ["train", "val", "test"] if self.left_out else ["val", "test"]
         tested = {
-            name: self._of(datasets[name], ["test"] if name in sources else ["val", "test"])
+            name: self._of(datasets[name], ["test"] if name in sources else of_target)
             for name in targets or sources
         }
         super().__init__(
@@ -66,6 +84,44 @@ class CentersAsDomains(DatasetBase):
         self.draw_hash = hash_of([used, [dataset.draw_hash for dataset in datasets.values()]])
         self.split_record = self._record(datasets, sources, tested)
 
+    def _chosen(self, cfg: CfgNode) -> dict[str, type[ImagingDataset]]:
+        """The centres that ``DATASET.CENTERS`` names, all where it names none."""
+        wanted = list(dict.fromkeys(cfg.DATASET.CENTERS)) or list(self.centers)
+        for name in wanted:
+            if name not in self.centers:
+                raise UnknownNameError(
+                    f'DATASET.CENTERS names "{name}", which is no centre of {type(self).__name__}; '
+                    f"its centres: {', '.join(self.centers)}"
+                )
+        return {name: self.centers[name] for name in wanted}
+
+    def _center_of(self, fold: Fold) -> str:
+        """The centre that a fold leaves out.
+
+        Raises:
+            UserError: there are not as many folds as centres, or repetitions of them.
+        """
+        count = len(self.domains)
+        if fold.folds != count or fold.repeat > 1 or count < 2:
+            raise UserError(
+                f"DATASET.FOLD is {fold}, and the folds of {type(self).__name__} are its {count} "
+                f"centres ({', '.join(self.domains)}); take 1/{count} to {count}/{count}, or name "
+                "centres in DATASET.CENTERS"
+            )
+        return self.domains[fold.number - 1]
+
+    def _check_same_classes(self, datasets: Mapping[str, ImagingDataset]) -> None:
+        """Refuse centres whose labels mean different classes."""
+        classes = {name: list(data.classnames) for name, data in datasets.items()}
+        first, *others = classes
+        for name in others:
+            if classes[name] != classes[first]:
+                raise UserError(
+                    f"centre {first} has the classes {', '.join(classes[first])}, centre {name} "
+                    f"has {', '.join(classes[name])}; name common ones in DATASET.CLASSES and map "
+                    "theirs by DATASET.CLASS_MAP or CLASS_MAP_FILE"
+                )
+
     def _dataset(self, cfg: CfgNode, name: str) -> ImagingDataset:
         """One centre, split by patient even where on its own it is only tested on."""
         kind = self.centers[name]
@@ -73,6 +129,7 @@ class CentersAsDomains(DatasetBase):
         trainable = type(kind.__name__, (kind,), options)
         other = cfg.clone()
         other.defrost()
+        other.DATASET.FOLD = ""
         other.DATASET.FOLDER = cfg.DATASET.EXTERNAL_FOLDERS.get(name, "")
         return trainable(other)
 
@@ -129,6 +186,7 @@ class CentersAsDomains(DatasetBase):
             "dataset": type(self).__name__,
             "sources": sources,
             "targets": [name for name in tested if name not in sources],
+            **({"left_out": self.left_out} if self.left_out else {}),
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
             **rows,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins
+from cerviclip.data.coarse import NAMES, binary_map_of, group_of
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
 from cerviclip.data.files.names import class_map_of, clean, parts_of
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _OF_TRAINING = {
     "SPLIT_FILE": "",
     "FOLD": "",
+    "DRAW_FILE": "",
+    "SUBSAMPLE_CLASSES": "all",
     "FOLDER": "",
     "FILE": "",
     "POSITIVE": (),
@@ -84,8 +87,12 @@ def relabel(
     dataset: DatasetBase,
     class_map: Mapping[str, str],
     mapped: Collection[str] = (),
+    binary_map: Mapping[str, str] | None = None,
 ) -> list[Datum]:
     """Items with the labels of ``dataset``'s classes; classes mapped to "" are left out.
+
+    Where a class is none of the training's and ``binary_map`` knows its group, all of the centre's
+    labels become groups (``cerviclip.data.coarse``).
 
     Args:
         items: the centre's images.
@@ -93,29 +100,65 @@ def relabel(
         dataset: the data set of the training.
         class_map: a class there: ours.
         mapped: paths of images whose folder's name has been through the map already.
+        binary_map: ``DATASET.BINARY_MAP``.
     """
     labels = {name: label for label, name in dataset.lab2cname.items()}
     names = class_map_of(class_map)
-    kept = []
+    groups = binary_map_of(binary_map or {})
+    aside = set(getattr(dataset, "classes_set_aside", ()))
+    kept, coarse = [], False
     for item in items:
         name = item.classname
         if not (name in labels and item.impath in mapped):
             name = names.get(clean(name), name)
-        if name == "":
+        if name == "" or name in aside:
             continue
-        if name not in labels:
+        if name not in labels and name in groups:
+            coarse = True
+            if groups[name] is None:
+                continue
+        elif name not in labels:
             known = ", ".join(labels)
             raise UserError(
                 f'{center} has the class "{name}", which the training on '
                 f"{type(dataset).__name__} does not know (its classes: {known}); map it with "
-                f'DATASET.CLASS_MAP ("{name}": one of them, or "" to leave it out)'
+                f'DATASET.CLASS_MAP ("{name}": one of them, or "" to leave it out), or say by '
+                "DATASET.BINARY_MAP whether it is positive or negative"
             )
-        kept.append(Datum(item.impath, labels[name], item.domain, name, item.patient_id))
+        kept.append((item, name))
     if not kept:
         raise UserError(f"{center} has no image of any class of the training; check its folder")
     if len(kept) < len(items):
-        print(f"{center}: DATASET.CLASS_MAP leaves out {len(items) - len(kept)} images")
-    return kept
+        why = "DATASET.CLASS_MAP leaves"
+        if coarse:
+            why = "DATASET.CLASS_MAP and BINARY_MAP leave"
+        elif aside:
+            why = "DATASET.CLASS_MAP and SUBSAMPLE_CLASSES leave"
+        print(f"{center}: {why} out {len(items) - len(kept)} images")
+    if coarse:
+        return _by_group(kept, center, dataset, groups)
+    return [Datum(i.impath, labels[name], i.domain, name, i.patient_id) for i, name in kept]
+
+
+def _by_group(
+    kept: Sequence[tuple[Datum, str]],
+    center: str,
+    dataset: DatasetBase,
+    groups: Mapping[str, int | None],
+) -> list[Datum]:
+    """Images with their group for a label, of a centre that does not know all classes."""
+    positive = list(getattr(dataset, "positive_classes", ()))
+    if not positive:
+        raise UserError(
+            f"{center} is scored by DATASET.BINARY_MAP, and the training has no positive group; "
+            "name its classes in DATASET.POSITIVE"
+        )
+    items = []
+    for item, name in kept:
+        label = group_of(name, groups, positive)
+        items.append(Datum(item.impath, label, item.domain, NAMES[label], item.patient_id))
+    print(f"{center}: labels are positive or negative alone; only the positive group is scored")
+    return items
 
 
 def _folder_name(name: Any, value: Any) -> str:
@@ -155,7 +198,10 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
         built = kind(other)
     _report(built, dataset, cfg.VERBOSE)
     mapped = getattr(built, "mapped", ())
-    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), mapped)
+    options = cfg.DATASET
+    return relabel(
+        built.test, name, dataset, dict(options.CLASS_MAP), mapped, dict(options.BINARY_MAP)
+    )
 
 
 class _Center(ImagingDataset):
@@ -193,7 +239,10 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
             )
         break
     _report(built, dataset, cfg.VERBOSE)
-    return relabel(built.test, name, dataset, dict(cfg.DATASET.CLASS_MAP), built.mapped)
+    options = cfg.DATASET
+    return relabel(
+        built.test, name, dataset, dict(options.CLASS_MAP), built.mapped, dict(options.BINARY_MAP)
+    )
 
 
 def check_nothing_is_the_trainings(

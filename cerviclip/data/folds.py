@@ -1,8 +1,10 @@
 """k-fold splits by patient: each patient is in the test part of one fold.
 
-``DATASET.FOLD`` names one fold: ``3/10`` is the third of ten. The folds depend on the names of the
-images, on the number of folds and on ``DATASET.SPLIT_SEED`` alone, never on shots or seeds, so that
-the runs of all methods can be paired and their out-of-fold predictions put together.
+``DATASET.FOLD`` names one fold: ``3/10`` is the third of ten, ``3/10@2`` the third of ten others
+(repeated k-fold). The folds depend on the names of the images, on the number of folds, on the
+repetition and on ``DATASET.SPLIT_SEED`` alone, never on shots or seeds. So the runs of all methods
+can be paired and their out-of-fold predictions put together. Where a data set is made of centres
+(``CentersAsDomains``), the folds are its centres: ``2/3`` leaves out the second of three.
 """
 
 from __future__ import annotations
@@ -17,17 +19,26 @@ from dassl.errors import UserError
 
 
 class Fold(NamedTuple):
-    """Fold ``number`` of ``folds``, counted from 1; ``str(fold)`` is the text it was read from."""
+    """Fold ``number`` of ``folds``, counted from 1; ``str(fold)`` is the text it was read from.
+
+    ``repeat`` counts the ways of dealing into folds, from 1.
+    """
 
     number: int
     folds: int
+    repeat: int = 1
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.folds}"
+        again = f"@{self.repeat}" if self.repeat > 1 else ""
+        return f"{self.number}/{self.folds}{again}"
+
+    def seed(self, split_seed: int) -> int | str:
+        """What the dealing of this repetition depends on; that of the first on the split alone."""
+        return split_seed if self.repeat == 1 else f"{split_seed} repeat {self.repeat}"
 
 
 def parse_fold(text: str) -> Fold | None:
-    """The fold that a text such as ``3/10`` names; None for "", a split without folds.
+    """The fold that a text such as ``3/10`` or ``3/10@2`` names; None for "", no folds.
 
     Raises:
         UserError: the text has another form, there are fewer than two folds, or the number is not
@@ -35,10 +46,13 @@ def parse_fold(text: str) -> Fold | None:
     """
     if not text:
         return None
-    found = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", str(text))
+    found = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)(?:@([1-9][0-9]*))?", str(text))
     if found is None:
-        raise UserError(f"DATASET.FOLD is {text!r}; write NUMBER/FOLDS, both from 1, such as 3/10")
-    fold = Fold(int(found[1]), int(found[2]))
+        raise UserError(
+            f"DATASET.FOLD is {text!r}; write NUMBER/FOLDS, both from 1, such as 3/10, or 3/10@2 "
+            "for the second repetition"
+        )
+    fold = Fold(int(found[1]), int(found[2]), int(found[3] or 1))
     if fold.folds < 2:
         raise UserError(f"DATASET.FOLD is {text}; a split into folds has at least 2 of them")
     if fold.number > fold.folds:
@@ -48,7 +62,7 @@ def parse_fold(text: str) -> Fold | None:
 
 
 def deal_into_folds(
-    items: Sequence[Item], folds: int, seed: int, by: str = "patient"
+    items: Sequence[Item], folds: int, seed: int | str, by: str = "patient"
 ) -> list[list[Item]]:
     """The test parts of all folds.
 
@@ -109,7 +123,7 @@ def split_into_fold(
             f"DATASET.SPLIT_RATIO {tuple(ratio)} gives train and val no share of what fold {fold} "
             "does not test; give one of them more than 0"
         )
-    test = deal_into_folds(items, fold.folds, seed, by)[fold.number - 1]
+    test = deal_into_folds(items, fold.folds, fold.seed(seed), by)[fold.number - 1]
     tested = {item.path for item in test}
     rest = [item for item in items if item.path not in tested]
     return {**split_by_ratio(rest, (train, val, 0), seed, by), "test": test}

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.descriptions import load_descriptions
+from cerviclip.data.draws import BALANCED, check_scenario, draw, missing_classes
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
 from cerviclip.data.files.names import class_map_of, clean, composed
 from cerviclip.data.folds import Fold, classes_short_of_patients, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
+from cerviclip.data.repeated import (
+    IMAGES,
+    check_draw_hash,
+    draw_hash_of,
+    read_record,
+    repeat_split,
+)
 from cerviclip.data.split_checks import check_classes
 from cerviclip.data.split_files import place_entries, read_split_file
 from cerviclip.data.splits import (
@@ -26,10 +34,10 @@ from cerviclip.data.splits import (
     Split,
     check_ratio,
     draw_shots,
-    hash_of,
     split_by_ratio,
     split_hash,
 )
+from cerviclip.data.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.images import check_images
@@ -75,8 +83,10 @@ class ImagingDataset(LooksAtData, DatasetBase):
     version = ""
     domain = 0
     splits_into_folds = True  # DATASET.FOLD is allowed
+    repeats_draws = True  # so is DATASET.DRAW_FILE
     patients_known = True  # set by patients_of
     fold: Fold | None = None  # set by make_split where DATASET.FOLD asks for it
+    new_classes: NewClasses | None = None  # set where DATASET.SUBSAMPLE_CLASSES is base_to_new
     split_source = ""  # set where the split is found rather than made ("file", "folders", "list")
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -99,18 +109,24 @@ class ImagingDataset(LooksAtData, DatasetBase):
             check_classes(self.name, names)
         self._look_at_names(names)
         self._look_at_pictures(cfg, items)
-        split = self.make_split(cfg, items)
+        record = read_record(options.DRAW_FILE) if options.DRAW_FILE else None
+        split = self._repeat(cfg, items, record) if record else self.make_split(cfg, items)
         self._check_fold_was_made(cfg)
         self._look_at_split(cfg, items, split)
+        self.all_class_names = list(names)
+        names, others = classes_of_half(names, options.SUBSAMPLE_CLASSES)
+        self.classes_set_aside = others
+        whole = split
+        split = only_classes(whole, names) if others else whole
         self.split_hash = split_hash(self.name, self.version, split)
-        drawn = self._draw(cfg, split)
-        self.draw_hash = hash_of(
-            [
-                self.split_hash,
-                *([[i.path, i.classname] for i in drawn[s]] for s in ("train", "val")),
-            ]
-        )
+        drawn = split if record else self._draw(cfg, split)
+        if record:
+            self.split_hash = record["hash"]
+            check_draw_hash(Path(options.DRAW_FILE), record, drawn)
+        self.draw_hash = draw_hash_of(self.split_hash, drawn)
         self.split_record = self._record(cfg, drawn, names)
+        if record:
+            self.split_record = {k: v for k, v in record.items() if k != IMAGES}
 
         super().__init__(**self.make_lists(cfg, split, drawn))
         self.full_split = split  # before the few-shot draw
@@ -119,8 +135,13 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self._lab2cname = dict(enumerate(names))
 
         self.templates = _templates(options.TEMPLATES or self.templates)
-        self.positive_classes = self._positive(options.POSITIVE, names)
-        self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
+        positive = self._positive(options.POSITIVE, self.all_class_names)
+        self.positive_classes = [name for name in names if name in positive]
+        self.descriptions = self._descriptions(options.DESCRIPTIONS, names)
+        if options.SUBSAMPLE_CLASSES == BASE_TO_NEW:
+            items_of_new = self.to_data(only_classes(whole, others)["test"])
+            texts = self._descriptions(options.DESCRIPTIONS, others)
+            self.new_classes = NewClasses(others, items_of_new, positive, texts)
         self._look_at_texts()
         if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:
             known = ", ".join(sorted(self.descriptions))
@@ -233,6 +254,11 @@ class ImagingDataset(LooksAtData, DatasetBase):
         }
         check_images(datum.impath for part in lists.values() for datum in part)
         return lists
+
+    def _descriptions(self, given: str, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """The prompt sets of a file; the data set's own where the classes are its own."""
+        own = self.prompts if not self.classes or set(names) <= set(self.classes) else ""
+        return load_descriptions(given or own, names)
 
     # -- parts of the work -----------------------------------------------------------------------
 
@@ -382,22 +408,47 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self.notes += [f"split file {path.name}: {note}" for note in notes]
         return split
 
+    def _repeat(self, cfg: CfgNode, items: list[Item], record: dict[str, Any]) -> Split:
+        """The split of ``DATASET.DRAW_FILE``."""
+        options, path = cfg.DATASET, Path(cfg.DATASET.DRAW_FILE).expanduser()
+        if record["dataset"] != self.name or options.SPLIT_FILE:
+            what = "DATASET.SPLIT_FILE as well" if options.SPLIT_FILE else f"of {self.name}"
+            raise UserError(
+                f"DATASET.DRAW_FILE {path} is a split of {record['dataset']}, and the run is "
+                f"{what}; leave one of them out"
+            )
+        if options.SUBSAMPLE_CLASSES == BASE_TO_NEW:
+            raise UserError(
+                f"DATASET.DRAW_FILE {path} holds no test images of new classes; leave "
+                "DATASET.SUBSAMPLE_CLASSES out, or let the split be made"
+            )
+        self.split_source = "file"
+        self.fold = parse_fold(record.get("fold", ""))
+        return repeat_split(path, record, items, self.root, self.image_dir)
+
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
         """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
         shots, by = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SHOTS_BY
         if by not in ("class", "patient"):
             raise UserError(f'DATASET.SHOTS_BY is "{by}"; it takes class or patient')
+        kind = check_scenario(cfg.DATASET.SHOTS_SCENARIO)
         if self.test_only or shots < 0:
             return {part: draw_shots(split[part], -1, "", "", 0)[0] for part in PARTS}
-        train, short = draw_shots(split["train"], shots, self.name, self.split_hash, cfg.SEED, by)
+        key = (self.name, self.split_hash, cfg.SEED, by, kind)
+        train, short = draw(split["train"], shots, *key)
         if short:
             counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
             self.warn(
                 f"{self.name}: {shots} shots asked, but of the training images {counts}; "
                 "all of them are taken"
             )
-        cap = cfg.DATASET.NUM_SHOTS_VAL
-        val, _ = draw_shots(split["val"], cap, self.name, self.split_hash, cfg.SEED, by)
+        absent = missing_classes(split["train"], train) if shots else []
+        if absent:
+            self.warn(
+                f"{self.name}: the draw has no image of {', '.join(absent)} "
+                f"(DATASET.SHOTS_SCENARIO {kind}); they are tested all the same"
+            )
+        val, _ = draw(split["val"], cfg.DATASET.NUM_SHOTS_VAL, *key)
         test, _ = draw_shots(split["test"], -1, "", "", 0)
         return {"train": train, "val": val, "test": test}
 
@@ -424,6 +475,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "version": self.version,
             "shots": options.NUM_SHOTS,
             **({"shots_by": options.SHOTS_BY} if options.SHOTS_BY != "class" else {}),
+            **({} if options.SHOTS_SCENARIO == BALANCED else {"scenario": options.SHOTS_SCENARIO}),
             "draw_seed": cfg.SEED,
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,

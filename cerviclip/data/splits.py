@@ -175,14 +175,14 @@ def draw_shots(
         classname = next(iter(members.values())).classname
         order = hash_order(members, "shots", dataset, split, seed, classname)
         if by == "patient":
-            order = _patients_in_turn(order, members)
+            order = patients_in_turn(order, members)
         drawn += [members[path] for path in order[:shots]]
         if len(members) < shots:
             short[classname] = len(members)
     return drawn, short
 
 
-def _patients_in_turn(order: Sequence[str], members: Mapping[str, Item]) -> list[str]:
+def patients_in_turn(order: Sequence[str], members: Mapping[str, Item]) -> list[str]:
     """The first image of each patient in this order, then the second of each, and so on."""
     given: Counter[str] = Counter()
     turns: dict[int, list[str]] = defaultdict(list)

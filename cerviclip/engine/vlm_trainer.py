@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from cerviclip.data.images.cache import build_image_loader
 from cerviclip.data.split_checks import check_labels
+from cerviclip.engine.fit_once import choose_on_val
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder
@@ -238,7 +239,8 @@ class VLMTrainer(TaskTrainer):
         Returns:
             Features (N, V, D), float32, L2-normalised, and labels (N,); N = 0 for an empty split.
         """
-        items = {"train": self.dm.dataset.train_x, "val": self.dm.dataset.val}[split] or []
+        name = {"train": "train_x", "val": "val"}[split]
+        items = getattr(self.dm.dataset, name) or []  # val is touched where it is asked for alone
         views = max(1, self.cfg.INPUT.FEATURE_VIEWS) if split == "train" else 1
         if not items:
             empty = torch.zeros(0, views, self.backbone.embed_dim, device=self.device)
@@ -248,6 +250,22 @@ class VLMTrainer(TaskTrainer):
         rows = torch.stack([table.gather(index, view) for view in range(views)], dim=1)
         labels = torch.tensor([item.label for item in items], device=self.device)
         return F.normalize(rows.to(self.device), dim=-1), labels
+
+    def choose_on_val(
+        self,
+        settings: Sequence[dict[str, float]],
+        accuracy: Tensor,
+        log_loss: Tensor,
+        by: str = "accuracy",
+    ) -> int:
+        """The place of the best of ``settings`` on val, by `fit_once.choose_on_val`.
+
+        The choice and what it has cost stand in results.json. Every trainer that chooses a setting
+        on val does it here.
+        """
+        best, self.extra_results["search"] = choose_on_val(settings, accuracy, log_loss, by)
+        self.note_search("settings", len(settings), len(self.dm.dataset.val or ()))
+        return best
 
     # -- texts ---------------------------------------------------------------------------------
 

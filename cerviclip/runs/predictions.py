@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cerviclip.data import coarse
+from cerviclip.data.coarse import label_name
 from dassl.errors import UserError
 
 PREDICTIONS = "predictions.csv"
@@ -24,7 +26,7 @@ class Predictions:
     center: str
     paths: list[str]  # relative to the data's root where they lie in it
     patient_ids: list[str]
-    labels: np.ndarray  # (B,)
+    labels: np.ndarray  # (B,); negative where a centre knows no classes (cerviclip.data.coarse)
     probs: np.ndarray  # (B, C) float64
     classnames: tuple[str, ...] = ()
 
@@ -66,7 +68,7 @@ def write_predictions(
     classnames: Sequence[str],
     name: str = PREDICTIONS,
 ) -> Path:
-    """predictions.csv, or a file of another name: one line per image of every centre."""
+    """predictions.csv, or ``name``: one line per image of every centre."""
     from dassl.utils.files import atomic_write  # brings torch
 
     path = Path(folder) / name
@@ -77,7 +79,8 @@ def write_predictions(
             for i, k in enumerate(p.predicted):
                 # repr of a float is its shortest exact form: scores can be recomputed from the file
                 writer.writerow(
-                    [p.center, p.paths[i], p.patient_ids[i], classnames[p.labels[i]], classnames[k]]
+                    [p.center, p.paths[i], p.patient_ids[i]]
+                    + [label_name(p.labels[i], classnames), classnames[k]]
                     + [repr(float(x)) for x in p.probs[i]]
                 )
     return path
@@ -114,7 +117,8 @@ def read_predictions(folder: str | Path) -> list[Predictions]:
 
 
 def _of_rows(center: str, rows: list[list[str]], classnames: tuple[str, ...]) -> Predictions:
-    number = {name: c for c, name in enumerate(classnames)}
+    number = {name: label for label, name in coarse.NAMES.items()}
+    number |= {name: c for c, name in enumerate(classnames)}
     predictions = Predictions(
         center=center,
         paths=[row[1] for row in rows],

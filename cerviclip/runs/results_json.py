@@ -32,6 +32,9 @@ KEYS = (
     "seed",
     "split_hash",
     "draw_hash",
+    "left_out_center",
+    "base_to_new",
+    "search",
     "config_hash",
     "positive_classes",
     "test_read_early",
@@ -41,7 +44,15 @@ KEYS = (
 )
 
 # What each version added: key -> the value that stands for its absence in older files.
-ADDED: dict[int, dict[str, Any]] = {2: {"fold": "", **dict.fromkeys(BLOCKS)}}
+ADDED: dict[int, dict[str, Any]] = {
+    2: {
+        "fold": "",
+        "left_out_center": "",
+        "base_to_new": {},
+        "search": {},
+        **dict.fromkeys(BLOCKS),
+    }
+}
 
 
 # The same of the entries of centres.
@@ -89,10 +100,12 @@ def write_results(folder: str | Path, results: Mapping[str, Any]) -> Path:
 
 def upgrade(results: Mapping[str, Any]) -> dict[str, Any]:
     """Results of any version as the newest schema has them."""
-    absent: dict[str, Any] = {}
-    for version, added in ADDED.items():
-        if version > results["schema_version"]:
-            absent |= added
+    absent = {
+        key: empty
+        for added in ADDED.values()  # a version grows: also its own files may lack some
+        for key, empty in added.items()
+        if key not in results
+    }
     return {**results, "schema_version": SCHEMA_VERSION, **absent}
 
 

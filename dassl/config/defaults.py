@@ -65,16 +65,22 @@ DATASET: dict[str, Any] = {
     # Ours from here.
     "NUM_SHOTS_VAL": 16,  # a few-shot run's val set has at most this many images per class
     "SHOTS_BY": "class",  # or "patient": from distinct patients while there are enough
+    "SHOTS_SCENARIO": "balanced",  # or natural, natural_missing: classes as often as they come
     "SPLIT_FILE": "",  # JSON with train, val and test; "": split by ratio
     "SPLIT_RATIO": (0.45, 0.15, 0.40),  # train, val, test
     "SPLIT_BY": "patient",  # or "image", which leaks patients and warns
     "SPLIT_SEED": 1,
-    "FOLD": "",  # "3/10": the third of ten folds is the test set; "": no folds
+    "FOLD": "",  # "3/10": the third of ten folds is the test set, "3/10@2" of ten others; "": none
+    "DRAW_FILE": "",  # split.json of a run: its very split and draw (--split)
+    "SUBSAMPLE_CLASSES": "all",  # base or new: half of the classes; base_to_new: base, new scored
+    "CENTERS": (),  # of a data set made of centres, those that count; (): all
     "PATIENT_PATTERN": "",  # regex with one group, searched in the file name; "": the data set's
     "POSITIVE": (),  # class names that count as disease; (): the data set's
     "PATIENT_PER_CLASS": False,  # patient numbers start anew in each class
     "LEAVE_OUT": (),  # patterns of files below the image folder, such as "*_mask.png"
     "CLASS_MAP": {},  # an external centre's class name: ours
+    "CLASS_MAP_FILE": "",  # of configs/class_maps, or a path; fills CLASS_MAP and CLASSES
+    "BINARY_MAP": {},  # a coarser centre's class name: positive, negative, or "" to leave it out
     "DESCRIPTIONS": "",  # YAML or JSON with prompt sets; "": the data set's
     "PROMPT_SET": "",  # one of the prompt sets; "": the data set's or the trainer's choice
     "TEMPLATES": (),  # such as "an OCT image of {}."; (): the data set's
@@ -85,7 +91,7 @@ DATASET: dict[str, Any] = {
 }
 
 # Sections that users fill with names of their own: name: name, read as they are typed.
-NAME_MAPS = ("DATASET.CLASS_MAP", "DATASET.EXTERNAL_FOLDERS")
+NAME_MAPS = ("DATASET.CLASS_MAP", "DATASET.BINARY_MAP", "DATASET.EXTERNAL_FOLDERS")
 # Lists of names, read as they are typed: 07 is a class and not a number. A list whose default holds
 # text needs no mention here.
 NAME_LISTS = (
@@ -96,6 +102,7 @@ NAME_LISTS = (
     "DATASET.TEMPLATES",
     "DATASET.CLASSES",
     "DATASET.LEAVE_OUT",
+    "DATASET.CENTERS",
     "OPTIM.NEW_LAYERS",
     "TEST.EXTERNAL",
 )

@@ -212,6 +212,7 @@ class SimpleTrainer(TrainerBase):
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if self._select_on_val():
             result = self.test(split="val")
+            self.note_search("epoch", done, len(self.dm.dataset.val or ()))
             if result > self.best_result:
                 self.best_result = result
                 self.save_model(

@@ -51,6 +51,7 @@ class TrainerBase:
         self._writer: SummaryWriter | None = None
         self._history: list[dict[str, float]] = []
         self._history_row: dict[str, float] | None = None
+        self._search: dict[str, dict[str, int]] = {}  # see note_search
         self._last_good: LastGoodState | None = None
         self._loss_watch: LossWatch | None = None  # of the epoch that train() is in
         self._epoch_progress: EpochProgress | None = None
@@ -64,6 +65,18 @@ class TrainerBase:
     def history(self, value: Any) -> None:
         """A trainer written elsewhere may use the name for something else."""
         self.__dict__["_own_history"] = value
+
+    def note_search(self, what: str, tries: int, labels: int) -> None:
+        """Count what a choice by labels that are not trained on has cost, so that results say it.
+
+        A later count of the same choice replaces the earlier one.
+
+        Args:
+            what: is chosen, such as "settings" or "epoch".
+            tries: how many were scored.
+            labels: images whose labels the scores are of.
+        """
+        self._search[what] = {"tries": int(tries), "labels": int(labels)}
 
     # Models --------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cases import registered, trainer_cases, what_is_missing
 
+from cerviclip.runs.run.run_files import search_budget
+
 CASES = trainer_cases()
 OWN = {name: case for name, case in CASES.items() if not case.second_name_of}
 
@@ -26,9 +28,48 @@ def test_trains_and_its_saved_model_predicts_the_same(name, run, evaluate):
 
 
 @pytest.mark.parametrize("name", [n for n, case in OWN.items() if case.backbone == "CLIP"])
-def test_leaves_the_shared_backbone_as_it_was(name, build):
+def test_leaves_the_shared_backbone_as_it_was_and_says_what_it_read_of_val(name, build):
     case = CASES[name]
     trainer = build(name, *case.opts, **case.run_options)
     before = trainer.backbone.fingerprint()
+    read = watch_val(trainer)
     trainer.train()
     assert trainer.backbone.fingerprint() == before
+    budget = search_budget(trainer)
+    assert bool(read) == bool(budget), f"{name} chooses on val and does not call note_search"
+    if budget:
+        assert budget["tries"] > 1 and budget["labels"] == len(trainer.dm.dataset.val)
+
+
+def watch_val(trainer) -> list[str]:
+    """Note every reading of val from now on: the list of items, and the loader."""
+    data, read = trainer.dm.dataset, []
+    val, loader = data.val, trainer.val_loader
+
+    class Watched(type(data)):
+        @property
+        def val(self):
+            read.append("items")
+            return val
+
+    class Loader:
+        dataset = loader.dataset
+
+        def __iter__(self):
+            read.append("loader")
+            return iter(loader)
+
+        def __len__(self):
+            return len(loader)
+
+    assert val and search_budget(trainer) == {}
+    data.__class__ = Watched
+    trainer.val_loader = trainer.dm.val_loader = Loader()
+    return read
+
+
+def test_the_choice_of_an_epoch_is_counted(run):
+    _, results = run("CoOp", "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", "2")
+    choice = results["search"]["choices"]["epoch"]
+    assert choice["tries"] == 2 and choice["labels"] > 0
+    assert results["search"]["labels"] == choice["labels"]

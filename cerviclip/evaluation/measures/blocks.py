@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from cerviclip.data.coarse import NEGATIVE, POSITIVE
 from cerviclip.evaluation import report
+from cerviclip.evaluation.groups_only import WHY, score_groups
 from cerviclip.evaluation.measures import operating_points
 from cerviclip.evaluation.measures.calibration import calibration
 from cerviclip.evaluation.measures.conformal import METHODS, measure_sets
@@ -54,12 +58,19 @@ def measure_with(
 ) -> dict[str, Any]:
     """Those of ``names.LEVEL_BLOCKS`` with thresholds, temperature and quantiles that are given."""
     return {
-        "discrimination": {s.center: discrimination(s, settings) for s in samples},
+        "discrimination": _by_class(samples, lambda s: discrimination(s, settings)),
         "operating_points": _operating_points(home, samples, settings),
         "calibration": _calibration(home, samples),
         "conformal": _conformal(home, samples, settings),
         "generalisation_gap": generalisation_gap(centers),
     }
+
+
+def _by_class(
+    samples: Sequence[Sample], measure_one: Callable[[Sample], dict[str, Any]]
+) -> dict[str, Any]:
+    """A block by centre; where labels tell the positive group alone, the reason why it is empty."""
+    return {s.center: {"reason": WHY} if s.groups_only else measure_one(s) for s in samples}
 
 
 def _with_remarks(block: dict[str, Any], home: Home, reason: str) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def _calibration(home: Home, samples: Sequence[Sample]) -> dict[str, Any]:
         "fitted_on": home.chosen_on or None,
         "temperature": home.temperature.to_json() if home.temperature else temperature,
         "isotonic": home.isotonic.to_json() if home.isotonic else isotonic,
-        "centers": {s.center: calibration(s, home) for s in samples},
+        "centers": _by_class(samples, lambda s: calibration(s, home)),
     }
     return _with_remarks(block, home, home.reason)
 
@@ -97,10 +108,9 @@ def _calibration(home: Home, samples: Sequence[Sample]) -> dict[str, Any]:
 def _conformal(home: Home, samples: Sequence[Sample], settings: Settings) -> dict[str, Any]:
     names = samples[0].classnames if samples else ()
     methods = {name: home.conformal[name].to_json(names) for name in METHODS if home.conformal}
-    centers = {
-        s.center: {name: measure_sets(s, fitted) for name, fitted in home.conformal.items()}
-        for s in samples
-    }
+    centers = _by_class(
+        samples, lambda s: {name: measure_sets(s, sets) for name, sets in home.conformal.items()}
+    )
     block = {
         "calibrated_on": home.chosen_on or None,
         "coverage": settings.coverage,
@@ -129,5 +139,7 @@ def _patient_level(
 
 def _score(sample: Sample) -> dict[str, Any]:
     ids = [str(number) for number in sample.patients]
-    of = (sample.labels.tolist(), sample.probs, ids, sample.classnames)
-    return report.score(*of, sample.positive, FEW)
+    of = (sample.probs, ids, sample.classnames, sample.positive, FEW)
+    if sample.groups_only:
+        return score_groups(np.where(sample.is_positive, POSITIVE, NEGATIVE).tolist(), *of)
+    return report.score(sample.labels.tolist(), *of)

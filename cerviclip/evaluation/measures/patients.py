@@ -52,7 +52,7 @@ def by_patient(sample: Sample, rule: str, order: Sequence[str] = ()) -> Sample:
     labels = _labels(sample, order)
     numbers = np.arange(count)
     of = (sample.center, labels, probs, numbers, sample.classnames, sample.positive)
-    return Sample(*of, sample.known)
+    return Sample(*of, sample.known, sample.groups_only)
 
 
 def mixed_patients(sample: Sample) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.data.coarse import class_stand_ins, is_coarse
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS, patient_indices
 from cerviclip.evaluation.intervals import proportion_intervals
 from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
@@ -69,6 +70,8 @@ class Sample:
         classnames: (C,) in label order.
         positive: class names of the positive group; empty for none.
         known: patient ids are known; else each image counts as a patient of its own.
+        groups_only: the labels tell the positive group alone. Then one class of each group stands
+            for all of it, and nothing but the group may be measured.
     """
 
     center: str
@@ -78,6 +81,7 @@ class Sample:
     classnames: tuple[str, ...]
     positive: tuple[str, ...] = ()
     known: bool = True
+    groups_only: bool = False
 
     @classmethod
     def of(
@@ -89,8 +93,14 @@ class Sample:
         classnames: Sequence[str],
         positive: Sequence[str] = (),
     ) -> Sample:
-        """From patient ids, "" where unknown: that image is then its own patient."""
+        """From patient ids, "" where unknown: that image is then its own patient.
+
+        Labels may be those of ``cerviclip.data.coarse``, which tell the positive group alone.
+        """
         patients, _ = patient_indices(patient_ids, len(labels))
+        coarse = is_coarse(labels)
+        if coarse:
+            labels = class_stand_ins(list(labels), classnames, positive)
         return cls(
             center,
             np.asarray(labels, dtype=np.int64),
@@ -99,6 +109,7 @@ class Sample:
             tuple(classnames),
             tuple(positive),
             len(patient_ids) > 0 and all(patient_ids),
+            coarse,
         )
 
     def __len__(self) -> int:
@@ -107,7 +118,7 @@ class Sample:
     def with_probs(self, probs: np.ndarray) -> Sample:
         """The same images with other (B, C) probabilities."""
         of = (self.center, self.labels, probs, self.patients, self.classnames)
-        return Sample(*of, self.positive, self.known)
+        return Sample(*of, self.positive, self.known, self.groups_only)
 
     @cached_property
     def predicted(self) -> np.ndarray:

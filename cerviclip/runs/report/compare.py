@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.data.coarse import is_coarse
 from cerviclip.evaluation.bootstrap import (
     MIN_PATIENTS,
     SEED,
@@ -32,14 +33,14 @@ from cerviclip.evaluation.bootstrap import (
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
 from cerviclip.runs.predictions import Predictions, pooled, read_predictions
-from cerviclip.runs.report.groups import Group, most_runs, repeat_of, split_hashes
+from cerviclip.runs.report.groups import Group, fold_of, most_runs, repeat_of, split_hashes
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.run_key import Repeat, Shots, shots_order
 from dassl.errors import UserError, did_you_mean
 
 COMPARABLE = ("accuracy", "balanced_accuracy", "macro_f1")  # the predicted classes decide these
 NO_REPEAT = "the two methods share no seed (or no fold)"
-NO_PREDICTIONS = "a run has no predictions of this centre"
+NO_PREDICTIONS = "a run has no predictions of this centre, or the centre knows no classes"
 OTHER_IMAGES = "the runs were not scored on the same images and classes"
 
 
@@ -118,12 +119,14 @@ def score_folds(parts: Sequence[Predictions]) -> list[CenterScores]:
 class ScoredRuns(dict[tuple[str, ...], dict[str, list[CenterScores]]]):
     """Folders of one seed's folds -> each centre's scores; read when it is asked for, and once.
 
-    A centre is left out that one of the folds has no predictions of.
+    A centre is left out that one of the folds has no predictions of, or that knows no classes.
     """
 
     def __missing__(self, folders: tuple[str, ...]) -> dict[str, list[CenterScores]]:
         by_center: dict[str, list[Predictions]] = {}
         for predictions in (p for folder in folders for p in _predictions_in(folder)):
+            if is_coarse(predictions.labels):  # there are no classes to compare
+                continue
             by_center.setdefault(predictions.center, []).append(predictions)
         self[folders] = {
             center: score_folds(parts)
@@ -161,7 +164,7 @@ def compare(
     if against not in labels:
         hint = did_you_mean(against, labels)
         raise UserError(f"no runs of {against!r}{hint} (known: {', '.join(labels)})")
-    external = dict.fromkeys(c for g in groups for c in g.centers if c != IN_DOMAIN)
+    external = dict.fromkeys(c for g in groups for c in g.predicted_centers if c != IN_DOMAIN)
     for name in centers:
         if name not in external:
             known = ", ".join(external) or "none"
@@ -176,7 +179,7 @@ def _compare_dataset(
     check_splits(groups)
     labels = row_labels(groups)
     cells = {(labels[g.row], g.shots): g for g in groups}
-    centers = list(dict.fromkeys(c for g in groups for c in g.centers))
+    centers = list(dict.fromkeys(c for g in groups for c in g.predicted_centers))
     means = [c for c in centers if c != IN_DOMAIN and (not wanted or c in wanted)]
     most, scored, out = most_runs(groups), ScoredRuns(), []
     for label in (name for name in labels.values() if name != against):
@@ -247,9 +250,10 @@ def _scores_of(
 ) -> list[CenterScores | None]:
     """The scores of a group's runs on a centre, those of one seed's folds together; None for what
     has no predictions of it."""
-    folders: dict[int, list[str]] = {}
+    folders: dict[tuple[int, int], list[str]] = {}  # of a seed and a way of dealing into folds
     for run in runs:
-        folders.setdefault(run["seed"], []).append(run["folder"])
+        key = (run["seed"], fold_of(run["fold"]).repeat)
+        folders.setdefault(key, []).append(run["folder"])
     found: list[CenterScores | None] = []
     for of_seed in folders.values():
         found += scored[tuple(of_seed)].get(center) or [None]

@@ -10,7 +10,13 @@ import numpy as np
 
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
-from cerviclip.runs.report.figures import GRID, INK, ConfusionTemplate, new_figure
+from cerviclip.runs.report.figures import (
+    GRID,
+    INK,
+    ConfusionTemplate,
+    new_figure,
+    with_same_classes,
+)
 from cerviclip.runs.report.groups import TITLES, Group, repeats_text
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.run_key import shots_order
@@ -79,8 +85,10 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
     """Confusion matrices of one method, a panel per centre, the counts of all runs added up."""
     counts, heads = [], []
     classes: list[str] = []
-    for center in group.centers:
-        entries = [run["centers"][center] for run in group.runs if center in run["centers"]]
+    shown = [with_same_classes(run["centers"]) for run in group.runs]
+    centers = list(dict.fromkeys(center for run in shown for center in run))
+    for center in centers:
+        entries = [run[center] for run in shown if center in run]
         counts.append(np.sum([entry["confusion_matrix"] for entry in entries], axis=0))
         classes = classes or list(entries[0]["per_class"])
         total = counts[-1].sum()
@@ -89,4 +97,4 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
     shots = "" if group.shots == 0 else f", {group.shots} shots"
     repeats = f", {repeats_text([group])}" if len(group.runs) > 1 else ""
     title = f"{label} on {group.dataset}{shots}{repeats}"
-    ConfusionTemplate(group.centers, classes, dpi=150).save(path, counts, heads, title)
+    ConfusionTemplate(centers, classes, dpi=150).save(path, counts, heads, title)

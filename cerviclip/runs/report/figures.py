@@ -21,7 +21,7 @@ def run_figures(
     folder: Path, centers: Mapping[str, Any], history: Sequence[Mapping[str, Any]], title: str
 ) -> None:
     """Write ``confusion.png`` and, where something was trained by steps, ``history.png``."""
-    shown = {name: entry for name, entry in centers.items() if entry["n_images"]}
+    shown = with_same_classes({name: e for name, e in centers.items() if e["n_images"]})
     if shown:
         classes = tuple(next(iter(shown.values()))["per_class"])
         template = confusion_template(tuple(shown), classes)
@@ -30,6 +30,14 @@ def run_figures(
         save_png(folder / "confusion.png", template.render(counts, heads, title))
     if len(history) > 1:
         save_png(folder / "history.png", render_history(history, title))
+
+
+def with_same_classes(centers: Mapping[str, Any]) -> dict[str, Any]:
+    """The centres with a confusion matrix of the first one's classes: a coarser centre has none,
+    and new classes are others."""
+    found = {name: entry for name, entry in centers.items() if entry["confusion_matrix"]}
+    classes = list(next(iter(found.values()))["per_class"]) if found else []
+    return {name: e for name, e in found.items() if list(e["per_class"]) == classes}
 
 
 def new_figure(width: float, height: float, dpi: int = 100) -> Any:

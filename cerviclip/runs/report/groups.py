@@ -9,7 +9,8 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cerviclip.evaluation.names import BINARY, OVERALL
+from cerviclip.data.folds import Fold, parse_fold
+from cerviclip.evaluation.names import BINARY, IN_DOMAIN, OVERALL
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.run_key import Cell, Repeat, RunKey, shots_order
@@ -29,6 +30,10 @@ TITLES = {
     "binary.ppv": "positive predictive value (%)",
     "binary.npv": "negative predictive value (%)",
 }
+
+
+HARMONIC = "harmonic mean of base and new"
+NEW = "new"  # the centre of the classes that a base-to-new run has not seen
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,28 @@ class Group(Cell):
 
     @property
     def centers(self) -> list[str]:
-        return list(dict.fromkeys(c for run in self.runs for c in run["centers"]))
+        """Names of blocks of rows: centres, those left out, and the mean of base and new."""
+        names = dict.fromkeys(c for run in self.runs for c in run["centers"])
+        names |= dict.fromkeys(self.left_out)
+        names |= dict.fromkeys(
+            [HARMONIC] if any(run.get("base_to_new") for run in self.runs) else []
+        )
+        return list(names)
+
+    @property
+    def predicted_centers(self) -> list[str]:
+        """The centres of predictions.csv, which can be compared."""
+        return [c for c in self.centers if c not in (*self.left_out, HARMONIC, NEW)]
+
+    @property
+    def left_out(self) -> list[str]:
+        """The centres that leave-one-centre-out runs have left out and tested on."""
+        return list(dict.fromkeys(filter(None, (run.get("left_out_center") for run in self.runs))))
+
+    def entry(self, run: Mapping[str, Any], center: str) -> Mapping[str, Any] | None:
+        """A run's scores of a centre: those of the test set for the centre that it has left out."""
+        left = center not in run["centers"] and center == run.get("left_out_center")
+        return run["centers"].get(IN_DOMAIN if left else center)
 
     @property
     def read_early(self) -> bool:
@@ -76,10 +102,18 @@ class Group(Cell):
     def seeds(self) -> list[int]:
         return sorted({repeat.seed for repeat in self.repeats})
 
+    @property
+    def fold_repeats(self) -> list[int]:
+        """The ways of dealing into folds that its runs are of; [1] without folds."""
+        return sorted({fold_of(repeat.fold).repeat for repeat in self.repeats})
+
     def stat(self, center: str, metric: str) -> Stat:
         values = {}
         for run in self.runs:
-            value = metric_value(run["centers"].get(center), metric)
+            if center == HARMONIC:
+                value = harmonic_mean(run, metric)
+            else:
+                value = metric_value(self.entry(run, center), metric)
             if value is not None:
                 values[repeat_of(run)] = value
         return Stat(values)
@@ -88,6 +122,20 @@ class Group(Cell):
 def repeat_of(run: Mapping[str, Any]) -> Repeat:
     """Fold and seed of a run's results."""
     return Repeat(run["fold"], run["seed"])
+
+
+def harmonic_mean(run: Mapping[str, Any], metric: str) -> float | None:
+    """``2 base new / (base + new)`` of a base-to-new run; None where one of them is undefined, or
+    for the calibration error, of which less is better."""
+    base, new = (metric_value(run["centers"].get(name), metric) for name in (IN_DOMAIN, NEW))
+    if not run.get("base_to_new") or base is None or new is None or metric == "ece":
+        return None
+    return 2 * base * new / (base + new) if base + new else 0.0
+
+
+def fold_of(text: str) -> Fold:
+    """The fold of a run; of one without folds the only one of a whole."""
+    return parse_fold(text) or Fold(1, 1)
 
 
 def metric_value(entry: Mapping[str, Any] | None, metric: str) -> float | None:
@@ -206,7 +254,9 @@ def repeats_text(groups: Sequence[Group]) -> str:
     text = f"{seeds} seeds" if seeds > 1 else "one seed"
     if not folds:
         return text
-    return f"{folds} folds x {text}" if seeds > 1 else f"{folds} folds"
+    again = max(len(group.fold_repeats) for group in groups)
+    parts = [f"{folds} folds"] + [f"{again} repeats"] * (again > 1) + [text] * (seeds > 1)
+    return " x ".join(parts)
 
 
 def split_hashes(groups: Iterable[Group]) -> list[dict[str, str]]:

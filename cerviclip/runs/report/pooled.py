@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folds import parse_fold
+from cerviclip.data.folds import Fold
 from cerviclip.evaluation import report
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.measures import Settings
@@ -24,7 +24,7 @@ from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
 from cerviclip.runs.measured import measure_predictions
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
-from cerviclip.runs.report.groups import Group
+from cerviclip.runs.report.groups import Group, fold_of
 from cerviclip.runs.report.tables import Table, format_stat, row_labels
 from cerviclip.runs.settings.run_key import Cell, shots_order
 from dassl.errors import UserError
@@ -53,7 +53,13 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
         ``measures``, the blocks of results.json without what is chosen on val.
     """
     known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
-    return [_entry(group, seed, known) for group in groups if group.folds for seed in group.seeds]
+    return [
+        _entry(group, seed, repeat, known)
+        for group in groups
+        if group.folds
+        for seed in group.seeds
+        for repeat in group.fold_repeats
+    ]
 
 
 def read_pooled(folder: str | Path) -> list[Entry]:
@@ -65,16 +71,19 @@ def read_pooled(folder: str | Path) -> list[Entry]:
         return []
 
 
-def _entry(group: Group, seed: int, known: Mapping[str, Entry]) -> Entry:
-    runs = [run for run in group.runs if run["seed"] == seed]
+def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> Entry:
+    runs = [
+        run for run in group.runs if run["seed"] == seed and fold_of(run["fold"]).repeat == repeat
+    ]
     entry: Entry = {
         **{name: getattr(group, name) for name in CELL},
         "seed": seed,
+        **({"repeat": repeat} if repeat > 1 else {}),
         "test_read_early": any(run["test_read_early"] for run in runs),
         "source": "",
         "score": None,
     }
-    lacking = sorted(set(range(1, group.folds + 1)) - {_number(run["fold"]) for run in runs})
+    lacking = sorted(set(range(1, group.folds + 1)) - {fold_of(run["fold"]).number for run in runs})
     if lacking:
         numbers = ", ".join(map(str, lacking))
         return entry | {"reason": f"no finished run of {len(lacking)} folds ({numbers})"}
@@ -133,11 +142,6 @@ def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
     return BOOTSTRAP if set(methods) & {None, BOOTSTRAP_METHOD} else FEW
 
 
-def _number(fold: str) -> int:
-    parsed = parse_fold(fold)
-    return parsed.number if parsed else 0
-
-
 def _source(runs: Sequence[Mapping[str, Any]]) -> str:
     """Hash of all that a score comes from: the runs' predictions, positive classes and our code."""
     digest = hashlib.sha256((_code() + _intervals(runs)).encode())
@@ -183,7 +187,9 @@ def _groups(entries: Sequence[Entry]) -> list[Group]:
     for entry in entries:
         if entry["score"]:
             cell = Cell(**{name: entry[name] for name in CELL})
-            run = entry | {"fold": "", "centers": {CENTER: entry["score"]}}
+            # Pooled, a repetition is what its only fold would be.
+            fold = str(Fold(1, entry["folds"], entry["repeat"])) if "repeat" in entry else ""
+            run = entry | {"fold": fold, "centers": {CENTER: entry["score"]}}
             groups.setdefault(cell, Group(**asdict(cell))).runs.append(run)
     return list(groups.values())
 
@@ -212,9 +218,11 @@ def _interval(score: Mapping[str, Any], metric: str) -> str:
 
 def _notes(entries: Sequence[Entry], groups: Sequence[Group], marks: str) -> list[str]:
     kinds = ", ".join(str(n) for n in sorted({g.folds for g in groups}))
-    seeds = max(len(g.runs) for g in groups)
+    seeds = max(len(g.seeds) for g in groups)
+    again = max(len(g.fold_repeats) for g in groups)
     notes = [f"out-of-fold predictions of {kinds} folds put together"]
-    notes.append(f"mean ± sd over {seeds} seeds" if seeds > 1 else "one seed")
+    of = [f"{again} repeats"] * (again > 1) + [f"{seeds} seeds" if seeds > 1 else "one seed"]
+    notes.append(("mean ± sd over " if seeds * again > 1 else "") + " x ".join(of))
     notes += few_notes(groups)
     if "[" in marks:
         notes.append("[95 % interval by patient]")

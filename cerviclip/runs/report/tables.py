@@ -11,6 +11,7 @@ from cerviclip.runs.report.groups import (
     TITLES,
     Group,
     Stat,
+    fold_of,
     most_runs,
     repeats_text,
     split_hashes,
@@ -66,7 +67,10 @@ def _cell(group: Group | None, center: str, metric: str, most: dict[int, int]) -
     if group is None:
         return format_stat(Stat({}), metric)
     stat = group.stat(center, metric)
-    fewer = group.shots != 0 and 0 < stat.n < most[group.folds]
+    wanted = most[group.folds]
+    if center in group.left_out:  # left out by some of the runs alone
+        wanted = sum(group.entry(run, center) is not None for run in group.runs)
+    fewer = group.shots != 0 and 0 < stat.n < wanted
     return format_stat(stat, metric) + "*" * fewer + "†" * group.read_early
 
 
@@ -78,13 +82,17 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
         rows = f"[{folds} folds]: " if folds and len(kinds) > 1 else ""
         several = most_runs(own)[folds] > 1
         notes.append(rows + ("mean ± sd over " if several else "") + repeats_text(own))
-        there = {repeat.fold for g in own for repeat in g.repeats}
+        there = {fold_of(repeat.fold).number for g in own for repeat in g.repeats}
         if folds and len(there) < folds:
             notes.append(f"{rows}only {len(there)} of {folds} folds have been run")
     notes += few_notes(groups)
     if any(g.shots == 0 for g in groups) and not only_idle:
         names = ", ".join(dict.fromkeys(g.trainer for g in groups if g.shots == 0))
         notes.append(f"{names} trains nothing: one run stands for all shots")
+    if any(g.left_out for g in groups):
+        notes.append("each centre left out of training once; test: the mean over these centres")
+    if any(run.get("base_to_new") for g in groups for run in g.runs):
+        notes.append("base to new: test has the base classes, new those not trained on")
     splits = max((len(hashes) for hashes in split_hashes(groups)), default=0)
     if splits > 1:  # images were added between two runs, or a variant splits otherwise
         notes.append(f"runs on {splits} different splits of the images, hardly comparable")

@@ -29,6 +29,7 @@ def results_record(
     centers: Mapping[str, Any] | None = None,
     blocks: Mapping[str, Any] | None = None,
     test_read_early: bool = False,
+    base_to_new: Mapping[str, Any] | None = None,
     runtime: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of results.json, every key of the newest schema in its order."""
@@ -48,6 +49,9 @@ def results_record(
             "seed": key.seed,
             "split_hash": getattr(dataset, "split_hash", "") or None,
             "draw_hash": getattr(dataset, "draw_hash", "") or None,
+            "left_out_center": str(getattr(dataset, "left_out", "") or ""),
+            "base_to_new": dict(base_to_new or {}),
+            "search": search_budget(trainer),
             "config_hash": config_hash(cfg),
             "positive_classes": list(getattr(dataset, "positive_classes", [])),
             "test_read_early": test_read_early,
@@ -57,6 +61,21 @@ def results_record(
             "runtime": dict(runtime or {}),
         }
     )
+
+
+def search_budget(trainer: Any) -> dict[str, Any]:
+    """What was chosen on val in this run: all tries, the labels they saw, and each choice alone.
+
+    Empty where nothing was. What a person or a sweep has tried before is not known here.
+    """
+    choices = dict(getattr(trainer, "_search", None) or {})
+    if not choices:
+        return {}
+    return {
+        "tries": sum(choice["tries"] for choice in choices.values()),
+        "labels": max(choice["labels"] for choice in choices.values()),
+        "choices": choices,
+    }
 
 
 def weights_sha256(cfg: CfgNode, trainer: Any = None) -> str | None:

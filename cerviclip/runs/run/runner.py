@@ -16,10 +16,17 @@ from typing import Any
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
+from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.new_classes import FILE as NEW_PREDICTIONS
+from cerviclip.runs.run.new_classes import (
+    base_to_new_record,
+    check_can_be_built_anew,
+    score_new_classes,
+)
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.runtime import runtime_record
 from cerviclip.runs.run.scoring import (
@@ -188,6 +195,7 @@ class Run:
         self.fingerprint = ""
         self.val: Predictions | None = None
         self.blocks: dict[str, Any] = {}
+        self.base_to_new: dict[str, Any] = {}
 
     def execute(self, train: bool = True) -> dict[str, Any]:
         """Build, train, score, write; returns the content of results.json."""
@@ -221,6 +229,8 @@ class Run:
         set_random_seed(self.cfg.SEED)
         with no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
+        if self.scores_new_classes:
+            check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
         self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
@@ -258,6 +268,7 @@ class Run:
         """Predict and score the test set, then every external centre; measure them by val."""
         clock = time.perf_counter()
         predictions = collect_predictions(self.trainer, self.external)
+        new = self.score_new() if self.scores_new_classes else None
         self.val = predict_val(self.trainer)  # last: what a model keeps of its images moves no test
         self.seconds["predict"] = time.perf_counter() - clock
         clock = time.perf_counter()
@@ -266,7 +277,24 @@ class Run:
         clock = time.perf_counter()
         self.blocks = measure_run(self.trainer, self.val, predictions, centers)
         self.seconds["measure"] = time.perf_counter() - clock
+        if new is not None:
+            centers[NEW] = new
+            self.base_to_new = base_to_new_record(self.trainer.dm.dataset, centers)
         return predictions, centers
+
+    @property
+    def scores_new_classes(self) -> bool:
+        new = getattr(self.trainer.dm.dataset, "new_classes", None)
+        return new is not None and self.cfg.TEST.SPLIT != "val"
+
+    def score_new(self) -> dict[str, Any]:
+        """Score the classes that a base-to-new run was not trained on."""
+        found, entry = score_new_classes(self.trainer)
+        if found is not None:
+            write_predictions(self.folder, [found], found.classnames, NEW_PREDICTIONS)
+        else:
+            print(f"{NEW}: not scored, {entry['accuracy']['reason']}")
+        return entry
 
     def write(
         self,
@@ -295,6 +323,7 @@ class Run:
             centers=centers,
             blocks=self.blocks,
             test_read_early=read_early,
+            base_to_new=self.base_to_new,
             runtime=runtime_record(self),
         )
         write_results(folder, results)

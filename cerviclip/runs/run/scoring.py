@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cerviclip.data.coarse import is_coarse
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.predictions import Predictions
 from cerviclip.runs.run.predict import predict_items
 from dassl.errors import UserError
+
+# What is printed of a centre that knows no classes.
+GROUPS_ALONE = (
+    ("binary.sensitivity", "sensitivity", 1, " %"),
+    ("binary.specificity", "specificity", 1, " %"),
+    ("binary.auc", "binary AUC", 3, ""),
+)
+
+
+def metric_of(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """``accuracy`` or ``binary.auc`` of a centre's entry."""
+    node: Any = entry
+    for part in name.split("."):
+        node = node[part]
+    return node
 
 
 def collect_predictions(trainer: Any, external: Mapping[str, Sequence[Any]]) -> list[Predictions]:
@@ -58,13 +74,16 @@ def measure_run(
 
 def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
     """The ``centers`` of results.json."""
+    from cerviclip.evaluation.groups_only import score_groups
     from cerviclip.evaluation.report import score
 
     dataset = trainer.dm.dataset
     positive = list(getattr(dataset, "positive_classes", []))
     names, how = dataset.classnames, trainer.cfg.TEST.INTERVALS
     return {
-        p.center: score(p.labels.tolist(), p.probs, p.known_patients, names, positive, how)
+        p.center: (score_groups if is_coarse(p.labels) else score)(
+            p.labels.tolist(), p.probs, p.known_patients, names, positive, how
+        )
         for p in predictions
     }
 
@@ -86,13 +105,14 @@ def print_centers(centers: Mapping[str, Any]) -> None:
     for name, entry in centers.items():
         cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
         cells += [
-            f"{title} {entry[key]['value']:.{digits}f}{unit}"
+            f"{title} {metric_of(entry, key)['value']:.{digits}f}{unit}"
             for key, title, digits, unit in (
                 ("accuracy", "accuracy", 1, " %"),
                 ("macro_f1", "macro F1", 1, " %"),
                 ("macro_auc", "AUC", 3, ""),
+                *GROUPS_ALONE * (entry["confusion_matrix"] is None),
             )
-            if entry[key]["value"] is not None
+            if metric_of(entry, key)["value"] is not None
         ]
         print(f"{name}: {', '.join(cells)}")
         if "note" in entry:

@@ -13,7 +13,8 @@ from dassl.errors import UserError
 
 RUN_FILES = {
     "config.yaml", "task.json", "reading.json", "split.json", "history.csv", "history.png",
-    "predictions.csv", "val_predictions.csv", "confusion.png", "results.json", "cmat.pt",
+    "predictions.csv", "val_predictions.csv", "predictions_new.csv", "confusion.png",
+    "results.json", "cmat.pt",
 }  # fmt: skip
 
 

@@ -42,6 +42,9 @@ LATER_KEYS = (
     "INPUT.WINDOW",
     "DATASET.PATIENT_PER_CLASS",
     "DATASET.LEAVE_OUT",
+    "DATASET.CLASS_MAP_FILE",
+    "DATASET.DRAW_FILE",
+    "DATASET.CENTERS",
 )
 
 # The same, with the value that means what was done before.
@@ -51,6 +54,8 @@ LATER_CHOICES = {
     "TEST.PATIENT_RULE": "mean",
     "TEST.PREVALENCES": [0.01, 0.05, 0.2],
     "TEST.COVERAGE": 0.9,
+    "DATASET.SHOTS_SCENARIO": "balanced",
+    "DATASET.SUBSAMPLE_CLASSES": "all",
 }
 
 

@@ -12,6 +12,8 @@ from cerviclip.data.folds import parse_fold
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, INTERVALS, OLD
 from cerviclip.places import CONFIGS, HOME
+from cerviclip.runs.settings.class_maps import fill_from_class_map
+from cerviclip.runs.settings.draw_files import follow_draw_file
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
@@ -21,6 +23,7 @@ from dassl.errors import MissingFileError, UnknownNameError, UserError
 # What a request sets; it comes after the yaml files and before KEY VALUE overrides.
 REQUEST_KEYS = {
     "root": "DATASET.ROOT",
+    "split": "DATASET.DRAW_FILE",
     "resume": "RESUME",
     "source_domains": "DATASET.SOURCE_DOMAINS",
     "target_domains": "DATASET.TARGET_DOMAINS",
@@ -69,6 +72,26 @@ def setup_cfg(request: RunRequest) -> CfgNode:
     root = request.output_root or DEFAULT_ROOT
     cfg.OUTPUT_DIR = str(asked or RunKey.of(cfg, request.variant).folder(root))
     cfg.freeze()
+    return cfg
+
+
+def dataset_cfg(dataset: str, root: str = "", opts: Sequence[Any] = ()) -> CfgNode:
+    """The configuration of a data set alone, for tools that train nothing; not frozen.
+
+    Args:
+        dataset: registered name.
+        root: ``DATASET.ROOT``; "" for ``./data``.
+        opts: flat (KEY, VALUE, ...) overrides.
+    """
+    cfg = get_cfg_default()
+    _extend_by(cfg, _modules_of(plugins.ensure_loaded("dataset", dataset)), set())
+    if path := dataset_yaml(dataset):
+        merge_file(cfg, path)
+    merge_opts(cfg, list(opts))
+    cfg.DATASET.NAME = dataset
+    cfg.DATASET.ROOT = root or cfg.DATASET.ROOT or "./data"
+    cfg.SEED = max(cfg.SEED, 1)
+    fill_from_class_map(cfg)
     return cfg
 
 
@@ -263,6 +286,8 @@ def _merge_request(cfg: CfgNode, request: RunRequest) -> None:
 
 def _settle(cfg: CfgNode, request: RunRequest) -> None:
     """Fill what nobody said, and refuse what cannot be."""
+    seeded = request.seed is not None and request.seed >= 0
+    follow_draw_file(cfg, request.shots is not None, seeded, request.evaluate)
     trainer_class = plugins.ensure_loaded("trainer", cfg.TRAINER.NAME)
     if not getattr(trainer_class, "needs_training", True):
         cfg.DATASET.NUM_SHOTS, cfg.SEED = 0, 0  # one run stands for all shots and seeds
@@ -283,6 +308,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
         )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
+    fill_from_class_map(cfg)
     _check_fold(cfg)
     _check_intervals(cfg)
     _check_measures(cfg)

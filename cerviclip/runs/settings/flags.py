@@ -76,6 +76,9 @@ def train_parser(prog: str = TRAIN) -> Parser:
     where = parser.add_argument_group("where things are")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     where.add_argument(
+        "--split", default="", metavar="FILE", help="a split.json: its very split and draw"
+    )
+    where.add_argument(
         "--output-dir", default="", metavar="DIR", help="this run's folder; default: under ./output"
     )
     where.add_argument("--config-file", default="", metavar="YAML", help="the trainer's settings")
@@ -187,6 +190,9 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     what.add_argument(
         "--folds", metavar="N", help="each run on N folds by patient (cross-validation); 0: none"
     )
+    what.add_argument(
+        "--repeats", metavar="R", help="so many ways of dealing into folds (repeated k-fold)"
+    )
     external = what.add_argument(
         "--external", nargs="*", metavar="NAME", help="external centres to score"
     )
@@ -198,6 +204,12 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     add_plugin_flag(what)
     where = parser.add_argument_group("where and how")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
+    where.add_argument(
+        "--split",
+        default="",
+        metavar="SET",
+        help="published splits: their very splits and draws",
+    )
     where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
     where.add_argument("--dry-run", action="store_true", help="show what would be run")

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.data.folds import Fold
+from cerviclip.runs.settings.draw_files import DRAW_FILE, DrawFile, find_draw_files
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from cerviclip.runs.settings.requests import (
     RunRequest,
     SweepRequest,
+    parse_count,
     parse_folds,
     parse_shots,
 )
@@ -24,10 +27,16 @@ from cerviclip.runs.settings.sweep_file import (
     read_entry,
     read_opts,
     read_sweep,
+    switched_on,
 )
 from dassl.errors import UnknownNameError, UserError
 
-FOLD = "DATASET.FOLD"
+FOLD, SUBSAMPLE, CENTERS = "DATASET.FOLD", "DATASET.SUBSAMPLE_CLASSES", "DATASET.CENTERS"
+BASE_TO_NEW = "base_to_new"
+
+# Draws of a sweep that names neither seeds nor draws: as many as show the chance of the draw where
+# a run takes seconds, few where it takes minutes.
+DRAWS_OF_SECONDS, DRAWS = 20, 3
 
 
 @dataclass(frozen=True)
@@ -112,32 +121,79 @@ def make_plan(args: SweepRequest) -> Plan:
     plugins.add_plugins(args.plugins)
     path = find_sweep(args.sweep)
     tree = read_sweep(path)
-    maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args)
+    draw_files = find_draw_files(args.split) if args.split else []
+    maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args, draw_files)
     datasets = [_known("dataset", d) for d in (args.datasets or maker.own_datasets)]
     own = [read_entry(item, path) for item in listed(tree, "trainers")]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
-    shots = [parse_shots(k) for k in (args.shots or listed(tree, "shots"))]
-    seeds = [_seed(s) for s in (args.seeds or listed(tree, "seeds"))]
-    folds = parse_folds(tree.get("folds") if args.folds is None else args.folds)
-    for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", shots)):
+    grid = _grid_of(tree, path, args)
+    for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", grid.shots)):
         if not values:
             raise UserError(f"sweep {path} names no {kind}; add one, or give it by a flag")
-    if not seeds:
-        raise UserError(f"sweep {path} names no seeds; add 'seeds: [1, 2, 3]', or give --seeds")
     if args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give the number of processes, from 1")
     runs = list(
         dict.fromkeys(
-            run
-            for d in datasets
-            for entry in entries
-            for run in maker.runs(d, entry, shots, seeds, folds)
+            run for d in datasets for entry in entries for run in maker.runs(d, entry, grid)
         )
     )
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
     root = Path(args.output_dir or DEFAULT_ROOT)
     return Plan(path.stem, runs, root, order, maker.unchosen(own, set(runs)))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What each trainer is run over on each data set."""
+
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]  # (): as many as suit the trainer
+    folds: int  # 0: one plain split
+    repeats: int
+    by_center: bool  # each centre of the data set is left out once
+    base_to_new: bool
+
+    def seeds_for(self, trainer: str) -> tuple[int, ...]:
+        """The sweep's seeds, else 20 for a trainer that takes seconds and 3 for others."""
+        if self.seeds:
+            return self.seeds
+        quick = _of_class(trainer, "trains_in_seconds", False)
+        return tuple(range(1, (DRAWS_OF_SECONDS if quick else DRAWS) + 1))
+
+
+def _grid_of(tree: Mapping[str, Any], path: Path, args: SweepRequest | None = None) -> _Grid:
+    """The grid of a sweep's yaml, with what the flags say instead.
+
+    Raises:
+        UserError: keys that cannot be together, or a value that cannot be.
+    """
+    args = args or SweepRequest()
+    seeds = [_seed(s) for s in (args.seeds or listed(tree, "seeds"))]
+    if "draws" in tree and "seeds" in tree:
+        raise UserError(f"sweep {path} has both 'draws' and 'seeds'; draws: 3 means seeds 1, 2, 3")
+    if "draws" in tree and not seeds:
+        seeds = list(range(1, parse_count(tree["draws"], "draws") + 1))
+    folds = parse_folds(tree.get("folds") if args.folds is None else args.folds)
+    again = tree.get("repeats") if args.repeats is None else args.repeats
+    repeats = parse_count(1 if again is None else again, "repeats")
+    by_center = switched_on(tree, "leave_one_center_out", path) and args.folds is None
+    if repeats > 1 and not folds:
+        if args.repeats is not None or args.folds is None:
+            raise UserError(f"{repeats} repeats (sweep {path}) need folds; add 'folds: 5'")
+    if by_center and (folds or repeats > 1):
+        raise UserError(
+            f"sweep {path} has 'leave_one_center_out' and folds or repeats; the centres are the "
+            "folds, leave the others out"
+        )
+    return _Grid(
+        shots=tuple(parse_shots(k) for k in (args.shots or listed(tree, "shots"))),
+        seeds=tuple(seeds),
+        folds=folds,
+        repeats=repeats if folds else 1,
+        by_center=by_center,
+        base_to_new=switched_on(tree, BASE_TO_NEW, path),
+    )
 
 
 @dataclass
@@ -148,15 +204,9 @@ class _RunMaker:
     tree: Mapping[str, Any]
     own_datasets: list[str]
     args: SweepRequest
+    draw_files: Sequence[DrawFile] = ()
 
-    def runs(
-        self,
-        dataset: str,
-        entry: TrainerEntry,
-        shots: Sequence[int],
-        seeds: Sequence[int],
-        folds: int,
-    ) -> Iterator[RunSpec]:
+    def runs(self, dataset: str, entry: TrainerEntry, grid: _Grid) -> Iterator[RunSpec]:
         """One trainer's runs on one dataset, on each of its folds; 0 folds: on a plain split."""
         args, tree = self.args, self.tree
         external = _external(tree, dataset, self.own_datasets, args, self.path)
@@ -174,20 +224,30 @@ class _RunMaker:
             plugins=tuple(plugins.plugin_specs()),
             opts=(*external, *common, *entry.opts, *args.opts),
         )
-        return (cell for one in _on_folds(spec, folds) for cell in _cells(one, shots, seeds))
+        if grid.base_to_new:
+            spec = _base_to_new(spec)
+        folds = _number_of_centers(spec) if grid.by_center else grid.folds
+        seeds = grid.seeds_for(spec.trainer)
+        if args.split:
+            return _on_draw_files(spec, self.draw_files, grid)
+        return (
+            cell
+            for one in _on_folds(spec, folds, grid.repeats)
+            for cell in _cells(one, grid.shots, seeds)
+        )
 
     def unchosen(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
         """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
         (a trainer of a plug-in that is not given) is left out."""
         found: dict[RunSpec, None] = {}
+        if self.args.split:  # its runs are those of the set that it names
+            return []
         for dataset in self.own_datasets:
             for entry in entries:
                 with suppress(UserError):
-                    shots = [parse_shots(k) for k in listed(self.tree, "shots")]
-                    seeds = [_seed(s) for s in listed(self.tree, "seeds")]
-                    folds = parse_folds(self.tree.get("folds"))
+                    grid = _grid_of(self.tree, self.path)
                     _known("dataset", dataset)
-                    found |= dict.fromkeys(self.runs(dataset, entry, shots, seeds, folds))
+                    found |= dict.fromkeys(self.runs(dataset, entry, grid))
         return [run for run in found if run not in chosen]
 
 
@@ -200,7 +260,58 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
     return list(dict.fromkeys(chosen))
 
 
-def _on_folds(spec: RunSpec, folds: int) -> list[RunSpec]:
+def _on_draw_files(spec: RunSpec, files: Sequence[DrawFile], grid: _Grid) -> Iterator[RunSpec]:
+    """The run on each published draw of its data set, which says its shots, seed and fold.
+
+    Shots and seeds of the sweep that the set does not have are left out, and the reverse.
+
+    Raises:
+        UserError: the set has no draw of the data set that the sweep asks for.
+    """
+    own = [file for file in files if file.dataset == spec.dataset]
+    trains = _of_class(spec.trainer, "needs_training", True)
+    fitting = [f for f in own if not trains or f.shots in grid.shots]
+    fitting = [f for f in fitting if not (trains and grid.seeds) or f.seed in grid.seeds]
+    if not fitting:
+        there = sorted({(f.dataset, f.shots, f.seed) for f in files})
+        raise UserError(
+            f"--split has no draw of {spec.dataset} with the sweep's shots "
+            f"{', '.join(map(str, grid.shots))} and seeds; it has "
+            f"{'; '.join(f'{d}, {k} shots, seed {s}' for d, k, s in there[:5])}"
+        )
+    if not trains:  # one for each fold: they share their test parts
+        fitting = list({file.fold: file for file in reversed(fitting)}.values())[::-1]
+    for file in fitting:
+        opts = (*spec.opts, DRAW_FILE, file.path)
+        if file.fold:
+            opts = (*opts, FOLD, file.fold)
+        shots, seed = (file.shots, file.seed) if trains else (0, 0)
+        yield replace(spec, num_shots=shots, seed=seed, opts=opts)
+
+
+def _base_to_new(spec: RunSpec) -> RunSpec:
+    """The run on the base half of the classes, under a variant of its own."""
+    variant = BASE_TO_NEW if spec.variant == "default" else f"{spec.variant}-{BASE_TO_NEW}"
+    return replace(spec, variant=variant, opts=(*spec.opts, SUBSAMPLE, BASE_TO_NEW))
+
+
+def _number_of_centers(spec: RunSpec) -> int:
+    """How many centres a data set has, each of which is left out once.
+
+    Raises:
+        UserError: it is not made of centres, or of one only.
+    """
+    centers = getattr(plugins.ensure_loaded("dataset", spec.dataset), "centers", None)
+    named = dict(zip(spec.opts[::2], spec.opts[1::2], strict=False)).get(CENTERS) or centers
+    if centers is None or not named or len(named) < 2:
+        raise UserError(
+            f"'leave_one_center_out' needs a data set of two centres or more, which {spec.dataset} "
+            f"is not; take PhantomDomains, CervixOCTDomains, or Centers with {CENTERS}: [A, B]"
+        )
+    return len(named)
+
+
+def _on_folds(spec: RunSpec, folds: int, repeats: int = 1) -> list[RunSpec]:
     """The run on each fold, as an override says it: train.py alone makes the same run."""
     if not folds:
         return [spec]
@@ -208,19 +319,13 @@ def _on_folds(spec: RunSpec, folds: int) -> list[RunSpec]:
         raise UserError(
             f"the sweep asks for {folds} folds, and an override sets {FOLD}; leave one of them out"
         )
-    numbers = range(1, folds + 1)
-    return [replace(spec, opts=(*spec.opts, FOLD, f"{n}/{folds}")) for n in numbers]
+    names = [str(Fold(n + 1, folds, r + 1)) for r in range(repeats) for n in range(folds)]
+    return [replace(spec, opts=(*spec.opts, FOLD, name)) for name in names]
 
 
 def _cells(spec: RunSpec, shots: Sequence[int], seeds: Sequence[int]) -> Iterator[RunSpec]:
     """A method that learns runs once per shots and seed, another once per dataset."""
-    entry = plugins.discover()["trainer"].get(spec.trainer)
-    needs_training = entry.needs_training if entry is not None else True
-    if entry is None:
-        needs_training = getattr(
-            plugins.ensure_loaded("trainer", spec.trainer), "needs_training", True
-        )
-    if not needs_training:
+    if not _of_class(spec.trainer, "needs_training", True):
         yield spec
         return
     if 0 in shots:
@@ -231,6 +336,14 @@ def _cells(spec: RunSpec, shots: Sequence[int], seeds: Sequence[int]) -> Iterato
     for k in shots:
         for seed in seeds:
             yield replace(spec, num_shots=k, seed=seed)
+
+
+def _of_class(trainer: str, attribute: str, usual: bool) -> bool:
+    """What a trainer's class says of itself; read from its source where that is known."""
+    entry = plugins.discover()["trainer"].get(trainer)
+    if entry is not None:
+        return bool(getattr(entry, attribute))
+    return bool(getattr(plugins.ensure_loaded("trainer", trainer), attribute, usual))
 
 
 def _known(kind: str, name: str) -> str:

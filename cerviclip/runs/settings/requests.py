@@ -31,6 +31,7 @@ class RunRequest:
         target_domains: domains to adapt to.
         transforms: training transforms, in order.
         root: folder of the data.
+        split: a run's split.json or a published one, whose split and draw are repeated.
         output_dir: the run's folder; "" for the usual one below ``output_root``.
         output_root: "" for ``./output``.
         config_file: the trainer's yaml instead of the one found by name.
@@ -56,6 +57,7 @@ class RunRequest:
     target_domains: tuple[str, ...] = ()
     transforms: tuple[str, ...] = ()
     root: str = ""
+    split: str = ""
     output_dir: str = ""
     output_root: str = ""
     config_file: str = ""
@@ -82,12 +84,14 @@ class SweepRequest:
         seeds: whole numbers from 0.
         folds: every run on each of so many folds, from 2; 0 for one plain split, None leaves it to
             the yaml.
+        repeats: so many ways of dealing into folds, from 1; None leaves it to the yaml.
         external: external centres to score; None leaves them to the yaml files.
         backbone: for entries without one of their own.
         weights: the backbone's weights, a local file.
         plugins: modules or files that register trainers and data sets.
         opts: flat (KEY, VALUE, ...) overrides of every run.
         root: folder of the data.
+        split: a split.json, or a published set of them, which then says shots, seeds and folds.
         output_dir: folder of the sweep; "" for ``./output``.
         jobs: processes at a time; one per GPU.
         dry_run: show what would be run.
@@ -101,12 +105,14 @@ class SweepRequest:
     shots: tuple[int | str, ...] = ()
     seeds: tuple[int | str, ...] = ()
     folds: int | str | None = None
+    repeats: int | str | None = None
     external: tuple[str, ...] | None = None
     backbone: str = ""
     weights: str = ""
     plugins: tuple[str, ...] = ()
     opts: tuple[Any, ...] = ()
     root: str = ""
+    split: str = ""
     output_dir: str = ""
     jobs: int = 1
     dry_run: bool = False
@@ -150,6 +156,19 @@ def parse_folds(text: str | int | None) -> int:
     word = str(0 if text is None else text).strip()
     if not word.isascii() or not word.isdigit() or int(word) == 1:
         raise UserError(f"folds are a whole number from 2, or 0 for a plain split, not {word!r}")
+    return int(word)
+
+
+def parse_count(text: Any, what: str) -> int:
+    """A whole number from 1 of what a user wrote.
+
+    Args:
+        text: as it was written.
+        what: it is, for the error.
+    """
+    word = str(text).strip()
+    if isinstance(text, bool) or not word.isascii() or not word.isdigit() or int(word) < 1:
+        raise UserError(f"{what} are a whole number from 1, not {word!r}")
     return int(word)
 
 

@@ -28,10 +28,10 @@ class Repeat(NamedTuple):
         return f"fold {self.fold} seed {self.seed}" if self.fold else str(self.seed)
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Sorts by the fold's number, then by the seed."""
+    def order(self) -> tuple[int, int, int]:
+        """Sorts by the repetition, the fold's number, then the seed."""
         fold = parse_fold(self.fold)
-        return (fold.number if fold else 0, self.seed)
+        return (fold.repeat, fold.number, self.seed) if fold else (0, 0, self.seed)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,13 @@ class RunKey:
     def folder(self, root: str | Path) -> Path:
         """``<root>/<dataset>/<trainer>/<backbone>/<variant>/shots_<k|full>/seed_<s>``.
 
-        The part of the variant ends in ``-fold3of10`` for fold 3/10.
+        The part of the variant ends in ``-fold3of10`` for fold 3/10, ``-fold3of10repeat2`` for
+        3/10@2.
         """
         fold = parse_fold(self.fold)
-        variant = f"{self.variant}-fold{fold.number}of{fold.folds}" if fold else self.variant
+        again = f"repeat{fold.repeat}" if fold and fold.repeat > 1 else ""
+        suffix = f"-fold{fold.number}of{fold.folds}{again}" if fold else ""
+        variant = f"{self.variant}{suffix}"
         names = (self.dataset, self.trainer, self.backbone or "none", variant)
         parts = [safe_part(name) for name in names]
         return Path(root, *parts, f"shots_{self.shots}", f"seed_{self.seed}")

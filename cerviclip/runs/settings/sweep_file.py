@@ -12,7 +12,10 @@ from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
-KEYS = {"datasets", "trainers", "shots", "seeds", "folds", "backbone", "external", "opts"}
+KEYS = {
+    *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
+    *("folds", "repeats", "leave_one_center_out", "base_to_new"),
+}
 ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
 
 
@@ -85,6 +88,14 @@ def listed(tree: Mapping[str, Any], key: str) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
+
+
+def switched_on(tree: Mapping[str, Any], key: str, path: Path) -> bool:
+    """A key that takes true or false."""
+    value = tree.get(key, False)
+    if not isinstance(value, bool):
+        raise UserError(f"'{key}' in sweep {path} is true or false, not {value!r}")
+    return value
 
 
 def _join(names: set[str]) -> str:

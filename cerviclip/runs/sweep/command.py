@@ -207,6 +207,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.report.formats import print_table
     from cerviclip.runs.report.groups import group_runs
     from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
+    from cerviclip.runs.report.search_budget import search_note
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
@@ -219,6 +220,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     written = write_summary(plan, runs, groups, pooled)
     for table in [*build_tables(groups, "accuracy"), *pooled_tables(pooled, "accuracy")]:
         print_table(table, console)
+    if note := search_note(groups):
+        console.print(note, markup=False)
     for run in runs:
         if run["status"] != "done":
             console.print(f"failed: {run['folder']}: {run['error']}", markup=False)

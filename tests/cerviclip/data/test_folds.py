@@ -228,3 +228,14 @@ def test_a_split_that_is_given_is_not_passed_off_as_a_fold(build, oct_root, tmp_
         build(oct_root, NAME, FOLD="1/5", SPLIT_FILE=str(file))
     with pytest.raises(UserError, match="FOLD is 1/5, but HuaxiOCT is tested on only"):
         build(oct_root, "HuaxiOCT", FOLD="1/5")
+
+
+def test_repetitions_deal_in_other_ways_and_the_first_as_ever():
+    items = [Item(f"{c}/{i}.png", n, c, f"{c}{i}") for n, c in enumerate(CLASSES) for i in range(9)]
+    plain = deal_into_folds(items, 3, 1)
+    for number in (1, 2, 3):
+        assert split_into_fold(items, Fold(number, 3), RATIO, 1)["test"] == plain[number - 1]
+    tested = [split_into_fold(items, Fold(n, 3, 2), RATIO, 1)["test"] for n in (1, 2, 3)]
+    assert sorted(i.path for part in tested for i in part) == sorted(i.path for i in items)
+    assert tested != plain and all(tested)
+    assert parse_fold("2/3@2") == Fold(2, 3, 2) and str(Fold(2, 3, 2)) == "2/3@2"

@@ -15,13 +15,15 @@ from cerviclip.runs.results_json import (
 )
 from dassl.errors import UserError
 
+ABSENT = ADDED[2]
+
 
 def stated_version(folder):
     return json.loads((folder / "results.json").read_text())["schema_version"]
 
 
 def test_results_are_written_whole_and_never_with_nan(tmp_path):
-    results = {"schema_version": 2, "status": "done", **ADDED[2]}
+    results = {"schema_version": 2, "status": "done", **ABSENT}
     write_results(tmp_path, results)
     with pytest.raises(ValueError):
         write_results(tmp_path, results | {"x": float("nan")})
@@ -30,7 +32,7 @@ def test_results_are_written_whole_and_never_with_nan(tmp_path):
 
 
 def test_a_file_states_the_lowest_version_that_holds_what_it_says(tmp_path):
-    plain = {"schema_version": 2, "shots": 1, **ADDED[2], "seed": 3}
+    plain = {"schema_version": 2, "shots": 1, "seed": 3, **ABSENT}
     write_results(tmp_path, plain)
     text = (tmp_path / "results.json").read_text()
     assert json.loads(text) == {"schema_version": 1, "shots": 1, "seed": 3}
@@ -49,7 +51,7 @@ def test_results_of_the_first_schema_are_read_as_of_the_newest(tmp_path):
     old = {"schema_version": 1, "status": "done", "shots": "full", "seed": 3}
     (tmp_path / "results.json").write_text(json.dumps(old))
     results = read_results(tmp_path)
-    assert results == old | {"schema_version": SCHEMA_VERSION, **ADDED[2]}
+    assert results == old | {"schema_version": SCHEMA_VERSION, **ABSENT}
     write_results(tmp_path, results)
     assert json.loads((tmp_path / "results.json").read_text()) == old
 

@@ -116,7 +116,6 @@ def test_entry_backbone_wins_over_the_flag(zoo):
         ),
         ("trainers: [\n", [], "not valid yaml"),
         ("trainers: [ZooLinear]\nseeds: [1]\n", [], "no shots"),
-        ("trainers: [ZooLinear]\nshots: [1]\n", [], "no seeds"),
     ],
 )
 def test_what_cannot_be_is_one_line(zoo, text, flags, words):
