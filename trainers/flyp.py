@@ -92,8 +92,8 @@ class FLYP(Unfrozen):
         """The loss, and logits (B, C): of a class, that of its likeliest prompt in the batch."""
         images = self.unit_image_features(input)
         pairs = self.scale() * images @ self.prompt_features(self.draw_prompts(label)).t()
-        logits = pairs.detach().new_full((len(label), self.num_classes), -torch.inf)
-        logits.index_reduce_(1, label, pairs.detach(), "amax")
+        absent = pairs.new_full((len(label), self.num_classes), -torch.inf)
+        logits = absent.scatter_reduce(1, label.expand(len(label), -1), pairs.detach(), "amax")
         return contrastive_loss(pairs), logits
 
     def classify(self, image_features: Tensor) -> Tensor:
