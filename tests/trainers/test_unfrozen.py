@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import TrainerCase
+from clip_by_hand import losses_of_adamw, losses_of_trainer, package_clip, zero_shot_logits
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from clip_by_hand import losses_of_adamw, losses_of_trainer, package_clip, zero_shot_logits
 from cerviclip.vlm.towers.cnn import torchvision_model
 from dassl.errors import UserError
 from dassl.utils import set_random_seed
