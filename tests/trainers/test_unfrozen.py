@@ -92,6 +92,7 @@ def test_steps_are_those_of_the_equations(build, files, name, tower):
         torch.testing.assert_close(trainer.model_inference(x), logits, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_ends_where_a_whole_one_does(build, tmp_path, name):
     opts = ("OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1, "OPTIM.LR", 1e-3)
