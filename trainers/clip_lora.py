@@ -14,11 +14,12 @@ from yacs.config import CfgNode as CN
 from cerviclip.engine.iterations import ByIterations, iterations_per_shot
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.adapted import AdaptedTower
+from cerviclip.vlm.adapted import AdaptedTower, towers_of
 from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
 from cerviclip.vlm.lora import apply_lora, lora_parameters
 from dassl.engine import TRAINER_REGISTRY
-from dassl.errors import UserError
+
+_ENCODER_KEY = "TRAINER.CLIPLORA.ENCODER"
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -34,9 +35,6 @@ def extend_cfg(cfg: CN) -> None:
     cfg.TRAINER.CLIPLORA.ITERS_PER_SHOT = 500  # iterations are this times the shots
 
 
-_TOWERS = {"both": ("vision", "text"), "vision": ("vision",), "text": ("text",)}
-
-
 @TRAINER_REGISTRY.register()
 class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
     """CLIP-LoRA: low-rank adapters on q, k, v of both towers, trained with cross-entropy."""
@@ -45,17 +43,13 @@ class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        encoder = cfg.TRAINER.CLIPLORA.ENCODER
-        if encoder not in _TOWERS:
-            raise UserError(
-                f"TRAINER.CLIPLORA.ENCODER is {encoder!r}; take one of {', '.join(_TOWERS)}"
-            )
+        towers_of(cfg.TRAINER.CLIPLORA.ENCODER, _ENCODER_KEY)
 
     @property
     def first_block(self) -> int:
         """Lowest vision block that learns: what is below is frozen."""
         cfg = self.cfg.TRAINER.CLIPLORA
-        if "vision" not in _TOWERS[cfg.ENCODER]:
+        if "vision" not in towers_of(cfg.ENCODER, _ENCODER_KEY):
             return self.backbone.visual.num_blocks
         return max(0, self.backbone.visual.num_blocks - cfg.BLOCKS) if cfg.BLOCKS else 0
 
@@ -66,7 +60,7 @@ class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
     def build_model(self) -> None:
         cfg = self.cfg.TRAINER.CLIPLORA
         towers = {"vision": self.backbone.visual, "text": self.backbone.text}
-        for name in _TOWERS[cfg.ENCODER]:
+        for name in towers_of(cfg.ENCODER, _ENCODER_KEY):
             towers[name] = apply_lora(
                 towers[name], cfg.TARGETS, cfg.BLOCKS or None, cfg.R, cfg.ALPHA, cfg.DROPOUT
             )

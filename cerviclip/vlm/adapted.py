@@ -16,7 +16,39 @@ from dassl.errors import UserError
 
 T = TypeVar("T", bound=Tower)
 KINDS = ("bias", "norm", "all")
+_TOWERS = {"both": ("vision", "text"), "vision": ("vision",), "text": ("text",)}
 _NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
+
+
+def towers_of(encoder: str, key: str) -> tuple[str, ...]:
+    """The towers that ``both``, ``vision`` or ``text`` means.
+
+    Raises:
+        UserError: another word; ``key`` says what was set to it.
+    """
+    if encoder not in _TOWERS:
+        raise UserError(f"{key} is {encoder!r}; take one of {', '.join(_TOWERS)}")
+    return _TOWERS[encoder]
+
+
+def check_kinds(tower: Tower, kinds: Sequence[str], what: str = "unfreezing") -> None:
+    """Refuse a tower that has no parameters of these kinds.
+
+    Args:
+        what: who asks, for the message.
+
+    Raises:
+        UserError: an unknown kind, or a tower without such parameters; names those that have them.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise UserError(f"parameters of kind {unknown[0]!r}: take any of {', '.join(KINDS)}")
+    if not _names_of(tower, kinds):
+        raise UserError(
+            f"{what} trains parameters of kind {' and '.join(kinds)}, and this "
+            f"{type(tower).__name__} has none; choose a CLIP such as PhantomCLIP, ViT-B/16, RN50 "
+            "or BiomedCLIP (--backbone)"
+        )
 
 
 def unfreeze(tower: T, kinds: Sequence[str]) -> T:
@@ -33,12 +65,8 @@ def unfreeze(tower: T, kinds: Sequence[str]) -> T:
     Raises:
         UserError: an unknown kind, or a tower without such parameters.
     """
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise UserError(f"parameters of kind {unknown[0]!r}: take any of {', '.join(KINDS)}")
+    check_kinds(tower, kinds)
     names = _names_of(tower, kinds)
-    if not names:
-        raise UserError(f"this {type(tower).__name__} has no parameters of kind {list(kinds)}")
     # Buffers are copied too: batch statistics would move in training.
     memo = {id(p): p for name, p in tower.named_parameters() if name not in names}
     adapted = copy.deepcopy(tower, memo)
