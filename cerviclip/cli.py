@@ -28,6 +28,7 @@ COMMANDS = {
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
+    "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
