@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.checks.findings import ERROR, NOTE, WARNING, Finding, shown
@@ -65,7 +66,7 @@ class Report:
         survey = self.survey
         known = "" if survey.patients_known else " (patients not known)"
         made = ", split by ratio" if survey.made else ""
-        head = f"{survey.name}: {len(survey.entries)} images in {shown(str(survey.folder))}"
+        head = f"{survey.name}: {len(survey.entries)} images in {shown(str(_from_here(survey.folder)))}"
         console.print(f"{head}{known}{made}", markup=False, highlight=False, soft_wrap=True)
         console.print(_table_of_counts(survey))
         for what, found in _properties(self.probes).items():
@@ -78,6 +79,12 @@ class Report:
         said = ", ".join(_number(grades[grade], grade) for grade in _COLORS if grades[grade])
         ignored = f"; {self.left_out.total()} ignored" if self.left_out else ""
         console.print(f"{said or 'nothing found'}{ignored}", highlight=False)
+
+
+def _from_here(folder: Path) -> Path:
+    """A folder as it is named from where the command runs, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _images(survey: Survey) -> Counter[tuple[str, str]]:
