@@ -66,7 +66,8 @@ class Report:
         survey = self.survey
         known = "" if survey.patients_known else " (patients not known)"
         made = ", split by ratio" if survey.made else ""
-        head = f"{survey.name}: {len(survey.entries)} images in {shown(str(_from_here(survey.folder)))}"
+        where = shown(str(_from_here(survey.folder)))
+        head = f"{survey.name}: {len(survey.entries)} images in {where}"
         console.print(f"{head}{known}{made}", markup=False, highlight=False, soft_wrap=True)
         console.print(_table_of_counts(survey))
         for what, found in _properties(self.probes).items():
