@@ -1,0 +1,137 @@
+"""A contact sheet of the images that findings name, under the finding's name."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from cerviclip.data.checks.findings import ERROR, NOTE, Finding, shown
+from dassl.errors import UserError
+from dassl.utils.files import atomic_write
+from dassl.utils.images import decode_image
+
+_EDGE, _GAP, _CAPTION, _HEAD = 140, 12, 44, 34  # px
+_CELL = _EDGE + _GAP  # px
+_LEAST = 2  # columns of a finding, so that its name has room
+_COLUMNS = 8
+_SMOOTH = Image.Resampling.BILINEAR
+_ROWS = 2  # of one finding
+_PAPER, _INK, _FAINT = "white", "black", "#777777"
+_GRADES = {ERROR: "#b00020", NOTE: "#00687a"}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".pdf", ".webp")
+
+
+def draw_sheet(findings: Sequence[Finding], folder: Path, target: Path) -> int:
+    """Write a sheet with up to sixteen images of each finding.
+
+    Args:
+        findings: those without images are left out.
+        folder: their paths are relative to it.
+        target: the picture to write.
+
+    Returns:
+        How many images are on it.
+
+    Raises:
+        UserError: a suffix that no picture has.
+    """
+    if target.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--sheet {target}: the suffix must be one of {', '.join(SUFFIXES)}")
+    shows = [finding for finding in findings if finding.paths]
+    places, tall = _places([len(_chosen(finding)) for finding in shows])
+    sheet = Image.new("RGB", (_GAP + _COLUMNS * _CELL, max(tall, 60)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if not shows:
+        draw.text((_GAP, _GAP), "no image to show", _FAINT, ImageFont.load_default(15))
+    for finding, (left, top) in zip(shows, places, strict=True):
+        _draw_finding(sheet, draw, (left, top), finding, folder)
+    with atomic_write(target, "wb") as file:
+        sheet.save(file, {".jpg": "jpeg"}.get(target.suffix.lower(), target.suffix[1:].lower()))
+    return sum(len(_chosen(finding)) for finding in shows)
+
+
+def _chosen(finding: Finding) -> list[str]:
+    return list(finding.paths)[: _COLUMNS * _ROWS]
+
+
+def _places(counts: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+    """Upper left corners of findings with so many images, side by side while there is room; and the
+    height of them all, px."""
+    places: list[tuple[int, int]] = []
+    column, top, tall = 0, _GAP, 0
+    for count in counts:
+        wide = min(max(count, _LEAST), _COLUMNS)
+        if column + wide > _COLUMNS:
+            column, top, tall = 0, top + tall, 0
+        places.append((_GAP + column * _CELL, top))
+        tall = max(tall, _HEAD + -(-count // _COLUMNS) * (_EDGE + _CAPTION))
+        column += wide
+    return places, top + tall + _GAP
+
+
+def _draw_finding(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    finding: Finding,
+    folder: Path,
+) -> None:
+    """A heading and the images below it."""
+    paths = _chosen(finding)
+    more = f"{len(paths)} of {len(finding.paths)} images" * (len(paths) < len(finding.paths))
+    ink = _GRADES.get(finding.severity, "#8a5a00")
+    head = ImageFont.load_default(15)
+    draw.text((corner[0], corner[1] + 8), finding.kind, ink, head)
+    after = corner[0] + draw.textlength(f"{finding.kind}  ", head)
+    draw.text((after, corner[1] + 8), more or str(finding.number), _FAINT, head)
+    small = ImageFont.load_default(11)
+    for n, path in enumerate(paths):
+        row, column = divmod(n, _COLUMNS)
+        left, top = corner[0] + column * _CELL, corner[1] + _HEAD + row * (_EDGE + _CAPTION)
+        _draw_one(sheet, draw, (left, top), path, folder, small)
+
+
+def _draw_one(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    path: str,
+    folder: Path,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """One image with its path; a cross where it cannot be read."""
+    left, top = corner
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the finding itself says that it is dark
+            picture = decode_image(os.path.join(folder, path))
+        scale = min(_EDGE / max(picture.size), 4)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else _SMOOTH)
+        sheet.paste(picture, (left, top + _EDGE - picture.height))
+        box = (left - 1, top + _EDGE - picture.height - 1, left + picture.width, top + _EDGE)
+        draw.rectangle(box, outline="#cccccc")
+    except UserError:
+        draw.rectangle((left, top, left + _EDGE - 1, top + _EDGE - 1), outline=_FAINT)
+        draw.line((left, top, left + _EDGE - 1, top + _EDGE - 1), _FAINT)
+        draw.line((left, top + _EDGE - 1, left + _EDGE - 1, top), _FAINT)
+    above, _, name = shown(path).rpartition("/")
+    draw.text((left, top + _EDGE + 3), _fitting(draw, above, font), _FAINT, font)
+    draw.text((left, top + _EDGE + 16), _fitting(draw, name, font), _INK, font)
+
+
+def _fitting(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
+    """A text cut in its middle until it is no wider than an image."""
+    text = text.encode("ascii", "replace").decode()  # the embedded font has no more
+    kept = text
+    size = len(text)
+    while draw.textlength(kept, font) > _EDGE and size > 4:
+        size -= 1
+        kept = f"{text[: size // 2]}..{text[-(size - size // 2) :]}"
+    return kept
