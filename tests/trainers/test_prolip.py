@@ -1,4 +1,4 @@
-"""ProLIP: untouched it is zero-shot; its loss; only the projection learns, on a ViT and a ResNet."""
+"""ProLIP: untouched it is zero-shot; its loss; the projection alone learns (ViT and ResNet)."""
 
 from __future__ import annotations
 
