@@ -6,9 +6,9 @@ the towers stay as they are; a classifier w_c starts at their t_c and learns by 
 s cos(f, w_c), which is also that of inference.
 
 Published: M = 300 iterations a shot, 60 % of them stage 1; AdamW, learning rate 2e-4, weight decay
-1e-2, cosine to 1e-6, all anew for stage 2; batch 32. LoRA as stage 1, which the paper also has,
-gives no gain there and is left out. Selecting classes at inference (old or new) has no use here.
-Run: python train.py --trainer TwoStageFewShot --dataset-config-file configs/datasets/phantom_oct.yaml
+1e-2, cosine to 1e-6, all anew for stage 2; batch 32. LoRA as stage 1, which the code offers too,
+is left out. Selecting classes at inference (old or new) has no use here.
+Run: python train.py --trainer TwoStageFewShot --dataset PhantomOCT --backbone PhantomCLIP
 """
 
 from __future__ import annotations
