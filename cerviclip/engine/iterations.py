@@ -81,6 +81,16 @@ class ByIterations(Base):
         """What ``count_iterations`` says."""
         return self.count_iterations()
 
+    @property
+    def iterations_done(self) -> int:
+        """Batches before the one at hand, those of a run that was resumed included."""
+        return self.epoch * super().count_batches() + self.batch_idx
+
+    def learning_now(self) -> Sequence[str] | None:
+        """Hook: the learners that step in the batch at hand, None for all. No other's schedule
+        moves on."""
+        return None
+
     def train(self) -> None:
         if self.max_iters > 0:
             self.max_epoch = max(1, math.ceil(self.max_iters / super().count_batches()))
@@ -114,7 +124,7 @@ class ByIterations(Base):
     def after_batch(self) -> None:
         super().after_batch()
         if self.max_iters > 0:
-            super().update_lr()
+            super().update_lr(self.learning_now())
 
     def update_lr(self, names: str | Sequence[str] | None = None) -> None:
         if self.max_iters <= 0:

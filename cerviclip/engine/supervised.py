@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -18,6 +19,10 @@ class SupervisedStep:
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
         return self.parse_batch_test(batch)
 
+    def learning_now(self) -> Sequence[str] | None:
+        """Hook: names of the learners that this batch updates, None for all."""
+        return None
+
     def loss_and_logits(self, input: Any, label: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (scalar) and the logits (B, C) of a training batch."""
         logits = self.model_inference(input)
@@ -26,7 +31,7 @@ class SupervisedStep:
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         input, label = self.parse_batch_train(batch)
         loss, logits = self.loss_and_logits(input, label)
-        self.model_backward_and_update(loss)
+        self.model_backward_and_update(loss, self.learning_now())
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         accuracy = (logits.detach().argmax(dim=-1) == label).float().mean() * 100

@@ -64,7 +64,8 @@ class VLMTrainer(TaskTrainer):
 
     Class attributes:
         image_input: what batches hold as ``img``. ``features``: pooled features (B, D);
-            ``patches``: pooled and patch features (B, 1 + N, D); ``hidden``: tokens (B, T, W) that
+            ``unprojected``: what enters the vision tower's last linear map (B, W); ``patches``:
+            pooled and patch features (B, 1 + N, D); ``hidden``: tokens (B, T, W) that
             enter block ``first_block`` of the vision tower; ``images``: pixels (B, 3, H, W). With
             ``INPUT.FEATURE_VIEWS`` 0 training batches are augmented pixels whatever it says.
         needs_text: whether the backbone must have a text encoder.
@@ -148,7 +149,7 @@ class VLMTrainer(TaskTrainer):
             # Without stored views and with every block learning there is nothing to gain.
             worth = self.first_block > 0 or self.cfg.INPUT.FEATURE_VIEWS > 0
             return f"hidden:{self.first_block}" if worth else ""
-        return {"features": "pooled", "patches": "patches", "images": ""}[self.image_input]
+        return {"features": "pooled", "images": ""}.get(self.image_input, self.image_input)
 
     # -- images --------------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class VLMTrainer(TaskTrainer):
     def test_batch_size(self) -> int:
         """Images in a batch of a test."""
         size = self.cfg.DATALOADER.TEST.BATCH_SIZE
-        return max(TEST_BATCH, size) if self.stored_kind == "pooled" else size
+        return max(TEST_BATCH, size) if self.stored_kind in ("pooled", "unprojected") else size
 
     def rows_of(self, pixels: Tensor) -> Tensor:
         kind = self.stored_kind

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cerviclip.environment import STORE_DTYPE
 from cerviclip.features.store import DTYPES, Space
+from cerviclip.vlm.projection import without_projection
 from dassl.errors import UserError
 
 # Large enough for full speed, small enough that padding a few-shot draw wastes little. Measured
@@ -30,7 +31,8 @@ class FrozenEncoder:
 
     Args:
         backbone: behaves as `cerviclip.vlm.base.Backbone`; never altered.
-        kind: ``pooled`` (D,); ``patches`` (1 + N, D), the pooled row first; ``hidden:K`` (T, W),
+        kind: ``pooled`` (D,); ``unprojected`` (W,), what enters the vision tower's last linear map;
+            ``patches`` (1 + N, D), the pooled row first; ``hidden:K`` (T, W),
             the tokens that enter block K of the vision tower.
         dtype: number format of the rows, ``float16`` or ``bfloat16``.
     """
@@ -77,6 +79,8 @@ class FrozenEncoder:
 def _encode_function(backbone: Any, kind: str) -> Callable[[Tensor], Tensor]:
     if kind == "pooled":
         return backbone.encode_image
+    if kind == "unprojected":
+        return without_projection(backbone.visual)
     if kind == "patches":
 
         def tokens(x: Tensor) -> Tensor:

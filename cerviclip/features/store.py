@@ -51,7 +51,7 @@ class Space:
     weights_sha256: str
     arch: str
     preprocess: str  # version and every parameter of the transform, as text
-    kind: str  # "pooled", "patches" or "hidden:K"
+    kind: str  # "pooled", "unprojected", "patches" or "hidden:K"
     precision: str = "fp32"
     device: str = "cpu"  # kernels of other devices round differently
     dtype: str = "float16"

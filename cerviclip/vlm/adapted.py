@@ -10,13 +10,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _IncompatibleKeys
 
-from cerviclip.vlm.base import Tower
+from cerviclip.vlm.base import Tower, is_adapter
 from cerviclip.vlm.lora import compare_learned, learned_state, load_learned, refuse_misfits
 from dassl.errors import UserError
 
 T = TypeVar("T", bound=Tower)
+<<<<<<< HEAD
 KINDS = ("bias", "norm", "all")
 _TOWERS = {"both": ("vision", "text"), "vision": ("vision",), "text": ("text",)}
+=======
+KINDS = ("bias", "norm", "projection", "all")
+>>>>>>> weights2
 _NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 
 
@@ -60,7 +64,8 @@ def unfreeze(tower: T, kinds: Sequence[str]) -> T:
     Args:
         tower: vision or text tower; left as it is.
         kinds: ``bias`` (every bias: BitFit), ``norm`` (weights and biases of the norms: LN-tuning),
-            ``all`` (full fine-tuning).
+            ``projection`` (the matrix of a vision tower's last linear map: ProLIP), ``all`` (full
+            fine-tuning).
 
     Raises:
         UserError: an unknown kind, or a tower without such parameters.
@@ -80,6 +85,7 @@ def unfreeze(tower: T, kinds: Sequence[str]) -> T:
 def _names_of(tower: Tower, kinds: Sequence[str]) -> set[str]:
     """Names of a tower's parameters of these kinds."""
     names = set()
+    last = getattr(tower, "projection", "")
     for path, module in tower.named_modules():
         for name, _ in module.named_parameters(recurse=False):
             kind = {"all"}
@@ -87,15 +93,18 @@ def _names_of(tower: Tower, kinds: Sequence[str]) -> set[str]:
                 kind.add("norm")
             if name.endswith("bias"):
                 kind.add("bias")
+            full = f"{path}.{name}" if path else name
+            if last and full in (last, f"{last}.weight"):
+                kind.add("projection")
             if kind & set(kinds):
-                names.add(f"{path}.{name}" if path else name)
+                names.add(full)
     return names
 
 
 def _moving_statistics(tower: Tower, learned: Sequence[str]) -> list[str]:
     """Names of the batch norms' running statistics, unless nothing but adapters learns: then train
     mode does not reach them (``Tower.train``)."""
-    if all("lora_" in name for name in learned):
+    if all(is_adapter(name) for name in learned):
         return []
     norms = [name for name, m in tower.named_modules() if isinstance(m, _BatchNorm)]
     buffers = [name for name, _ in tower.named_buffers()]

@@ -56,6 +56,15 @@ class Preprocess:
         return asdict(self)
 
 
+# What learns beside frozen weights: LoRA's matrices, CLIP-SVD's singular values.
+_ADAPTERS = ("lora_", "sigma")
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a parameter of this name is an adapter's and not one of the network's own."""
+    return name.rpartition(".")[2].startswith(_ADAPTERS)
+
+
 class Tower(nn.Module):
     """What vision and text towers share: a list of blocks, precision, and a frozen base.
 
@@ -142,7 +151,7 @@ class Tower(nn.Module):
         the pre-trained network stay as in evaluation, so that a shared backbone cannot drift."""
         super().train(mode)
         if mode and not any(
-            p.requires_grad for name, p in self.named_parameters() if "lora_" not in name
+            p.requires_grad for name, p in self.named_parameters() if not is_adapter(name)
         ):
             for child in self.children():
                 child.eval()
@@ -168,10 +177,13 @@ class VisionTower(Tower):
     Attributes:
         grid: rows and columns of patches.
         prefix: number of tokens in front of the patches (class token, registers).
+        projection: path of the last linear map, a matrix (W, D) or an ``nn.Linear``; empty where
+            there is none (see ``cerviclip.vlm.projection``).
     """
 
     grid: tuple[int, int] = (0, 0)
     prefix: int = 1
+    projection: str = ""
 
     def stem(self, x: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) to the tokens that enter the first block (B, T, W)."""

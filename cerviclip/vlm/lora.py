@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cerviclip.vlm.base import Tower
-from cerviclip.vlm.files.tensor_state import state_of
+from cerviclip.vlm.merged import MergedWeight
 from dassl.errors import UserError
 
 TARGETS = ("q", "k", "v", "o", "mlp")
@@ -54,7 +54,7 @@ class CheapDropout(nn.Dropout):
         return x * kept.view(x.shape).to(x.dtype).mul_(1 / (1 - self.p))
 
 
-class LoRALinear(loralib.Linear):
+class LoRALinear(MergedWeight, loralib.Linear):
     """loralib's linear layer around an existing one, whose weight it shares and never changes.
 
     loralib merges by adding to the weight in place. Here evaluation uses a merged weight kept
@@ -80,32 +80,16 @@ class LoRALinear(loralib.Linear):
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
         # loralib has a lambda for none, which cannot be copied or pickled.
         self.lora_dropout = CheapDropout(dropout) if dropout > 0 else nn.Identity()
-        self._merged: Tensor | None = None
-        self._merged_from: tuple = ()
 
-    def train(self, mode: bool = True):
-        nn.Module.train(self, mode)
-        if mode:
-            self.drop_merged()
-        return self
+    def sources(self) -> tuple[Tensor, ...]:
+        return self.lora_A, self.lora_B, self.weight
 
-    def drop_merged(self) -> None:
-        self._merged, self._merged_from = None, ()
-
-    @torch.no_grad()
-    def merged_weight(self) -> Tensor:
-        """W + scaling * B A, in the type of W."""
-        a, b, w = self.lora_A, self.lora_B, self.weight
-        made_from = state_of(a, b, w)
-        if self._merged is None or self._merged_from != made_from:
-            self._merged = (w.float() + (b @ a) * self.scaling).to(w.dtype)
-            self._merged_from = made_from
-        return self._merged
+    def updated_weight(self) -> Tensor:
+        """W + scaling * B A."""
+        return self.weight.float() + (self.lora_B @ self.lora_A) * self.scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        # In evaluation with gradients wanted (Grad-CAM, a trainer that stays in eval mode) the
-        # adapters stay open, or they would silently get no gradient.
-        if self.training or (torch.is_grad_enabled() and self.lora_A.requires_grad):
+        if self.open:
             rows = x.reshape(-1, self.in_features)
             low = F.linear(self.lora_dropout(rows), self.lora_A) * self.scaling
             out = F.linear(rows, self.weight, self.bias)
@@ -113,9 +97,6 @@ class LoRALinear(loralib.Linear):
             out = out.addmm_(low.to(out.dtype), self.lora_B.t().to(out.dtype))
             return out.view(*x.shape[:-1], self.out_features)
         return F.linear(x, self.merged_weight(), self.bias)
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_merged": None, "_merged_from": ()}
 
 
 def apply_lora(
@@ -138,14 +119,9 @@ def apply_lora(
         UserError: more blocks than there are, unknown targets, a rank below 1.
     """
     config = _checked(tower, targets, blocks, r, alpha, dropout)
-    adapted = shared_copy(tower)
-    for block in adapted.blocks[adapted.num_blocks - config.blocks :]:
-        for target in config.targets:
-            for path in tower.lora_names[target]:
-                parent_path, _, name = path.rpartition(".")
-                parent = block.get_submodule(parent_path)
-                layer = LoRALinear(getattr(parent, name), r, alpha, dropout)
-                setattr(parent, name, layer)
+    adapted = replace_linears(
+        tower, config.targets, lambda base: LoRALinear(base, r, alpha, dropout), config.blocks
+    )
     adapted.requires_grad_(False)
     for parameter in lora_parameters(adapted):
         parameter.requires_grad_(True)
@@ -177,6 +153,29 @@ def _checked(tower: Tower, targets, blocks, r, alpha, dropout) -> LoRAConfig:
         raise UserError(f"LoRA dropout {dropout}: must be at least 0 and below 1")
     ordered = tuple(t for t in known if t in targets)
     return LoRAConfig(ordered, count, int(r), float(alpha), float(dropout))
+
+
+def replace_linears(
+    tower: T,
+    targets: Sequence[str],
+    make: Callable[[nn.Linear], nn.Module],
+    blocks: int | None = None,
+) -> T:
+    """A copy of ``tower`` whose frozen tensors are the original's, with layers of another kind.
+
+    Args:
+        targets: which layers, as ``tower.lora_names`` calls them.
+        make: a linear layer to the one that takes its place.
+        blocks: in the last so many blocks; None: all.
+    """
+    adapted = shared_copy(tower)
+    count = tower.num_blocks if blocks is None else blocks
+    for block in adapted.blocks[tower.num_blocks - count :]:
+        for path in (path for target in targets for path in tower.lora_names[target]):
+            parent_path, _, name = path.rpartition(".")
+            parent = block.get_submodule(parent_path)
+            setattr(parent, name, make(getattr(parent, name)))
+    return adapted
 
 
 def shared_copy(module: M) -> M:

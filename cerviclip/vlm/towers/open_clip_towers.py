@@ -137,6 +137,7 @@ class TimmViTTower(VisionTower):
         "o": ("attn.proj",),
         "mlp": ("mlp.fc1", "mlp.fc2"),
     }
+    projection = "top.proj"
 
     def __init__(self, visual: Any) -> None:
         super().__init__()

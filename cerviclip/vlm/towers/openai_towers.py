@@ -33,6 +33,7 @@ class ViTTower(VisionTower):
     """CLIP's vision transformer; the class token is token 0."""
 
     lora_names = CLIP_LORA_NAMES
+    projection = "proj"
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
@@ -89,6 +90,7 @@ class ResNetTower(VisionTower):
 
     open_blocks = False  # a pool reads tokens and hands none on
     lora_names = {key: CLIP_LORA_NAMES[key] for key in ("q", "k", "v", "o")}
+    projection = "blocks.0.attn.out_proj"
 
     def __init__(self, visual: Any) -> None:
         super().__init__()

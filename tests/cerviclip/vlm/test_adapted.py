@@ -159,5 +159,5 @@ def test_over_16_bit_weights_what_learns_is_float32(files):
 
 
 def test_unknown_kinds_are_named(vit):
-    with pytest.raises(UserError, match="'gains'.*bias, norm, all"):
+    with pytest.raises(UserError, match="'gains'.*bias, norm, projection, all"):
         unfreeze(vit.visual, ("gains",))
