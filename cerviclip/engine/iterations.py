@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from cerviclip.engine.supervised import LearnersInTurn
 from dassl.optim import build_lr_scheduler
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def keys_in_iterations(optim_cfg: CfgNode) -> list[str]:
     return keys
 
 
-class ByIterations(Base):
+class ByIterations(LearnersInTurn, Base):
     """Mixin before ``TrainerX``: training ends after exactly ``self.max_iters`` batches.
 
-    An epoch is one pass over the loader, the last one cut short, and the schedulers step after each
-    batch; the ``update_lr()`` that a trainer's ``forward_backward`` calls in an epoch's last batch
-    is then without effect.
+    An epoch is one pass over the loader, the last one cut short. The schedulers step after each batch,
+    those of ``learning_now`` alone; the ``update_lr()`` that a trainer's ``forward_backward`` calls in
+    an epoch's last batch is then without effect.
     """
 
     def count_iterations(self) -> int:
@@ -85,11 +86,6 @@ class ByIterations(Base):
     def iterations_done(self) -> int:
         """Batches before the one at hand, those of a run that was resumed included."""
         return self.epoch * super().count_batches() + self.batch_idx
-
-    def learning_now(self) -> Sequence[str] | None:
-        """Hook: the learners that step in the batch at hand, None for all. No other's schedule
-        moves on."""
-        return None
 
     def train(self) -> None:
         if self.max_iters > 0:

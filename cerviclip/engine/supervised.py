@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class SupervisedStep:
+class LearnersInTurn:
+    """Mixin: not every batch updates every learner."""
+
+    def learning_now(self) -> Sequence[str] | None:
+        """Hook: names of the learners that step in the batch at hand, None for all."""
+        return None
+
+
+class SupervisedStep(LearnersInTurn):
     """Mixin before a trainer class: a step is one loss and one update of all registered models.
 
     The loss is cross-entropy of ``model_inference`` unless ``loss_and_logits`` says otherwise.
@@ -18,10 +26,6 @@ class SupervisedStep:
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
         return self.parse_batch_test(batch)
-
-    def learning_now(self) -> Sequence[str] | None:
-        """Hook: names of the learners that this batch updates, None for all."""
-        return None
 
     def loss_and_logits(self, input: Any, label: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (scalar) and the logits (B, C) of a training batch."""

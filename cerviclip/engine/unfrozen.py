@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +13,7 @@ from cerviclip.engine.iterations import ByIterations, iterations_per_shot
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.adapted import AdaptedTower, check_kinds, towers_of, unfreeze
-from cerviclip.vlm.base import Tower
+from cerviclip.vlm.base import TextTower, Tower
 from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
 from dassl.errors import UserError
 
@@ -29,7 +30,7 @@ def add_unfrozen_keys(section: CN, encoder: str, iters_per_shot: int) -> None:
     section.ITERS_PER_SHOT = iters_per_shot
 
 
-class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):
+class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):  # type: ignore[misc]  # two items
     """Cross-entropy on s f . t_c, where weights of the towers learn in copies of their own.
 
     Untrained it is zero-shot, to the bit. In train mode the batch norms of a ResNet use their batch
@@ -103,7 +104,9 @@ class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):
             return lambda: frozen
         prompts = self.prompts = ClassPrompts(self.backbone, self.class_texts())
         learned = self._models["text"].parameters()
-        return KeptWhileUnchanged(lambda: prompts.features(self.tower("text")), learned)
+        return KeptWhileUnchanged(
+            lambda: prompts.features(cast(TextTower, self.tower("text"))), learned
+        )
 
     def frozen_tower(self, name: str) -> Tower:
         """The shared backbone's ``vision`` or ``text`` tower."""

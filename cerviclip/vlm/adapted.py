@@ -15,12 +15,8 @@ from cerviclip.vlm.lora import compare_learned, learned_state, load_learned, ref
 from dassl.errors import UserError
 
 T = TypeVar("T", bound=Tower)
-<<<<<<< HEAD
-KINDS = ("bias", "norm", "all")
-_TOWERS = {"both": ("vision", "text"), "vision": ("vision",), "text": ("text",)}
-=======
 KINDS = ("bias", "norm", "projection", "all")
->>>>>>> weights2
+_TOWERS = {"both": ("vision", "text"), "vision": ("vision",), "text": ("text",)}
 _NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 
 

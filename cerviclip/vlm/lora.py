@@ -61,6 +61,12 @@ class LoRALinear(MergedWeight, loralib.Linear):
     beside the base, made when first needed, dropped by ``train()``, made anew when A or B changed.
     """
 
+    scaling: float
+    in_features: int
+    out_features: int
+    lora_A: nn.Parameter
+    lora_B: nn.Parameter
+
     def __init__(self, base: nn.Linear, r: int, alpha: float, dropout: float) -> None:
         super().__init__(
             base.in_features,
