@@ -7,7 +7,7 @@ scanning, splitting by patient, drawing shots and the record of it all are done 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
     * ``patient_pattern``: regex with one group, searched in the file name; "" where names tell no
       patient.
     * ``positive``: class names that count as disease.
+    * ``levels``: for classes in a tree, each class's nodes from the top level down, "" below the
+      class itself. The instance has those of its own classes, or none if one is in no tree.
     * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
     * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
       never trained on; ``is_external``: built as another training's centre; ``may_lack_classes``:
@@ -66,6 +68,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
     classes: Sequence[str] = ()
     patient_pattern = ""
     positive: Sequence[str] = ()
+    levels: Mapping[str, Sequence[str]] = {}
     prompts = ""
     templates: Sequence[str] = ("a photo of a {}.",)
     split_ratio: Sequence[float] | None = None
@@ -120,6 +123,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
 
         self.templates = _templates(options.TEMPLATES or self.templates)
         self.positive_classes = self._positive(options.POSITIVE, names)
+        in_tree = all(name in self.levels for name in names)
+        self.levels = {name: self.levels[name] for name in names} if in_tree else {}
         self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
         self._look_at_texts()
         if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:

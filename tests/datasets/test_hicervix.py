@@ -69,6 +69,23 @@ def test_the_official_split_is_taken_and_said_to_be_unchecked(build, tmp_path, f
 
 
 @pytest.mark.filterwarnings("ignore:.*neither patient")
+def test_the_tree_is_that_of_the_classes_in_use(build, tmp_path):
+    write_release(tmp_path / "hicervix")
+    assert build(tmp_path, NAME).levels == kind().levels
+    data = build(tmp_path, NAME, CLASSES=("HSV", "ADC", "ADC-EMC"))
+    assert list(data.levels.items()) == [
+        ("HSV", ("microbe", "HSV", "")),
+        ("ADC", ("AGC", "ADC", "")),
+        ("ADC-EMC", ("AGC", "ADC", "ADC-EMC")),
+    ]
+    (tmp_path / "texts.yaml").write_text("{HSV: herpes, gland: glandular}")
+    options = {"CLASS_MAP": {"ADC": "gland", "ADC-EMC": "gland"}}
+    options["DESCRIPTIONS"] = str(tmp_path / "texts.yaml")
+    data = build(tmp_path, NAME, CLASSES=("HSV", "gland"), **options)
+    assert data.levels == {}  # a class of one's own is in no tree
+
+
+@pytest.mark.filterwarnings("ignore:.*neither patient")
 def test_lists_and_folders_that_do_not_agree(build, tmp_path):
     write_release(tmp_path / "hicervix")
     first = next(iter((tmp_path / "hicervix/test").iterdir()))
