@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.data.descriptions import load_descriptions
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
-from cerviclip.data.files.names import class_map_of, clean, composed
+from cerviclip.data.files.names import class_map_of, clean, composed, quoted
 from cerviclip.data.folds import Fold, classes_short_of_patients, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
@@ -125,7 +125,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self.positive_classes = self._positive(options.POSITIVE, names)
         in_tree = all(name in self.levels for name in names)
         self.levels = {name: self.levels[name] for name in names} if in_tree else {}
-        self.descriptions = load_descriptions(options.DESCRIPTIONS or self.prompts, names)
+        source = options.DESCRIPTIONS or self._own_prompts(names)
+        self.descriptions = load_descriptions(source, names)
         self._look_at_texts()
         if options.PROMPT_SET and self.descriptions and options.PROMPT_SET not in self.descriptions:
             known = ", ".join(sorted(self.descriptions))
@@ -435,6 +436,18 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "classes": list(names),
             **{part: rows(drawn[part]) for part in PARTS},
         }
+
+    def _own_prompts(self, names: Sequence[str]) -> str:
+        """The data set's own descriptions; "" where ``DATASET.CLASSES`` names classes that they do
+        not know, as when classes are merged by ``DATASET.CLASS_MAP``."""
+        others = [name for name in names if self.classes and name not in self.classes]
+        if not (self.prompts and others):
+            return self.prompts
+        self.notes.append(
+            f"{self.name}'s descriptions are not used: they know no class {quoted(others)} "
+            "(DATASET.DESCRIPTIONS takes a file of your own)"
+        )
+        return ""
 
     def _positive(self, given: Sequence[str], names: Sequence[str]) -> list[str]:
         given = [composed(name) for name in given]

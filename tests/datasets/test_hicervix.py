@@ -78,11 +78,11 @@ def test_the_tree_is_that_of_the_classes_in_use(build, tmp_path):
         ("ADC", ("AGC", "ADC", "")),
         ("ADC-EMC", ("AGC", "ADC", "ADC-EMC")),
     ]
-    (tmp_path / "texts.yaml").write_text("{HSV: herpes, gland: glandular}")
-    options = {"CLASS_MAP": {"ADC": "gland", "ADC-EMC": "gland"}}
-    options["DESCRIPTIONS"] = str(tmp_path / "texts.yaml")
-    data = build(tmp_path, NAME, CLASSES=("HSV", "gland"), **options)
-    assert data.levels == {}  # a class of one's own is in no tree
+    merged = {"ADC": "gland", "ADC-EMC": "gland"}
+    data = build(tmp_path, NAME, CLASSES=("HSV", "gland"), CLASS_MAP=merged)
+    assert data.levels == {}  # a class of one's own is in no tree, and in no set of descriptions
+    assert data.descriptions == {}
+    assert any('descriptions are not used: they know no class "gland"' in n for n in data.notes)
 
 
 @pytest.mark.filterwarnings("ignore:.*neither patient")
