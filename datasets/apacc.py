@@ -6,8 +6,9 @@ Where: https://osf.io/fp2xe. Its training part is also that of the PS3C challeng
     apacc/isbi2025-ps3c-train-dataset/<class>/*.png           the challenge's part with labels
 
 ``healthy``, ``unhealthy``, ``bothcells`` (cells of both kinds in one image), ``rubbish`` (no cell
-that can be judged). The layouts are those that public loaders read; no file of the release was at
-hand when this was written.
+that can be judged). The challenge's folders are those that public loaders read. **The layout in
+``train`` and ``test`` is an assumption**: no loader and no file list that shows it was found. No
+file of the release was at hand when this was written.
 
 **Neither patient nor slide stands in the names**: the cells are of 107 smears, and nothing tells
 which. Parts are taken as they are; without parts the split is by image and the same smear is on all

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cerviclip.data.files.folders import class_folders
+from cerviclip.data.files.lists import Entry, read_pairs
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
-from cerviclip.data.release_split import ReleasedSplit
+from cerviclip.data.split_files import place_entries
 from cerviclip.data.splits import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
@@ -64,7 +65,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     add_keys(cfg, "CYTOLOGY_BENCHMARK", KEYS)
 
 
-class _BenchmarkSet(ReleasedSplit, ImagingDataset):
+class _BenchmarkSet(ImagingDataset):
     """Class folders, of which the release's names become classes by ``folders``."""
 
     folders: dict[str, str] = {}  # folder of the release: class
@@ -74,7 +75,6 @@ class _BenchmarkSet(ReleasedSplit, ImagingDataset):
         keys = keys_of(cfg, "CYTOLOGY_BENCHMARK", KEYS)
         split = one_of("CYTOLOGY_BENCHMARK.SPLIT", keys.SPLIT, ("ratio", "lists"))
         self._lists = split == "lists"
-        self.parts: dict[str, str] = {}
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """The folder of class folders: the set's ``images``, or what lies around them."""
@@ -96,21 +96,33 @@ class _BenchmarkSet(ReleasedSplit, ImagingDataset):
             yield from self.scan_class(folder, self.folders.get(folder, folder))
 
     def make_split(self, cfg: CfgNode, items: list[Item]) -> Split:
-        if self._lists and not cfg.DATASET.SPLIT_FILE:
-            self._read_lists({item.path for item in items})
+        """The benchmark's lists if they are asked for, else a split by ratio."""
         if not self.patients_known:
             self.warn(
                 f"{self.name}: nothing tells whose images these are, so each counts as a patient "
                 "of its own; if file names tell more, set DATASET.PATIENT_PATTERN"
             )
-        return super().make_split(cfg, items)
-
-    def _read_lists(self, known: set[str]) -> None:
-        """Put every image into the part of the list that names it; each is in one list.
-
-        Labels are not taken from the lists: the folder is the class.
-        """
+        if not self._lists or cfg.DATASET.SPLIT_FILE:
+            return super().make_split(cfg, items)
+        self.check_split_by(cfg.DATASET.SPLIT_BY)
+        self.split_source = "release"
         folder = self._home / "splits"
+        entries = self._entries(folder)
+        split = place_entries(
+            entries, items, str(folder), self.root, self.image_dir, cfg.DATASET.SPLIT_BY
+        )
+        listed = {item.path for part in split.values() for item in part}
+        absent = [item.path for item in items if item.path not in listed]
+        if absent:
+            raise UserError(
+                f"{len(absent)} images of {self.image_dir} are in no list of {folder} (such as "
+                f"{absent[0]}); leave them out with DATASET.LEAVE_OUT, or split by ratio"
+            )
+        return split
+
+    def _entries(self, folder: Path) -> list[Entry]:
+        """What the three lists name. The folder is the class: their numbers say nothing."""
+        entries: list[Entry] = []
         for part in PARTS:
             file = folder / f"{part}.txt"
             if not file.is_file():
@@ -118,20 +130,8 @@ class _BenchmarkSet(ReleasedSplit, ImagingDataset):
                     f"there is no {file}, one of the benchmark's lists; set "
                     "DATASET.CYTOLOGY_BENCHMARK.SPLIT to ratio to split anew"
                 )
-            for line in file.read_text(encoding="utf-8").splitlines():
-                if not line.strip():
-                    continue
-                path = line.strip().rsplit(maxsplit=1)[0]
-                if path not in known:
-                    raise MissingFileError(f"{file} lists {path}, which is not in {self.image_dir}")
-                if self.parts.setdefault(path, part) != part:
-                    raise UserError(f"{path} is in two lists of {folder}; take it out of one")
-        absent = sorted(known - self.parts.keys())
-        if absent:
-            raise UserError(
-                f"{len(absent)} images of {self.image_dir} are in no list of {folder} (such as "
-                f"{absent[0]}); leave them out with DATASET.LEAVE_OUT, or split by ratio"
-            )
+            entries += read_pairs(file, part)
+        return entries
 
 
 @DATASET_REGISTRY.register()

@@ -62,7 +62,6 @@ class HiCervix(ReleasedDataset):
         *("AGC-ECC-NOS", "AGC-EMC-NOS", "ADC-ECC", "ADC-EMC"),
         *("FUNGI", "ACTINO", "TRI", "HSV", "CC"),
     )
-    #: Class: the nodes of levels 1, 2 and 3 that it lies under.
     levels = _levels()
     positive = tuple(name for name, (top, _, _) in levels.items() if top in ("ASC", "AGC"))
     prompts = "hicervix"

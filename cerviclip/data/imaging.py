@@ -7,7 +7,7 @@ scanning, splitting by patient, drawing shots and the record of it all are done 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from cerviclip.data.descriptions import load_descriptions
 from cerviclip.data.draws import BALANCED, check_scenario, draw, missing_classes
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
-from cerviclip.data.files.names import class_map_of, clean, composed
+from cerviclip.data.files.names import class_map_of, clean, composed, quoted
 from cerviclip.data.folds import Fold, classes_short_of_patients, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
@@ -56,6 +56,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
     * ``patient_pattern``: regex with one group, searched in the file name; "" where names tell no
       patient.
     * ``positive``: class names that count as disease.
+    * ``levels``: for classes in a tree, each class's nodes from the top level down, "" below the
+      class itself. The instance has those of its own classes, or none if one is in no tree.
     * ``prompts``: name of a file in ``configs/prompts``, or a path; ``templates``.
     * ``split_ratio``: instead of ``DATASET.SPLIT_RATIO``'s default; ``test_only``: a centre that is
       never trained on; ``is_external``: built as another training's centre; ``may_lack_classes``:
@@ -74,6 +76,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
     classes: Sequence[str] = ()
     patient_pattern = ""
     positive: Sequence[str] = ()
+    levels: Mapping[str, Sequence[str]] = {}
     prompts = ""
     templates: Sequence[str] = ("a photo of a {}.",)
     split_ratio: Sequence[float] | None = None
@@ -137,6 +140,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
         self.templates = _templates(options.TEMPLATES or self.templates)
         positive = self._positive(options.POSITIVE, self.all_class_names)
         self.positive_classes = [name for name in names if name in positive]
+        in_tree = all(name in self.levels for name in names)
+        self.levels = {name: self.levels[name] for name in names} if in_tree else {}
         self.descriptions = self._descriptions(options.DESCRIPTIONS, names)
         if options.SUBSAMPLE_CLASSES == BASE_TO_NEW:
             items_of_new = self.to_data(only_classes(whole, others)["test"])
@@ -257,8 +262,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
 
     def _descriptions(self, given: str, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """The prompt sets of a file; the data set's own where the classes are its own."""
-        own = self.prompts if not self.classes or set(names) <= set(self.classes) else ""
-        return load_descriptions(given or own, names)
+        return load_descriptions(given or self._own_prompts(names), names)
 
     # -- parts of the work -----------------------------------------------------------------------
 
@@ -482,6 +486,18 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "classes": list(names),
             **{part: rows(drawn[part]) for part in PARTS},
         }
+
+    def _own_prompts(self, names: Sequence[str]) -> str:
+        """The data set's own descriptions; "" where ``DATASET.CLASSES`` names classes that they do
+        not know, as when classes are merged by ``DATASET.CLASS_MAP``."""
+        others = [name for name in names if self.classes and name not in self.classes]
+        if not (self.prompts and others):
+            return self.prompts
+        self.notes.append(
+            f"{self.name}'s descriptions are not used: they know no class {quoted(others)} "
+            "(DATASET.DESCRIPTIONS takes a file of your own)"
+        )
+        return ""
 
     def _positive(self, given: Sequence[str], names: Sequence[str]) -> list[str]:
         given = [composed(name) for name in given]

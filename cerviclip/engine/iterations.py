@@ -67,9 +67,9 @@ def keys_in_iterations(optim_cfg: CfgNode) -> list[str]:
 class ByIterations(LearnersInTurn, Base):
     """Mixin before ``TrainerX``: training ends after exactly ``self.max_iters`` batches.
 
-    An epoch is one pass over the loader, the last one cut short. The schedulers step after each batch,
-    those of ``learning_now`` alone; the ``update_lr()`` that a trainer's ``forward_backward`` calls in
-    an epoch's last batch is then without effect.
+    An epoch is one pass over the loader, the last one cut short. The schedulers step after each
+    batch, those of ``learning_now`` alone. The ``update_lr()`` that a trainer's
+    ``forward_backward`` calls in an epoch's last batch is then without effect.
     """
 
     def count_iterations(self) -> int:

@@ -74,14 +74,21 @@ def test_lists_that_do_not_fit(benchmark_set, tmp_path):
     write_set(tmp_path, "FNAC2019")
     file = tmp_path / "fnac2019/splits/test.txt"
     lines = file.read_text()
+    file.write_text("\ufeff" + lines.replace("/", "\\"))  # as Windows programs write it
+    assert len(benchmark_set("FNAC2019", "lists", PATIENT_PATTERN="stem").test) == 2
     file.write_text(lines + "B/0.png 0\n")
-    with pytest.raises(UserError, match="B/0.png is in two lists"):
+    with pytest.raises(UserError, match=r"splits lists B/0.png twice \(in train and test\)"):
         benchmark_set("FNAC2019", "lists", PATIENT_PATTERN="stem")
     file.write_text(lines + "B/99.png 0\n")
-    with pytest.raises(MissingFileError, match="test.txt lists B/99.png"):
+    with pytest.raises(
+        MissingFileError, match=r"1 of 13 images in .*splits are not .*first: B/99.png"
+    ):
         benchmark_set("FNAC2019", "lists", PATIENT_PATTERN="stem")
     file.write_text("")
     with pytest.raises(UserError, match="2 images .* are in no list"):
+        benchmark_set("FNAC2019", "lists", PATIENT_PATTERN="stem")
+    file.write_text("B/2.png\n")
+    with pytest.raises(UserError, match='test.txt line 1 is "B/2.png"; a line is "path label"'):
         benchmark_set("FNAC2019", "lists", PATIENT_PATTERN="stem")
     file.unlink()
     with pytest.raises(MissingFileError, match="no .*test.txt.*SPLIT to ratio"):

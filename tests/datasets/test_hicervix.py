@@ -69,6 +69,23 @@ def test_the_official_split_is_taken_and_said_to_be_unchecked(build, tmp_path, f
 
 
 @pytest.mark.filterwarnings("ignore:.*neither patient")
+def test_the_tree_is_that_of_the_classes_in_use(build, tmp_path):
+    write_release(tmp_path / "hicervix")
+    assert build(tmp_path, NAME).levels == kind().levels
+    data = build(tmp_path, NAME, CLASSES=("HSV", "ADC", "ADC-EMC"))
+    assert list(data.levels.items()) == [
+        ("HSV", ("microbe", "HSV", "")),
+        ("ADC", ("AGC", "ADC", "")),
+        ("ADC-EMC", ("AGC", "ADC", "ADC-EMC")),
+    ]
+    merged = {"ADC": "gland", "ADC-EMC": "gland"}
+    data = build(tmp_path, NAME, CLASSES=("HSV", "gland"), CLASS_MAP=merged)
+    assert data.levels == {}  # a class of one's own is in no tree, and in no set of descriptions
+    assert data.descriptions == {}
+    assert any('descriptions are not used: they know no class "gland"' in n for n in data.notes)
+
+
+@pytest.mark.filterwarnings("ignore:.*neither patient")
 def test_lists_and_folders_that_do_not_agree(build, tmp_path):
     write_release(tmp_path / "hicervix")
     first = next(iter((tmp_path / "hicervix/test").iterdir()))

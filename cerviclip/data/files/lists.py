@@ -131,6 +131,23 @@ def _read_table(path: Path) -> Entries:
     return _from_rows(rows, ())
 
 
+def read_pairs(path: Path, part: str) -> Entries:
+    """Entries of lines "path label" without a head; a path may hold blanks, a label may not.
+
+    Raises:
+        UserError: a line has no label, or the file is not text in UTF-8.
+    """
+    entries = Entries()
+    for n, line in enumerate(_text(path, "list").splitlines(), start=1):
+        if not line.strip():
+            continue
+        pair = line.strip().rsplit(maxsplit=1)
+        if len(pair) < 2:
+            raise UserError(f'{path} line {n} is "{line.strip()}"; a line is "path label"')
+        entries.append(Entry(clean_path(pair[0]), pair[1], part=part))
+    return entries
+
+
 def _is_before_head(line: str) -> bool:
     return not line.strip() or line.startswith("#") or line.lower().startswith("sep=")
 
