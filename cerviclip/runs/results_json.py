@@ -36,10 +36,11 @@ KEYS = (
     "test_read_early",
     "centers",
     "runtime",
+    "adopted",
 )
 
 # What each version added: key -> the value that stands for its absence in older files.
-ADDED: dict[int, dict[str, Any]] = {2: {"fold": ""}}
+ADDED: dict[int, dict[str, Any]] = {2: {"fold": "", "adopted": None}}
 
 
 def read_results(folder: str | Path) -> dict[str, Any] | None:

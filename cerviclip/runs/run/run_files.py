@@ -51,8 +51,24 @@ def results_record(
             "test_read_early": test_read_early,
             "centers": dict(centers or {}),
             "runtime": dict(runtime or {}),
+            "adopted": _adopted(cfg),
         }
     )
+
+
+def _adopted(cfg: CfgNode) -> dict[str, str] | None:
+    """Whose code an adopted trainer is; None for ours."""
+    facts = cfg.get("ADOPT")
+    if not facts:
+        return None
+    return {
+        "name": facts.NAME,
+        "trainer": facts.TRAINER,
+        "repository": Path(facts.REPOSITORY).name,
+        "commit": facts.COMMIT,
+        "files_sha256": facts.FILES,
+        "transforms": facts.TRANSFORMS,
+    }
 
 
 def weights_sha256(cfg: CfgNode, trainer: Any = None) -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.adopt.spec import Adoption, read_adoption
+from cerviclip.adopt.transforms import transform_opts
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from cerviclip.runs.settings.requests import (
     RunRequest,
@@ -109,13 +111,17 @@ def make_plan(args: SweepRequest) -> Plan:
     Raises:
         UserError: a key, name, shot count or seed that cannot be.
     """
-    plugins.add_plugins(args.plugins)
     path = find_sweep(args.sweep)
     tree = read_sweep(path)
+    of_yaml = [read_adoption(str(text)) for text in listed(tree, "adopt")]
+    of_flags = [read_adoption(text) for text in args.adopt]
+    plugins.add_plugins([*args.plugins, *(a.plugin for a in (*of_yaml, *of_flags))])
     maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args)
     datasets = [_known("dataset", d) for d in (args.datasets or maker.own_datasets)]
     own = [read_entry(item, path) for item in listed(tree, "trainers")]
+    own += [_adopted_entry(adoption, args, tree) for adoption in of_yaml]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
+    entries = [*entries, *(_adopted_entry(adoption, args, tree) for adoption in of_flags)]
     shots = [parse_shots(k) for k in (args.shots or listed(tree, "shots"))]
     seeds = [_seed(s) for s in (args.seeds or listed(tree, "seeds"))]
     folds = parse_folds(tree.get("folds") if args.folds is None else args.folds)
@@ -198,6 +204,16 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
         found = [entry for entry in own if name in (entry.trainer, entry.name)]
         chosen += found or [TrainerEntry(name)]
     return list(dict.fromkeys(chosen))
+
+
+def _adopted_entry(adoption: Adoption, args: SweepRequest, tree: Mapping[str, Any]) -> TrainerEntry:
+    """The entry of an adopted trainer, with the yaml of its repository for the sweep's backbone."""
+    backbone = args.backbone or str(tree.get("backbone") or "")
+    return TrainerEntry(
+        adoption.label,
+        config=adoption.config_for(backbone),
+        opts=transform_opts(args.adopt_transforms),
+    )
 
 
 def _on_folds(spec: RunSpec, folds: int) -> list[RunSpec]:

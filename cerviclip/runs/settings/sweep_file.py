@@ -12,7 +12,7 @@ from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
-KEYS = {"datasets", "trainers", "shots", "seeds", "folds", "backbone", "external", "opts"}
+KEYS = {"adopt", "datasets", "trainers", "shots", "seeds", "folds", "backbone", "external", "opts"}
 ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
 
 
