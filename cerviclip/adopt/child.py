@@ -21,9 +21,10 @@ fix_summation_order()  # before torch is imported
 import torch
 
 from cerviclip.adopt import patches, placeholders, stand_in, surroundings
+from cerviclip.adopt.failures import AdoptedCodeError
 from cerviclip.adopt.imports import extend, import_trainer
 from cerviclip.adopt.launch import Answer, Job
-from cerviclip.adopt.repository import walk
+from cerviclip.adopt.repository import Repository, find_repositories, walk
 from cerviclip.adopt.spec import Adoption, read_adoption
 from cerviclip.adopt.trainer import build
 from cerviclip.runs.settings.config_hash import flatten
@@ -55,19 +56,26 @@ def main() -> int:
 
 
 def _do(job: Job) -> Any:
+    if job.what == "list":
+        return try_trainers(find_repository(Path(job.plugin)))
     adoption = read_adoption(job.plugin)
     if job.what == "describe":
         return describe(adoption)
     return make(job, adoption)
 
 
+def find_repository(root: Path) -> Repository:
+    """The repository whose root is this very folder."""
+    return next(found for found in find_repositories(root) if found.root == root)
+
+
 def describe(adoption: Adoption) -> dict[str, Any]:
     """Import a trainer and its ``extend_cfg``: the keys that they add, and what to know."""
-    notes = prepare(adoption)
+    notes = prepare(adoption.repository)
     import_trainer(adoption.repository, adoption.trainer)
     cfg = get_cfg_default()
     before = flatten(cfg)
-    add_patched_defaults(cfg, adoption)
+    add_patched_defaults(cfg, adoption.repository)
     notes += extend(cfg, adoption.repository, adoption.trainer)
     after = flatten(cfg)
     changed = {
@@ -75,6 +83,24 @@ def describe(adoption: Adoption) -> dict[str, Any]:
         if key not in OURS and (key not in before or before[key] != value)
     }  # fmt: skip
     return {"tree": _nested(cfg, changed), "notes": notes}
+
+
+def try_trainers(repository: Repository) -> dict[str, Any]:
+    """Import every trainer of a repository: what fails of each, the config keys, what to know."""
+    notes = prepare(repository)
+    cfg = get_cfg_default()
+    add_patched_defaults(cfg, repository)
+    failures, keys = {}, {}
+    for name, trainer in repository.trainers.items():
+        try:
+            import_trainer(repository, trainer)
+            fresh = cfg.clone()
+            extend(fresh, repository, trainer)
+            keys[name] = flatten(fresh.TRAINER, "TRAINER.")
+            failures[name] = ""
+        except (UserError, AdoptedCodeError) as error:
+            failures[name] = str(error)
+    return {"failures": failures, "keys": keys, "notes": notes}
 
 
 def make(job: Job, adoption: Adoption) -> Any:
@@ -89,7 +115,7 @@ def make(job: Job, adoption: Adoption) -> Any:
     model, output = (
         os.path.abspath(p) if p else "" for p in (request.evaluate, request.output_dir)
     )
-    notes = prepare(adoption)
+    notes = prepare(adoption.repository)
     kind = import_trainer(adoption.repository, adoption.trainer)
     stand_in.build_by(job.plugin, lambda cfg: build(adoption, kind, cfg, notes))
     if job.what == "evaluate":
@@ -105,9 +131,8 @@ def make(job: Job, adoption: Adoption) -> Any:
     return None
 
 
-def prepare(adoption: Adoption) -> list[str]:
-    """Make the surroundings that the repository expects; returns what to know about them."""
-    repository = adoption.repository
+def prepare(repository: Repository) -> list[str]:
+    """Make the surroundings that a repository expects; returns what to know about them."""
     missing = placeholders.missing_packages(repository.root)
     surroundings.put_first(repository.root)
     surroundings.be_quiet()
@@ -129,9 +154,9 @@ def prepare(adoption: Adoption) -> list[str]:
     return notes
 
 
-def add_patched_defaults(cfg: CfgNode, adoption: Adoption) -> None:
+def add_patched_defaults(cfg: CfgNode, repository: Repository) -> None:
     """Config keys that only the repository's own Dassl has, with its defaults."""
-    patched = adoption.repository.patched_dassl()
+    patched = repository.patched_dassl()
     if patched is None:
         return
     values = patches.default_keys(patched / "config" / "defaults.py")

@@ -27,8 +27,9 @@ class Job:
     """What the child is to do.
 
     Attributes:
-        what: ``describe`` (config keys, what would fail), ``run`` or ``evaluate``.
-        plugin: the adoption, as a plug-in.
+        what: ``describe`` (config keys, what would fail), ``run``, ``evaluate``, or ``list`` (the
+            same as ``describe`` for every trainer of a repository).
+        plugin: the adoption, as a plug-in; of ``list`` the repository's folder.
         request: of ``run`` and ``evaluate``, a RunRequest.
         descriptions: what earlier children said, by plug-in.
         fresh, train, keep_user_errors: as of `run_one`.
