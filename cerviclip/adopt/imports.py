@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
+import inspect
 import sys
 import types
 from collections.abc import Iterator
@@ -42,7 +44,7 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
         space, failed = run_script(path)
         notes += failed
         if "extend_cfg" in space:
-            functions.append(space["extend_cfg"])
+            functions.append(_with_args(space["extend_cfg"], path, space, notes))
     own = getattr(sys.modules.get(trainer.module), "extend_cfg", None)
     try:
         for function in (*functions, own):
@@ -77,6 +79,28 @@ def run_script(path: Path) -> tuple[dict[str, Any], list[str]]:
         except Exception as error:
             failed.append(str(adopted_error(error, path.parent)))
     return space, failed
+
+
+def _with_args(function: Any, path: Path, space: dict[str, Any], notes: list[str]) -> Any:
+    """``extend_cfg`` with the script's ``args``, which some take or read: those of an empty command
+    line, from the parser of the ``__main__`` part."""
+    takes = len(inspect.signature(function).parameters) > 1
+    if not takes and "args" not in function.__code__.co_names:
+        return function
+    argv, sys.argv = sys.argv, [str(path)]
+    try:
+        for node in filter(_is_main_part, parsed(path).body):  # type: ignore[union-attr]
+            for inner in node.body:  # type: ignore[attr-defined]
+                call = getattr(inner, "value", None) if isinstance(inner, ast.Expr) else None
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                    continue  # main(args)
+                exec(compile(ast.Module([inner], []), str(path), "exec"), space)
+    except (Exception, SystemExit) as error:
+        notes.append(f"{path.name}: its arguments cannot be had ({error})")
+    finally:
+        sys.argv = argv
+    space.setdefault("args", argparse.Namespace())
+    return (lambda cfg: function(cfg, space["args"])) if takes else function
 
 
 def own_modules(root: Path) -> Iterator[types.ModuleType]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from cerviclip.adopt.launch import Job, run_adopted
 from cerviclip.adopt.spec import Adoption, read_adoption
+from dassl.errors import UserError
 
 _descriptions: dict[str, dict[str, Any]] = {}
 #: In a child: plug-in -> what builds the real trainer from a configuration.
@@ -45,7 +46,10 @@ def load(plugin: str) -> types.ModuleType:
     adoption = read_adoption(plugin)
     key = f"{plugin} {adoption.repository.files_sha256()}"
     if key not in _descriptions:
-        _descriptions[key] = run_adopted(Job("describe", plugin))
+        try:
+            _descriptions[key] = run_adopted(Job("describe", plugin))
+        except RuntimeError as error:  # nothing has run yet: another trainer or file is the way out
+            raise UserError(f"{adoption.label} cannot be adopted: {error}") from error
     return _module(plugin, adoption, _descriptions[key]["tree"])
 
 
