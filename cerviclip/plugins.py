@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.adopt import stand_in
-from cerviclip.adopt.spec import is_adoption, read_adoption
+from cerviclip.adopt.spec import is_adopted, is_adoption, read_adoption
 from cerviclip.class_sources import ClassSources, registry_name
 from cerviclip.places import HOME, PACKAGE
 from dassl.errors import (
@@ -164,6 +164,8 @@ def ensure_loaded(kind: str, name: str) -> Any:
         UnknownNameError: with the nearest match, the sorted names, and the plug-ins that failed.
     """
     registry = _registry(kind)
+    if is_adopted(name) and (adopted := discover()[kind].get(name)) is not None:
+        stand_in.load(adopted.plugin)  # of an earlier repository of that name nothing may stay
     if name in registry.registered_names():
         return registry.get(name)
     entry = discover()[kind].get(name)
@@ -222,9 +224,6 @@ def _registry(kind: str) -> Any:
 
 
 def _import_entry(kind: str, entry: Entry) -> None:
-    if is_adoption(entry.plugin):
-        stand_in.load(entry.plugin)
-        return
     if entry.plugin:
         if not _try_plugin(entry.plugin):
             raise UnknownNameError(

@@ -7,6 +7,7 @@ that it reaches worker processes the way that plug-ins do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories
@@ -70,6 +71,7 @@ def is_adopted(trainer: str) -> bool:
     return trainer.endswith(MARK)
 
 
+@lru_cache(maxsize=256)
 def read_adoption(text: str) -> Adoption:
     """What a flag's value, or the plug-in made of it, asks for.
 

@@ -45,6 +45,7 @@ def build(adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str]) -> Any
     open_or(texts.file_for)
     try:
         trainer = adapted(kind, root, cfg.ADOPT.TRANSFORMS == "ours")(their_cfg(cfg))
+        trainer.needs_training = adoption.trainer.learns
     except Exception as error:
         raise adopted_error(error, root) from error
     trainer.extra_results = {"adopted": [*notes, *texts.notes]}
