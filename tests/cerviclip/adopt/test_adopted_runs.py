@@ -86,7 +86,7 @@ def test_one_table_with_our_split_draw_centers_and_intervals(swept, repo):
     assert entry["low"] < entry["high"]
     assert theirs[0]["adopted"]["trainer"] == "Habits" and not theirs[0]["test_read_early"]
     assert len(theirs[0]["adopted"]["files_sha256"]) == 64 and theirs[0]["weights_sha256"]
-    assert next(r for r in runs if r["trainer"] == "ZooLinear")["adopted"] is None
+    assert next(r for r in runs if r["trainer"] == "ZooLinear").get("adopted") is None
     notes = theirs[0]["runtime"]["trainer"]["adopted"]
     assert any("got an entry for ZooMain" in note for note in notes)
     table = (root / "out/results.md").read_text()
@@ -96,7 +96,7 @@ def test_one_table_with_our_split_draw_centers_and_intervals(swept, repo):
 def test_their_code_never_sees_a_test_label(swept):
     """Their model says the label that it is told. Told nothing but 0, it says class 0."""
     root, _ = swept
-    for trainer in ("Habits-adopted", "theirs-adopted", "ZeroShot-adopted"):
+    for trainer in ("Habits-adopted", "theirs-adopted"):
         (path, *_) = sorted(root.glob(f"out/ZooMain/{trainer}/**/predictions.csv"))
         rows = list(csv.DictReader(path.open()))
         first = next(row["label"] for row in rows)
