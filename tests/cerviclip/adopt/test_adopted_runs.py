@@ -98,9 +98,8 @@ def test_their_code_never_sees_a_test_label(swept):
     root, _ = swept
     for trainer in ("Habits-adopted", "theirs-adopted"):
         (path, *_) = sorted(root.glob(f"out/ZooMain/{trainer}/**/predictions.csv"))
-        rows = list(csv.DictReader(path.open()))
-        first = next(row["label"] for row in rows)
-        assert len({row["label"] for row in rows}) > 1 and first
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        assert len({row["label"] for row in rows}) > 1
         assert len({row["prediction"] for row in rows}) == 1
 
 
