@@ -113,6 +113,28 @@ class ClassSources:
         return self._sources[path]
 
 
+def registry_name(decorator: ast.expr) -> str:
+    """``TRAINER_REGISTRY`` of ``@TRAINER_REGISTRY.register()``, with or without brackets."""
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if not (isinstance(target, ast.Attribute) and target.attr == "register"):
+        return ""
+    owner = target.value
+    return owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+
+
+def registered_in(tree: ast.Module, registry: str) -> set[str]:
+    """Names that a file registers in one registry: decorated classes, and those of a call."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            if any(registry_name(decorator) == registry for decorator in node.decorator_list):
+                found.add(node.name)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            if registry_name(node.value) == registry:
+                found |= {arg.id for arg in node.value.args if isinstance(arg, ast.Name)}
+    return found
+
+
 def _imports(node: ast.stmt) -> Iterator[tuple[str, _Import]]:
     if isinstance(node, ast.Import):
         for alias in node.names:

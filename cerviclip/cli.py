@@ -22,6 +22,7 @@ COMMANDS = {
         "cerviclip.runs.sweep.command",
         "data sets x trainers x shots x seeds, and the tables",
     ),
+    "adopt": ("cerviclip.adopt.command", "trainers of a published repository that would run here"),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),

@@ -20,7 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cerviclip.class_sources import ClassSources
+from cerviclip.adopt import stand_in
+from cerviclip.adopt.spec import is_adopted, is_adoption, read_adoption
+from cerviclip.class_sources import ClassSources, registry_name
 from cerviclip.places import HOME, PACKAGE
 from dassl.errors import (
     DuplicateNameError,
@@ -67,10 +69,13 @@ class Entry:
 
 
 def add_plugins(specs: Iterable[str]) -> None:
-    """Take plug-ins into account from now on (modules by dotted name, files by path)."""
+    """Take plug-ins into account from now on (modules by dotted name, files by path, and trainers
+    of published repositories as `adopt.spec` writes them)."""
     global _entries
     for spec in specs:
-        if _looks_like_file(spec):
+        if is_adoption(spec):
+            spec = read_adoption(spec).plugin
+        elif _looks_like_file(spec):
             path = Path(spec).expanduser().resolve()
             if not path.is_file():
                 raise MissingFileError(f"plug-in {spec}: there is no such file")
@@ -86,7 +91,10 @@ def plugin_specs() -> list[str]:
 
 
 def plugin_files(spec: str) -> list[str]:
-    """The source files of a plug-in."""
+    """The source files of a plug-in; of an adopted trainer, those of its repository."""
+    if is_adoption(spec):
+        adoption = read_adoption(spec)
+        return [str(path) for path in adoption.repository.files()]
     return [str(path) for path, _, _ in _plugin_sources(spec)]
 
 
@@ -110,11 +118,14 @@ def discover() -> dict[str, dict[str, Entry]]:
         for path, module, plugin in _sources():
             for kind, entry in _read_source(path, module, plugin, files):
                 _add(found[kind], kind, entry)
+        for spec in filter(is_adoption, _plugin_specs):
+            _add(found["trainer"], "trainer", _adopted_entry(spec))
         found["backbone"] = _backbone_entries()
         for kind, entries in found.items():
             found[kind] = {name: entries[name] for name in sorted(entries, key=str.lower)}
         for kind in ("trainer", "dataset"):
-            found[kind] = _follow_bases(found[kind], files)
+            followed = {n: e for n, e in found[kind].items() if not is_adoption(e.plugin)}
+            found[kind] |= _follow_bases(followed, files)
         _entries = found
     return _entries
 
@@ -154,6 +165,8 @@ def ensure_loaded(kind: str, name: str) -> Any:
         UnknownNameError: with the nearest match, the sorted names, and the plug-ins that failed.
     """
     registry = _registry(kind)
+    if is_adopted(name) and (adopted := discover()[kind].get(name)) is not None:
+        stand_in.load(adopted.plugin)  # of an earlier repository of that name nothing may stay
     if name in registry.registered_names():
         return registry.get(name)
     entry = discover()[kind].get(name)
@@ -161,7 +174,8 @@ def ensure_loaded(kind: str, name: str) -> Any:
         _import_entry(kind, entry)
     else:  # a plug-in may register in a way that its source does not show
         for spec in _all_plugin_specs():
-            _try_plugin(spec)
+            if not is_adoption(spec):
+                _try_plugin(spec)
     if name not in registry.registered_names():
         raise unknown_name(kind, name, registry.registered_names())
     return registry.get(name)
@@ -185,10 +199,14 @@ def extend_cfg_of(module: str) -> Callable[[Any], None] | None:
 
 
 def load_plugins() -> list[types.ModuleType]:
-    """Import the plug-ins given by ``--plugin``; the ones that fail are kept for the error text."""
-    for spec in _plugin_specs:
+    """Import the plug-ins given by ``--plugin``; the ones that fail are kept for the error text.
+
+    An adopted trainer is no such plug-in: its keys are for its own runs alone.
+    """
+    specs = [spec for spec in _plugin_specs if not is_adoption(spec)]
+    for spec in specs:
         _try_plugin(spec)
-    return [_loaded_plugins[spec] for spec in _plugin_specs if spec in _loaded_plugins]
+    return [_loaded_plugins[spec] for spec in specs if spec in _loaded_plugins]
 
 
 # -- importing --------------------------------------------------------------------------------
@@ -285,7 +303,20 @@ def _sources() -> Iterator[tuple[Path, str, str]]:
             module = ".".join([package, *(p for p in parts if p != "__init__")])
             yield path, module, ""
     for spec in _all_plugin_specs():
-        yield from _plugin_sources(spec)
+        if not is_adoption(spec):
+            yield from _plugin_sources(spec)
+
+
+def _adopted_entry(spec: str) -> Entry:
+    adoption = read_adoption(spec)
+    return Entry(
+        name=adoption.label,
+        summary=adoption.trainer.summary,
+        source=str(adoption.trainer.file),
+        module="",
+        plugin=spec,
+        needs_training=adoption.trainer.learns,
+    )
 
 
 def _plugin_sources(spec: str) -> Iterator[tuple[Path, str, str]]:
@@ -326,7 +357,7 @@ def _read_source(
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             continue
         for decorator in node.decorator_list:
-            kind = _REGISTRIES.get(_registry_name(decorator))
+            kind = _REGISTRIES.get(registry_name(decorator))
             if kind is not None:
                 doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
                 yield (
@@ -339,15 +370,6 @@ def _read_source(
                         plugin=plugin,
                     ),
                 )
-
-
-def _registry_name(decorator: ast.expr) -> str:
-    """``TRAINER_REGISTRY`` of ``@TRAINER_REGISTRY.register()``, with or without brackets."""
-    target = decorator.func if isinstance(decorator, ast.Call) else decorator
-    if not (isinstance(target, ast.Attribute) and target.attr == "register"):
-        return ""
-    owner = target.value
-    return owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
 
 
 def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, Entry]:

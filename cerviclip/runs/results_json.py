@@ -41,6 +41,7 @@ KEYS = (
     "centers",
     *BLOCKS,
     "runtime",
+    "adopted",
 )
 
 # What each version added: key -> the value that stands for its absence in older files.
@@ -50,6 +51,7 @@ ADDED: dict[int, dict[str, Any]] = {
         "left_out_center": "",
         "base_to_new": {},
         "search": {},
+        "adopted": None,
         **dict.fromkeys(BLOCKS),
     }
 }

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from cerviclip.adopt import stand_in
+from cerviclip.adopt.launch import Job, run_adopted
+from cerviclip.adopt.spec import is_adopted
 from cerviclip.environment import refuse_torchrun
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import TRAIN, run_request, train_parser
@@ -34,6 +38,8 @@ def train_command(request: RunRequest) -> int:
     from cerviclip.runs.settings.configure import setup_cfg
 
     cfg = setup_cfg(request)
+    if is_adopted(cfg.TRAINER.NAME):
+        return _adopted_command(request, cfg)
     if request.evaluate:
         from cerviclip.runs.run.evaluate import evaluate_run
 
@@ -49,4 +55,30 @@ def train_command(request: RunRequest) -> int:
         return 1
     if request.train:
         print(f"results: {cfg.OUTPUT_DIR}/results.json")
+    return 0
+
+
+def _adopted_command(request: RunRequest, cfg: Any) -> int:
+    """The same in a process of its own, for a trainer of a published repository."""
+    from cerviclip.plugins import discover
+
+    plugin = discover()["trainer"][cfg.TRAINER.NAME].plugin
+    job = Job(
+        "evaluate" if request.evaluate else "run",
+        plugin,
+        request=request,
+        descriptions=stand_in.descriptions(),
+        fresh=request.fresh,
+        train=request.train,
+        echo=True,
+    )
+    try:
+        folder = run_adopted(job) or cfg.OUTPUT_DIR
+    except UserError:
+        raise
+    except RuntimeError as error:
+        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
+        return 1
+    if request.train:
+        print(f"results: {folder}/results.json")
     return 0

@@ -23,7 +23,11 @@ def predict_items(
     """Run the trainer's model over ``items`` (Datum) and keep the class probabilities."""
     n_classes = trainer.dm.num_classes
     labels, probs = np.zeros(0, dtype=np.int64), np.zeros((0, n_classes))
-    if len(items):
+    if len(items) and hasattr(trainer, "adopted_probabilities"):
+        labels = np.array([item.label for item in items], dtype=np.int64)
+        probs = trainer.adopted_probabilities(items)
+        check_finite(trainer, probs)
+    elif len(items):
         labels, probs = predict_loader(trainer, test_loader_of(trainer, items))
     if len(labels) != len(items):
         raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")

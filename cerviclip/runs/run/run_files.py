@@ -59,6 +59,7 @@ def results_record(
             **dict.fromkeys(BLOCKS),
             **(blocks or {}),
             "runtime": dict(runtime or {}),
+            "adopted": _adopted(cfg),
         }
     )
 
@@ -75,6 +76,21 @@ def search_budget(trainer: Any) -> dict[str, Any]:
         "tries": sum(choice["tries"] for choice in choices.values()),
         "labels": max(choice["labels"] for choice in choices.values()),
         "choices": choices,
+    }
+
+
+def _adopted(cfg: CfgNode) -> dict[str, str] | None:
+    """Whose code an adopted trainer is; None for ours."""
+    facts = cfg.get("ADOPT")
+    if not facts:
+        return None
+    return {
+        "name": facts.NAME,
+        "trainer": facts.TRAINER,
+        "repository": Path(facts.REPOSITORY).name,
+        "commit": facts.COMMIT,
+        "files_sha256": facts.FILES,
+        "transforms": facts.TRANSFORMS,
     }
 
 

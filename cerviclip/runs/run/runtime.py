@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from datetime import datetime, timezone
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
+from cerviclip.git_commit import commit_of
 from cerviclip.places import HOME
 from dassl import __version__
 
@@ -76,23 +75,5 @@ def device_name(device: str) -> str:
 
 @lru_cache(maxsize=1)
 def code_version() -> str | None:
-    """The commit of the checkout, read from .git without running git; None outside one."""
-    git = HOME / ".git"
-    try:
-        if git.is_file():  # a worktree: the file points at the real folder
-            git = Path(os.path.join(HOME, git.read_text().split(":", 1)[1].strip()))
-        head = (git / "HEAD").read_text().strip()
-        if not head.startswith("ref:"):
-            return head
-        ref = head.split(None, 1)[1]
-        common = git / "commondir"
-        base = (git / common.read_text().strip()) if common.is_file() else git
-        for folder in (git, base):
-            if (folder / ref).is_file():
-                return (folder / ref).read_text().strip()
-        for line in (base / "packed-refs").read_text().splitlines():
-            if line.endswith(" " + ref):
-                return line.split()[0]
-    except OSError:
-        pass
-    return None
+    """The commit of the project's checkout; None outside one."""
+    return commit_of(HOME)

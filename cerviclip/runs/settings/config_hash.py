@@ -30,6 +30,8 @@ UNHASHED = {
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
+    "ADOPT.REPOSITORY",  # ADOPT.FILES is the hash of what is in it
+    "ADOPT.COMMIT",
 }
 
 # Keys that older runs do not have. Empty they mean what was done before there were such keys.

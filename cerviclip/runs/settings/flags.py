@@ -7,6 +7,8 @@ import os
 from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
+from cerviclip.adopt.spec import read_adoption
+from cerviclip.adopt.transforms import transform_opts
 from cerviclip.runs.settings.completion import config_keys, names_of, offer, sweeps
 from cerviclip.runs.settings.requests import RunRequest, SweepRequest
 from dassl.errors import UserError
@@ -73,6 +75,11 @@ def train_parser(prog: str = TRAIN) -> Parser:
     what.add_argument(
         "--transforms", nargs="+", default=[], metavar="T", help="training transforms, in order"
     )
+    what.add_argument(
+        "--adopt", default="", metavar="NAME=REPOSITORY[:TRAINER[:YAML]]",
+        help="the trainer of a published repository (cerviclip adopt REPOSITORY lists them)",
+    )  # fmt: skip
+    add_transforms_flag(what)
     where = parser.add_argument_group("where things are")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     where.add_argument(
@@ -120,6 +127,13 @@ def add_plugin_flag(group: argparse._ArgumentGroup | argparse.ArgumentParser) ->
     )  # fmt: skip
 
 
+def add_transforms_flag(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--adopt-transforms", default="theirs", choices=("theirs", "ours"),
+        help="transforms of adopted trainers: their yaml's, or those of our own prompt learners",
+    )  # fmt: skip
+
+
 def run_request(args: argparse.Namespace) -> RunRequest:
     """What the flags of `train_parser` ask for.
 
@@ -138,7 +152,24 @@ def run_request(args: argparse.Namespace) -> RunRequest:
                 "training, give --resume RUN"
             )
     evaluate = args.model_dir if args.eval_only else ""
-    return _filled(RunRequest, args, evaluate=evaluate, train=not args.no_train)
+    return _filled(
+        RunRequest, args, evaluate=evaluate, train=not args.no_train, **_adopted_fields(args)
+    )
+
+
+def _adopted_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """What ``--adopt`` means for one run: a plug-in, a trainer, its yaml, transforms."""
+    if not args.adopt:
+        return {}
+    adoption = read_adoption(args.adopt)
+    if args.trainer not in ("", adoption.label):
+        raise UserError(f"--adopt {args.adopt} and --trainer {args.trainer}: give one of them")
+    return {
+        "trainer": adoption.label,
+        "plugins": (*args.plugins, adoption.plugin),
+        "config_file": args.config_file or adoption.config_for(args.backbone),
+        "opts": (*transform_opts(args.adopt_transforms), *args.opts),
+    }
 
 
 def sweep_request(args: argparse.Namespace) -> SweepRequest:
@@ -201,6 +232,11 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     opts = what.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every run"
     )
+    what.add_argument(
+        "--adopt", action="append", default=[], metavar="NAME=REPOSITORY[:TRAINER[:YAML]]",
+        help="also the trainer of a published repository, as it is (may be repeated)",
+    )  # fmt: skip
+    add_transforms_flag(what)
     add_plugin_flag(what)
     where = parser.add_argument_group("where and how")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")

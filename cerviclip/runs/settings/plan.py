@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.adopt.spec import Adoption, read_adoption
+from cerviclip.adopt.transforms import transform_opts
 from cerviclip.data.folds import Fold
 from cerviclip.runs.settings.draw_files import DRAW_FILE, DrawFile, find_draw_files
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
@@ -118,14 +120,18 @@ def make_plan(args: SweepRequest) -> Plan:
     Raises:
         UserError: a key, name, shot count or seed that cannot be.
     """
-    plugins.add_plugins(args.plugins)
     path = find_sweep(args.sweep)
     tree = read_sweep(path)
+    of_yaml = [read_adoption(str(text)) for text in listed(tree, "adopt")]
+    of_flags = [read_adoption(text) for text in args.adopt]
+    plugins.add_plugins([*args.plugins, *(a.plugin for a in (*of_yaml, *of_flags))])
     draw_files = find_draw_files(args.split) if args.split else []
     maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args, draw_files)
     datasets = [_known("dataset", d) for d in (args.datasets or maker.own_datasets)]
     own = [read_entry(item, path) for item in listed(tree, "trainers")]
+    own += [_adopted_entry(adoption, args, tree) for adoption in of_yaml]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
+    entries = [*entries, *(_adopted_entry(adoption, args, tree) for adoption in of_flags)]
     grid = _grid_of(tree, path, args)
     for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", grid.shots)):
         if not values:
@@ -258,6 +264,16 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
         found = [entry for entry in own if name in (entry.trainer, entry.name)]
         chosen += found or [TrainerEntry(name)]
     return list(dict.fromkeys(chosen))
+
+
+def _adopted_entry(adoption: Adoption, args: SweepRequest, tree: Mapping[str, Any]) -> TrainerEntry:
+    """The entry of an adopted trainer, with the yaml of its repository for the sweep's backbone."""
+    backbone = args.backbone or str(tree.get("backbone") or "")
+    return TrainerEntry(
+        adoption.label,
+        config=adoption.config_for(backbone),
+        opts=transform_opts(args.adopt_transforms),
+    )
 
 
 def _on_draw_files(spec: RunSpec, files: Sequence[DrawFile], grid: _Grid) -> Iterator[RunSpec]:

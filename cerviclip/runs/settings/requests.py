@@ -88,6 +88,8 @@ class SweepRequest:
         external: external centres to score; None leaves them to the yaml files.
         backbone: for entries without one of their own.
         weights: the backbone's weights, a local file.
+        adopt: trainers of published repositories, each ``NAME=path[:Trainer[:yaml]]``.
+        adopt_transforms: whose transforms they have, ``theirs`` or ``ours``.
         plugins: modules or files that register trainers and data sets.
         opts: flat (KEY, VALUE, ...) overrides of every run.
         root: folder of the data.
@@ -109,6 +111,8 @@ class SweepRequest:
     external: tuple[str, ...] | None = None
     backbone: str = ""
     weights: str = ""
+    adopt: tuple[str, ...] = ()
+    adopt_transforms: str = "theirs"
     plugins: tuple[str, ...] = ()
     opts: tuple[Any, ...] = ()
     root: str = ""

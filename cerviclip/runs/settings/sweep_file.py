@@ -14,7 +14,7 @@ from dassl.errors import MissingFileError, UserError, did_you_mean
 
 KEYS = {
     *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
-    *("folds", "repeats", "leave_one_center_out", "base_to_new"),
+    *("folds", "repeats", "leave_one_center_out", "base_to_new", "adopt"),
 }
 ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
 

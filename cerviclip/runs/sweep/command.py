@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerviclip.adopt.spec import is_adopted
 from cerviclip.environment import refuse_torchrun
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
@@ -153,8 +154,10 @@ def check_inputs(runs: Sequence[PlannedRun], jobs: int = 1) -> None:
             datasets.add(key)
             build_external_datasets(cfg, build_dataset(cfg))
         name = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.INIT_WEIGHTS)
-        if name not in backbones and issubclass(
-            ensure_loaded("trainer", cfg.TRAINER.NAME), VLMTrainer
+        if (
+            name not in backbones
+            and not is_adopted(cfg.TRAINER.NAME)
+            and issubclass(ensure_loaded("trainer", cfg.TRAINER.NAME), VLMTrainer)
         ):
             backbones.add(name)
             get_backbone(cfg, choose_device(cfg.USE_CUDA) if jobs == 1 else "cpu")

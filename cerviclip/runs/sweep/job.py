@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cerviclip.adopt import stand_in
+from cerviclip.adopt.launch import Job as ChildJob
+from cerviclip.adopt.launch import ask_child
+from cerviclip.adopt.spec import is_adopted
 from cerviclip.runs.settings.plan import RunSpec
 
 
@@ -32,6 +36,8 @@ def do_job(job: Job) -> Outcome:
     """Make one run in this process; only Ctrl-C gets out."""
     import traceback
 
+    if is_adopted(job.spec.trainer):
+        return _do_adopted(job)
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
@@ -42,3 +48,21 @@ def do_job(job: Job) -> Outcome:
         text = " ".join(str(error).split())
         return Outcome(job, f"{type(error).__name__}: {text}", traceback.format_exc())
     return Outcome(job, None)
+
+
+def _do_adopted(job: Job) -> Outcome:
+    """Have the run made in a process of its own, which waits for nobody but this one."""
+    from cerviclip.plugins import discover
+
+    plugin = discover()["trainer"][job.spec.trainer].plugin
+    answer = ask_child(
+        ChildJob(
+            "run",
+            plugin,
+            request=job.spec.request(job.output_root),
+            descriptions=stand_in.descriptions(),
+            fresh=job.fresh,
+            keep_user_errors=True,
+        )
+    )
+    return Outcome(job, answer.error or None, answer.trace)

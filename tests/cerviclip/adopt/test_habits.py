@@ -1,0 +1,128 @@
+"""What repositories do that must not stop them, each in this process."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+import torch
+
+from cerviclip.adopt.failures import adopted_error, one_line
+from cerviclip.adopt.imports import run_script
+from cerviclip.adopt.predictions import as_probabilities
+from cerviclip.adopt.surroundings import OnCpu
+from cerviclip.adopt.texts import Texts
+from cerviclip.adopt.weights import give, readable_by_clip
+from cerviclip.vlm.files.formats import read_state_dict
+from dassl.errors import UserError
+
+TEXTS = {"HSIL": ["dense nuclei", "dark cells"], "NILM": ["pale cells"]}
+
+
+@pytest.fixture
+def texts():
+    return Texts("Smears", ["a smear of {}."], TEXTS)
+
+
+def module_of(tmp_path, **tables):
+    module = types.ModuleType("theirs")
+    module.__file__ = str(tmp_path / "theirs.py")
+    vars(module).update(tables)
+    return module
+
+
+def test_every_kind_of_table_gets_an_entry(texts, tmp_path):
+    tables = {
+        "TEMPLATES": {"EuroSAT": "a photo of {}."},
+        "SEVERAL": {"EuroSAT": ["a {}.", "one {}."]},
+        "BY_CLASS": {"cat": ["it purrs loudly"] * 3, "dog": ["it barks loudly"] * 3},
+        "BY_DATASET": {"Pets": {"cat": "it purrs loudly"}},
+        "_MODELS": {"RN50": "https://host/RN50.pt"},
+        "PLAIN": {"lr": 0.1},
+    }
+    module = module_of(tmp_path, **tables)
+    texts.fill([module], tmp_path)
+    assert module.TEMPLATES["Smears"] == module.TEMPLATES["smears"] == "a smear of {}."
+    assert module.SEVERAL["Smears"] == ["a smear of {}."] * 2
+    assert module.BY_CLASS["HSIL"] == ["dense nuclei", "dark cells", "dense nuclei"]
+    assert module.BY_DATASET["Smears"]["NILM"] == "pale cells"
+    assert module._MODELS == {"RN50": "https://host/RN50.pt"} and module.PLAIN == {"lr": 0.1}
+    assert module.TEMPLATES["EuroSAT"] == "a photo of {}." and len(texts.notes) == 4
+    texts.fill([module], tmp_path)
+    assert module.BY_CLASS["HSIL"] == ["dense nuclei", "dark cells", "dense nuclei"]
+
+
+def test_a_description_file_is_made_in_the_form_of_its_neighbours(texts, tmp_path):
+    import json
+
+    (tmp_path / "Pets.json").write_text('{"cat": "it purrs"}')
+    assert json.loads(texts.file_for(tmp_path / "smears_gpt.json"))["HSIL"] == "dense nuclei"
+    assert texts.file_for(tmp_path / "Flowers.json") is None
+    assert texts.file_for(tmp_path / "smears.pt") is None
+
+
+def test_cuda_and_half_precision_without_a_gpu():
+    with OnCpu():
+        model = torch.nn.Linear(2, 2).half().cuda()
+        x = torch.zeros(1, 2, device="cuda", dtype=torch.float16).to("cuda:0").half()
+        y = model(x.cuda().type(torch.float16).to(torch.device("cuda")))
+    assert model.weight.dtype == x.dtype == y.dtype == torch.float32
+    assert {t.device.type for t in (model.weight, x, y)} == {"cpu"}
+
+
+def test_scores_of_many_shapes():
+    logits = torch.tensor([[1.0, 3.0, 0.0], [0.0, 0.0, 9.0]])
+    wanted = logits.double().softmax(1)
+    for output in (
+        logits,
+        (torch.zeros(2, 8), logits),
+        {"feat": torch.ones(2, 3), "logits": logits},
+    ):
+        assert torch.equal(as_probabilities(output, 3, 2), wanted)
+    assert torch.allclose(as_probabilities(wanted.float(), 3, 2), wanted, atol=1e-6)
+    with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
+        as_probabilities(torch.zeros(2, 5), 3, 2)
+
+
+def test_weights_go_to_their_clip_in_a_format_it_reads(weights, tmp_path):
+    path = readable_by_clip(str(weights))
+    state = torch.load(path, weights_only=True)
+    assert all(torch.equal(value, state[key]) for key, value in read_state_dict(weights).items())
+    clip = module_of(tmp_path, _MODELS={"RN50": "https://x"}, _download=lambda url: 1 / 0)
+    assert give([clip], "PhantomCLIP", path)
+    assert clip._download(clip._MODELS["PhantomCLIP"], "cache") == path
+
+    def refuse(url):
+        raise OSError("no network")
+
+    clip._download = refuse
+    give([clip], "RN50", "")
+    with pytest.raises(UserError, match="give them by --weights"):
+        clip._download("https://x")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import package_of_nobody", "needs the package package_of_nobody"),
+        ("import dassl.of_a_fork", "imports dassl.of_a_fork, which our dassl does not have"),
+        ("from dassl.utils import of_a_fork", "imports a name that our dassl does not have"),
+        ("open('none/x.json')", "looks for none/x.json, which is not there"),
+        ("{}['Smears']", "a table has no entry 'Smears'"),
+        ("from yacs.config import CfgNode as C; C().PROMPT_DEPTH", "the config key PROMPT_DEPTH"),
+    ],
+)
+def test_a_failure_is_one_line_with_file_and_line(tmp_path, text, words):
+    path = tmp_path / "broken.py"
+    path.write_text(f"A = 1\n{text}\nB = 2\n")
+    space, failed = run_script(path)
+    assert space["B"] == 2
+    (line,) = failed
+    assert line.startswith("broken.py, line 2: ") and words in line and "\n" not in line
+
+
+def test_errors_keep_whose_they_are(tmp_path):
+    assert isinstance(adopted_error(UserError("give it"), tmp_path), UserError)
+    error = adopted_error(ValueError("a\n  b"), tmp_path)
+    assert not isinstance(error, UserError) and str(error) == "ValueError: a b"
+    assert one_line(AssertionError(), tmp_path) == "an assertion does not hold"
