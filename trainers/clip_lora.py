@@ -39,6 +39,7 @@ def extend_cfg(cfg: CN) -> None:
 class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
     """CLIP-LoRA: low-rank adapters on q, k, v of both towers, trained with cross-entropy."""
 
+    learns = "weights"
     image_input = "hidden"
 
     def check_cfg(self, cfg: CN) -> None:

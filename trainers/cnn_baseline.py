@@ -59,6 +59,7 @@ def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool
 class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
     """CNN baseline: a torchvision or timm network fine-tuned as a whole, no text."""
 
+    learns = "weights"
     saves_all_weights = True
 
     def check_cfg(self, cfg: CN) -> None:

@@ -85,6 +85,7 @@ class ConditionalContext(nn.Module):
 class CoCoOp(SupervisedStep, VLMTrainer):
     """CoCoOp: a context that a small network moves by each image's feature."""
 
+    learns = "prompts"
     image_input = "features"
 
     def build_model(self) -> None:

@@ -103,6 +103,8 @@ def entry_norm(block: nn.Module) -> nn.Module:
 class MMA(SupervisedStep, VLMTrainer):
     """MMA: bottlenecks beside the upper blocks of both towers, joined in the middle."""
 
+    learns = "weights"
+    vision_towers = ("vit",)
     image_input = "hidden"
 
     def check_cfg(self, cfg: CN) -> None:

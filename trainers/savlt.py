@@ -210,6 +210,7 @@ class SAVLTHead(nn.Module):
 class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     """SAVLT: LoRA, attention over the tissue ROI, alignment with texts and visual prototypes."""
 
+    learns = "weights"
     image_input = "hidden"
 
     def check_cfg(self, cfg: CN) -> None:

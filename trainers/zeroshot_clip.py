@@ -24,6 +24,7 @@ def extend_cfg(cfg: CN) -> None:
 class ZeroShotCLIP(VLMTrainer):
     """Zero-shot CLIP: cosine between an image and each class's texts; nothing is trained."""
 
+    learns = "nothing"
     image_input = "features"
     needs_training = False
 

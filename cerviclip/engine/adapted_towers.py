@@ -19,6 +19,7 @@ class AdaptedTowers(SupervisedStep, VLMTrainer):  # type: ignore[misc]  # two it
     (``image_input`` hidden), or pixels where the layers before the blocks learn too (images).
     """
 
+    learns = "weights"
     image_input = "hidden"
 
     def adapt(self, visual: VisionTower, text: TextTower, what: str) -> None:

@@ -73,6 +73,8 @@ class DeepPrompted(SupervisedStep, VLMTrainer):  # type: ignore[misc]  # two ite
     ``visual_prompts`` and ``encode_classes`` how the towers use them.
     """
 
+    learns = "prompts"
+    vision_towers = ("vit",)
     image_input = "hidden"
     depth_keys: dict[str, str] = {}  # "vision", "text": the config key that holds the depth
 

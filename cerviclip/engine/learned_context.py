@@ -34,6 +34,7 @@ class LearnedContext(SupervisedStep, VLMTrainer):  # type: ignore[misc]  # two i
     method's section of the config.
     """
 
+    learns = "prompts"
     image_input = "features"
 
     def learn_context(self, section: CN) -> None:

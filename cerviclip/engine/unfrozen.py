@@ -40,6 +40,7 @@ class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):  # type: ignore[misc] 
         kinds: which parameters learn, see ``cerviclip.vlm.adapted.unfreeze``.
     """
 
+    learns = "weights"
     kinds: tuple[str, ...] = ()
 
     @property

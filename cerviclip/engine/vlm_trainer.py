@@ -69,6 +69,10 @@ class VLMTrainer(TaskTrainer):
             enter block ``first_block`` of the vision tower; ``images``: pixels (B, 3, H, W). With
             ``INPUT.FEATURE_VIEWS`` 0 training batches are augmented pixels whatever it says.
         needs_text: whether the backbone must have a text encoder.
+        vision_towers: kinds of vision tower (``cerviclip.vlm.names.VISION_TOWERS``) it works on.
+            A pair that cannot work is refused when the config is checked.
+        learns: ``nothing``, ``head`` (on stored features: seconds a run), ``prompts`` (a pass of
+            the text tower each step) or ``weights`` (a pass of the towers each step).
         needs_training: whether anything is learnt.
         first_block: for ``hidden``, the lowest block that learns; known before ``build_model``
             (a property that reads ``cfg`` and ``self.backbone`` will do).
@@ -76,6 +80,8 @@ class VLMTrainer(TaskTrainer):
 
     image_input = "images"
     needs_text = True
+    vision_towers: Sequence[str] = ("vit", "resnet", "features")
+    learns = "head"
     first_block = 0
 
     # -- set-up --------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 OPENAI_URL = "https://openaipublic.azureedge.net/clip/models"
 
 # name: (file, sha256; the official address contains it)
@@ -47,6 +49,8 @@ OPENAI_GEOMETRY: dict[str, tuple] = {
     "ViT-L/14@336px": (768, 336, 24, 1024, 14, 77, 49408, 768, 12, 12),
 }
 
+# Kinds of vision tower: a transformer with blocks of tokens, CLIP's ResNet, image features alone.
+VIT, RESNET, FEATURES = VISION_TOWERS = ("vit", "resnet", "features")
 ANY_CLIP = "CLIP"
 PHANTOM = "PhantomCLIP"
 PREFIXES = ("open_clip:", "torchvision:", "timm:")
@@ -64,3 +68,20 @@ BACKBONES = {
     "torchvision:<arch>": "a CNN of torchvision as image features (resnet50, squeezenet1_0 ...)",
     "timm:<arch>": "a model of timm as image features",
 }
+
+
+def known_towers(name: str) -> tuple[str, bool] | None:
+    """Kind of vision tower, and whether there are texts, as far as a backbone's name tells it.
+
+    None where only the weights tell it: another open_clip model, a file of any size.
+    """
+    if name in OPENAI_GEOMETRY:
+        return (RESNET if isinstance(OPENAI_GEOMETRY[name][2], tuple) else VIT), True
+    if name == PHANTOM:
+        return VIT, True
+    if name.startswith(("torchvision:", "timm:")):
+        return FEATURES, False
+    arch = name.removeprefix("open_clip:")
+    if arch != name and re.match(r"(ViT|RN)[-\d]", arch):
+        return (RESNET if arch.startswith("RN") else VIT), True
+    return None

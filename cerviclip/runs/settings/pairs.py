@@ -1,0 +1,46 @@
+"""Which method works on which backbone, as far as names tell it: refused before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cerviclip.vlm.names import FEATURES, OPENAI_FILES, PHANTOM, VISION_TOWERS, known_towers
+from dassl.errors import UserError
+
+_EXAMPLES = (*OPENAI_FILES, PHANTOM)
+
+
+def check_pair(name: str, trainer_class: Any, backbone: str) -> None:
+    """Refuse a method on a backbone that it cannot work on.
+
+    Where the backbone's name does not tell its towers, the trainer refuses them when they are
+    loaded, which is before the data are read.
+
+    Args:
+        name: the trainer's.
+        trainer_class: its ``needs_text`` and ``vision_towers`` are read where it has them.
+        backbone: MODEL.BACKBONE.NAME.
+
+    Raises:
+        UserError: the pair cannot work; the message names backbones that do.
+    """
+    towers = known_towers(backbone)
+    if towers is None or not hasattr(trainer_class, "vision_towers"):
+        return
+    kind, has_text = towers
+    wanted = trainer_class.vision_towers
+    fitting = ", ".join(b for b in _EXAMPLES if (known_towers(b) or ("", 0))[0] in wanted)
+    if trainer_class.needs_text and not has_text:
+        raise UserError(
+            f"{name} needs a text encoder and {backbone} has none; choose a vision-language "
+            f"backbone such as {fitting} (--backbone)"
+        )
+    if kind not in wanted:
+        raise UserError(
+            f"{name} does not work on {backbone}, whose vision tower is {_WORDS[kind]}: it needs "
+            f"{' or '.join(_WORDS[k] for k in VISION_TOWERS if k in wanted)}, such as {fitting} "
+            "(--backbone)"
+        )
+
+
+_WORDS = {"vit": "a transformer", "resnet": "CLIP's ResNet", FEATURES: "no tower of CLIP"}
