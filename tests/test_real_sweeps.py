@@ -42,7 +42,7 @@ def write_cells(root, shots):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name, write, centres, runs",
+    "name, write, centers, runs",
     [
         ("savlt_oct", write_oct, {"test", "HuaxiOCT", "XiangyaOCT"}, 1 + 8 * 2 * 3),
         ("savlt_herlev", write_cells, {"test"}, 1 + 5 * 2 * 3),
