@@ -35,6 +35,8 @@ KEYS = (
     "left_out_center",
     "base_to_new",
     "search",
+    "transductive",
+    "ensemble",
     "config_hash",
     "positive_classes",
     "test_read_early",
@@ -50,6 +52,8 @@ ADDED: dict[int, dict[str, Any]] = {
         "left_out_center": "",
         "base_to_new": {},
         "search": {},
+        "transductive": False,
+        "ensemble": {},
         **dict.fromkeys(BLOCKS),
     }
 }

@@ -47,7 +47,9 @@ def test_logits_are_those_of_the_equations(build, test_batch):
     opts = ("TRAINER.CLIVP.HIDDEN", 4, "TRAINER.CLIVP.TEMPERATURE", 2.0)
     trainer = build("CLIVP", *opts, "DATASET.TEMPLATES", "('a photo of a {}.','a scan of {}.')")
     trainer.set_model_mode("eval")
-    texts = [t.format(n) for n in trainer.dm.dataset.classnames for t in trainer.cfg.DATASET.TEMPLATES]
+    texts = [
+        t.format(n) for n in trainer.dm.dataset.classnames for t in trainer.cfg.DATASET.TEMPLATES
+    ]
     backbone, head = trainer.backbone, trainer.head
     encoded = [F.normalize(backbone.encode_text(backbone.tokenize([t]))[0], dim=0) for t in texts]
     scale, x = backbone.scale.item() / 2, test_batch(trainer)[:3]
