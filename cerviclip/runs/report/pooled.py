@@ -124,7 +124,9 @@ def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
 def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     whole, positive = pooled(parts), runs[0]["positive_classes"]
     labels, patients = whole.labels.tolist(), whole.known_patients
-    return report.score(labels, whole.probs, patients, whole.classnames, positive, _intervals(runs))
+    return report.score(
+        labels, whole.probs, patients, whole.classnames, positive, intervals_of(runs)
+    )
 
 
 def _measures(
@@ -136,7 +138,7 @@ def _measures(
     return measure_predictions(None, [pooled(parts)], *of)
 
 
-def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
+def intervals_of(runs: Sequence[Mapping[str, Any]]) -> str:
     """The runs' ``TEST.INTERVALS``, as their own scores show it; bootstrap if they differ."""
     own = [run["centers"].get(IN_DOMAIN, {}) for run in runs]
     methods = [entry.get("uncertainty", {}).get("method", {}).get("default") for entry in own]
@@ -145,7 +147,7 @@ def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _source(runs: Sequence[Mapping[str, Any]]) -> str:
     """Hash of all that a score comes from: the runs' predictions, positive classes and our code."""
-    digest = hashlib.sha256((_code() + _intervals(runs)).encode())
+    digest = hashlib.sha256((_code() + intervals_of(runs)).encode())
     for run in runs:
         digest.update(json.dumps(run["positive_classes"]).encode())
         digest.update(json.dumps(run.get("measured_with"), sort_keys=True).encode())
