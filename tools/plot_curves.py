@@ -19,6 +19,7 @@ from cerviclip.runs.report.groups import (
     Group,
     check_metric,
     group_runs,
+    in_tables,
     load_runs,
     sweep_order,
 )
@@ -35,10 +36,10 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str
 
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for dataset in dict.fromkeys(g.dataset for g in groups):
-        own = [g for g in groups if g.dataset == dataset]
+    for own in in_tables(groups):
+        dataset, apart = own[0].dataset, "_transductive" * own[0].transductive
         for metric in metrics:
-            path = out / f"curves_{safe_part(dataset)}_{safe_part(metric)}.{suffix}"
+            path = out / f"curves_{safe_part(dataset)}_{safe_part(metric)}{apart}.{suffix}"
             shots_figure(own, metric).savefig(path, dpi=150)
             written.append(path)
         for row, label in row_labels(own).items():

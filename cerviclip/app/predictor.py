@@ -46,6 +46,7 @@ from cerviclip.engine.inference import (  # noqa: E402
     test_batch_size,
 )
 from cerviclip.engine.task import Task  # noqa: E402
+from cerviclip.engine.transductive import Transductive  # noqa: E402
 from cerviclip.features.pixels import decode_threads  # noqa: E402
 from cerviclip.runs.results_json import read_results  # noqa: E402
 from cerviclip.runs.run.load import load_run  # noqa: E402
@@ -110,6 +111,12 @@ class Member:
         cls, folder: str | Path, weights: str | Path, device: str, plugin: Sequence[str]
     ) -> Member:
         cfg, task, trainer = load_run(folder, weights, device=device, plugin=plugin)
+        if isinstance(trainer, Transductive):
+            raise UserError(
+                f"{folder}: {cfg.TRAINER.NAME} predicts all images of a set together, so it has no "
+                "answer for one picture; evaluate it by train.py --eval-only --model-dir, or in "
+                "Python by load_run(...).trainer.predict_images(all pictures)"
+            )
         return cls(Path(folder), trainer, task, Reading.load(folder, cfg))
 
     @property

@@ -35,6 +35,8 @@ KEYS = (
     "left_out_center",
     "base_to_new",
     "search",
+    "transductive",
+    "ensemble",
     "config_hash",
     "positive_classes",
     "test_read_early",
@@ -52,6 +54,8 @@ ADDED: dict[int, dict[str, Any]] = {
         "base_to_new": {},
         "search": {},
         "adopted": None,
+        "transductive": False,
+        "ensemble": {},
         **dict.fromkeys(BLOCKS),
     }
 }

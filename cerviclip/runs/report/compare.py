@@ -33,7 +33,14 @@ from cerviclip.evaluation.bootstrap import (
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
 from cerviclip.runs.predictions import Predictions, pooled, read_predictions
-from cerviclip.runs.report.groups import Group, fold_of, most_runs, repeat_of, split_hashes
+from cerviclip.runs.report.groups import (
+    Group,
+    fold_of,
+    in_tables,
+    most_runs,
+    repeat_of,
+    split_hashes,
+)
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.run_key import Repeat, Shots, shots_order
 from dassl.errors import UserError, did_you_mean
@@ -149,7 +156,9 @@ def _predictions_in(folder: str) -> list[Predictions]:
 def compare(
     groups: Sequence[Group], against: str, metrics: Sequence[str], centers: Sequence[str] = ()
 ) -> list[Comparison]:
-    """``against`` minus each other method of its data sets, at each number of shots.
+    """``against`` minus each other method of its tables, at each number of shots.
+
+    A transductive method is compared with transductive ones, and the others with each other.
 
     Args:
         groups: of ``groups.group_runs``, their runs with ``folder``.
@@ -157,10 +166,8 @@ def compare(
         metrics: of ``COMPARABLE``.
         centers: external centres whose mean is wanted; none named: all.
     """
-    datasets: dict[str, list[Group]] = {}
-    for group in groups:
-        datasets.setdefault(group.dataset, []).append(group)
-    labels = dict.fromkeys(v for part in datasets.values() for v in row_labels(part).values())
+    tables = in_tables(groups)
+    labels = dict.fromkeys(v for part in tables for v in row_labels(part).values())
     if against not in labels:
         hint = did_you_mean(against, labels)
         raise UserError(f"no runs of {against!r}{hint} (known: {', '.join(labels)})")
@@ -169,7 +176,10 @@ def compare(
         if name not in external:
             known = ", ".join(external) or "none"
             raise UserError(f"no external centre {name!r} in these runs (known: {known})")
-    parts = [part for part in datasets.values() if against in row_labels(part).values()]
+    parts = [part for part in tables if against in row_labels(part).values()]
+    if len(labels) > 1 and all(len(row_labels(part)) == 1 for part in parts):
+        kind = "transductive" if parts[0][0].transductive else "inductive"
+        raise UserError(f"{against} is the only {kind} method of its data sets: none to compare")
     return [c for part in parts for c in _compare_dataset(part, against, metrics, centers)]
 
 

@@ -18,7 +18,7 @@ from cerviclip.runs.report.figures import (
     with_same_classes,
 )
 from cerviclip.runs.report.groups import TITLES, Group, repeats_text
-from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.report.tables import TRANSDUCTIVE, row_labels
 from cerviclip.runs.settings.run_key import shots_order
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
@@ -46,7 +46,8 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
     phantom = " (phantom data)" if is_phantom(groups[0].dataset) else ""
-    figure.suptitle(f"{groups[0].dataset}{phantom}", fontsize=11, color=INK)
+    apart = f", {TRANSDUCTIVE}" if groups[0].transductive else ""
+    figure.suptitle(f"{groups[0].dataset}{phantom}{apart}", fontsize=11, color=INK)
     right = 1 - 1.6 / figure.get_figwidth()
     figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right, top=0.84,
                            bottom=0.15, wspace=0.06)  # fmt: skip

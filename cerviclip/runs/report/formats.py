@@ -86,6 +86,8 @@ def _group_record(group: Group, metrics: Sequence[str], with_folds: bool) -> dic
         **({"folds": group.folds} if with_folds else {}),
         "seeds": group.seeds,
         "test_read_early": group.read_early,
+        **({"transductive": True} if group.transductive else {}),
+        **({"ensemble_of": group.members} if group.members else {}),
         "centers": {
             center: {metric: _stat_record(group.stat(center, metric)) for metric in metrics}
             for center in group.centers
@@ -105,12 +107,13 @@ def to_json(content: Mapping[str, Any]) -> str:
 def to_csv(groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> str:
     """One line per group, centre and metric; the values of its runs as ``seed:value``.
 
-    Where there are folds a column says how many, and values stand as ``fold 3/10 seed 1:value``.
+    Where there are folds a column says how many, and values stand as ``fold 3/10 seed 1:value``;
+    where a method is transductive a column says which are.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    with_folds = has_folds(groups)
-    head = ["dataset", "trainer", "backbone", "variant", "shots", *["folds"] * with_folds]
+    more = ["folds"] * has_folds(groups) + ["transductive"] * any(g.transductive for g in groups)
+    head = ["dataset", "trainer", "backbone", "variant", "shots", *more]
     writer.writerow([*head, "center", "metric", "n", "mean", "sd", "values"])
     for g in groups:
         for center in g.centers:

@@ -95,6 +95,17 @@ class Group(Cell):
         return any(run["test_read_early"] for run in self.runs)
 
     @property
+    def transductive(self) -> bool:
+        """Whether its method saw all images of a test set, unlabelled, before it named any."""
+        return any(run.get("transductive") for run in self.runs)
+
+    @property
+    def members(self) -> list[str]:
+        """The methods whose finished runs it joins; none where it is no ensemble."""
+        found = [run["ensemble"]["members"] for run in self.runs if run.get("ensemble")]
+        return list(dict.fromkeys(member_label(m) for members in found for m in members))
+
+    @property
     def repeats(self) -> list[Repeat]:
         return [repeat_of(run) for run in self.runs]
 
@@ -117,6 +128,21 @@ class Group(Cell):
             if value is not None:
                 values[repeat_of(run)] = value
         return Stat(values)
+
+
+def member_label(member: Mapping[str, Any]) -> str:
+    """A member of an ensemble as notes name it."""
+    variant = "" if member["variant"] == "default" else f" ({member['variant']})"
+    return f"{member['trainer']}{variant} [{member['backbone']}]"
+
+
+def in_tables(groups: Iterable[Group]) -> list[list[Group]]:
+    """The groups of each table: one data set, and transductive methods apart from the others."""
+    tables: dict[tuple[str, bool], list[Group]] = {}
+    for group in groups:
+        tables.setdefault((group.dataset, group.transductive), []).append(group)
+    order = list(dict.fromkeys(dataset for dataset, _ in tables))
+    return [tables[key] for key in sorted(tables, key=lambda k: (order.index(k[0]), k[1]))]
 
 
 def repeat_of(run: Mapping[str, Any]) -> Repeat:

@@ -24,8 +24,8 @@ from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
 from cerviclip.runs.measured import measure_predictions
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
-from cerviclip.runs.report.groups import Group, fold_of
-from cerviclip.runs.report.tables import Table, format_stat, row_labels
+from cerviclip.runs.report.groups import Group, fold_of, in_tables
+from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels
 from cerviclip.runs.settings.run_key import Cell, shots_order
 from dassl.errors import UserError
 
@@ -80,6 +80,7 @@ def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> 
         "seed": seed,
         **({"repeat": repeat} if repeat > 1 else {}),
         "test_read_early": any(run["test_read_early"] for run in runs),
+        **({"transductive": True} if any(run.get("transductive") for run in runs) else {}),
         "source": "",
         "score": None,
     }
@@ -123,7 +124,9 @@ def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
 def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     whole, positive = pooled(parts), runs[0]["positive_classes"]
     labels, patients = whole.labels.tolist(), whole.known_patients
-    return report.score(labels, whole.probs, patients, whole.classnames, positive, _intervals(runs))
+    return report.score(
+        labels, whole.probs, patients, whole.classnames, positive, intervals_of(runs)
+    )
 
 
 def _measures(
@@ -135,7 +138,7 @@ def _measures(
     return measure_predictions(None, [pooled(parts)], *of)
 
 
-def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
+def intervals_of(runs: Sequence[Mapping[str, Any]]) -> str:
     """The runs' ``TEST.INTERVALS``, as their own scores show it; bootstrap if they differ."""
     own = [run["centers"].get(IN_DOMAIN, {}) for run in runs]
     methods = [entry.get("uncertainty", {}).get("method", {}).get("default") for entry in own]
@@ -144,7 +147,7 @@ def _intervals(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _source(runs: Sequence[Mapping[str, Any]]) -> str:
     """Hash of all that a score comes from: the runs' predictions, positive classes and our code."""
-    digest = hashlib.sha256((_code() + _intervals(runs)).encode())
+    digest = hashlib.sha256((_code() + intervals_of(runs)).encode())
     for run in runs:
         digest.update(json.dumps(run["positive_classes"]).encode())
         digest.update(json.dumps(run.get("measured_with"), sort_keys=True).encode())
@@ -162,13 +165,14 @@ def _code() -> str:
 
 
 def pooled_tables(entries: Sequence[Entry], metric: str) -> list[Table]:
-    """One table per data set that has pooled scores."""
-    datasets = dict.fromkeys(entry["dataset"] for entry in entries if entry["score"])
-    return [_table([e for e in entries if e["dataset"] == d], d, metric) for d in datasets]
+    """One table per data set that has pooled scores, and one of its transductive methods."""
+    return [_table(groups, entries, metric) for groups in in_tables(_groups(entries))]
 
 
-def _table(entries: Sequence[Entry], dataset: str, metric: str) -> Table:
-    groups = _groups(entries)
+def _table(groups: Sequence[Group], entries: Sequence[Entry], metric: str) -> Table:
+    dataset, transductive = groups[0].dataset, groups[0].transductive
+    kind = (dataset, transductive)
+    entries = [e for e in entries if (e["dataset"], bool(e.get("transductive"))) == kind]
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order) or [0]
     by_cell = {(g.row, g.shots): g for g in groups}
     most = max(len(g.runs) for g in groups)
@@ -178,7 +182,8 @@ def _table(entries: Sequence[Entry], dataset: str, metric: str) -> Table:
         rows.append((label, [_cell(g, metric, most) for g in found]))
     marks = "".join(cell for _, cells in rows for cell in cells)
     notes = _notes(entries, groups, marks)
-    return Table(dataset, metric, [str(k) for k in shots], [(CENTER, rows)], notes)
+    columns = [str(k) for k in shots]
+    return Table(dataset, metric, columns, [(CENTER, rows)], notes, transductive)
 
 
 def _groups(entries: Sequence[Entry]) -> list[Group]:
@@ -223,7 +228,7 @@ def _notes(entries: Sequence[Entry], groups: Sequence[Group], marks: str) -> lis
     notes = [f"out-of-fold predictions of {kinds} folds put together"]
     of = [f"{again} repeats"] * (again > 1) + [f"{seeds} seeds" if seeds > 1 else "one seed"]
     notes.append(("mean ± sd over " if seeds * again > 1 else "") + " x ".join(of))
-    notes += few_notes(groups)
+    notes += few_notes(groups) + mode_notes(groups)
     if "[" in marks:
         notes.append("[95 % interval by patient]")
     without = sum(entry["score"] is None for entry in entries)

@@ -12,11 +12,14 @@ from cerviclip.runs.report.groups import (
     Group,
     Stat,
     fold_of,
+    in_tables,
     most_runs,
     repeats_text,
     split_hashes,
 )
 from cerviclip.runs.settings.run_key import shots_order
+
+TRANSDUCTIVE = "transductive methods"
 
 
 @dataclass
@@ -28,11 +31,13 @@ class Table:
     columns: list[str]
     blocks: list[tuple[str, list[tuple[str, list[str]]]]]  # centre -> (row label, cells)
     notes: list[str]
+    transductive: bool = False
 
     @property
     def title(self) -> str:
         phantom = " (phantom data)" if is_phantom(self.dataset) else ""
-        return f"{self.dataset}{phantom}: {self.heading}"
+        apart = f", {TRANSDUCTIVE}" if self.transductive else ""
+        return f"{self.dataset}{phantom}: {self.heading}{apart}"
 
     @property
     def heading(self) -> str:
@@ -40,9 +45,8 @@ class Table:
 
 
 def build_tables(groups: Sequence[Group], metric: str) -> list[Table]:
-    """One table per dataset."""
-    datasets = list(dict.fromkeys(g.dataset for g in groups))
-    return [_table([g for g in groups if g.dataset == d], d, metric) for d in datasets]
+    """One table per dataset, and one of its transductive methods."""
+    return [_table(own, own[0].dataset, metric) for own in in_tables(groups)]
 
 
 def _table(groups: list[Group], dataset: str, metric: str) -> Table:
@@ -59,7 +63,8 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
         blocks.append((center, rows))
     marks = "".join(cell for _, rows in blocks for _, cells in rows for cell in cells)
     notes = _notes(groups, only_idle=shots == [0], marks=marks)
-    return Table(dataset, metric, [str(k) for k in shots], blocks, notes)
+    columns = [str(k) for k in shots]
+    return Table(dataset, metric, columns, blocks, notes, groups[0].transductive)
 
 
 def _cell(group: Group | None, center: str, metric: str, most: dict[int, int]) -> str:
@@ -93,6 +98,7 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
         notes.append("each centre left out of training once; test: the mean over these centres")
     if any(run.get("base_to_new") for g in groups for run in g.runs):
         notes.append("base to new: test has the base classes, new those not trained on")
+    notes += mode_notes(groups)
     splits = max((len(hashes) for hashes in split_hashes(groups)), default=0)
     if splits > 1:  # images were added between two runs, or a variant splits otherwise
         notes.append(f"runs on {splits} different splits of the images, hardly comparable")
@@ -101,6 +107,15 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
     if "†" in marks:
         notes.append("† the test set was read before training had ended")
     return notes
+
+
+def mode_notes(groups: Sequence[Group]) -> list[str]:
+    """What rows are that are no method's own prediction of one image at a time."""
+    notes = ["each method saw all test images of a centre, unlabelled, before it named any"]
+    notes *= any(g.transductive for g in groups)
+    labels = row_labels(groups)
+    joined = {labels[g.row]: g.members for g in groups if g.members}
+    return [*notes, *(f"{row}: an ensemble of {', '.join(of)}" for row, of in joined.items())]
 
 
 def row_labels(groups: Sequence[Group]) -> dict[tuple[str, str, str, int], str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
-RUN = ("dataset", "trainer", "backbone", "variant", "shots", "fold", "seed")
+RUN = ("dataset", "trainer", "backbone", "variant", "shots", "fold", "seed", "transductive")
 COLUMNS = (
     *RUN,
     "center",
@@ -32,7 +32,8 @@ def read_results(folder: str | Path) -> pandas.DataFrame:
     say which run; ``center`` (``test`` or an external centre) and ``metric`` (``accuracy``,
     ``binary.auc``, ``per_class.<class>.f1`` ...) say which number. ``value low high`` are the
     number and its 95 % interval: NaN, and a ``reason``, where there is none. ``n_images n_patients
-    folder`` come last. Runs of a k-fold protocol have a column ``fold`` as well. Accuracies and
+    folder`` come last. Runs of a k-fold protocol have a column ``fold`` as well,
+    and where a run is transductive a column ``transductive`` says which. Accuracies and
     the like are in percent; AUC and ECE lie in 0-1.
 
     Args:
@@ -60,9 +61,8 @@ def long_table(runs: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     rows = [row for run in runs if run["status"] == "done" for row in run_rows(run)]
     table = pandas.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype(dict.fromkeys(("value", "low", "high"), float))
-    if not table["fold"].any():
-        table = table.drop(columns="fold")
-    return table
+    without = [name for name in ("fold", "transductive") if not table[name].any()]
+    return table.drop(columns=without)
 
 
 def run_rows(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

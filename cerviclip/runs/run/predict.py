@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cerviclip.engine.inference import batch_probabilities, check_finite
+from cerviclip.engine.transductive import Transductive
 from cerviclip.runs.predictions import Predictions, relative_path
 from dassl.errors import UserError
 
@@ -44,15 +45,15 @@ def predict_items(
 def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Labels (B,) and class probabilities (B, C) over a loader, the model in eval mode."""
     trainer.set_model_mode("eval")
-    labels, probs = [], []
     with torch.no_grad():
-        for batch in loader:
-            of_batch, label = batch_probabilities(trainer, batch)
-            labels.append(label)
-            probs.append(of_batch)
-    all_probs = torch.cat(probs).cpu().numpy()
+        if isinstance(trainer, Transductive):
+            probs, labels = trainer.predict_together(loader)
+        else:
+            parts = [batch_probabilities(trainer, batch) for batch in loader]
+            probs, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    all_probs = probs.cpu().numpy()
     check_finite(trainer, all_probs)
-    return torch.cat(labels).cpu().numpy().astype(np.int64), all_probs
+    return labels.cpu().numpy().astype(np.int64), all_probs
 
 
 def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:

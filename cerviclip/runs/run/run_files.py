@@ -52,6 +52,8 @@ def results_record(
             "left_out_center": str(getattr(dataset, "left_out", "") or ""),
             "base_to_new": dict(base_to_new or {}),
             "search": search_budget(trainer),
+            "transductive": getattr(trainer, "transductive", False) is True,
+            "ensemble": {},
             "config_hash": config_hash(cfg),
             "positive_classes": list(getattr(dataset, "positive_classes", [])),
             "test_read_early": test_read_early,

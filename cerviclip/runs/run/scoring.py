@@ -74,12 +74,24 @@ def measure_run(
 
 def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
     """The ``centers`` of results.json."""
+    dataset = trainer.dm.dataset
+    positive = list(getattr(dataset, "positive_classes", []))
+    return score_predictions(predictions, dataset.classnames, positive, trainer.cfg.TEST.INTERVALS)
+
+
+def score_predictions(
+    predictions: Sequence[Predictions], names: Sequence[str], positive: Sequence[str], how: str
+) -> dict[str, Any]:
+    """The same of predictions alone.
+
+    Args:
+        names: the classes in label order.
+        positive: class names of the positive group.
+        how: ``TEST.INTERVALS``.
+    """
     from cerviclip.evaluation.groups_only import score_groups
     from cerviclip.evaluation.report import score
 
-    dataset = trainer.dm.dataset
-    positive = list(getattr(dataset, "positive_classes", []))
-    names, how = dataset.classnames, trainer.cfg.TEST.INTERVALS
     return {
         p.center: (score_groups if is_coarse(p.labels) else score)(
             p.labels.tolist(), p.probs, p.known_patients, names, positive, how

@@ -47,6 +47,8 @@ LATER_KEYS = (
     "DATASET.CLASS_MAP_FILE",
     "DATASET.DRAW_FILE",
     "DATASET.CENTERS",
+    "TRAINER.ZEROSHOTCLIP.TEMPLATE",
+    "TRAINER.ZEROSHOTCLIP.CLASS_WEIGHTS",
 )
 
 # The same, with the value that means what was done before.

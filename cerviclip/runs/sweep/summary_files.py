@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
-from cerviclip.runs.report.groups import METRICS, Group
+from cerviclip.runs.report.groups import METRICS, Group, in_tables
 from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
 from cerviclip.runs.report.search_budget import search_markdown
 from cerviclip.runs.report.tables import Table, build_tables
@@ -99,11 +99,12 @@ def _figures(root: Path, groups: Sequence[Group], changed: bool) -> list[Path]:
     from cerviclip.runs.settings.folders import safe_part
 
     paths = []
-    for dataset in dict.fromkeys(g.dataset for g in groups):
-        path = root / f"curves_{safe_part(dataset)}.png"
+    for own in in_tables(groups):
+        apart = "_transductive" * own[0].transductive
+        path = root / f"curves_{safe_part(own[0].dataset)}{apart}.png"
         if changed or not path.is_file():
             from cerviclip.runs.report.curves import shots_figure
 
-            shots_figure([g for g in groups if g.dataset == dataset], "accuracy").savefig(path)
+            shots_figure(own, "accuracy").savefig(path)
         paths.append(path)
     return paths
