@@ -162,6 +162,7 @@ class TransCLIP(FitOnce, _ZeroShotStart):
 class TransCLIPZS(_ZeroShotStart):
     """TransCLIP-ZS: zero-shot and the whole unlabelled test set together, no shots."""
 
+    learns = "nothing"
     needs_training = False
 
     def build_model(self) -> None:

@@ -103,6 +103,7 @@ class ZeroshotCLIP(ZeroShotCLIP):
 class CalibratedZeroShotCLIP(FitOnce, ZeroShotCLIP):
     """Zero-shot CLIP at a temperature that val chooses; the predicted classes stay."""
 
+    learns = "head"  # one number
     needs_training = True  # the labels of val are used, which are few as the shots are
 
     def build_model(self) -> None:

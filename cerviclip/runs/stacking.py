@@ -14,7 +14,7 @@ from scipy.special import softmax
 from cerviclip.vlm.logistic import fit_logistic
 from dassl.errors import UserError
 
-LEAST = 1e-12  # of a probability whose logarithm is taken
+LEAST = 1e-4  # of a probability whose logarithm is taken: smaller ones would rule the fit
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 FOLDS = 5
 
