@@ -143,7 +143,11 @@ class Gate:
             await send(message)
 
         try:
-            await self.app(scope, _bounded(scope, receive, self._most(scope)), watched)
+            most = self._most(scope)
+            stated = dict(scope["headers"]).get(b"content-length", b"0")
+            if stated.isdigit() and int(stated) > most:
+                raise Problem(413, f"{most} bytes are allowed in a request")
+            await self.app(scope, _bounded(receive, most), watched)
         except Problem as error:
             if not status:
                 await problem_answer(error)(scope, receive, watched)
@@ -163,15 +167,12 @@ class Gate:
         return limits.job_bytes if scope["path"].startswith("/v1/jobs") else limits.body_bytes
 
 
-def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """``receive`` that refuses more bytes than are allowed, before or while they come."""
-    stated = dict(scope["headers"]).get(b"content-length", b"0")
+def _bounded(receive: Receive, most: int) -> Receive:
+    """``receive`` that refuses more bytes than are allowed, whatever length was stated."""
     left = most
 
     async def bounded() -> Message:
         nonlocal left
-        if stated.isdigit() and int(stated) > most:
-            raise Problem(413, f"{most} bytes are allowed in a request")
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:

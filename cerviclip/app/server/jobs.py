@@ -121,11 +121,13 @@ class Jobs:
             if served is None or served.model_id != job.model_id:
                 raise Problem(409, "the job's model is not served any more; make a new job")
             self._check_room()
-            left = {job.inputs[n]: n for n in reversed(job.missing)}
-            for number, (sha256, data) in enumerate(files, start=1):
-                if sha256 not in left:
+            places: dict[str, list[int]] = {}
+            for place in job.missing:
+                places.setdefault(job.inputs[place], []).append(place)
+            for number, (sha256, _) in enumerate(files, start=1):
+                if sha256 not in places:
                     raise Problem(422, f"file {number} is none that the job waits for")
-                job.waiting |= {n: data for n in job.missing if job.inputs[n] == sha256}
+            job.waiting = {place: data for sha256, data in files for place in places[sha256]}
             self._enqueue(job)
         return job
 
