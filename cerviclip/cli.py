@@ -24,6 +24,8 @@ COMMANDS = {
     ),
     "adopt": ("cerviclip.adopt.command", "trainers of a published repository that would run here"),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
+    "serve": ("cerviclip.app.server.command", "an HTTP API of trained runs, with an audit log"),
+    "audit-log": ("cerviclip.app.audit_log", "check that a server's audit log is whole"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),

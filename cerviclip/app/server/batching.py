@@ -1,0 +1,184 @@
+"""Requests that come together go through the model together; answers stand in the audit log first.
+
+One thread per model takes what waits, up to a batch. While it computes, the next batch gathers, so
+a busy server batches without anybody's waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from cerviclip.app.append_file import DiskFullError
+from cerviclip.app.audit_log import AuditLog
+from cerviclip.app.predictor import Prediction, Predictor
+from cerviclip.app.server.metrics import Metrics
+from cerviclip.app.server.problems import Problem, log_unexpected
+from cerviclip.app.server.settings import Settings
+from cerviclip.app.server.uploads import Upload
+
+FULL = "the audit log cannot be written, so no answer is given; make room on the server's disk"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A prediction and its entry in the audit log.
+
+    Attributes:
+        entry: the entry's id; "" where the picture got no prediction.
+    """
+
+    upload: Upload
+    prediction: Prediction
+    entry: str
+
+
+@dataclass
+class _Work:
+    uploads: Sequence[Upload]
+    who: str
+    route: str
+    future: Future[list[Answer]] = field(default_factory=Future)
+
+    @property
+    def pixels(self) -> int:
+        return sum(one.pixels.size // 3 for one in self.uploads)
+
+
+class Served:
+    """One model behind the server.
+
+    Args:
+        name: in addresses.
+        predictor: the only code that makes answers.
+        audit: every answer is in it before it is given.
+        metrics: of the server.
+        settings: batch, linger and the limit of what may wait.
+
+    Attributes:
+        lock: for whoever uses the model.
+    """
+
+    def __init__(
+        self, name: str, predictor: Predictor, audit: AuditLog, metrics: Metrics, settings: Settings
+    ) -> None:
+        self.name, self.predictor, self.model_id = name, predictor, predictor.model_id
+        self._audit, self._metrics, self._settings = audit, metrics, settings
+        self._queue: deque[_Work] = deque()
+        self._pixels = 0  # of what waits
+        self._changed = threading.Condition()
+        self._open = True
+        self.lock = threading.Lock()
+        metrics.watch_queue(name, self.waiting)
+        self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
+        self._thread.start()
+
+    def waiting(self) -> int:
+        """Pictures that wait."""
+        with self._changed:
+            return sum(len(work.uploads) for work in self._queue)
+
+    def submit(self, uploads: Sequence[Upload], who: str, route: str) -> Future[list[Answer]]:
+        """Ask for answers; the future has them, or a `Problem`.
+
+        Raises:
+            Problem: 503, too much waits, or the server shuts down.
+        """
+        work = _Work(uploads, who, route)
+        with self._changed:
+            if not self._open:
+                raise Problem(503, "the server shuts down", {"Retry-After": "5"})
+            limit = self._settings.limits.waiting_pixels
+            if self._queue and self._pixels + work.pixels > limit:
+                raise Problem(503, "too many pictures wait; try again", {"Retry-After": "1"})
+            self._queue.append(work)
+            self._pixels += work.pixels
+            self._changed.notify()
+        return work.future
+
+    def close(self) -> None:
+        """Answer what waits, then stop."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._open and self._thread.is_alive()
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            try:
+                self._answer(batch)
+            except BaseException as error:
+                problem = _problem_of(error)
+                for work in batch:
+                    work.future.set_exception(problem)
+
+    def _next_batch(self) -> list[_Work]:
+        """What is to go through the model now; [] at the end. A request is never cut in two."""
+        with self._changed:
+            while not self._queue:
+                if not self._open:
+                    return []
+                self._changed.wait()
+            end = time.monotonic() + self._settings.linger
+            size = self._settings.batch
+            while self._open and sum(len(w.uploads) for w in self._queue) < size:
+                left = end - time.monotonic()
+                if left <= 0 or size == 1:
+                    break
+                self._changed.wait(left)
+            batch = [self._queue.popleft()]
+            while (
+                self._queue
+                and sum(len(w.uploads) for w in batch) + len(self._queue[0].uploads) <= size
+            ):
+                batch.append(self._queue.popleft())
+            self._pixels -= sum(work.pixels for work in batch)
+        return [work for work in batch if work.future.set_running_or_notify_cancel()] or (
+            self._next_batch()
+        )
+
+    def _answer(self, batch: list[_Work]) -> None:
+        uploads = [upload for work in batch for upload in work.uploads]
+        with self.lock:
+            predictions = self.predictor.predict([upload.pixels for upload in uploads])
+        self._metrics.batches.labels(self.name).observe(len(uploads))
+        asked = [work for work in batch for _ in work.uploads]
+        entries = [
+            self._entry(work, upload, prediction)
+            for work, upload, prediction in zip(asked, uploads, predictions, strict=True)
+        ]
+        ids = iter(self._audit.append(entries))
+        self._metrics.answered(self.name, predictions)
+        rows = iter(zip(uploads, predictions, strict=True))
+        for work in batch:
+            answers = [Answer(*next(rows), next(ids)) for _ in work.uploads]
+            work.future.set_result(answers)
+
+    def _entry(self, work: _Work, upload: Upload, prediction: Prediction) -> dict[str, object]:
+        output: dict[str, object] = {"error": prediction.error}
+        if not prediction.error:
+            output = {"predicted": prediction.predicted, "probabilities": prediction.by_class}
+        return {
+            "kind": "answer",
+            "who": work.who,
+            "route": work.route,
+            "model": self.model_id,
+            "input": upload.sha256,
+            "frame": upload.frame,
+            "output": output,
+        }
+
+
+def _problem_of(error: BaseException) -> Problem:
+    if isinstance(error, DiskFullError):
+        return Problem(507, FULL)
+    log_unexpected(error)
+    return Problem(500, "the model failed on this batch; the server's log has the place")

@@ -1,0 +1,94 @@
+"""Batch jobs: a broken file stops nothing, results outlive the server, others' jobs are hidden."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cerviclip.app.server.settings import Limits
+from dassl.errors import UserError
+
+
+def wait_for(client, id, *states, headers=None):
+    for _ in range(400):
+        job = client.get(f"/v1/jobs/{id}?count=1000", headers=headers).json()
+        if job["state"] in states:
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"the job is {job['state']}")
+
+
+def test_one_bad_file_never_fails_the_rest(client, predictor, pictures, parts):
+    files = parts(pictures[:3]) + [("files", ("x.png", b"bad"))] + parts(pictures[3:6])
+    taken = client.post("/v1/jobs", files=files)
+    assert taken.status_code == 202
+    job = wait_for(client, taken.json()["job"], "done")
+    assert (job["files"], job["finished"], job["failed"]) == (7, 7, 1)
+    assert [one["file"] for one in job["results"]] == list(range(1, 8))
+    assert "415" not in job["results"][3]["error"] and "no picture" in job["results"][3]["error"]
+    good = [one["answers"][0] for one in job["results"] if not one["error"]]
+    for one, truth in zip(good, predictor.predict(pictures[:6]), strict=True):
+        assert one["probabilities"] == pytest.approx(truth.by_class, abs=1e-6)
+        assert one["entry"] and one["name"] == ""
+    page = client.get(f"/v1/jobs/{job['job']}?first=4&count=2").json()["results"]
+    assert [one["file"] for one in page] == [4, 5]
+    assert job["job"] in [one["job"] for one in client.get("/v1/jobs").json()["jobs"]]
+    assert client.delete(f"/v1/jobs/{job['job']}").status_code == 409
+    assert client.get("/v1/jobs/none").status_code == 404
+
+
+def test_cancel_and_limit_of_jobs(make_client, pictures, parts, tmp_path):
+    with make_client(tmp_path, Limits(waiting_jobs=2), batch=1, grace=0) as client:
+        served = client.app.state.context.served()
+        with served.lock:  # the model is busy
+            first, second = (client.post("/v1/jobs", files=parts(pictures)).json() for _ in "ab")
+            third = client.post("/v1/jobs", files=parts(pictures))
+            assert third.status_code == 503 and third.headers["retry-after"]
+            for job in (first, second):
+                cancelled = client.delete(f"/v1/jobs/{job['job']}")
+                assert cancelled.json()["state"] == "cancelled"
+        job = wait_for(
+            client, client.post("/v1/jobs", files=parts(pictures[:1])).json()["job"], "done"
+        )
+        assert client.get(f"/v1/jobs/{first['job']}").json()["finished"] <= 1
+        assert job["finished"] == 1
+
+
+def test_results_outlive_the_server_and_the_rest_is_sent_again(
+    make_client, predictor, pictures, parts, tmp_path
+):
+    with make_client(tmp_path, batch=2, grace=0) as client:
+        id = client.post("/v1/jobs", files=parts(pictures)).json()["job"]
+        while client.get(f"/v1/jobs/{id}").json()["finished"] < 2:
+            time.sleep(0.005)
+    with open(tmp_path / "jobs.jsonl", "a") as handle:
+        handle.write('{"job":"half')
+    with make_client(tmp_path) as client:
+        job = client.get(f"/v1/jobs/{id}").json()
+        had = {one["file"]: one["answers"][0]["entry"] for one in job["results"]}
+        assert job["state"] == "interrupted" and len(had) >= 2
+        assert job["missing"] == [n for n in range(1, len(pictures) + 1) if n not in had]
+        stranger = [("files", ("x", b"other"))]
+        assert client.post(f"/v1/jobs/{id}/files", files=stranger).status_code == 422
+        left = [pictures[n - 1] for n in job["missing"]]
+        assert client.post(f"/v1/jobs/{id}/files", files=parts(left)).status_code == 202
+        job = wait_for(client, id, "done")
+        for one, truth in zip(job["results"], predictor.predict(pictures), strict=True):
+            assert one["answers"][0]["probabilities"] == pytest.approx(truth.by_class, abs=1e-6)
+            assert had.get(one["file"], one["answers"][0]["entry"]) == one["answers"][0]["entry"]
+        assert client.post(f"/v1/jobs/{id}/files", files=parts(left)).status_code == 409
+
+
+def test_others_do_not_see_a_job(guarded, as_role, pictures, parts):
+    own = as_role("reader")
+    id = guarded.post("/v1/jobs", files=parts(pictures[:1]), headers=own).json()["job"]
+    wait_for(guarded, id, "done", headers=own)
+    assert guarded.get(f"/v1/jobs/{id}", headers=as_role("annotator")).status_code == 404
+    assert guarded.get(f"/v1/jobs/{id}", headers=as_role("admin")).status_code == 200
+
+
+def test_another_file_is_no_file_of_jobs(make_client, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text("name,diagnosis\n")
+    with pytest.raises(UserError, match="line 1, is no state of a job"):
+        make_client(tmp_path)

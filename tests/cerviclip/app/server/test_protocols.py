@@ -1,0 +1,149 @@
+"""Clients of the Open Inference Protocol, Label Studio and MONAI Label get what they expect."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+CONFIG = (
+    '<View><Image name="img" value="$scan"/><Choices name="cls" toName="img">'
+    '<Choice value="red"/><Choice value="green"/><Choice value="blue"/></Choices></View>'
+)
+
+
+def infer(client, path="m", **tensor):
+    body = {"id": "7", "inputs": [{"name": "image", **tensor}]}
+    return client.post(f"/v2/models/{path}/infer", content=json.dumps(body).encode(), headers=JSON)
+
+
+JSON = {"content-type": "application/json"}
+
+
+def test_inference_protocol(client, predictor, pictures):
+    arrays = np.stack([np.asarray(Image.open(p).convert("RGB")) for p in pictures[:3]])
+    wanted = [list(a.probabilities) for a in predictor.predict(pictures[:3])]
+    pixels = infer(client, shape=list(arrays.shape), datatype="UINT8", data=arrays.ravel().tolist())
+    files = [base64.b64encode(p.read_bytes()).decode() for p in pictures[:3]]
+    coded = infer(
+        client, f"m/versions/{predictor.model_id}", shape=[3], datatype="BYTES", data=files
+    )
+    for answer in (pixels, coded):
+        said = answer.json()
+        assert said["id"] == "7" and said["model_version"] == predictor.model_id
+        probs, predicted, entry = said["outputs"]
+        assert probs["shape"] == [3, 3]
+        np.testing.assert_allclose(np.reshape(probs["data"], (3, 3)), wanted, rtol=0, atol=1e-6)
+        assert predicted["data"] == [a.predicted for a in predictor.predict(pictures[:3])]
+        assert len(entry["data"]) == 3 and "Research" in said["parameters"]["use"]
+    for path in ("health/live", "health/ready", "models/m/ready", "models/m"):
+        assert client.get(f"/v2/{path}").status_code == 200
+    assert client.get("/v2/models/m").json()["outputs"][0]["shape"] == [-1, 3]
+    assert client.get("/v2/models/n").json()["error"].startswith("no model 'n'")
+    assert client.get("/v2/models/m/versions/1").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "tensor, status",
+    [
+        ({"shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [0] * 11}, 400),
+        ({"shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [256] * 12}, 400),
+        ({"shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [0.5] * 12}, 400),
+        ({"shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [[1], 2]}, 400),
+        ({"shape": [2, 2], "datatype": "UINT8", "data": [0] * 4}, 400),
+        ({"shape": [0, 2, 2, 3], "datatype": "UINT8", "data": []}, 400),
+        ({"shape": [1, 0, 2, 3], "datatype": "UINT8", "data": []}, 400),
+        ({"shape": [1, 2**30, 2**30, 3], "datatype": "UINT8", "data": []}, 413),
+        ({"shape": [1], "datatype": "FP32", "data": [1.0]}, 400),
+        ({"shape": [1], "datatype": "BYTES", "data": ["%"]}, 400),
+        ({"shape": [1], "datatype": "BYTES", "data": [""]}, 400),
+        ({"shape": [2], "datatype": "BYTES", "data": [""]}, 400),
+        ({"shape": [9], "datatype": "BYTES", "data": [""] * 9}, 413),
+        ({"shape": [-1], "datatype": "BYTES", "data": []}, 422),
+    ],
+)
+def test_inference_protocol_refuses(client, tensor, status):
+    answer = infer(client, **tensor)
+    assert answer.status_code == status and answer.json()["error"]
+
+
+def test_label_studio(client, predictor, pictures):
+    def task(number, address):
+        return {"id": number, "data": {"scan": address}}
+
+    inside = "data:image/png;base64," + base64.b64encode(pictures[0].read_bytes()).decode()
+    asked = {"tasks": [task(1, inside), task(2, "http://10.0.0.1/x")], "label_config": CONFIG}
+    said = client.post("/predict", json=asked).json()
+    good, refused = said["results"]
+    truth = predictor.predict(pictures[0])
+    (region,) = good["result"]
+    assert (region["from_name"], region["to_name"]) == ("cls", "img")
+    assert region["value"] == {"choices": [truth.predicted]}
+    assert good["score"] == pytest.approx(truth.probability, abs=1e-6)
+    assert refused["result"] == [] and "--label-studio" in refused["error"]
+    assert client.post("/setup", json={"schema": CONFIG}).json()["model_version"].startswith("m@")
+    lacking = client.post("/setup", json={"schema": CONFIG.replace("green", "grass")})
+    assert lacking.status_code == 422 and "green" in lacking.json()["detail"]
+    event = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": {"result": [{**region, "value": {"choices": ["green"]}}]},
+        "task": {"id": 5},
+    }
+    assert client.post("/webhook", json=event).json()["status"] == "recorded"
+    entry = json.loads(client.app.state.context.audit.path.read_text().splitlines()[-1])
+    assert (entry["of"], entry["task"]) == (region["id"], 5)
+    assert entry["output"] == {"predicted": "green"}
+    event["action"] = "TASKS_DELETED"
+    assert client.post("/webhook", json=event).json()["status"] == "ignored"
+
+
+def test_pictures_are_fetched_from_one_label_studio_alone(make_client, pictures, tmp_path):
+    asked = []
+
+    def studio(request):
+        asked.append((str(request.url), request.headers.get("authorization")))
+        if "moved" in str(request.url):
+            return httpx.Response(302, headers={"location": "http://10.0.0.1/"})
+        return httpx.Response(200, content=pictures[0].read_bytes())
+
+    home = "http://studio:8080"
+    with make_client(tmp_path, label_studio=home, label_studio_key="k") as client:
+        context = client.app.state.context
+        context.client = httpx.AsyncClient(transport=httpx.MockTransport(studio))
+        addresses = ["/data/a.png", f"{home}/b.png", "http://studio/c.png", "//evil/d.png"]
+        addresses += ["file:///etc/passwd", "http://studio:8080@evil/e.png", "/moved", 5, None]
+        tasks = [{"data": {"scan": address}} for address in addresses]
+        said = client.post("/predict", json={"tasks": tasks, "label_config": CONFIG}).json()
+    assert [bool(one["result"]) for one in said["results"]] == [True, True] + [False] * 7
+    fetched = [f"{home}/data/a.png", f"{home}/b.png", f"{home}/moved"]
+    assert asked == [(address, "Token k") for address in fetched]
+
+
+def test_monai_label(client, predictor, pictures, parts):
+    said = client.get("/info/").json()
+    assert said["models"]["m"]["type"] == "classification"
+    assert set(said["strategies"]) == {"uncertainty", "random"}
+    answer = client.post("/infer/m?output=json", files=parts(pictures[:1], "file")).json()
+    assert answer["label"] == predictor.predict(pictures[0]).predicted
+    assert client.post("/infer/m?image=x", files=parts(pictures[:1], "file")).status_code == 404
+    id = client.post("/v1/jobs", files=parts(pictures[:6])).json()["job"]
+    while client.get(f"/v1/jobs/{id}").json()["state"] != "done":
+        time.sleep(0.01)
+    truths = predictor.predict(pictures[:6])
+    entropy = [-sum(p * np.log(p) for p in one.probabilities) for one in truths]
+    order, labeled = [], []
+    for _ in range(6):
+        body = {"job": id, "labeled": labeled}
+        chosen = client.post("/activelearning/uncertainty", json=body).json()
+        order.append(chosen["file"] - 1)
+        labeled.append(chosen["id"])
+    assert order == sorted(range(6), key=lambda n: -entropy[n])
+    assert client.post("/activelearning/random", json={"job": id}).json()["job"] == id
+    none = {"job": id, "labeled": labeled}
+    assert client.post("/activelearning/uncertainty", json=none).status_code == 404
+    assert client.post("/activelearning/first", json=none).status_code == 422

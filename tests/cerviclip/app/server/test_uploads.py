@@ -1,0 +1,104 @@
+"""What strangers send is refused by name, and the server lives."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hostile import bomb, dicom, fuzzed, hostile, pages, picture  # noqa: E402
+
+CASES = hostile()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hostile_files_are_refused(client, name):
+    data, status = CASES[name]
+    answer = client.post("/v1/predict", files=[("files", ("a.png", data))])
+    assert answer.status_code == status, answer.text
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == status and problem["detail"].startswith("file 1 ")
+    assert "Zhang" not in answer.text and "1962" not in answer.text
+
+
+def test_the_server_lives_after_all_of_them(client):
+    answer = client.post("/v1/predict", files=[("files", ("a.png", picture()))])
+    assert answer.status_code == 200 and client.get("/ready").status_code == 200
+
+
+def test_limits_of_a_request(client):
+    one = ("files", ("a.png", picture()))
+    many = client.post("/v1/predict", files=[one] * 9)
+    assert many.status_code == 413 and "at most 8 files" in many.json()["detail"]
+    large = client.post("/v1/predict", content=b"x" * 400_001)
+    assert large.status_code == 413
+    parts = (b"x" * 100_000 for _ in range(10))  # chunked: no length is stated
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    assert client.post("/v1/predict", content=parts, headers=headers).status_code in (400, 413)
+    pixels = [("files", ("a.jpg", picture("JPEG", (200, 200))))] * 3
+    summed = client.post("/v1/predict", files=pixels)
+    assert summed.status_code == 413 and "file 3 " in summed.json()["detail"]
+    assert client.post("/v1/predict", json={}).status_code == 415
+    assert client.post("/v1/predict", content=b"zz", headers=headers).status_code in (400, 422)
+    assert client.post("/v1/predict", files=[("other", ("a", b"x"))]).status_code == 422
+
+
+def test_pages_that_are_left_out_are_said(client):
+    answer = client.post("/v1/predict", files=[("files", ("a.tif", pages("TIFF", 2)))])
+    assert "page 1 of 2" in answer.json()["answers"][0]["note"]
+
+
+def test_large_bodies_stay_off_the_disk(make_client, tmp_path, monkeypatch):
+    import tempfile
+
+    def rolled(self):
+        raise AssertionError("an upload went to the disk")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rolled)
+    with make_client(tmp_path) as client:
+        data = picture("BMP", (1000, 900))
+        assert len(data) > 2 * 1024 * 1024
+        assert client.post("/v1/predict", files=[("files", ("a.bmp", data))]).status_code == 200
+
+
+def test_dicom_frames_and_no_tag(client, predictor, caplog):
+    data = dicom(frames=3)
+    with caplog.at_level(logging.DEBUG, "cerviclip.server"):
+        answer = client.post("/v1/predict", files=[("files", ("a.dcm", data))])
+    said = answer.json()["answers"]
+    assert [one["frame"] for one in said] == [0, 1, 2] and {one["file"] for one in said} == {1}
+    assert "Zhang" not in answer.text + caplog.text
+    values = (np.arange(3 * 480) % 251).astype(np.uint8).reshape(3, 20, 24)
+    for one, frame in zip(said, values, strict=True):
+        assert one["probabilities"] == pytest.approx(predictor.predict(frame).by_class, abs=1e-6)
+
+
+def test_dicom_is_shown_as_its_tags_say():
+    from cerviclip.app.dicom import dicom_frames
+
+    stored = (np.arange(480) % 251).astype(float).reshape(20, 24)
+    (plain,) = dicom_frames(dicom(), 10**6, 1)
+    assert (plain[..., 0] == stored).all()
+    (inverted,) = dicom_frames(dicom(PhotometricInterpretation="MONOCHROME1"), 10**6, 1)
+    assert (inverted[..., 1] == 255 - stored).all()
+    (windowed,) = dicom_frames(dicom(WindowCenter=100, WindowWidth=50), 10**6, 1)
+    # PS3.3 C.11.2.1.2.1, linear
+    wanted = np.clip((stored - 99.5) / 49 + 0.5, 0, 1) * 255
+    assert np.abs(windowed[..., 0] - wanted).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.slow
+def test_500_fuzzed_uploads(client):
+    statuses = {}
+    for data in fuzzed(500):
+        answer = client.post("/v1/predict", files=[("files", ("a.png", data))])
+        assert answer.status_code < 500, answer.text
+        statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+    assert statuses[200] > 20 and statuses[422] > 20  # both kinds were met
+    assert client.post("/v1/predict", files=[("files", ("a", bomb(9, 9)))]).status_code < 500
+    assert client.get("/ready").status_code == 200
