@@ -30,6 +30,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from cerviclip.app.answer import Prediction  # noqa: E402
 from cerviclip.app.pictures import (  # noqa: E402
     Picture,
     UnreadableError,
@@ -53,47 +54,6 @@ from dassl.errors import UserError  # noqa: E402
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
 _AHEAD = 2  # images per thread that are decoded before they are needed
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one picture.
-
-    Attributes:
-        classnames: in the order of the probabilities.
-        probabilities: one of each class, with the sum 1; () where there is an error.
-        positive: the classes that count as disease; () where the run has none.
-        path: the picture's file; "" for one in memory.
-        error: why the picture could not be read; "" for one that was.
-    """
-
-    classnames: tuple[str, ...]
-    probabilities: tuple[float, ...] = ()
-    positive: tuple[str, ...] = ()
-    path: str = ""
-    error: str = ""
-
-    @property
-    def predicted(self) -> str:
-        """The most probable class; "" where there is an error."""
-        return self.classnames[int(np.argmax(self.probabilities))] if self.probabilities else ""
-
-    @property
-    def probability(self) -> float | None:
-        """Of the most probable class."""
-        return max(self.probabilities, default=None)
-
-    @property
-    def by_class(self) -> dict[str, float]:
-        """Class name -> probability; empty where there is an error."""
-        return dict(zip(self.classnames, self.probabilities, strict=False))
-
-    @property
-    def positive_probability(self) -> float | None:
-        """Sum over the positive classes; None where there are none, or an error."""
-        if not self.positive or not self.probabilities:
-            return None
-        return float(sum(self.by_class[name] for name in self.positive))
 
 
 @dataclass(frozen=True)
