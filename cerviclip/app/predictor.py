@@ -70,6 +70,7 @@ class Member:
     trainer: Any = field(repr=False)
     task: Task = field(repr=False)
     reading: Reading
+    known_identity: str = ""  # an export's: that of its run, whose answers it gives
 
     @classmethod
     def load(
@@ -102,6 +103,8 @@ class Member:
 
     def identity(self) -> str:
         """A hash of what the answers depend on: settings, classes and every learned number."""
+        if self.known_identity:
+            return self.known_identity
         results = read_results(self.folder) or {}
         keys = ("config_hash", "weights_sha256", "draw_hash")
         digest = hashlib.sha256(json.dumps([results.get(key) for key in keys]).encode())
@@ -183,6 +186,26 @@ class Predictor:
             UserError: as `from_run`; or the runs differ in what they tell apart or how they read.
         """
         return cls([Member.load(folder, weights, device, plugin) for folder in folders])
+
+    @classmethod
+    def from_export(cls, path: str | Path, device: str = "") -> Predictor:
+        """The predictor of what ``cerviclip export`` wrote; runs on a CPU.
+
+        Args:
+            path: the folder, or a file in it.
+            device: ``cpu`` or nothing.
+
+        Raises:
+            UserError: no export, or a file of it was changed.
+        """
+        from cerviclip.app.export.folder import read_export
+        from dassl.config import get_cfg_default
+
+        folder, record, task, model = read_export(path, device)
+        reading = Reading.load(folder, get_cfg_default())
+        kept = [TrainFeatures.load(folder)]
+        known = Knowledge.of(record["results"], task.classnames, task.positive, kept)
+        return cls([Member(folder, model, task, reading, record["identity"])], known)
 
     @property
     def classnames(self) -> tuple[str, ...]:
