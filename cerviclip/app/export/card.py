@@ -36,7 +36,7 @@ def model_card(record: Mapping[str, Any], task: Task) -> str:
         "",
         "## Intended use",
         "",
-        "Research on few-shot adaptation. It is not for diagnosis, screening or triage of patients.",
+        "Research on few-shot adaptation. It is not for diagnosis, screening or triage.",
         "",
         "## Factors",
         "",
