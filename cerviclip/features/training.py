@@ -134,6 +134,8 @@ class TrainFeatures:
                 header["threshold_from"],
                 int(header["of"]),
             )
+        except UserError:
+            raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no file of training features ({error!r})") from error
 

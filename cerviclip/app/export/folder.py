@@ -194,6 +194,8 @@ def read_export(path: str | Path, device: str = "") -> tuple[Path, dict, Task, E
             task,
             ExportedModel(record, load_file(folder / TENSORS), task, device),
         )
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{folder} is no whole export ({error!r})") from error
 
