@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
     "serve": ("cerviclip.app.server.command", "an HTTP API of trained runs, with an audit log"),
     "audit-log": ("cerviclip.app.audit_log", "check that a server's audit log is whole"),
+    "export": ("cerviclip.app.export_command", "a run as a folder that needs no trainer or data"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),

@@ -73,9 +73,13 @@ class CLIPLoRA(SupervisedStep, ByIterations, VLMTrainer):
             lambda: prompts.features(text), lora_parameters(text)
         )
 
-    def model_inference(self, input: Tensor) -> Tensor:
+    def inference_with_features(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
         hidden = self.hidden_states(input)
         with self.precision.autocast():
             features = self.visual.finish(hidden, self.first_block)
             classes = self.class_features()
-        return self.backbone.scale * F.normalize(features.float(), dim=-1) @ classes.float().t()
+        unit = F.normalize(features.float(), dim=-1)
+        return self.backbone.scale * unit @ classes.float().t(), unit
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        return self.inference_with_features(input)[0]

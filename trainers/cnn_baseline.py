@@ -96,19 +96,29 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
     def start_head(self) -> None:
         """The last layer from a logistic regression on what reaches it, without augmentation."""
         layer, inputs, labels = last_layer(self.model)[1], [], []
-        hook = layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float()))
         self.set_model_mode("eval")
         transform = build_transform(self.cfg, is_train=False)
         for batch in build_image_loader(self.cfg, self.dm.dataset.train_x, transform):
             image, label = self.parse_batch_test(batch)
-            self.model_inference(image)
+            inputs.append(self.inference_with_features(image)[1])
             labels.append(label)
-        hook.remove()
-        features = torch.cat([x.mean((2, 3)) if x.ndim == 4 else x for x in inputs])
+        features = torch.cat(inputs)
         c = self.cfg.TRAINER.CNNBASELINE.PROBE_C
         weight, bias = fit_linear(features, torch.cat(labels), self.num_classes, c)
         layer.weight.copy_(weight.view_as(layer.weight))
         layer.bias.copy_(bias.clamp(min=-20))  # a class without images can still be reached
+
+    def inference_with_features(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C), and what reaches the last layer (B, D), in float32."""
+        inputs: list[Tensor] = []
+        layer = last_layer(self.model)[1]
+        hook = layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float()))
+        try:
+            logits = self.model_inference(input)
+        finally:
+            hook.remove()
+        (features,) = inputs
+        return logits, features.mean((2, 3)) if features.ndim == 4 else features
 
     def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.model_inference(input)

@@ -138,7 +138,7 @@ class RoiAttentionPool(nn.Module):
 
     def forward(self, patches: Tensor, inside: Tensor) -> Tensor:
         """Patches (B, N, D) and which of them are in the ROI (B, N) to pooled features (B, D)."""
-        query = self._split(self.q(self.queries)).expand(len(patches), -1, -1, -1)
+        query = self._split(self.q(self.queries)).expand(patches.shape[0], -1, -1, -1)
         pooled = F.scaled_dot_product_attention(
             query,
             self._split(self.k(patches)),
@@ -370,7 +370,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             means = torch.zeros_like(start)
             for batch in self.make_loader(self.dm.dataset.train_x):
                 input, label = self.parse_batch_test(batch)
-                means.index_add_(0, label, self.image_features_of(*input))
+                means.index_add_(0, label, self.features_in_roi(*input))
             absent = means.norm(dim=-1, keepdim=True) == 0
             start = torch.where(absent, start, means)  # a class without images starts at its text
         self.head.prototypes.copy_(F.normalize(start, dim=-1))
@@ -435,7 +435,7 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         rois = PatchRois(self.finder, self.tfm_test, transform, self.backbone.visual.grid)
         return torch.stack([rois([path] * views, range(views)) for path in paths])
 
-    def image_features_of(self, image: Tensor, inside: Tensor | None) -> Tensor:
+    def features_in_roi(self, image: Tensor, inside: Tensor | None) -> Tensor:
         """Unit image features (B, D) from pixels or stored hidden states, and the ROI (B, N)."""
         hidden = self.hidden_states(image)
         with self.precision.autocast():
@@ -448,7 +448,10 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
 
     def both_logits(self, image: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits (B, C) against texts and against prototypes."""
-        features = self.image_features_of(image, inside)
+        return self.logits_of(self.features_in_roi(image, inside))
+
+    def logits_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) of unit features (B, D) against texts and against prototypes."""
         with self.precision.autocast():
             texts = self.class_features()
         return self.head.logits(features, texts, self.backbone.scale)
@@ -464,5 +467,9 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         loss = loss + weight * consistency_loss(views[0][0], views[1][0])
         return loss, self.head.mix(*views[0])
 
+    def inference_with_features(self, input: Any) -> tuple[Tensor, Tensor | None]:
+        features = self.features_in_roi(*input)
+        return self.head.mix(*self.logits_of(features)), features
+
     def model_inference(self, input: Any) -> Tensor:
-        return self.head.mix(*self.both_logits(*input))
+        return self.inference_with_features(input)[0]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from cerviclip.app.predictor import Prediction
+from cerviclip.app.answer import Prediction
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 

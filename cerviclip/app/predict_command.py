@@ -28,7 +28,8 @@ from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 if TYPE_CHECKING:
-    from cerviclip.app.predictor import Prediction, Predictor
+    from cerviclip.app.answer import Prediction
+    from cerviclip.app.predictor import Predictor
     from cerviclip.app.verdicts import Verdict
 
 _SHOWN = 20  # lines of a list on the screen

@@ -5,9 +5,10 @@
     predictor = Predictor.from_run("output/.../seed_1")
     answer = predictor.predict("new/frame.png")
     print(answer.predicted, answer.probability, answer.positive_probability)
+    print(answer.best_by_class, answer.conformal_set, answer.out_of_distribution)
 
-The probabilities are those of the run's predictions.csv for the same files. Research use only: not
-a medical device.
+``probabilities`` are those of the run's predictions.csv for the same files; what else an answer
+says stands at `cerviclip.app.answer.Prediction`. Research use only: not a medical device.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from cerviclip.app.answer import Prediction  # noqa: E402
+from cerviclip.app.knowledge import Knowledge, ensemble_blocks  # noqa: E402
 from cerviclip.app.pictures import (  # noqa: E402
     Picture,
     UnreadableError,
@@ -40,6 +43,7 @@ from cerviclip.app.pictures import (  # noqa: E402
 )
 from cerviclip.data.reading import Reading  # noqa: E402
 from cerviclip.engine.inference import (  # noqa: E402
+    batch_answers,
     batch_builder,
     batch_probabilities,
     check_finite,
@@ -47,54 +51,16 @@ from cerviclip.engine.inference import (  # noqa: E402
 )
 from cerviclip.engine.task import Task  # noqa: E402
 from cerviclip.engine.transductive import Transductive  # noqa: E402
+from cerviclip.evaluation.measures import Settings  # noqa: E402
 from cerviclip.features.pixels import decode_threads  # noqa: E402
+from cerviclip.features.training import TrainFeatures  # noqa: E402
 from cerviclip.runs.results_json import read_results  # noqa: E402
 from cerviclip.runs.run.load import load_run  # noqa: E402
 from dassl.errors import UserError  # noqa: E402
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
 _AHEAD = 2  # images per thread that are decoded before they are needed
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one picture.
-
-    Attributes:
-        classnames: in the order of the probabilities.
-        probabilities: one of each class, with the sum 1; () where there is an error.
-        positive: the classes that count as disease; () where the run has none.
-        path: the picture's file; "" for one in memory.
-        error: why the picture could not be read; "" for one that was.
-    """
-
-    classnames: tuple[str, ...]
-    probabilities: tuple[float, ...] = ()
-    positive: tuple[str, ...] = ()
-    path: str = ""
-    error: str = ""
-
-    @property
-    def predicted(self) -> str:
-        """The most probable class; "" where there is an error."""
-        return self.classnames[int(np.argmax(self.probabilities))] if self.probabilities else ""
-
-    @property
-    def probability(self) -> float | None:
-        """Of the most probable class."""
-        return max(self.probabilities, default=None)
-
-    @property
-    def by_class(self) -> dict[str, float]:
-        """Class name -> probability; empty where there is an error."""
-        return dict(zip(self.classnames, self.probabilities, strict=False))
-
-    @property
-    def positive_probability(self) -> float | None:
-        """Sum over the positive classes; None where there are none, or an error."""
-        if not self.positive or not self.probabilities:
-            return None
-        return float(sum(self.by_class[name] for name in self.positive))
+_MOST_AHEAD = 64  # and as many as the model takes at a time, so that threads work while it runs
 
 
 @dataclass(frozen=True)
@@ -105,6 +71,7 @@ class Member:
     trainer: Any = field(repr=False)
     task: Task = field(repr=False)
     reading: Reading
+    known_identity: str = ""  # an export's: that of its run, whose answers it gives
 
     @classmethod
     def load(
@@ -123,15 +90,28 @@ class Member:
     def batch_size(self) -> int:
         return test_batch_size(self.trainer)
 
-    def probabilities(self, batch: dict[str, Any]) -> np.ndarray:
-        """(B, C), float64, of a batch that its builder made."""
+    def answers(
+        self, batch: dict[str, Any], features: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities (B, C), float64, of a batch that its builder made, and the features (B, D).
+
+        Args:
+            features: whether they are asked for.
+        """
+        seen: torch.Tensor | None = None
         with torch.no_grad():
-            probs = batch_probabilities(self.trainer, batch)[0].cpu().numpy()
-        check_finite(self.trainer, probs)
-        return probs
+            if features:
+                probs, seen = batch_answers(self.trainer, batch)
+            else:
+                probs = batch_probabilities(self.trainer, batch)[0]
+        found = probs.cpu().numpy()
+        check_finite(self.trainer, found)
+        return found, None if seen is None else seen.float().cpu().numpy()
 
     def identity(self) -> str:
         """A hash of what the answers depend on: settings, classes and every learned number."""
+        if self.known_identity:
+            return self.known_identity
         results = read_results(self.folder) or {}
         keys = ("config_hash", "weights_sha256", "draw_hash")
         digest = hashlib.sha256(json.dumps([results.get(key) for key in keys]).encode())
@@ -155,9 +135,10 @@ class Predictor:
     Attributes:
         task: class names and positive classes.
         reading: how image files are read.
+        knowledge: thresholds, calibration and training features.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], knowledge: Knowledge | None = None) -> None:
         if not members:
             raise UserError("no run is given; name the folder of one")
         self.members = tuple(members)
@@ -165,19 +146,20 @@ class Predictor:
         for other in self.members[1:]:
             _check_alike(first, other)
         self.task, self.reading = first.task, first.reading
+        self.knowledge = self._known() if knowledge is None else knowledge
 
     @classmethod
     def from_run(
         cls,
-        folder: str | Path,
+        folder: str | Path | Sequence[str | Path],
         weights: str | Path = "",
         device: str = "",
         plugin: Sequence[str] = (),
     ) -> Predictor:
-        """The predictor of one run.
+        """The predictor of one run, or of an ensemble where several folders are given.
 
         Args:
-            folder: of the run.
+            folder: of the run, or a list of them as for `from_runs`.
             weights: the backbone's file, where the one that the run names is elsewhere.
             device: ``cpu`` or ``cuda``; a GPU is taken by default where there is one.
             plugin: modules or files that register the run's trainer.
@@ -185,7 +167,8 @@ class Predictor:
         Raises:
             UserError: no finished run, other weights, or an unknown trainer.
         """
-        return cls([Member.load(folder, weights, device, plugin)])
+        folders = [folder] if isinstance(folder, (str, os.PathLike)) else list(folder)
+        return cls.from_runs(folders, weights, device, plugin)
 
     @classmethod
     def from_runs(
@@ -197,6 +180,9 @@ class Predictor:
     ) -> Predictor:
         """An ensemble: the mean of several runs' probabilities.
 
+        Its operating points and calibration are chosen anew, on the mean of the probabilities of
+        the images that are val in every run.
+
         Args:
             folders: of runs with the same classes in the same order.
             weights: as of `from_run`, for all of them.
@@ -207,6 +193,26 @@ class Predictor:
             UserError: as `from_run`; or the runs differ in what they tell apart or how they read.
         """
         return cls([Member.load(folder, weights, device, plugin) for folder in folders])
+
+    @classmethod
+    def from_export(cls, path: str | Path, device: str = "") -> Predictor:
+        """The predictor of what ``cerviclip export`` wrote; runs on a CPU.
+
+        Args:
+            path: the folder, or a file in it.
+            device: ``cpu`` or nothing.
+
+        Raises:
+            UserError: no export, or a file of it was changed.
+        """
+        from cerviclip.app.export.folder import read_export
+        from dassl.config import get_cfg_default
+
+        folder, record, task, model = read_export(path, device)
+        reading = Reading.load(folder, get_cfg_default())
+        kept = [TrainFeatures.load(folder)]
+        known = Knowledge.of(record["results"], task.classnames, task.positive, kept)
+        return cls([Member(folder, model, task, reading, record["identity"])], known)
 
     @property
     def classnames(self) -> tuple[str, ...]:
@@ -255,13 +261,17 @@ class Predictor:
         size = max(member.batch_size for member in self.members)
         waiting: list[Prediction] = []
         count = 0
-        for number, (picture, image) in enumerate(self._opened(listed(source)), start=1):
-            path = path_of(picture)
-            if isinstance(image, UserError) and not isinstance(image, UnreadableError):
-                raise UserError(f"picture {number}: {image}") from image
-            error = image if isinstance(image, UserError) else _add(builders, image, path)
-            count += error is None
-            waiting.append(self._answer(path, "" if error is None else str(error)))
+        for number, (picture, samples) in enumerate(self._prepared(listed(source), builders), 1):
+            path, error = path_of(picture), ""
+            if isinstance(samples, UnreadableError):
+                error = str(samples)
+            elif isinstance(samples, UserError):
+                raise UserError(f"picture {number}: {samples}") from samples
+            else:
+                for builder, sample in zip(builders, samples, strict=True):
+                    builder.add_sample(sample, path)
+                count += 1
+            waiting.append(self._answer(path, error))
             if on_read is not None:
                 on_read(waiting[-1])
             if count == size or len(waiting) >= 4 * size:
@@ -269,58 +279,72 @@ class Predictor:
                 waiting, count = [], 0
         yield from self._finish(waiting, builders, count)
 
-    def _answer(self, path: str, error: str = "", probs: Iterable[float] = ()) -> Prediction:
+    def _known(self) -> Knowledge:
+        folders = [member.folder for member in self.members]
+        kept = [TrainFeatures.load(folder) for folder in folders]
+        results, why_not = read_results(folders[0]) or {}, ""
+        if len(folders) > 1:
+            settings = Settings.from_json(results.get("measured_with") or {})
+            results, why_not = ensemble_blocks(folders, self.task.positive, settings)
+        return Knowledge.of(results, self.classnames, self.task.positive, kept, why_not)
+
+    def _answer(
+        self, path: str, error: str = "", probs: Iterable[float] = (), **more: Any
+    ) -> Prediction:
         values = tuple(map(float, probs))
-        return Prediction(self.classnames, values, self.task.positive, path, error)
+        return Prediction(self.classnames, values, self.task.positive, path, error, **more)
 
     def _finish(
         self, waiting: Sequence[Prediction], builders: Sequence[Any], count: int
     ) -> Iterator[Prediction]:
-        """The answers of a batch: probabilities for those without an error."""
-        every = []
+        """The answers of a batch: probabilities and more for those without an error."""
+        rows: Iterator[tuple[np.ndarray, dict[str, Any]]] = iter(())
         if count:
+            wanted = self.knowledge.wants_features
             every = [
-                m.probabilities(b.batch()) for m, b in zip(self.members, builders, strict=True)
+                member.answers(builder.batch(), wanted)
+                for member, builder in zip(self.members, builders, strict=True)
             ]
-        rows = iter(np.mean(every, axis=0) if len(every) > 1 else every[0] if every else ())
+            probs = every[0][0] if len(every) == 1 else np.mean([p for p, _ in every], axis=0)
+            rows = zip(probs, self.knowledge.of_batch(probs, [f for _, f in every]), strict=True)
         for answer in waiting:
-            yield answer if answer.error else self._answer(answer.path, probs=next(rows))
+            if answer.error:
+                yield answer
+            else:
+                row, more = next(rows)
+                yield self._answer(answer.path, probs=row, **more)
 
-    def _opened(
-        self, pictures: Iterator[Picture]
-    ) -> Iterator[tuple[Picture, Image.Image | UserError]]:
-        """Each picture with its RGB image or the error; some are decoded ahead by threads."""
+    def _prepared(
+        self, pictures: Iterator[Picture], builders: Sequence[Any]
+    ) -> Iterator[tuple[Picture, list[dict[str, torch.Tensor]] | UserError]]:
+        """Each picture with what the batch of every member holds of it, or the error.
+
+        Threads decode and resize pictures ahead, so that they have work while the model runs.
+        """
         threads = decode_threads(torch.device(getattr(self.members[0].trainer, "device", "cpu")))
+        ahead = _AHEAD * threads + min(_MOST_AHEAD, max(m.batch_size for m in self.members))
         windows = self.reading.windows
 
-        def decode(picture: Picture) -> Image.Image | UserError:
+        def prepare(picture: Picture) -> list[dict[str, torch.Tensor]] | UserError:
             try:
-                return open_picture(picture, windows)
+                image = open_picture(picture, windows)
             except UserError as error:
                 return error
+            try:
+                return [builder.sample_of(image, path_of(picture)) for builder in builders]
+            except UserError as error:  # no fault of the call: the others go on
+                return UnreadableError(str(error))
 
         with ThreadPoolExecutor(threads) as pool:
-            ahead: deque[tuple[Picture, Future]] = deque()
+            waiting: deque[tuple[Picture, Future]] = deque()
             for picture in pictures:
-                ahead.append((picture, pool.submit(decode, picture)))
-                if len(ahead) > _AHEAD * threads:
-                    first, image = ahead.popleft()
-                    yield first, image.result()
-            for first, image in ahead:
-                yield first, image.result()
-
-
-def _add(builders: Sequence[Any], image: Image.Image, path: str) -> UserError | None:
-    """Put an image into the batch of every member; the error where one of them cannot take it."""
-    samples = []
-    for builder in builders:
-        try:
-            samples.append(builder.sample_of(image, path))
-        except UserError as error:
-            return error
-    for builder, sample in zip(builders, samples, strict=True):
-        builder.add_sample(sample, path)
-    return None
+                waiting.append((picture, pool.submit(prepare, picture)))
+                if len(waiting) > ahead:
+                    first, samples = waiting.popleft()
+                    yield first, samples.result()
+            while waiting:  # a sample that was handed on is not kept
+                first, samples = waiting.popleft()
+                yield first, samples.result()
 
 
 def _check_alike(first: Member, other: Member) -> None:

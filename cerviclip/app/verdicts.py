@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cerviclip.app.predictor import Prediction
+from cerviclip.app.answer import Prediction
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from dassl.utils.files import atomic_write
 

@@ -133,9 +133,12 @@ class DeepPrompted(SupervisedStep, VLMTrainer):  # type: ignore[misc]  # two ite
             features = tower.finish(hidden, 0, vision_prompts(tower, self.visual_prompts()))
         return F.normalize(features.float(), dim=-1)
 
-    def model_inference(self, input: Tensor) -> Tensor:
+    def inference_with_features(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
         images = self.prompted_features(self.hidden_states(input))
-        return self.backbone.scale * images @ self.class_features().t()
+        return self.backbone.scale * images @ self.class_features().t(), images
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        return self.inference_with_features(input)[0]
 
 
 def add_ivlp_keys(section: CN) -> None:

@@ -27,6 +27,15 @@ def batch_probabilities(trainer: Any, batch: dict[str, Any]) -> tuple[Tensor, Te
     return torch.softmax(logits.double(), dim=1), label
 
 
+def batch_answers(trainer: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+    """Class probabilities (B, C), float64, and the deployed tower's features (B, D) of a batch, in
+    one pass; None for a trainer that gives no features."""
+    if not hasattr(trainer, "inference_with_features"):
+        return batch_probabilities(trainer, batch)[0], None
+    logits, features = trainer.inference_with_features(trainer.parse_batch_test(batch)[0])
+    return torch.softmax(logits.double(), dim=1), features
+
+
 def check_finite(trainer: Any, probs: np.ndarray) -> None:
     """Refuse probabilities that are no numbers.
 

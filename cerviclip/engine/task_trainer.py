@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -63,6 +64,24 @@ class TaskTrainer(FinalModel, TrainerX):
             optim = build_optimizer(self._models[name], self.cfg.OPTIM)
             self._optims[name], self._scheds[name] = optim, self.build_schedule(optim)
         self._fit_prepared = True
+
+    # -- features ----------------------------------------------------------------------------------
+
+    def inference_with_features(self, input: Any) -> tuple[Tensor, Tensor | None]:
+        """Hook: logits (B, C) and the deployed tower's features (B, D); None where there are none.
+
+        A method whose tower learns gives the features that its logits are made of, in one pass.
+
+        Args:
+            input: as ``parse_batch_test`` gives it.
+        """
+        return self.model_inference(input), None
+
+    def image_features_of(self, batch: dict[str, Any]) -> Tensor | None:
+        """Features (B, D) of a batch by the deployed tower, not always of unit length;
+        None where the method has none."""
+        with torch.no_grad():
+            return self.inference_with_features(self.parse_batch_test(batch)[0])[1]
 
     # -- prediction of images that no data set lists -----------------------------------------------
 

@@ -221,6 +221,14 @@ class VLMTrainer(TaskTrainer):
             x = x[:, 0]
         return F.normalize(x.to(self.device).float(), dim=-1)
 
+    def inference_with_features(self, input: Any) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, C) and the frozen features (B, D) of stored ones or of pixels.
+
+        A method that learns in the vision tower overrides it.
+        """
+        known = isinstance(input, Tensor) and self.image_input != "hidden"
+        return self.model_inference(input), self.image_features(input) if known else None
+
     def hidden_states(self, x: Tensor) -> Tensor:
         """Tokens (B, T, W) that enter block ``first_block``, of pixels or of stored tokens.
 

@@ -66,7 +66,7 @@ class DeepPrompts:
             return tokens
         prompts = self.prompts[layer].to(tokens.dtype)
         if prompts.dim() == 2:
-            prompts = prompts.expand(len(tokens), -1, -1)
+            prompts = prompts.expand(tokens.shape[0], -1, -1)
         behind = self.at if self.insert and layer == 0 else self.at + prompts.shape[1]
         return torch.cat([tokens[:, : self.at], prompts, tokens[:, behind:]], dim=1)
 

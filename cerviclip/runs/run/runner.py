@@ -36,6 +36,7 @@ from cerviclip.runs.run.scoring import (
     print_centers,
     score_centers,
 )
+from cerviclip.runs.run.train_features import train_features
 from cerviclip.runs.run.working_folder import (
     check_only_run_files,
     finish_replacement,
@@ -213,6 +214,7 @@ class Run:
         dm.training_ended = True
         run_files.write_history(self.folder, self.history)
         predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
+        self.keep_train_features()
         self.check_backbone()
         return self.write(self.folder, predictions, centers, read_early)
 
@@ -281,6 +283,15 @@ class Run:
             centers[NEW] = new
             self.base_to_new = base_to_new_record(self.trainer.dm.dataset, centers)
         return predictions, centers
+
+    def keep_train_features(self) -> None:
+        """train_features.safetensors: what a predictor compares new images with. Comes last, so
+        that it moves no result."""
+        clock = time.perf_counter()
+        found = train_features(self.trainer)
+        if found is not None:
+            found.save(self.folder)
+        self.seconds["train_features"] = time.perf_counter() - clock
 
     @property
     def scores_new_classes(self) -> bool:

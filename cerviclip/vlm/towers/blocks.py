@@ -101,7 +101,7 @@ class Block(nn.Module):
                 mask = torch.arange(x.shape[1], device=x.device) <= index[:, None]
                 mask = mask[:, None, None, :]
         if prefix is not None:
-            h = torch.cat([self.ln_1(prefix).expand(len(x), -1, -1), h], dim=1)
+            h = torch.cat([self.ln_1(prefix).expand(x.shape[0], -1, -1), h], dim=1)
             mask = None if mask is None else F.pad(mask, (prefix.shape[1], 0), value=True)
         mixed = self.attn(query, h, mask=mask).squeeze(1)
         return self.feed(row + self.ls_1(mixed))

@@ -275,7 +275,7 @@ class MaskedTextTower(TextTower):
         h = embeddings
         with self.autocast():
             if self.has_class_token:
-                h = torch.cat([h, self.text.cls_emb.expand(len(h), 1, -1)], dim=1)
+                h = torch.cat([h, self.text.cls_emb.expand(h.shape[0], 1, -1)], dim=1)
             return h + self.text.positional_embedding[: h.shape[1]]
 
     def head(self, h: Tensor, tokens: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class ViTTower(VisionTower):
     def stem(self, x: Tensor) -> Tensor:
         with self.autocast():
             patches = self.conv1(x).flatten(2).transpose(1, 2)  # (B, N, W)
-            cls = self.class_embedding.to(patches.dtype).expand(len(x), 1, -1)
+            cls = self.class_embedding.to(patches.dtype).expand(x.shape[0], 1, -1)
             h = torch.cat([cls, patches], dim=1) + self.positional_embedding
             return self.ln_pre(h)
 

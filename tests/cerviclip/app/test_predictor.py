@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cerviclip import Predictor
-from cerviclip.app.predictor import Prediction
+from cerviclip.app.answer import Prediction
 from dassl.errors import UserError
 
 TRAINERS = ("LinearProbe", "TipAdapterF", "SAVLT", "CoOp", "CLIPLoRA")

@@ -1,0 +1,43 @@
+"""The features of a run's training images, worked out when all its results are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cerviclip.features.training import TrainFeatures, every_so_many
+from cerviclip.runs.predictions import relative_path
+from cerviclip.runs.run.predict import test_loader_of
+
+
+def train_features(trainer: Any) -> TrainFeatures | None:
+    """By the deployed tower, behind the transform of a test.
+
+    None for a trainer without ``image_features_of`` (one written elsewhere), or without features.
+    """
+    dataset, cfg = trainer.dm.dataset, trainer.cfg
+    if not hasattr(trainer, "image_features_of") or not dataset.train_x:
+        return None
+    trainer.set_model_mode("eval")
+    items = every_so_many(dataset.train_x)
+    rows = features_of(trainer, items)
+    if rows is None:
+        return None
+    val = features_of(trainer, every_so_many(dataset.val or []))
+    roots = [str(cfg.DATASET.ROOT), str(getattr(dataset, "root", ""))]
+    paths = [relative_path(item.impath, *roots) for item in items]
+    labels = [item.label for item in items]
+    return TrainFeatures.fit(rows, labels, paths, val, len(dataset.train_x))
+
+
+def features_of(trainer: Any, items: Sequence[Any]) -> np.ndarray | None:
+    """(N, D) float32; None where there are no images or the trainer has no features."""
+    found = []
+    for batch in test_loader_of(trainer, items) if items else ():
+        features = trainer.image_features_of(batch)
+        if features is None:
+            return None
+        found.append(features.float().cpu().numpy())
+    return np.concatenate(found) if found else None
