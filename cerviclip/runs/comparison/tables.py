@@ -44,14 +44,14 @@ def difference_tables(comparisons: Sequence[Comparison], notes: Sequence[str] = 
         comparisons: of one call.
         notes: more of them, such as what was left out.
     """
-    family = sum("p_holm" in e for c in comparisons for e in c.centers.values())
+    words = legend(comparisons)
     parts: dict[tuple[str, str], list[Comparison]] = {}
     for c in comparisons:
         parts.setdefault((c.metric, c.other.dataset), []).append(c)
-    return [_table(part, family, notes) for part in parts.values()]
+    return [_table(part, words, notes) for part in parts.values()]
 
 
-def _table(part: Sequence[Comparison], family: int, notes: Sequence[str]) -> DifferenceTable:
+def _table(part: Sequence[Comparison], words: str, notes: Sequence[str]) -> DifferenceTable:
     shots = sorted({c.shots for c in part}, key=shots_order)
     cells = {(c.label, c.shots): c for c in part}
     blocks = []
@@ -63,9 +63,15 @@ def _table(part: Sequence[Comparison], family: int, notes: Sequence[str]) -> Dif
         blocks.append((center, rows))
     columns = [str(k) for k in shots]
     first = part[0]
-    said = [*_notes(part, family), *notes]
+    said = [*_notes(part, words), *notes]
     of = (first.other.dataset, first.metric, columns, blocks, said, first.against, first.scale)
     return DifferenceTable(*of)
+
+
+def legend(comparisons: Sequence[Comparison]) -> str:
+    """What the marks mean, with the number of differences of the call."""
+    family = sum("p_holm" in e for c in comparisons for e in c.centers.values())
+    return LEGEND.format(family)
 
 
 def _cell(comparison: Comparison, center: str) -> str:
@@ -89,7 +95,7 @@ def signed(value: float, digits: int = 1) -> str:
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
 
 
-def _notes(part: Sequence[Comparison], family: int) -> list[str]:
+def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     with_folds = has_folds(c.other for c in part)
     repeats = "folds and seeds" if with_folds else "seeds"
     tests = dict.fromkeys(e["test"] for c in part for e in c.centers.values() if "test" in e)
@@ -99,7 +105,7 @@ def _notes(part: Sequence[Comparison], family: int) -> list[str]:
     notes = [f"mean over the {repeats} that both have [95 % interval, {random}]"]
     named = [test for test in tests if test != IDENTICAL]
     if named:
-        notes += [f"tests: {', '.join(named)}", LEGEND.format(family)]
+        notes += [f"tests: {', '.join(named)}", words]
     if IDENTICAL in tests:
         notes.append(f"no difference: {IDENTICAL}")
     notes += few_notes([g for c in part for g in (c.ours, c.other)], folds_together=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cerviclip.plugins import is_phantom
@@ -39,13 +39,31 @@ class Table:
         return TITLES.get(self.metric, self.metric)
 
 
-def build_tables(groups: Sequence[Group], metric: str) -> list[Table]:
-    """One table per dataset."""
+@dataclass(frozen=True)
+class Marks:
+    """What stands behind the cells of one metric's tables, and its legend.
+
+    ``cells`` has (data set, row's label, shots as a column has them, centre) -> mark.
+    """
+
+    cells: Mapping[tuple[str, str, str, str], str]
+    legend: str
+
+
+def build_tables(groups: Sequence[Group], metric: str, marks: Marks | None = None) -> list[Table]:
+    """One table per dataset.
+
+    Args:
+        groups: of ``groups.group_runs``.
+        metric: of ``groups.METRICS``, or of a class.
+        marks: as ``comparison.marks`` finds them.
+    """
     datasets = list(dict.fromkeys(g.dataset for g in groups))
-    return [_table([g for g in groups if g.dataset == d], d, metric) for d in datasets]
+    marks = marks or Marks({}, "")
+    return [_table([g for g in groups if g.dataset == d], d, metric, marks) for d in datasets]
 
 
-def _table(groups: list[Group], dataset: str, metric: str) -> Table:
+def _table(groups: list[Group], dataset: str, metric: str, more: Marks) -> Table:
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order) or [0]
     labels = row_labels(groups)
     by_cell = {(g.row, g.shots): g for g in groups}
@@ -55,10 +73,16 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
         rows = []
         for row, label in labels.items():
             found = [by_cell.get((row, k)) or by_cell.get((row, 0)) for k in shots]
-            rows.append((label, [_cell(g, center, metric, most) for g in found]))
+            cells = [
+                _cell(g, center, metric, most)
+                + more.cells.get((dataset, label, str(k), center), "")
+                for k, g in zip(shots, found, strict=True)
+            ]
+            rows.append((label, cells))
         blocks.append((center, rows))
     marks = "".join(cell for _, rows in blocks for _, cells in rows for cell in cells)
     notes = _notes(groups, only_idle=shots == [0], marks=marks)
+    notes += [more.legend] if more.legend else []
     return Table(dataset, metric, [str(k) for k in shots], blocks, notes)
 
 
