@@ -68,14 +68,16 @@ def weighted_metrics(
     """
     n_classes = probs.shape[1]
     out = confusion_metrics(labels, predictions, patients, weights, n_classes)
-    out["ece"] = _ece(labels, probs, predictions, patients, weights)
+    out["ece"] = weighted_ece(labels, probs, predictions, patients, weights)
     present = np.flatnonzero(np.bincount(labels, minlength=n_classes))
-    aucs = [_auc(probs[:, c], labels == c, patients, weights) for c in present]
+    aucs = [weighted_auc(probs[:, c], labels == c, patients, weights) for c in present]
     out["macro_auc"] = _nanmean(np.stack(aucs, axis=1))
     group = np.isin(np.arange(n_classes), np.asarray(positive, dtype=np.int64))
     if group.any():
         out.update(_binary(group[labels], group[predictions], patients, weights))
-        out["binary/auc"] = _auc(probs[:, group].sum(axis=1), group[labels], patients, weights)
+        out["binary/auc"] = weighted_auc(
+            probs[:, group].sum(axis=1), group[labels], patients, weights
+        )
     return out
 
 
@@ -176,7 +178,7 @@ def calibration_gaps(
     return gaps.reshape(-1, ECE_BINS), np.bincount(patients)
 
 
-def _ece(
+def weighted_ece(
     labels: np.ndarray,
     probs: np.ndarray,
     predictions: np.ndarray,
@@ -188,7 +190,7 @@ def _ece(
     return _ratio(np.abs(weights @ gaps).sum(axis=1), weights @ images)
 
 
-def _auc(
+def weighted_auc(
     scores: np.ndarray, is_positive: np.ndarray, patients: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """(R,) area under the ROC curve, ties counted one half; NaN without positives or negatives.

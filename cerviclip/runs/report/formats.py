@@ -53,6 +53,8 @@ def _tex(text: str) -> str:
         ("−", "$-$"),
         ("†", r"$^\dagger$"),
         ("*", r"$^*$"),
+        ("▲", r"$\triangle$"),
+        ("▼", r"$\bigtriangledown$"),
     ):
         text = text.replace(plain, escaped)
     return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cerviclip.plugins import is_phantom
@@ -44,12 +44,30 @@ class Table:
         return TITLES.get(self.metric, self.metric)
 
 
-def build_tables(groups: Sequence[Group], metric: str) -> list[Table]:
-    """One table per dataset, and one of its transductive methods."""
-    return [_table(own, own[0].dataset, metric) for own in in_tables(groups)]
+@dataclass(frozen=True)
+class Marks:
+    """What stands behind the cells of one metric's tables, and its legend.
+
+    ``cells`` has (data set, row's label, shots as a column has them, centre) -> mark.
+    """
+
+    cells: Mapping[tuple[str, str, str, str], str]
+    legend: str
 
 
-def _table(groups: list[Group], dataset: str, metric: str) -> Table:
+def build_tables(groups: Sequence[Group], metric: str, marks: Marks | None = None) -> list[Table]:
+    """One table per dataset, and one of its transductive methods.
+
+    Args:
+        groups: of ``groups.group_runs``.
+        metric: of ``groups.METRICS``, or of a class.
+        marks: as ``comparison.marks`` finds them.
+    """
+    marks = marks or Marks({}, "")
+    return [_table(own, own[0].dataset, metric, marks) for own in in_tables(groups)]
+
+
+def _table(groups: list[Group], dataset: str, metric: str, more: Marks) -> Table:
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order) or [0]
     labels = row_labels(groups)
     by_cell = {(g.row, g.shots): g for g in groups}
@@ -59,10 +77,16 @@ def _table(groups: list[Group], dataset: str, metric: str) -> Table:
         rows = []
         for row, label in labels.items():
             found = [by_cell.get((row, k)) or by_cell.get((row, 0)) for k in shots]
-            rows.append((label, [_cell(g, center, metric, most) for g in found]))
+            cells = [
+                _cell(g, center, metric, most)
+                + more.cells.get((dataset, label, str(k), center), "")
+                for k, g in zip(shots, found, strict=True)
+            ]
+            rows.append((label, cells))
         blocks.append((center, rows))
     marks = "".join(cell for _, rows in blocks for _, cells in rows for cell in cells)
     notes = _notes(groups, only_idle=shots == [0], marks=marks)
+    notes += [more.legend] if more.legend else []
     columns = [str(k) for k in shots]
     return Table(dataset, metric, columns, blocks, notes, groups[0].transductive)
 

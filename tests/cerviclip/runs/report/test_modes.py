@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from cerviclip.runs.report.compare import compare
+from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.report.formats import summary, to_csv, to_latex, to_markdown
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.tables import build_tables
@@ -65,4 +65,4 @@ def test_json_and_csv_say_it_and_are_as_before_where_nothing_is_special():
 
 def test_a_transductive_method_is_compared_with_no_inductive_one():
     with pytest.raises(UserError, match="only transductive method"):
-        compare(group_runs(RUNS), "TransCLIP", ["accuracy"])
+        compare(group_runs(RUNS), Request("TransCLIP", ("accuracy",)))

@@ -2,19 +2,19 @@
 
 import csv
 import random
-import zlib
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
-from cerviclip.evaluation.bootstrap import SEED, patient_draws
-from cerviclip.runs.predictions import Predictions, write_predictions
-from cerviclip.runs.report.compare import COMPARABLE, check_comparable, compare, score_center
-from cerviclip.runs.report.comparison_tables import (
+from cerviclip.evaluation.comparing.quantities import check_comparable
+from cerviclip.runs.comparison.compare import Request, compare
+from cerviclip.runs.comparison.tables import (
     comparison_csv,
     comparison_record,
     difference_tables,
 )
+from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.report.formats import to_json, to_latex, to_markdown
 from cerviclip.runs.report.groups import group_runs
 from dassl.errors import UserError
@@ -62,6 +62,7 @@ def add_run(tmp_path):
             "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "RN50",
             "variant": "default", "shots": shots, "fold": fold, "seed": seed, "split_hash": "one",
             "test_read_early": False, "centers": dict.fromkeys(centers), "folder": str(folder),
+            "positive_classes": ["cancer, invasive"],
         } | extra  # fmt: skip
 
     return add
@@ -73,8 +74,8 @@ def three(rate, seed, patients=8):
     return {c: rows(rate, seed * 10 + i, n, c) for i, (c, n) in enumerate(centers)}
 
 
-def pairs(runs, against="A", metrics=("accuracy",), centers=()):
-    return compare(group_runs(runs), against, metrics, centers)
+def pairs(runs, against="A", metrics=("accuracy",), centers=(), **more):
+    return compare(group_runs(runs), Request(against, metrics, centers, **more))
 
 
 def test_a_method_against_itself_is_zero(add_run):
@@ -83,9 +84,14 @@ def test_a_method_against_itself_is_zero(add_run):
         said = three(0.6, seed)
         shuffled = {c: random.Random(seed).sample(lines, len(lines)) for c, lines in said.items()}
         runs += [add_run("A", seed, said), add_run("B", seed, shuffled)]
-    for pair in pairs(runs, metrics=COMPARABLE):
+    metrics = ("accuracy", "kappa", "brier", "macro_auc", "binary.auc", "binary.sensitivity")
+    for pair in [*pairs(runs, metrics=metrics), *pairs(runs, metrics=metrics, others=["A"])]:
         assert list(pair.centers) == ["test", "FarA", "FarB", FAR] and pair.seeds == [1, 2, 3]
-        assert all(e == {"value": 0, "low": 0, "high": 0} for e in pair.centers.values())
+        for center, entry in pair.centers.items():
+            assert (entry["value"], entry["low"], entry["high"], entry["p_holm"]) == (0, 0, 0, 1)
+            assert pair.certain(center) == 0
+    text = to_markdown(difference_tables(pairs(runs))[0])
+    assert "| no difference |" in text and "▲ better" not in text
 
 
 def plain(metric, lines):
@@ -98,41 +104,6 @@ def plain(metric, lines):
     ])  # fmt: skip
 
 
-def plain_resamples(metric, ours, other, center):
-    """(1 + R,) differences of the mean over seeds, one list of images at a time."""
-    ids = list(dict.fromkeys(line[1] for line in sorted(ours[0])))  # numbered by path
-    draws = patient_draws(len(ids), seed=SEED + zlib.crc32(center.encode()))
-    out = []
-    for times in (np.ones(len(ids)), *draws):
-        means = []
-        for runs in (ours, other):
-            values = []
-            for lines in runs:
-                drawn = [x for x in lines for _ in range(int(times[ids.index(x[1])]))]
-                values.append(plain(metric, drawn))
-            means.append(np.mean(values))
-        out.append(means[0] - means[1])
-    return np.array(out)
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
-def test_parity_with_a_plain_loop_over_resamples(add_run, metric):
-    ours, other = [three(0.8, s) for s in (1, 2)], [three(0.5, s) for s in (3, 4)]
-    runs = [add_run("A", s, said) for s, said in enumerate(ours)]
-    runs += [add_run("B", s, said) for s, said in enumerate(other)]
-    (pair,) = pairs(runs, metrics=[metric])
-    want = {
-        c: plain_resamples(metric, [x[c] for x in ours], [x[c] for x in other], c)
-        for c in ("test", "FarA", "FarB")
-    }
-    want[FAR] = (want["FarA"] + want["FarB"]) / 2
-    for center, values in want.items():
-        low, high = np.percentile(values[1:], (2.5, 97.5))
-        entry = pair.centers[center]
-        assert low < high
-        assert entry == pytest.approx({"value": values[0], "low": low, "high": high}, abs=1e-9)
-
-
 def planted(wrong):
     """10 patients with 10 images each, a cyst wherever ``wrong(patient, image)`` says so."""
     return [
@@ -141,29 +112,53 @@ def planted(wrong):
     ]  # fmt: skip
 
 
-def test_a_planted_difference_is_found_with_its_sign(add_run):
+def test_a_planted_difference_is_found_with_its_sign_and_marked(add_run):
     good, spread = planted(lambda p, i: False), planted(lambda p, i: i < 2)
     runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": spread})]
-    expected = {"value": 20, "low": 20, "high": 20}  # every patient has as many errors
-    assert pairs(runs)[0].centers == {"test": pytest.approx(expected)}
-    assert pairs(runs, "B")[0].centers["test"]["value"] == pytest.approx(-20)
+    (pair,), (back,) = pairs(runs), pairs(runs, "B")
+    entry = pair.centers["test"]
+    assert entry["value"] == pytest.approx(20) and 0 < entry["low"] < 20 < entry["high"]
+    assert entry["p"] == pytest.approx(2 / 2**10)  # of 10 patients all are better
+    assert (pair.certain("test"), back.certain("test")) == (1, -1)
+    assert back.centers["test"]["value"] == pytest.approx(-20)
+    cell = difference_tables([pair])[0].blocks[0][1][0][1][0]
+    assert cell.startswith("+20.0 [") and cell.endswith("▲")
+    assert "▲ better" in to_markdown(difference_tables([pair])[0])
 
 
-def test_images_of_a_patient_are_drawn_together(add_run):
+def test_images_of_a_patient_count_together(add_run):
     good, clustered = planted(lambda p, i: False), planted(lambda p, i: p < 2)
-    values = score_center(as_predictions("test", clustered)).samples["accuracy"] / 10
-    assert len(values) == 1001 and values == pytest.approx(np.round(values), abs=1e-9)
     runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": clustered})]
     entry = pairs(runs)[0].centers["test"]
     assert entry["value"] == pytest.approx(20) and entry["high"] - entry["low"] >= 40
+    assert entry["p"] == pytest.approx(0.5)  # two patients of two
 
 
-def test_two_centers_with_as_many_patients_are_drawn_independently():
-    lines = planted(lambda p, i: p < 5)
-    a, b = (
-        score_center(as_predictions(c, lines)).samples["accuracy"][1:] for c in ("FarA", "FarB")
-    )
-    assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
+def test_of_a_loss_less_is_better(add_run):
+    good, bad = planted(lambda p, i: False), planted(lambda p, i: i < 5)
+    runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": bad})]
+    (pair,) = pairs(runs, metrics=["brier"])
+    assert pair.centers["test"]["value"] < 0 and pair.certain("test") == 1
+
+
+def test_holm_counts_every_difference_of_the_call(add_run):
+    runs = [add_run(t, 1, three(r, 1)) for t, r in (("A", 0.9), ("B", 0.4), ("C", 0.6))]
+    found = pairs(runs, metrics=["accuracy", "macro_f1"])
+    entries = [e for c in found for e in c.centers.values()]
+    p = [e["p"] for e in entries]
+    assert len(p) == 16  # two methods, two metrics, three centres and a mean
+    want = multipletests(p, method="holm")[1]
+    assert [e["p_holm"] for e in entries] == pytest.approx(want.tolist())
+
+
+def test_other_seeds_widen_the_interval_and_fixed_runs_do_not_count_them(add_run):
+    """Two methods whose runs differ much, on the same patients."""
+    runs = [add_run("A", s, {"test": rows(rate, s, 30)}) for s, rate in enumerate((0.3, 0.6, 0.95))]
+    runs += [add_run("B", s, {"test": rows(0.3, 9 + s, 30)}) for s in range(3)]
+    (wide,), (narrow,) = pairs(runs), pairs(runs, fixed_runs=True)
+    one, two = (c.centers["test"] for c in (wide, narrow))
+    assert one["value"] == two["value"] and one["p"] > two["p"]
+    assert one["high"] - one["low"] > 2 * (two["high"] - two["low"])
 
 
 def test_what_trains_nothing_meets_every_seed_and_shots(add_run):
@@ -182,7 +177,7 @@ def test_only_seeds_of_both_are_compared_and_fewer_are_marked(add_run):
     runs = [add_run("A", 1, same), add_run("A", 2, three(0.8, 2)), add_run("B", 1, same)]
     (pair,) = pairs(runs)
     assert pair.seeds == [1] and pair.centers["test"]["value"] == 0
-    assert "0.0 [0.0, 0.0]*" in to_markdown(difference_tables([pair])[0])
+    assert "no difference*" in to_markdown(difference_tables([pair])[0])
     alone = [run for run in runs if (run["trainer"], run["seed"]) != ("A", 1)]
     assert "share no seed" in pairs(alone)[0].centers["test"]["reason"]
 
@@ -204,7 +199,8 @@ def test_other_images_give_no_number_but_a_reason(add_run):
 
     ours = add_run("A", 1, three(0.8, 1))
     missing = entries("B", lambda said: said["FarA"].pop())
-    assert missing["FarA"]["value"] is None and "same images" in missing["FarA"]["reason"]
+    counts = "same images: 33 and 32 images, 32 of them in both"
+    assert missing["FarA"]["value"] is None and counts in missing["FarA"]["reason"]
     assert missing[FAR]["reason"].startswith("FarA: ") and missing[FAR]["value"] is None
     assert missing["test"]["low"] is not None and missing["FarB"]["low"] is not None
     path, _, label, said = three(0.5, 2)["FarA"][0]
@@ -249,14 +245,15 @@ def test_folds_are_put_together_at_home_and_counted_one_by_one_elsewhere(add_run
     (pair,) = pairs(runs)
     assert (pair.seeds, len(pair.repeats), pair.fewer_runs) == ([1, 2], 10, False)
     whole = [add_run(f"{t}w", s, {"test": lines}) for (t, s), lines in home.items()]
-    assert pair.centers["test"] == pairs(whole, "Aw")[0].centers["test"]
+    alone = pairs(whole, "Aw")[0].centers["test"]  # Holm's correction counts it alone
+    assert pair.centers["test"] == alone | {"p_holm": 2 * alone["p_holm"]}
     assert pair.centers["test"]["low"] < pair.centers["test"]["high"]
     ours, other = ([plain("accuracy", lines) for lines in far[t]] for t in "AB")
     assert pair.centers["FarA"]["value"] == pytest.approx(np.mean(ours) - np.mean(other))
     table = difference_tables([pair])[0]
     assert "mean over the folds and seeds that both have" in "; ".join(table.notes)
     record = comparison_record([pair])
-    assert (record["schema_version"], record["comparisons"][0]["folds"]) == (2, 5)
+    assert (record["schema_version"], record["comparisons"][0]["folds"]) == (3, 5)
     line = next(csv.DictReader(comparison_csv([pair]).splitlines()))
     assert (line["folds"], line["seeds"]) == ("5", "1;2")
 
@@ -267,7 +264,7 @@ def test_what_trains_nothing_meets_each_seed_on_its_folds(add_run):
     trained = [run for s in (1, 2) for run in in_folds(add_run, "A", s, lines, far)]
     (pair,) = pairs([*zero, *trained])
     assert pair.seeds == [1, 2] and not pair.fewer_runs
-    assert pair.centers["test"] == {"value": 0, "low": 0, "high": 0}
+    assert pair.centers["test"]["value"] == pair.centers["test"]["high"] == 0
     # Of the folds that only one method has there is no pair.
     (part,) = pairs([*zero[:3], *trained])
     assert {repeat.fold for repeat in part.repeats} == {"1/5", "2/5", "3/5"} and part.fewer_runs
@@ -301,8 +298,10 @@ def test_unknown_names_are_refused_with_the_known_ones(add_run):
         pairs(runs, "savlt")
     with pytest.raises(UserError, match="no external centre 'test'.*known: FarA, FarB"):
         pairs(runs, "SAVLT", centers=["test"])
-    with pytest.raises(UserError, match="binary.auc.*accuracy"):
-        check_comparable("binary.auc")
+    with pytest.raises(UserError, match="binary.jaccard.*accuracy"):
+        check_comparable("binary.jaccard")
+    with pytest.raises(UserError, match="no class 'cist' in .*known: cyst"):
+        pairs(runs, "SAVLT", metrics=["per_class.cist.f1"])
 
 
 def test_a_file_cut_short_is_named(add_run, tmp_path):
@@ -321,11 +320,12 @@ def test_every_format_has_the_same_numbers(add_run):
     ]
     found = pairs(runs)
     (table,) = difference_tables(found)
-    assert table.title.startswith("PhantomOCT (phantom data): A minus each other trainer, accuracy")
+    assert table.title.startswith("PhantomOCT (phantom data): A minus each other, accuracy")
     assert table.columns == ["1", "4"] and [c for c, _ in table.blocks][-1] == FAR
     cell = table.blocks[0][1][0][1][0]
     assert cell.startswith("−") and f"| test | B_x | {cell} |" in to_markdown(table)
-    assert rf"test & B\_x & {cell.replace('−', '$-$')} &" in to_latex(table)
+    tex = cell.replace("−", "$-$").replace("▼", r"$\bigtriangledown$")
+    assert rf"test & B\_x & {tex} &" in to_latex(table)
     record = comparison_record(found)["comparisons"][0]
     assert '"against": "A"' in to_json(record) and record["seeds"] == [1]
     line = next(csv.DictReader(comparison_csv(found).splitlines()))

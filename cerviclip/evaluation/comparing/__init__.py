@@ -1,0 +1,1 @@
+"""Statistics of paired comparisons: which quantities, how sure their difference is, ranks."""

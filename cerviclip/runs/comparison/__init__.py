@@ -1,0 +1,1 @@
+"""Methods, readers and subgroups beside each other, paired by patients."""

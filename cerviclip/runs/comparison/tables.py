@@ -1,0 +1,171 @@
+"""Paired differences between methods (``cerviclip.runs.comparison.compare``) in four formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cerviclip.evaluation.comparing.difference import IDENTICAL
+from cerviclip.runs.comparison.compare import READER, Comparison
+from cerviclip.runs.report.few import few_notes
+from cerviclip.runs.report.groups import TITLES, has_folds
+from cerviclip.runs.report.tables import Table
+from cerviclip.runs.settings.run_key import shots_order
+
+SCHEMA = 3  # 1: percentage points by resampled patients; 2: with folds
+BETTER, WORSE = "▲", "▼"
+LEGEND = (
+    "▲ better, ▼ worse for certain: p below 0.05 after Holm's correction for the {} differences of "
+    "this call, and an interval without 0"
+)
+
+
+@dataclass
+class DifferenceTable(Table):
+    """Trainer x shots of the differences; it prints as every table does."""
+
+    against: str = ""
+    scale: float = 100.0
+
+    @property
+    def heading(self) -> str:
+        name = TITLES.get(self.metric, self.metric).removesuffix(" (%)")
+        unit = " (percentage points)" if self.scale == 100 else ""
+        return f"{self.against} minus each other, {name}{unit}"
+
+
+def difference_tables(comparisons: Sequence[Comparison], notes: Sequence[str] = ()) -> list[Table]:
+    """One table per data set and metric, a block of rows per centre.
+
+    Args:
+        comparisons: of one call.
+        notes: more of them, such as what was left out.
+    """
+    words = legend(comparisons)
+    parts: dict[tuple[str, str], list[Comparison]] = {}
+    for c in comparisons:
+        parts.setdefault((c.metric, c.other.dataset), []).append(c)
+    return [_table(part, words, notes) for part in parts.values()]
+
+
+def _table(part: Sequence[Comparison], words: str, notes: Sequence[str]) -> DifferenceTable:
+    shots = sorted({c.shots for c in part}, key=shots_order)
+    cells = {(c.label, c.shots): c for c in part}
+    blocks = []
+    for center in dict.fromkeys(name for c in part for name in c.centers):
+        rows = []
+        for label in dict.fromkeys(c.label for c in part if center in c.centers):
+            found = [cells.get((label, k)) for k in shots]
+            rows.append((label, [_cell(c, center) if c else "-" for c in found]))
+        blocks.append((center, rows))
+    columns = [str(k) for k in shots]
+    first = part[0]
+    said = [*_notes(part, words), *notes]
+    of = (first.other.dataset, first.metric, columns, blocks, said, first.other.transductive)
+    return DifferenceTable(*of, first.against, first.scale)
+
+
+def legend(comparisons: Sequence[Comparison]) -> str:
+    """What the marks mean, with the number of differences of the call."""
+    family = sum("p_holm" in e for c in comparisons for e in c.centers.values())
+    return LEGEND.format(family)
+
+
+def _cell(comparison: Comparison, center: str) -> str:
+    """``+3.1 [−0.2, +6.4]`` and a mark; a dash where there is no difference to be had."""
+    entry = comparison.centers.get(center)
+    if entry is None or entry["value"] is None:
+        return "-"
+    digits = 1 if comparison.scale == 100 else 3
+    text = signed(entry["value"], digits)
+    if entry.get("test") == IDENTICAL:
+        text = "no difference"
+    elif entry["low"] is not None:
+        text += f" [{signed(entry['low'], digits)}, {signed(entry['high'], digits)}]"
+    text += {1: BETTER, -1: WORSE, 0: ""}[comparison.certain(center)]
+    return text + "*" * comparison.fewer_runs + "†" * comparison.read_early
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """``+3.1`` or ``−3.1``; 0 without a sign."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
+
+
+def _notes(part: Sequence[Comparison], words: str) -> list[str]:
+    with_folds = has_folds(c.other for c in part)
+    repeats = "folds and seeds" if with_folds else "seeds"
+    tests = dict.fromkeys(e["test"] for c in part for e in c.centers.values() if "test" in e)
+    random = f"patients and {repeats} both taken as random"
+    if part[0].fixed_runs or all(len(c.repeats) < 2 for c in part):
+        random = "over patients alone: it does not hold that of training again"
+    notes = [f"mean over the {repeats} that both have [95 % interval, {random}]"]
+    named = [test for test in tests if test != IDENTICAL]
+    if named:
+        notes += [f"tests: {', '.join(named)}", words]
+    if IDENTICAL in tests:
+        notes.append(f"no difference: {IDENTICAL}")
+    notes += few_notes([g for c in part for g in (c.ours, c.other)], folds_together=True)
+    idle = {
+        g.trainer: 0
+        for c in part
+        for g in (c.ours, c.other)
+        if g.shots == 0 != c.shots and g.trainer != READER
+    }
+    if idle:
+        notes.append(f"{', '.join(idle)} trains nothing: one run meets all seeds and shots")
+    if any(c.fewer_runs for c in part):
+        notes.append(f"* fewer {'folds or ' if with_folds else ''}seeds than the others")
+    if any(c.read_early for c in part):
+        notes.append("† the test set was read before training had ended")
+    reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
+    return [*notes, *(f"missing: {reason}" for reason in dict.fromkeys(reasons))]
+
+
+def comparison_record(
+    comparisons: Sequence[Comparison], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What ``--format json`` prints."""
+    entries = [
+        {
+            "dataset": c.other.dataset,
+            "against": c.against,
+            "trainer": c.other.trainer,
+            "backbone": c.other.backbone,
+            "variant": c.other.variant,
+            "shots": c.shots,
+            "folds": c.other.folds,
+            "metric": c.metric,
+            "unit": "percentage points" if c.scale == 100 else "as the metric's",
+            "seeds": c.seeds,
+            "fixed_runs": c.fixed_runs,
+            "test_read_early": c.read_early,
+            "centers": {
+                name: entry | {"certain": {1: "better", -1: "worse", 0: None}[c.certain(name)]}
+                for name, entry in c.centers.items()
+            },
+        }
+        for c in comparisons
+    ]
+    return {"schema_version": SCHEMA, "notes": list(notes), "comparisons": entries}
+
+
+def comparison_csv(comparisons: Sequence[Comparison]) -> str:
+    """One line per pair, shots, metric and centre; seeds as ``1;2;3``."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    record = comparison_record(comparisons)
+    names = ["dataset", "against", "trainer", "backbone", "variant", "shots", "folds", "metric"]
+    ends = ["p", "p_holm", "test", "certain", "reason"]
+    writer.writerow([*names, "seeds", "center", "difference", "low", "high", *ends])
+    for entry in record["comparisons"]:
+        row = [*(entry[name] for name in names), ";".join(map(str, entry["seeds"]))]
+        for center, e in entry["centers"].items():
+            numbers = ["" if e[k] is None else repr(e[k]) for k in ("value", "low", "high")]
+            p = [repr(e[k]) if k in e else "" for k in ("p", "p_holm")]
+            rest = [e.get("test", ""), e["certain"] or "", e.get("reason", "")]
+            writer.writerow([*row, center, *numbers, *p, *rest])
+    return out.getvalue()
