@@ -86,7 +86,6 @@ def look_at(trainer, path: Path) -> Look:
     """Run the model on one image and keep the attention of its pool."""
     import numpy as np
     import torch
-    import torch.nn.functional as F
 
     from dassl.utils import read_image
 
@@ -94,9 +93,7 @@ def look_at(trainer, path: Path) -> Look:
     batch = trainer.batch_of([str(path)])
     with torch.no_grad():
         (pixels, inside), _ = trainer.parse_batch_test(batch)
-        hidden = trainer.visual.run_blocks(trainer.hidden_states(pixels), trainer.first_block)
-        patches = F.normalize(trainer.visual.head(hidden)[1].float(), dim=-1)
-        weights = trainer.head.pool.attention(patches, inside)[0]
+        weights = trainer.roi_attention(pixels, inside)[0]
         label = int(trainer.model_inference((pixels, inside)).argmax())
     roi = trainer.patch_rois.plain(trainer.finder.mask_of(picture, str(path)))
     picture = trainer.patch_rois.plain(picture)
