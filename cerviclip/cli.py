@@ -24,6 +24,7 @@ COMMANDS = {
     ),
     "adopt": ("cerviclip.adopt.command", "trainers of a published repository that would run here"),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
+    "explain": ("cerviclip.app.explain_command", "where a trained run looks, and how true that is"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),

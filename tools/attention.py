@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.files.folders import image_files
+from cerviclip.data.files.names import distinct_names
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -166,15 +167,6 @@ def draw_sheet(looks: Sequence[Look], target: Path) -> None:
     save(figure, target)
 
 
-def picture_names(images: Sequence[Path]) -> list[str]:
-    """A file name for each image: its own, with its folder's before it where two are alike."""
-    stems = [image.stem for image in images]
-    return [
-        stem if stems.count(stem) == 1 else f"{image.parent.name}-{stem}"
-        for stem, image in zip(stems, images, strict=True)
-    ]
-
-
 def save(figure, target: Path) -> None:
     """Write a figure to a temporary file, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +197,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/attention.
             number = f"_{start // size + 1}" if len(looks) > size else ""
             draw_sheet(looks[start : start + size], output / f"sheet{number}.png")
     else:
-        for look, name in zip(looks, picture_names(images), strict=True):
+        for look, name in zip(looks, distinct_names(images).values(), strict=True):
             draw_heads(look, output / f"{name}.png")
     return 0
 

@@ -56,14 +56,12 @@ class Site:
 
 
 def networks_of(trainer: Any) -> list[nn.Module]:
-    """The networks through which an image may go, adapted towers before frozen ones."""
-    backbone = getattr(trainer, "backbone", None)
-    found = [getattr(trainer, "visual", None), getattr(backbone, "visual", None)]
-    found += [getattr(trainer, "model", None)]
-    if not any(isinstance(one, nn.Module) for one in found):
-        found += list(getattr(trainer, "_models", {}).values())
-    unique = {id(one): one for one in found if isinstance(one, nn.Module)}
-    return list(unique.values())
+    """The networks through which an image may go; of a trainer written elsewhere, all it has."""
+    if hasattr(trainer, "image_networks"):
+        found = trainer.image_networks()
+    else:
+        found = list(getattr(trainer, "_models", {}).values())
+    return list({id(one): one for one in found}.values())
 
 
 def _token_sites(network: Any) -> Iterator[Site]:

@@ -9,7 +9,20 @@ from cerviclip import Predictor
     ["LinearProbe", "SAVLT", "CoOp", "CLIPLoRA", "TipAdapterF", "MaPLe", "ProLIP", "VPT", "DAPD"],
 )
 def test_all(make_run, cells, tmp_path, name):
-    p = Predictor.from_run(make_run(name, cells, tmp_path / name), device="cpu")
+    p = Predictor.from_run(
+        make_run(
+            name,
+            cells,
+            tmp_path / name,
+            *(
+                {
+                    "MaPLe": ("TRAINER.MAPLE.PROMPT_DEPTH", "2"),
+                    "VPT": ("TRAINER.VPT.DEPTH", "2"),
+                }.get(name, ())
+            ),
+        ),
+        device="cpu",
+    )
     path = sorted((cells / "green").iterdir())[0]
     ms = methods_of(p)
     print(name, ms)
