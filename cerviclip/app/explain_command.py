@@ -30,6 +30,7 @@ from dassl.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from cerviclip.app.explain import Explanation
+    from cerviclip.app.explain.faithfulness import Faithfulness
 
 _SCHEMA = 1
 
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip explain") -> 
     methods = methods_of(predictor) if args.method == "all" else [args.method]
     out = args.out or Path(args.run) / "explain"
     failed: dict[str, str] = {}
+    measured: dict[str, list[Faithfulness]] = {}
     with progress(len(pictures) * len(methods), 0) as on_done:
         for path, name in distinct_names(list(pictures)).items():
             for method in methods:
@@ -81,11 +83,31 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip explain") -> 
                 draw(found, target)
                 write_json(found, predictor.model_id, target.with_suffix(".json"))
                 print(f"{target}: {in_words(found)}")
+                if found.faithfulness is not None:
+                    measured.setdefault(found.method, []).append(found.faithfulness)
                 on_done(None)
+    _print_means(measured)
     for path, why in failed.items():
         print(f"could not be read: {path}: {why}")
     print(RESEARCH_ONLY)
     return 1 if failed else 0
+
+
+def _print_means(measured: dict[str, list[Faithfulness]]) -> None:
+    """A line for each method, where several images were explained."""
+    for method, every in measured.items():
+        if len(every) < 2:
+            continue
+        keys = ("deletion", "random_deletion", "beats_deletion")
+        keys += ("insertion", "random_insertion", "beats_insertion")
+        mean = {key: sum(getattr(one, key) for one in every) / len(every) for key in keys}
+        print(
+            f"mean of {len(every)} images, {method}: "
+            f"deletion {mean['deletion']:.3f} (random {mean['random_deletion']:.3f}, better than "
+            f"{100 * mean['beats_deletion']:.0f} % of the random maps), "
+            f"insertion {mean['insertion']:.3f} (random {mean['random_insertion']:.3f}, better "
+            f"than {100 * mean['beats_insertion']:.0f} %)"
+        )
 
 
 def file_word(name: str) -> str:

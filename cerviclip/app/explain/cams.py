@@ -17,7 +17,7 @@ from cerviclip.app.explain.scorer import Scorer, ThisThread, log_odds
 from cerviclip.app.explain.sites import Site
 from dassl.errors import UserError
 
-CAMS = ("gradcam", "scorecam", "eigencam")
+CAMS = ("gradcam", "hirescam", "scorecam", "eigencam")
 _BATCH = 16  # masked images at a time
 
 
@@ -87,16 +87,21 @@ def cam(
     """A map (h, w) in 0-1 of the model's view.
 
     Args:
-        method: of ``CAMS``. ``gradcam``: Selvaraju et al., ICCV 2017. ``scorecam``: Wang et al.,
-            CVPR-W 2020, a forward pass for each channel. ``eigencam``: Muhammad & Yeasin, IJCNN
+        method: of ``CAMS``. ``gradcam``: Selvaraju et al., ICCV 2017. ``hirescam``: Draelos &
+            Carin, arXiv:2011.08891, the gradient at each place in the stead of its mean.
+            ``scorecam``: Wang et al., CVPR-W 2020, a forward pass for each channel. ``eigencam``: Muhammad & Yeasin, IJCNN
             2020, the first principal component, the same for every class.
         label: index of the class.
         progress: called with passes done and all passes.
     """
     library = import_cam()
     model = Tapped(scorer, site)
-    kinds = {"gradcam": library.GradCAM, "eigencam": library.EigenCAM}
-    kinds["scorecam"] = _score_cam(library, scorer, progress)
+    kinds = {
+        "gradcam": library.GradCAM,
+        "hirescam": library.HiResCAM,
+        "scorecam": _score_cam(library, scorer, progress),
+        "eigencam": library.EigenCAM,
+    }
     learned = _without_gradients(scorer.trainer)
     try:
         with torch.enable_grad(), kinds[method](model=model, target_layers=[model.tap]) as run:

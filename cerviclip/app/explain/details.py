@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: method -> what it is, in a few words
 METHODS = {
     "gradcam": "Grad-CAM",
+    "hirescam": "HiResCAM: Grad-CAM place by place",
     "scorecam": "Score-CAM, without gradients",
     "eigencam": "Eigen-CAM, without gradients and the same for every class",
     "attention": "attention of SAVLT's pool over the tissue, the same for every class",

@@ -18,7 +18,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from cerviclip.app.explain.scorer import Scorer
 
-STEPS, RANDOM_MAPS = 16, 10
+STEPS, RANDOM_MAPS = 15, 5
 _BATCH = 16  # images of a curve at a time
 
 

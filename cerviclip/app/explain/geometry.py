@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms import CenterCrop
+from torchvision.transforms import CenterCrop, Resize
 
 from cerviclip.data.roi.finder import steps_of
+from dassl.data.transforms.transforms import ResizeLonger
 from dassl.errors import UserError
 
 
@@ -82,6 +83,11 @@ class ViewGeometry:
             if not isinstance(current, Image.Image):
                 continue
             after = (current.height, current.width)
+            if after != size and not isinstance(step, (CenterCrop, Resize, ResizeLonger)):
+                raise UserError(
+                    f"the run's test transform has a step {type(step).__name__} that cannot be "
+                    "traced back; maps need resizes and centre crops"
+                )
             for axis in (0, 1):
                 if isinstance(step, CenterCrop):
                     shifts[axis] -= _crop_start(size[axis], after[axis])

@@ -22,7 +22,7 @@ def draw(explanation: Explanation, target: Path) -> None:
 
     width, height = explanation.image.size
     panel = (4.2, min(6.0, max(2.0, 4.2 * height / width)))  # inches
-    figure = Figure(figsize=(2 * panel[0] + 0.9, panel[1] + 1.5), layout="constrained")
+    figure = Figure(figsize=(2 * panel[0] + 0.9, panel[1] + 1.1), layout="constrained")
     left, right = figure.subplots(1, 2)
     shown, heat = _small(explanation)
     for axes in (left, right):
@@ -38,7 +38,7 @@ def draw(explanation: Explanation, target: Path) -> None:
     right.set_title(_about_map(explanation), fontsize=9)
     figure.supxlabel(_below(explanation), fontsize=8)
     with atomic_write(target, "wb") as file:
-        figure.savefig(file, dpi=110, format="png")
+        figure.savefig(file, dpi=110, format="png", bbox_inches="tight", pad_inches=0.08)
 
 
 def overlay(axes: Any, explanation: Explanation, heat: np.ndarray) -> Any:
@@ -94,7 +94,7 @@ def _about_map(explanation: Explanation) -> str:
     lines = textwrap.wrap(text, 46)
     what = METHODS[explanation.method]
     if explanation.is_empty:
-        what += "; nothing speaks for this class"
+        what += "; it found nothing that speaks for this class"
     return "\n".join([*lines, *textwrap.wrap(what, 46)])
 
 
