@@ -89,8 +89,8 @@ def cam(
     Args:
         method: of ``CAMS``. ``gradcam``: Selvaraju et al., ICCV 2017. ``hirescam``: Draelos &
             Carin, arXiv:2011.08891, the gradient at each place in the stead of its mean.
-            ``scorecam``: Wang et al., CVPR-W 2020, a forward pass for each channel. ``eigencam``: Muhammad & Yeasin, IJCNN
-            2020, the first principal component, the same for every class.
+            ``scorecam``: Wang et al., CVPR-W 2020, a forward pass for each channel. ``eigencam``:
+            Muhammad & Yeasin, IJCNN 2020, the first principal component, the same for every class.
         label: index of the class.
         progress: called with passes done and all passes.
     """
@@ -103,10 +103,12 @@ def cam(
         "eigencam": library.EigenCAM,
     }
     learned = _without_gradients(scorer.trainer)
-    try:
-        with torch.enable_grad(), kinds[method](model=model, target_layers=[model.tap]) as run:
+    run = kinds[method](model=model, target_layers=[model.tap])
+    try:  # not `with run`, which swallows an IndexError
+        with torch.enable_grad():
             found = run(scorer.pixels.to(scorer.device), [log_odds(label)])
     finally:
+        run.activations_and_grads.release()
         for parameter in learned:
             parameter.grad = None
     return np.asarray(found[0], np.float32)

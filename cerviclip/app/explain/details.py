@@ -69,7 +69,7 @@ def methods_of(predictor: Predictor) -> list[str]:
     """The methods that this predictor's runs allow, the default one first.
 
     Raises:
-        UserError: none; the line names what can be explained.
+        UserError: there is none; the line names what can be explained.
     """
     every = [_methods_of_trainer(member.trainer) for member in predictor.members]
     found = [method for method in every[0] if all(method in other for other in every[1:])]

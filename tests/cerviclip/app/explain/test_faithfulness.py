@@ -83,4 +83,4 @@ def test_log_odds_are_the_same_for_logits_and_log_probabilities():
 def test_scores_come_with_the_details(light, scorer):
     pixels = (scorer.pixels[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     found = explain_details(light, pixels, "bright", scores=True).faithfulness
-    assert found is not None and found.beats_insertion == 1
+    assert found is not None and found.beats_deletion == 1

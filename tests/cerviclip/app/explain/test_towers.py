@@ -170,7 +170,9 @@ def test_the_command_writes_picture_and_scores(probe, image, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "could not be read" in said and "broken.png" in said and "Research use only" in said
     (picture,) = (tmp_path / "out").glob("*.png")
-    assert picture.stem == f"{image.stem}_red_gradcam" and Image.open(picture).size[0] > 700
+    assert picture.stem == f"{image.stem}_red_gradcam"
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 700
     written = json.loads(picture.with_suffix(".json").read_text())
     assert written["class"] == "red" and written["use"] == "research only"
     assert written["seen"] == {"top": 0, "left": 0, "bottom": 32, "right": 32}
