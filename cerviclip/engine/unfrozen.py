@@ -130,5 +130,8 @@ class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):  # type: ignore[misc] 
             classes = self.class_features()
         return self.backbone.scale * image_features @ classes.float().t()
 
+    def image_networks(self) -> list[nn.Module]:
+        return [self.tower("vision"), *super().image_networks()]
+
     def model_inference(self, input: Tensor) -> Tensor:
         return self.classify(self.unit_image_features(input))
