@@ -98,8 +98,8 @@ def _print_means(measured: dict[str, list[Faithfulness]]) -> None:
     for method, every in measured.items():
         if len(every) < 2:
             continue
-        keys = ("deletion", "random_deletion", "beats_deletion")
-        keys += ("insertion", "random_insertion", "beats_insertion")
+        kinds = ("deletion", "insertion")
+        keys = [f"{part}{kind}" for kind in kinds for part in ("", "random_", "beats_")]
         mean = {key: sum(getattr(one, key) for one in every) / len(every) for key in keys}
         print(
             f"mean of {len(every)} images, {method}: "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from cerviclip.engine.iterations import ByIterations, iterations_per_shot

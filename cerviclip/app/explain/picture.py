@@ -72,7 +72,12 @@ def _mark_seen(axes: Any, explanation: Explanation) -> None:
 
     top, left, bottom, right = explanation.seen
     if (right - left, bottom - top) != explanation.image.size:
-        frame = {"fill": False, "edgecolor": "#4dd0e1", "linestyle": "--", "linewidth": 1.4}
+        frame: dict[str, Any] = {
+            "fill": False,
+            "edgecolor": "#4dd0e1",
+            "linestyle": "--",
+            "linewidth": 1.4,
+        }
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, **frame))
 
 
