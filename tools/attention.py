@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.files.folders import image_files
+from cerviclip.data.files.names import distinct_names
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -86,7 +87,6 @@ def look_at(trainer, path: Path) -> Look:
     """Run the model on one image and keep the attention of its pool."""
     import numpy as np
     import torch
-    import torch.nn.functional as F
 
     from dassl.utils import read_image
 
@@ -94,9 +94,7 @@ def look_at(trainer, path: Path) -> Look:
     batch = trainer.batch_of([str(path)])
     with torch.no_grad():
         (pixels, inside), _ = trainer.parse_batch_test(batch)
-        hidden = trainer.visual.run_blocks(trainer.hidden_states(pixels), trainer.first_block)
-        patches = F.normalize(trainer.visual.head(hidden)[1].float(), dim=-1)
-        weights = trainer.head.pool.attention(patches, inside)[0]
+        weights = trainer.roi_attention(pixels, inside)[0]
         label = int(trainer.model_inference((pixels, inside)).argmax())
     roi = trainer.patch_rois.plain(trainer.finder.mask_of(picture, str(path)))
     picture = trainer.patch_rois.plain(picture)
@@ -169,15 +167,6 @@ def draw_sheet(looks: Sequence[Look], target: Path) -> None:
     save(figure, target)
 
 
-def picture_names(images: Sequence[Path]) -> list[str]:
-    """A file name for each image: its own, with its folder's before it where two are alike."""
-    stems = [image.stem for image in images]
-    return [
-        stem if stems.count(stem) == 1 else f"{image.parent.name}-{stem}"
-        for stem, image in zip(stems, images, strict=True)
-    ]
-
-
 def save(figure, target: Path) -> None:
     """Write a figure to a temporary file, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +197,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/attention.
             number = f"_{start // size + 1}" if len(looks) > size else ""
             draw_sheet(looks[start : start + size], output / f"sheet{number}.png")
     else:
-        for look, name in zip(looks, picture_names(images), strict=True):
+        for look, name in zip(looks, distinct_names(images).values(), strict=True):
             draw_heads(look, output / f"{name}.png")
     return 0
 

@@ -446,6 +446,17 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
                 token, patches = self.visual.head(hidden)
         return self.head.image_features(token, patches, inside)
 
+    @torch.no_grad()
+    def roi_attention(self, image: Tensor, inside: Tensor) -> Tensor:
+        """Attention weights (B, heads, N) of the pool over the patches; 0 outside the ROI (B, N).
+
+        Args:
+            image: pixels or stored hidden states.
+        """
+        hidden = self.visual.run_blocks(self.hidden_states(image), self.first_block)
+        patches = F.normalize(self.visual.head(hidden)[1].float(), dim=-1)
+        return self.head.pool.attention(patches, inside)
+
     def both_logits(self, image: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits (B, C) against texts and against prototypes."""
         return self.logits_of(self.features_in_roi(image, inside))

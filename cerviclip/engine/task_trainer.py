@@ -114,3 +114,7 @@ class TaskTrainer(FinalModel, TrainerX):
             pictures: paths and images, in any mixture.
         """
         return inference.predict_images(self, pictures)
+
+    def image_networks(self) -> list[nn.Module]:
+        """The networks that images may go through, those that learnt before frozen ones."""
+        return list(self._models.values())

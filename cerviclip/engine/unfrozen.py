@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from cerviclip.engine.iterations import ByIterations, iterations_per_shot
@@ -130,6 +130,9 @@ class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):  # type: ignore[misc] 
         with self.precision.autocast():
             classes = self.class_features()
         return self.backbone.scale * image_features @ classes.float().t()
+
+    def image_networks(self) -> list[nn.Module]:
+        return [self.tower("vision"), *super().image_networks()]
 
     def model_inference(self, input: Tensor) -> Tensor:
         return self.classify(self.unit_image_features(input))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cerviclip.data.images.cache import build_image_loader
@@ -207,6 +207,11 @@ class VLMTrainer(TaskTrainer):
         transform = (tfm_train or self.tfm_train) if views > 1 else self.tfm_test
         source = FeatureSource(self._encoder(kind), transform, views, counts=self.store_counts)
         return source.table(paths)
+
+    def image_networks(self) -> list[nn.Module]:
+        kind, adapted = self.stored_kind, getattr(self, "visual", None)
+        found = [adapted] if isinstance(adapted, nn.Module) else []
+        return [*found, *([self._encoder(kind).network] if kind else []), self.backbone.visual]
 
     def image_features(self, x: Tensor) -> Tensor:
         """L2-normalised float32 features (B, D).

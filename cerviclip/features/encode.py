@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cerviclip.environment import STORE_DTYPE
 from cerviclip.features.store import DTYPES, Space
@@ -46,6 +46,11 @@ class FrozenEncoder:
         self.device = torch.device(backbone.device)
         self.batch_size = FIXED_BATCH.get(self.device.type, 32)
         self._encode = _encode_function(backbone, kind)
+
+    @property
+    def network(self) -> nn.Module:
+        """The tower that images go through: the backbone's, or a copy without its projection."""
+        return self._encode if isinstance(self._encode, nn.Module) else self.backbone.visual
 
     def space(self, transform_text: str) -> Space:
         """Where rows of this encoder behind that transform are stored."""

@@ -95,13 +95,6 @@ def test_neither_the_training_data_nor_the_store_is_needed(made, tmp_path, monke
     assert (run / "attention" / "one.png").is_file() and not (tmp_path / "store").exists()
 
 
-def test_like_named_images_have_pictures_of_their_own(tmp_path):
-    from pathlib import Path
-
-    images = [Path("a/x.png"), Path("b/x.png"), Path("b/y.png")]
-    assert attention.picture_names(images) == ["a-x", "b-x", "y"]
-
-
 def test_what_cannot_be_drawn_is_one_line(made, tmp_path, capsys):
     frames, run, other = made
     (tmp_path / "empty").mkdir()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from dassl.errors import UserError
@@ -130,3 +131,17 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def distinct_names(paths: Iterable[str | Path]) -> dict[str, str]:
+    """Path -> a name for what is written about the file: its own without the ending, with its
+    folder's before it where two are alike, and a number where these are alike too."""
+    found: dict[str, str] = {}
+    files = [Path(path) for path in paths]
+    stems = Counter(file.stem for file in files)
+    taken: Counter[str] = Counter()
+    for file in files:
+        name = file.stem if stems[file.stem] == 1 else f"{file.parent.name}-{file.stem}"
+        taken[name] += 1
+        found[file.as_posix()] = name if taken[name] == 1 else f"{name}-{taken[name]}"
+    return found

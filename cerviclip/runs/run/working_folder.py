@@ -100,7 +100,7 @@ def remove_run_files(folder: Path) -> None:
 
 def _is_run_file(path: Path) -> bool:
     if path.is_dir() and not path.is_symlink():
-        if path.name in ("eval", "tensorboard"):
+        if path.name in ("eval", "tensorboard", "attention", "explain"):
             return True
         names = [inner.name for inner in path.iterdir()]
         return all(name == "checkpoint" or name.startswith("model") for name in names)

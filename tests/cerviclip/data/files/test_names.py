@@ -9,6 +9,7 @@ import pytest
 from cerviclip.data.files.names import (
     cell,
     class_map_of,
+    distinct_names,
     header_key,
     near_equal,
     part_name,
@@ -68,3 +69,9 @@ def test_a_class_map_holds_names_and_nought_is_one():
     for value in (None, False):
         with pytest.raises(UserError, match="CLASS_MAP maps to.*'a'.*in quotes"):
             class_map_of({"a": value})
+
+
+def test_like_named_files_have_names_of_their_own():
+    paths = ["a/x.png", "b/x.png", "b/y.png", "c/b/x.png"]
+    assert list(distinct_names(paths).values()) == ["a-x", "b-x", "y", "b-x-2"]
+    assert list(distinct_names(paths)) == paths
