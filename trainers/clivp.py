@@ -79,6 +79,7 @@ class FusionHead(nn.Module):
 class CLIVP(SupervisedStep, VLMTrainer):
     """CLIVP: image features fused with class descriptions that are weighted by the image."""
 
+    needs_text = False  # mode 1 does
     image_input = "features"
 
     def check_cfg(self, cfg: CN) -> None:
