@@ -23,6 +23,7 @@ COMMANDS = {
         "data sets x trainers x shots x seeds, and the tables",
     ),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
+    "web": ("cerviclip.app.web.command", "the page: predict, explain, review, results, guide"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),

@@ -67,6 +67,4 @@ def agreement(first: Journal, second: Journal, classnames: Sequence[str]) -> Agr
     differing = [(i, x, y) for i, x, y in zip(shared, a, b, strict=True) if x != y]
     readers = (first.reader, second.reader)
     same = len(shared) - len(differing)
-    return Agreement(
-        readers, tuple(names), len(shared), same, kappa, reason, differing, counts
-    )
+    return Agreement(readers, tuple(names), len(shared), same, kappa, reason, differing, counts)

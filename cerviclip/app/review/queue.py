@@ -47,7 +47,9 @@ def in_random_order(images: Sequence[str], seed: str) -> list[str]:
     return order
 
 
-def by_uncertainty(images: Sequence[str], probabilities: Mapping[str, Sequence[float]]) -> list[str]:
+def by_uncertainty(
+    images: Sequence[str], probabilities: Mapping[str, Sequence[float]]
+) -> list[str]:
     """The least certain first; those without probabilities (unreadable ones) last."""
     return sorted(
         images,
