@@ -81,7 +81,7 @@ def _picture(page: Any, model: Model, one: Given, answer: Prediction) -> None:
     image = thumbnail(one.content, model.predictor)
     if image is None:
         return
-    explain, methods = find_explain()
+    explain, methods = find_explain(model)
     if explain is None:
         st.image(image, caption=one.name, width="stretch", alt=t("alt_picture"))
         st.caption(t("no_explain"))
@@ -104,13 +104,15 @@ def _picture(page: Any, model: Model, one: Given, answer: Prediction) -> None:
     second.image(shown, caption=t("heat_caption"), width="stretch", alt=t("alt_heat"))
 
 
-def find_explain() -> tuple[Callable[..., Any] | None, tuple[str, ...]]:
-    """``cerviclip.app.explain.explain`` and its methods; (None, ()) where it is not installed."""
+def find_explain(model: Model) -> tuple[Callable[..., Any] | None, tuple[str, ...]]:
+    """``cerviclip.app.explain.explain`` and the methods for a run; (None, ()) where there is no
+    such part, or no method for the run."""
     try:
         module = importlib.import_module("cerviclip.app.explain")
     except ImportError:
         return None, ()
-    return module.explain, tuple(getattr(module, "METHODS", ("gradcam",)))
+    methods = tuple(module.methods_of(model.predictor))
+    return (module.explain, methods) if methods else (None, ())
 
 
 def _heat(
@@ -157,7 +159,9 @@ def _about_class(page: Any, model: Model, answer: Prediction) -> None:
 def _operating_points(page: Any, model: Model, answer: Prediction) -> None:
     t = page.t
     st.subheader(t("operating_points"))
-    points = points_of(model.results, answer.positive_probability)
+    told = told_by(answer, "operating_points")
+    of_run = points_of(model.results, answer.positive_probability)
+    points = list(told.values()) if told else of_run
     if not points:
         st.caption(t("no_points"))
         return
