@@ -10,11 +10,9 @@ import numpy as np
 from cerviclip.runs.report.curves import COLOURS
 
 if TYPE_CHECKING:
-    import plotly.graph_objects
-
     from cerviclip.runs.predictions import Predictions
 
-    Figure = plotly.graph_objects.Figure
+Figure = Any  # plotly.graph_objects.Figure
 
 BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], "#8a8a8a"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

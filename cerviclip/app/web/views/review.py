@@ -5,6 +5,7 @@ The keys are those of the buttons. A press is on disk before the next picture is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,8 @@ def _probabilities(
     page: Any, model: Model, folder: Path, images: list[str]
 ) -> dict[str, tuple[float, ...]]:
     """Of each picture; () for one that cannot be read. Computed once, with a bar."""
-    known, place = _known(), (page.run, str(folder))
-    new = [image for image in images if (*place, image) not in known]
+    known = _known()
+    new = [image for image in images if (page.run, str(folder), image) not in known]
     if new:
         several = len(new) > 1
         bar = st.progress(0.0, text=page.t("predicting", n=len(new))) if several else None
@@ -114,10 +115,12 @@ def _probabilities(
                 bar.progress(min(1.0, done / len(new)), text=page.t("predicting", n=len(new)))
 
         answers = model.answers_of_files(folder, new, on_read)
-        known.update({(*place, i): a.probabilities for i, a in zip(new, answers, strict=True)})
+        known.update(
+            {(page.run, str(folder), i): a.probabilities for i, a in zip(new, answers, strict=True)}
+        )
         if bar is not None:
             bar.empty()
-    return {image: known[(*place, image)] for image in images}
+    return {image: known[page.run, str(folder), image] for image in images}
 
 
 def _one(page: Any, model: Model | None, folder: Path, queue: ReviewQueue) -> None:
@@ -173,25 +176,34 @@ def _buttons(
     for number, name in enumerate(queue.classnames):
         title = class_title(page, known, name) if known else name.replace("_", " ")
         st.button(
-            title, key=f"label|{image}|{name}", width="stretch", on_click=queue.label,
+            title, key=f"label|{image}|{name}", width="stretch", on_click=_press(queue.label),
             args=(image, name, suggested, identity), wrap=True,
             shortcut=str(number + 1) if number < KEYS else None,
             type="primary" if name == suggested else "secondary",
         )  # fmt: skip
     if suggested:
         st.button(
-            t("accept"), key=f"accept|{image}", width="stretch", on_click=queue.accept,
+            t("accept"), key=f"accept|{image}", width="stretch", on_click=_press(queue.accept),
             args=(image, suggested, identity), shortcut="Space", icon=":material/check:",
         )  # fmt: skip
     st.button(
-        t("flag"), key=f"flag|{image}", width="stretch", on_click=queue.flag, args=(image,),
+        t("flag"), key=f"flag|{image}", width="stretch", on_click=_press(queue.flag), args=(image,),
         shortcut="f", icon=":material/flag:",
     )  # fmt: skip
     _undo_button(page, queue, image)
 
 
+def _press(answer: Callable[..., object]) -> Callable[..., None]:
+    """A callback of Streamlit's returns nothing."""
+
+    def pressed(*words: str) -> None:
+        answer(*words)
+
+    return pressed
+
+
 def _undo_button(page: Any, queue: ReviewQueue, image: str) -> None:
     st.button(
         page.t("undo"), key=f"undo|{image}|{len(queue.journal)}", width="stretch", shortcut="u",
-        on_click=queue.undo, disabled=not len(queue.journal), icon=":material/undo:",
+        on_click=_press(queue.undo), disabled=not len(queue.journal), icon=":material/undo:",
     )  # fmt: skip
