@@ -23,6 +23,7 @@ VIEWS = {
 CONTRAST = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stImageCaption"], figcaption,
 [data-testid="stCaptionContainer"] *, [data-testid="stImageCaption"] *, figcaption *,
+[data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] *,
 [data-testid="stSidebarNavLink"] * { color: inherit !important; opacity: 1 !important; }
 [data-testid="stCaptionContainer"] a { text-decoration: underline; }
 </style>"""

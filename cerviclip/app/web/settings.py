@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -44,5 +45,6 @@ class WebSettings:
     @classmethod
     def from_json(cls, text: str) -> WebSettings:
         """The settings that `to_json` wrote."""
-        found = json.loads(text)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+        found: dict[str, Any] = json.loads(text)
+        lists: dict[str, Any] = {k: tuple(v) for k, v in found.items() if isinstance(v, list)}
+        return cls(**(found | lists))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,7 +51,8 @@ def browser(served):
         options.add_argument(word)
     options.add_argument("--window-size=1280,1400")
     options.add_experimental_option("prefs", {"download.default_directory": str(served[1])})
-    driver = webdriver.Chrome(options=options)
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()
 
@@ -69,7 +70,7 @@ def until(what, seconds: float = 60.0):
 
 
 def text(browser) -> str:
-    return browser.find_element("tag name", "body").text
+    return browser.execute_script("return document.body.innerText")
 
 
 def upload(browser, *paths: Path) -> None:

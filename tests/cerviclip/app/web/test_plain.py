@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from cerviclip.app.class_info import FOLDER, class_info, read_class_info
+from cerviclip.app.review.export import export
+from cerviclip.app.review.journal import Journal
 from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered, predict_bytes
 from cerviclip.app.web.command import main
 from cerviclip.app.web.guide import read_guide, rules_for
@@ -142,3 +145,14 @@ def test_mistakes_are_told_before_anything_starts(words, said):
     pytest.importorskip("streamlit")
     with pytest.raises(UserError, match=said):
         main(words)
+
+
+@pytest.mark.slow
+def test_a_run_trains_on_a_review(make_run, cells, tmp_path):
+    journal = Journal(tmp_path / "reviews", "Ann")
+    for path in sorted(p.relative_to(cells).as_posix() for p in cells.rglob("*.png")):
+        journal.decide("label", path, label=f"said_{path.partition('/')[0]}")
+    (tmp_path / "review.csv").write_text(export([journal]).text)
+    run = make_run("LinearProbe", cells, tmp_path / "run", "DATASET.FILE", tmp_path / "review.csv")
+    assert json.loads((run / "results.json").read_text())["status"] == "done"
+    assert "said_red" in (run / "task.json").read_text()
