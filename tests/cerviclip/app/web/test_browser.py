@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -149,7 +150,7 @@ def test_twenty_pictures_by_keys_with_a_reload(served, browser):
     actions = [line["action"] for line in journal()]
     assert actions[:5] == ["label", "label", "label", "accept", "flag"]
     assert actions.count("undo") == 1 and done() == 20
-    until(lambda: browser.find_element("xpath", "//button[contains(., 'to train on')]")).click()
+    until(lambda: browser.find_element("xpath", "//button[contains(., '(19 pictures)')]")).click()
     until(lambda: (served[1] / "review.csv").is_file())
     assert len(read_list_file(served[1] / "review.csv")) == 19  # one is put aside
 
