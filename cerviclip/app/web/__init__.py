@@ -1,0 +1,1 @@
+"""The page ``cerviclip web`` (Streamlit): thin views over plain modules. Research use only."""

@@ -1,0 +1,146 @@
+"""Goal: the page for people: predict, sort, explain, review. Research use only.
+
+Usage:
+    cerviclip web                                         opens on a demo model of phantoms
+    cerviclip web output/.../seed_1 --results output
+    cerviclip web RUN --images /data/new --reviews /data/reviews
+    cerviclip web --images /data/new --classes "NILM,LSIL,HSIL"      review without a model
+
+The page is served on this machine alone (127.0.0.1) unless --host says otherwise; it has no log-in.
+Uploaded pictures stay in memory and are forgotten with the session. Readers' decisions are written
+to --reviews. Stop it with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cerviclip.app.web.settings import WebSettings
+from cerviclip.places import PACKAGE
+from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from dassl.errors import MissingFileError, UserError, cli_main
+
+NEEDED = ("streamlit", "plotly")
+ENTRY = Path(__file__).with_name("entry.py")
+MAX_UPLOAD_MB = 200
+
+
+def build_parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("runs", metavar="RUN", nargs="*", help="folders of finished runs; none: the demo model")
+    add("--results", metavar="DIR", nargs="+", default=[], help="sweeps to show; default: output")
+    add("--images", metavar="DIR", nargs="+", default=[], help="folders of pictures to review")
+    add("--reviews", metavar="DIR", default="reviews", help="where decisions are written")
+    add("--classes", default="", metavar="A,B,...", help="classes of a review without a model")
+    add("--class-info", default="", metavar="FILE", help="a yaml as in configs/class_info")
+    add("--language", default="", choices=["en", "zh"], help="default: the browser's")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    add("--port", type=int, default=8501)
+    add("--no-browser", action="store_true", help="do not open a browser")
+    add("--weights", default="", metavar="FILE", help="the backbone's, if moved")
+    add("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_plugin_flag(parser)
+    add("--debug", action="store_true", help="show the traceback of every error")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "cerviclip web") -> int:
+    args = build_parser(prog).parse_args(argv)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f'the page needs {missing[0]}: pip install "cerviclip[app]"')
+    settings = settings_of(args)
+    print("Research use only. Not a medical device.")
+    print(f"http://{args.host}:{args.port}", flush=True)
+    return serve(settings, args.host, args.port, headless=args.no_browser)
+
+
+def settings_of(args: argparse.Namespace) -> WebSettings:
+    """Check what was named before anything starts; make the demo where nothing was.
+
+    Raises:
+        UserError: a folder that is not there, a run that is not finished, too few classes.
+    """
+    from cerviclip.app.class_info import read_class_info
+
+    for run in args.runs:
+        _check_run(run)
+    for folder in (*args.images, *args.results):
+        if not Path(folder).is_dir():
+            raise MissingFileError(f"there is no folder {folder}")
+    classes = tuple(name.strip() for name in args.classes.split(",") if name.strip())
+    if args.classes and len(set(classes)) < max(2, len(classes)):
+        raise UserError(f'--classes "{args.classes}" names fewer than two different classes')
+    if args.class_info:
+        read_class_info(args.class_info)
+    runs, images, samples = list(args.runs), list(args.images), ""
+    demo = not runs and not (images and classes)
+    if demo:
+        from cerviclip.app.web.demo import demo_run
+
+        run, frames = demo_run()
+        runs, samples = [str(run)], str(frames)
+        images = images or [str(frames)]
+    results = args.results or ([DEFAULT_ROOT] if Path(DEFAULT_ROOT).is_dir() else []) or runs
+    return WebSettings(
+        runs=tuple(os.path.abspath(run) for run in runs),
+        results=tuple(map(os.path.abspath, results)),
+        images=tuple(map(os.path.abspath, images)),
+        reviews=os.path.abspath(args.reviews),
+        classes=classes,
+        samples=samples,
+        weights=args.weights,
+        device=args.device,
+        plugins=tuple(args.plugins),
+        class_info=os.path.abspath(args.class_info) if args.class_info else "",
+        language=args.language,
+        demo=demo,
+    )
+
+
+def serve(settings: WebSettings, host: str, port: int, headless: bool) -> int:
+    """Run Streamlit's server until it is stopped; its exit status."""
+    options = {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": str(headless).lower(),
+        "server.maxUploadSize": MAX_UPLOAD_MB,
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",  # a traceback may name files
+    }
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "streamlit", "run", str(ENTRY), *words, "--"]
+    paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    process = subprocess.Popen([*command, settings.to_json()], env=env)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # the server has the signal too
+        process.wait()
+        raise
+
+
+def _check_run(folder: str) -> None:
+    from cerviclip.runs.results_json import read_results
+
+    results = read_results(folder) if Path(folder).is_dir() else None
+    if results is None:
+        raise MissingFileError(f"{folder} is no run's folder (it has no results.json)")
+    if results["status"] != "done":
+        raise UserError(f"{folder} is no finished run (status {results['status']}); run it again")
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))

@@ -1,0 +1,72 @@
+"""Trained runs in the memory of the page's process; one at a time predicts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cerviclip.app.predictor import Prediction, Predictor
+from cerviclip.app.web.answers import predict_bytes
+from cerviclip.app.web.settings import WebSettings
+from cerviclip.plugins import add_plugins, is_phantom
+from cerviclip.runs.results_json import read_results
+
+
+@dataclass
+class Model:
+    """A run and what its results.json says."""
+
+    folder: Path
+    predictor: Predictor
+    results: dict[str, Any]
+    phantom: bool
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def load(cls, folder: str, settings: WebSettings) -> Model:
+        """Raises UserError as `Predictor.from_run`."""
+        add_plugins(settings.plugins)
+        predictor = Predictor.from_run(folder, settings.weights, settings.device, settings.plugins)
+        results = read_results(folder) or {}
+        return cls(Path(folder), predictor, results, is_phantom(results.get("dataset", "")))
+
+    @cached_property
+    def model_id(self) -> str:
+        return self.predictor.model_id
+
+    @property
+    def dataset(self) -> str:
+        return str(self.results.get("dataset", ""))
+
+    @property
+    def pattern(self) -> str:
+        return self.predictor.reading.patient_pattern
+
+    def answers(
+        self,
+        files: Iterable[tuple[str, bytes]],
+        on_read: Callable[[Prediction | None], None] | None = None,
+    ) -> list[Prediction]:
+        """As `predict_bytes`; pages of several readers wait for each other."""
+        with self._lock:
+            return predict_bytes(self.predictor, files, on_read)
+
+    def answers_of_files(
+        self, folder: Path, inner: Iterable[str], on_read: Callable[..., None] | None = None
+    ) -> list[Prediction]:
+        """Answers for pictures of a folder by their paths below it."""
+        with self._lock:
+            return list(self.predictor.predict_iter((folder / i for i in inner), on_read))
+
+
+def title_of(folder: str) -> str:
+    """A run in a line: ``PhantomOCT, LinearProbe, PhantomCLIP, 16 shots, seed 1``."""
+    results = read_results(folder) or {}
+    if not results:
+        return str(folder)
+    parts = [results[key] for key in ("dataset", "trainer", "backbone")]
+    return f"{', '.join(parts)}, {results['shots']} shots, seed {results['seed']}"

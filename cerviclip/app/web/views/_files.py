@@ -1,0 +1,64 @@
+"""Pictures that a reader gives to a page, and their answers, for as long as the session lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from cerviclip.app.predictor import Prediction
+from cerviclip.app.web.demo import sample_pictures
+from cerviclip.app.web.models import Model
+from cerviclip.data.files.folders import IMAGE_SUFFIXES
+from cerviclip.recent import Recent
+
+_REMEMBERED = 20_000  # answers of a session
+
+
+class Given(NamedTuple):
+    """A picture in memory; ``key`` tells it from another of the same name."""
+
+    name: str
+    content: bytes
+    key: str
+
+
+def gather(page: Any, model: Model, each: int) -> list[Given]:
+    """The uploader and the choice of samples; what was given by them."""
+    t = page.t
+    uploads = st.file_uploader(
+        t("upload"), type=[s[1:] for s in IMAGE_SUFFIXES], accept_multiple_files=True,
+        help=t("upload_help"), key=f"upload_{each}",
+    )  # fmt: skip
+    given = [Given(u.name, u.getvalue(), u.file_id) for u in uploads]
+    if page.settings.samples:
+        folder = Path(page.settings.samples)
+        paths = sample_pictures(folder, model.predictor.classnames, each)
+        label = t("samples_phantom" if model.phantom else "samples")
+        if st.toggle(label, key=f"samples_{each}", value=False):
+            given += [Given(p.name, p.read_bytes(), str(p)) for p in paths]
+    return given
+
+
+def answers_for(page: Any, model: Model, given: list[Given]) -> list[Prediction]:
+    """Answers in the order of the pictures; only new ones are computed, with a bar."""
+    known: Recent[tuple[str, str], Prediction] = st.session_state.setdefault(
+        "answers", Recent(_REMEMBERED)
+    )
+    new = [one for one in given if (page.run, one.key) not in known]
+    if new:
+        bar = st.progress(0.0, text=page.t("predicting", n=len(new)))
+        done = 0
+
+        def on_read(_: Prediction | None) -> None:
+            nonlocal done
+            done += 1
+            bar.progress(min(1.0, done / len(new)), text=page.t("predicting", n=len(new)))
+
+        for one, answer in zip(
+            new, model.answers(((g.name, g.content) for g in new), on_read), strict=True
+        ):
+            known[page.run, one.key] = answer
+        bar.empty()
+    return [known[page.run, one.key] for one in given]

@@ -1,0 +1,84 @@
+"""Page "Batch": many pictures in a table, the least certain first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cerviclip.app.verdicts import PatientFinder, verdicts
+from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered
+from cerviclip.app.web.views._files import answers_for, gather
+from cerviclip.app.web.views._pdf import pdf_button
+from cerviclip.app.web.views.predict import class_title
+
+
+def show(page: Any) -> None:
+    """Upload, filter, download."""
+    t, model = page.t, page.need_model()
+    given = gather(page, model, each=5)
+    if not given:
+        st.write(t("batch_begin"))
+        return
+    answers = answers_for(page, model, given)
+    names = model.predictor.classnames
+    table = answer_table(answers, names, model.model_id, model.pattern)
+    failed = int((table["error"] != "").sum())
+    st.write(t("batch_counts", n=len(table), failed=failed))
+    first, second, third = st.columns(3)
+    classes = first.multiselect(
+        t("filter_class"), names, format_func=lambda name: class_title(page, model, name)
+    )
+    least = second.slider(t("filter_uncertainty"), 0, 100, 0, step=5, format="%d %%")
+    text = third.text_input(t("filter_text"))
+    errors = st.checkbox(t("filter_errors"), value=True)
+    shown = filtered(table, classes, least / 100, text, errors)
+    _table(page, model, shown)
+    csv = shown.to_csv(index=False, lineterminator="\n")
+    st.download_button(t("download_csv"), csv, "answers.csv", "text/csv", type="primary")
+    st.caption(t("csv_note", n=len(shown)))
+    _patients(page, model, answers)
+    pdf_button(page, model, answers, given)
+
+
+def _table(page: Any, model: Any, shown: Any) -> None:
+    t = page.t
+    percent = {
+        column: st.column_config.NumberColumn(title, format="percent")
+        for column, title in [
+            ("positive_probability", t("positive")), (UNCERTAINTY, t("uncertainty")),
+            *((f"p_{n}", class_title(page, model, n)) for n in model.predictor.classnames),
+        ]
+    }  # fmt: skip
+    text = {
+        key: st.column_config.TextColumn(t(f"column_{key}"))
+        for key in ("path", "patient_id", "prediction", "error")
+    }
+    order = ["path", "prediction", UNCERTAINTY, "positive_probability", "patient_id"]
+    order += [f"p_{name}" for name in model.predictor.classnames] + ["error"]
+    st.dataframe(
+        shown, hide_index=True, column_order=order, column_config=percent | text,
+        alt=t("alt_table"),
+    )  # fmt: skip
+
+
+def _patients(page: Any, model: Any, answers: Any) -> None:
+    """A verdict for each patient that file names tell."""
+    t, patient_of = page.t, PatientFinder(model.pattern)
+    told = ((patient_of(a.path), a.probabilities) for a in answers if not a.error)
+    task = model.predictor.task
+    found = verdicts(told, task.classnames, task.positive)
+    if not found:
+        return
+    with st.expander(t("patients", n=len(found))):
+        st.caption(t("patients_rule"))
+        st.table([
+            {
+                t("column_patient_id"): verdict.patient,
+                t("pictures"): verdict.pictures,
+                t("column_prediction"): class_title(page, model, verdict.answer.predicted),
+                t("positive"): "–" if verdict.answer.positive_probability is None
+                else f"{100 * verdict.answer.positive_probability:.1f} %",
+            }
+            for verdict in found
+        ])  # fmt: skip

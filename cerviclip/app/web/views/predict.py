@@ -1,0 +1,199 @@
+"""Page "Predict": one picture at a time, with all that is known of the answer."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+from cerviclip.app.class_info import ClassInfo, class_info
+from cerviclip.app.predictor import Prediction
+from cerviclip.app.web.answers import thumbnail, told_by
+from cerviclip.app.web.charts import probability_chart
+from cerviclip.app.web.models import Model
+from cerviclip.app.web.overlay import overlay
+from cerviclip.app.web.points import in_percent, points_of
+from cerviclip.app.web.views._files import Given, answers_for, gather
+from cerviclip.app.web.views._pdf import pdf_button
+
+
+def show(page: Any) -> None:
+    """Upload, choose, see."""
+    t, model = page.t, page.need_model()
+    given = gather(page, model, each=1)
+    if not given:
+        st.write(t("predict_begin"))
+        return
+    answers = answers_for(page, model, given)
+    number = 0
+    if len(given) > 1:
+        label = t("picture")
+        number = st.selectbox(label, range(len(given)), format_func=lambda i: given[i].name)
+    answer, one = answers[number], given[number]
+    if answer.error:
+        st.error(t("unreadable", name=one.name, why=answer.error))
+        return
+    _headline(page, model, answer)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _picture(page, model, one, answer)
+    with right:
+        _chart(page, model, answer)
+    _about_class(page, model, answer)
+    _operating_points(page, model, answer)
+    _neighbours(page, answer)
+    pdf_button(page, model, [answer], [one])
+
+
+def class_title(page: Any, model: Model, classname: str) -> str:
+    """A class as the page calls it: its name in the reader's language, or as the run has it."""
+    info = _info(page, model, classname)
+    return info.name if info else classname.replace("_", " ")
+
+
+def _info(page: Any, model: Model, classname: str) -> ClassInfo | None:
+    return class_info(model.dataset, classname, page.t.language, page.settings.class_info)
+
+
+def _headline(page: Any, model: Model, answer: Prediction) -> None:
+    t = page.t
+    title = class_title(page, model, answer.predicted)
+    st.subheader(t("answer", name=title, percent=f"{100 * (answer.probability or 0):.1f}"))
+    if answer.positive_probability is not None:
+        st.write(t("positive_sum", percent=f"{100 * answer.positive_probability:.1f}"))
+    score, threshold = told_by(answer, "ood_score"), told_by(answer, "ood_threshold")
+    if score is not None and threshold is not None:
+        unlike = score > threshold
+        say = st.warning if unlike else st.caption
+        key = "ood_unlike" if unlike else "ood_like"
+        say(t(key, score=f"{score:.3g}", threshold=f"{threshold:.3g}"))
+    members = told_by(answer, "conformal_set")
+    if members:
+        names = ", ".join(class_title(page, model, str(name)) for name in members)
+        st.write(t("conformal", names=names))
+
+
+def _picture(page: Any, model: Model, one: Given, answer: Prediction) -> None:
+    t = page.t
+    image = thumbnail(one.content, model.predictor)
+    if image is None:
+        return
+    explain, methods = find_explain(model)
+    if explain is None:
+        st.image(image, caption=one.name, width="stretch", alt=t("alt_picture"))
+        st.caption(t("no_explain"))
+        return
+    if not st.toggle(t("heat_map"), key="heat"):
+        st.image(image, caption=one.name, width="stretch", alt=t("alt_picture"))
+        return
+    names = list(answer.classnames)
+    chosen = st.selectbox(
+        t("heat_class"), names, index=names.index(answer.predicted),
+        format_func=lambda name: class_title(page, model, name),
+    )  # fmt: skip
+    method = st.selectbox(t("heat_method"), methods) if len(methods) > 1 else methods[0]
+    opacity = st.slider(t("opacity"), 0, 100, 60, step=5, format="%d %%")
+    with st.spinner(t("explaining")):
+        heat = _heat(explain, model, page.run, one, image, chosen, method)
+    first, second = st.columns(2)
+    first.image(image, caption=one.name, width="stretch", alt=t("alt_picture"))
+    shown = overlay(image, heat, opacity / 100)
+    second.image(shown, caption=t("heat_caption"), width="stretch", alt=t("alt_heat"))
+
+
+def find_explain(model: Model) -> tuple[Callable[..., Any] | None, tuple[str, ...]]:
+    """``cerviclip.app.explain.explain`` and the methods for a run; (None, ()) where there is no
+    such part, or no method for the run."""
+    try:
+        module = importlib.import_module("cerviclip.app.explain")
+    except ImportError:
+        return None, ()
+    methods = tuple(module.methods_of(model.predictor))
+    return (module.explain, methods) if methods else (None, ())
+
+
+def _heat(
+    explain: Callable[..., Any], model: Model, run: str, one: Given, image: Image.Image,
+    classname: str, method: str,
+) -> Any:  # fmt: skip
+    """The heat map, kept for the session: the slider asks for it at each step."""
+    kept = st.session_state.setdefault("heat_maps", {})
+    key = (run, one.key, classname, method)
+    if key not in kept:
+        if len(kept) >= 64:
+            kept.pop(next(iter(kept)))
+        kept[key] = explain(model.predictor, image, classname, method)
+    return kept[key]
+
+
+def _chart(page: Any, model: Model, answer: Prediction) -> None:
+    t = page.t
+    names = {name: class_title(page, model, name) for name in answer.classnames}
+    figure = probability_chart(answer.by_class, answer.positive, names, t("probability_axis"))
+    st.plotly_chart(figure, alt=t("alt_chart"), config={"displayModeBar": False})
+    if answer.positive:
+        st.caption(t("positive_mark"))
+    st.caption(t("calibration_note"))
+
+
+def _about_class(page: Any, model: Model, answer: Prediction) -> None:
+    t, info = page.t, _info(page, model, answer.predicted)
+    st.subheader(t("about_class"))
+    if info is None:
+        st.caption(t("no_class_info", dataset=model.dataset))
+        return
+    st.markdown(
+        f"**{info.name}** – {info.description}\n\n"
+        f"**{t('characteristics')}** {info.characteristics}\n\n"
+        f"**{t('risk')}** {t('risk_' + info.risk)}\n\n"
+        f"**{t('action')}** {info.action}"
+    )
+    st.caption(t("not_advice"))
+    with st.expander(t("sources")):
+        st.markdown("\n".join(f"- {source}" for source in info.sources))
+
+
+def _operating_points(page: Any, model: Model, answer: Prediction) -> None:
+    t = page.t
+    st.subheader(t("operating_points"))
+    told = told_by(answer, "operating_points")
+    of_run = points_of(model.results, answer.positive_probability)
+    points = list(told.values()) if told else of_run
+    if not points:
+        st.caption(t("no_points"))
+        return
+    st.write(t("points_meaning"))
+    rows = []
+    for point in points:
+        for center, entry in point.centers.items():
+            rows.append({
+                t("point"): t.maybe(f"point_{point.name}", point.name),
+                t("threshold"): f"{100 * point.threshold:.1f} %",
+                t("this_picture"): t("called_positive" if point.called_positive
+                                     else "called_negative"),
+                t("center"): center,
+                t("sensitivity"): in_percent(entry.get("sensitivity")),
+                t("specificity"): in_percent(entry.get("specificity")),
+            })  # fmt: skip
+    st.table(rows)
+
+
+def _neighbours(page: Any, answer: Prediction) -> None:
+    found = told_by(answer, "neighbours")
+    if found:
+        st.subheader(page.t("neighbours"))
+        st.table([_row(one) for one in found])
+
+
+def _row(neighbour: Any) -> dict[str, str]:
+    """A neighbour's fields, whatever it is: a mapping, a dataclass or a tuple."""
+    if hasattr(neighbour, "_asdict"):
+        neighbour = neighbour._asdict()
+    elif hasattr(neighbour, "__dict__"):
+        neighbour = vars(neighbour)
+    if isinstance(neighbour, dict):
+        return {str(key): str(value) for key, value in neighbour.items()}
+    return {str(i): str(v) for i, v in enumerate(neighbour)}

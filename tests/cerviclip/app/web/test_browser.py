@@ -1,0 +1,171 @@
+"""The page in Chromium: upload, download, review by keys with a reload, axe-core."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from cerviclip.data.files.lists import read_list_file
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def served(probe, cells, tmp_path_factory):
+    """Address and folder of a page for the run ``probe`` that reviews its pictures."""
+    home = tmp_path_factory.mktemp("served")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [str(probe), "--images", str(cells), "--reviews", str(home / "reviews"), "--no-browser"]
+    words += ["--port", str(port), "--device", "cpu", "--language", "en"]
+    command = [sys.executable, "-m", "cerviclip.cli", "web", *words]
+    log = open(home / "log", "w")
+    process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(address, timeout=2)
+            break
+        except OSError:
+            time.sleep(0.5)
+    yield address, home
+    os.killpg(process.pid, 15)
+    process.wait()
+    log.close()
+
+
+@pytest.fixture
+def browser(served):
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(word)
+    options.add_argument("--window-size=1280,1400")
+    options.add_experimental_option("prefs", {"download.default_directory": str(served[1])})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+def until(what, seconds: float = 60.0):
+    end = time.time() + seconds
+    while time.time() < end:
+        try:
+            if found := what():
+                return found
+        except Exception:  # an element that is drawn anew
+            pass
+        time.sleep(0.2)
+    raise AssertionError("it did not come")
+
+
+def text(browser) -> str:
+    return browser.execute_script("return document.body.innerText")
+
+
+def upload(browser, *paths: Path) -> None:
+    until(lambda: "Drop" in text(browser))
+    time.sleep(2)  # the uploader is drawn twice at first
+    words = "\n".join(map(str, paths))
+    until(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(words)
+
+
+def serious_faults(browser) -> list[str]:
+    axe = Path(pytest.importorskip("axe_core_python").__file__).parent / "axe.min.js"
+    browser.execute_script(axe.read_text(encoding="utf-8"))
+    script = "const done = arguments[0]; axe.run().then(r => done(r.violations))"
+    found = browser.execute_async_script(script)
+    bad = [v for v in found if v["impact"] in ("serious", "critical")]
+    return [f"{v['id']}: {n['html'][:120]}" for v in bad for n in v["nodes"]]
+
+
+def test_a_picture_gets_its_answer_and_chart(served, browser, cells, predictor):
+    path = sorted(cells.rglob("*.png"))[0]
+    browser.get(served[0])
+    upload(browser, path)
+    answer = predictor.predict(path)
+    until(lambda: f"{answer.predicted}: {100 * answer.probability:.1f} %" in text(browser))
+    until(lambda: browser.find_elements("css selector", ".js-plotly-plot"))
+    assert "Research use only" in text(browser)
+    assert path.name not in (served[1] / "log").read_text()
+
+
+def test_a_broken_file_and_a_real_cell_share_a_batch(served, browser, cells, shared_dir, tmp_path):
+    cell = sorted((shared_dir / "data" / "herlev" / "images").rglob("*.jpg"))[0]
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    browser.get(f"{served[0]}/batch")
+    upload(browser, cell, sorted(cells.rglob("*.png"))[0], tmp_path / "broken.png")
+    until(lambda: "3 pictures, 1 of them unreadable" in text(browser))
+    until(lambda: browser.find_element("xpath", "//button[contains(., 'Download CSV')]")).click()
+    rows = until(lambda: (served[1] / "answers.csv").read_text().splitlines())
+    assert len(rows) == 4 and rows[-1].startswith("broken.png,")
+
+
+@pytest.mark.parametrize("view", ["", "batch", "results", "guide", "review"])
+def test_axe_finds_no_serious_fault(served, browser, view):
+    browser.get(f"{served[0]}/{view}")
+    until(lambda: "Research use only" in text(browser))
+    time.sleep(3)
+    assert serious_faults(browser) == []
+
+
+def test_twenty_pictures_by_keys_with_a_reload(served, browser):
+    def journal() -> list[dict]:
+        files = list((served[1] / "reviews").rglob("Ann.jsonl"))
+        return [json.loads(line) for line in files[0].read_text().splitlines()] if files else []
+
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    def press(key: str, count: int) -> None:
+        until(lambda: "Keys: 1-9" in text(browser))
+        time.sleep(0.5)
+        ActionChains(browser).send_keys(key).perform()
+        until(lambda: len(journal()) == count, 20)
+        until(lambda: f"{done()} of 60 decided" in text(browser), 20)
+
+    def done() -> int:
+        lines = journal()
+        undone = sum(line["action"] == "undo" for line in lines)
+        return len(lines) - 2 * undone
+
+    browser.get(f"{served[0]}/review?reader=Ann&order=random")
+    for number in range(10):
+        press("123 f"[number % 5], number + 1)
+    browser.refresh()
+    until(lambda: "10 of 60 decided" in text(browser))
+    press("u", 11)
+    for number in range(11):
+        press("1", 12 + number)
+    actions = [line["action"] for line in journal()]
+    assert actions[:5] == ["label", "label", "label", "accept", "flag"]
+    assert actions.count("undo") == 1 and done() == 20
+    until(lambda: browser.find_element("xpath", "//button[contains(., '(19 pictures)')]")).click()
+    until(lambda: (served[1] / "review.csv").is_file())
+    assert len(read_list_file(served[1] / "review.csv")) == 19  # one is put aside
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(served, browser, scheme):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(f"{served[0]}/guide")
+    until(lambda: "WHO" in text(browser))
+    time.sleep(2)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    script = "return getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+    red = int(browser.execute_script(script).split("(")[1].split(",")[0])
+    assert (red < 80) == (scheme == "dark")
+    assert serious_faults(browser) == []

@@ -1,0 +1,158 @@
+"""What the page says and computes, without a page."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cerviclip.app.class_info import FOLDER, class_info, read_class_info
+from cerviclip.app.review.export import export
+from cerviclip.app.review.journal import Journal
+from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered, predict_bytes
+from cerviclip.app.web.command import main
+from cerviclip.app.web.guide import read_guide, rules_for
+from cerviclip.app.web.overlay import overlay
+from cerviclip.app.web.points import in_percent, points_of
+from cerviclip.app.web.settings import WebSettings
+from cerviclip.app.web.texts import language_of, read_texts
+from cerviclip.cli import main as cli
+from dassl.errors import UserError
+
+OCT, HERLEV, SIPAKMED = (
+    ("MixedCenterOCT", "PhantomOCT"),
+    ("Herlev",),
+    ("SIPaKMeD",),
+)
+
+
+def test_both_languages_say_the_same_with_the_same_places():
+    one, two = read_texts("en"), read_texts("zh")
+    assert list(one) == list(two) and len(one) > 100
+    for key in one:
+        assert re.findall(r"{\w+}", one[key]) == re.findall(r"{\w+}", two[key]) or set(
+            re.findall(r"{\w+}", one[key])
+        ) == set(re.findall(r"{\w+}", two[key])), key
+    assert language_of("zh-CN") == "zh" and language_of("fr") == language_of(None) == "en"
+
+
+def test_every_class_is_described_with_sources():
+    from cerviclip.datasets import cervix_oct, herlev, sipakmed
+
+    known = {OCT: cervix_oct.CLASSES, HERLEV: herlev.Herlev.classes}
+    known[SIPAKMED] = sipakmed.SIPaKMeD.classes
+    for datasets, classes in known.items():
+        for dataset in datasets:
+            for name in classes:
+                info = class_info(dataset, name, "en")
+                assert info and info.sources and class_info(dataset, name, "zh").description
+    assert class_info("Herlev", "cyst", "en") is None is class_info("Unknown", "cyst", "en")
+    positive = {class_info("Herlev", name, "en").risk for name in herlev.Herlev.positive}
+    assert positive == {"low", "high"}
+
+
+def test_class_info_that_lacks_something_is_refused(tmp_path):
+    text = (FOLDER / "herlev.yaml").read_text().replace("risk: high", "risk: huge")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(UserError, match="risk of class"):
+        read_class_info(str(tmp_path / "own.yaml"))
+
+
+def test_every_age_has_one_rule_of_every_guideline():
+    for age in range(0, 100):
+        rules = rules_for(age, "en")
+        assert len(rules) == len(read_guide()["guidelines"]) == 3
+        assert all(r.start <= age and (r.to is None or age <= r.to) for r in rules)
+        assert all(r.source and r.date for r in rules)
+    who, acs, china = rules_for(30, "en")
+    assert "5 to 10 years" in who.text and (acs.start, china.start) == (25, 25)
+
+
+def test_uploads_get_the_answers_of_their_files(predictor, probe, cells, tmp_path):
+    paths = sorted(cells.rglob("*.png"))[:5]
+    files = [(p.name, p.read_bytes()) for p in paths]
+    files.insert(2, ("broken.png", b"no picture"))
+    answers = predict_bytes(predictor, files)
+    assert [a.path for a in answers] == [name for name, _ in files]
+    assert answers[2].error and not answers[2].probabilities
+    read = [a.probabilities for a in answers if not a.error]
+    said = np.array([a.probabilities for a in predictor.predict(paths)])
+    np.testing.assert_allclose(read, said, rtol=0, atol=1e-6)
+    csv = tmp_path / "answers.csv"
+    assert cli(["predict", str(probe), *map(str, paths), "--csv", str(csv), "--device", "cpu"]) == 0
+    import pandas
+
+    table = answer_table(answers, predictor.classnames, predictor.model_id)
+    columns = [c for c in table if c.startswith("p_")]
+    told = pandas.read_csv(csv)
+    assert list(table)[:-1] == list(told)
+    np.testing.assert_allclose(
+        told[columns], table[table["error"] == ""][columns], rtol=0, atol=1e-6
+    )
+    shown = filtered(table)
+    assert shown["path"].iloc[-1] == "broken.png"
+    assert shown[UNCERTAINTY].dropna().is_monotonic_decreasing
+    assert len(filtered(table, errors=False)) == 5 and len(filtered(table, text="BROKEN")) == 1
+    one = filtered(table, classes=[answers[0].predicted], errors=False)
+    assert set(one["prediction"]) == {answers[0].predicted}
+
+
+def test_the_numbers_are_those_of_predictions_csv(predictor, probe, cells, tested_rows):
+    rows = tested_rows(probe)
+    files = [(path, (cells.parent / path).read_bytes()) for path in rows]
+    said = [a.probabilities for a in predict_bytes(predictor, files)]
+    np.testing.assert_allclose(said, list(rows.values()), rtol=0, atol=1e-6)
+
+
+def test_a_heat_map_leaves_cold_places_as_they_are():
+    image = Image.new("RGB", (4, 2), (10, 20, 30))
+    heat = np.zeros((2, 4))
+    heat[0, 1] = 1
+    shown = np.asarray(overlay(image, heat, 1.0))
+    assert (shown[heat == 0] == (10, 20, 30)).all() and (shown[0, 1] != (10, 20, 30)).any()
+    assert (np.asarray(overlay(image, heat, 0.0)) == np.asarray(image)).all()
+    with pytest.raises(ValueError, match="does not fit"):
+        overlay(image, heat.T, 0.5)
+
+
+def test_operating_points_are_applied():
+    points = {"youden": {"threshold": 0.4, "centers": {}}, "cost": {"threshold": None}}
+    results = {"operating_points": {"points": points}}
+    assert [p.called_positive for p in points_of(results, 0.4)] == [True]
+    assert [p.called_positive for p in points_of(results, 0.39)] == [False]
+    assert points_of({}, 0.4) == points_of(results, None) == []
+    assert in_percent({"value": 96.25, "low": 88.0, "high": 99.0}) == "96.2 % (88.0–99.0)"
+    assert in_percent(None) == in_percent({"value": None}) == "–"
+
+
+def test_settings_travel_whole():
+    settings = WebSettings(runs=("a b", "ü"), classes=("x",), demo=True)
+    assert WebSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "no results.json"),
+        (["--images", "nowhere"], "there is no folder nowhere"),
+        (["--images", ".", "--classes", "a,a"], "fewer than two"),
+    ],
+)
+def test_mistakes_are_told_before_anything_starts(words, said):
+    pytest.importorskip("streamlit")
+    with pytest.raises(UserError, match=said):
+        main(words)
+
+
+@pytest.mark.slow
+def test_a_run_trains_on_a_review(make_run, cells, tmp_path):
+    journal = Journal(tmp_path / "reviews", "Ann")
+    for path in sorted(p.relative_to(cells).as_posix() for p in cells.rglob("*.png")):
+        journal.decide("label", path, label=f"said_{path.partition('/')[0]}")
+    (tmp_path / "review.csv").write_text(export([journal]).text)
+    run = make_run("LinearProbe", cells, tmp_path / "run", "DATASET.FILE", tmp_path / "review.csv")
+    assert json.loads((run / "results.json").read_text())["status"] == "done"
+    assert "said_red" in (run / "task.json").read_text()
