@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
+    "augment": ("cerviclip.tools.augment", "a data set with fourteen variants of training images"),
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),

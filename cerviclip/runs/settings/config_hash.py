@@ -47,6 +47,7 @@ LATER_KEYS = (
     "DATASET.CLASS_MAP_FILE",
     "DATASET.DRAW_FILE",
     "DATASET.CENTERS",
+    "DATASET.TEST_VARIANTS",
 )
 
 # The same, with the value that means what was done before.
