@@ -32,6 +32,7 @@ COMMANDS = {
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
     "augment": ("cerviclip.tools.augment", "a data set with fourteen variants of training images"),
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
+    "describe": ("cerviclip.tools.describe", "classes and training images in words"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
