@@ -33,6 +33,7 @@ COMMANDS = {
     "augment": ("cerviclip.tools.augment", "a data set with fourteen variants of training images"),
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
     "describe": ("cerviclip.tools.describe", "classes and training images in words"),
+    "data": ("cerviclip.tools.data", "where to get a data set; unpack, verify and count it"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
