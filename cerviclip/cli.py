@@ -34,6 +34,7 @@ COMMANDS = {
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
     "describe": ("cerviclip.tools.describe", "classes and training images in words"),
     "data": ("cerviclip.tools.data", "where to get a data set; unpack, verify and count it"),
+    "tiles": ("cerviclip.tools.tiles", "tiles or cells of whole slides, as a data set"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
