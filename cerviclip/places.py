@@ -19,6 +19,7 @@ ROOMS = ("trainers", "datasets", "configs", "tools")
 
 CONFIGS = HOME / "configs"
 PROMPTS = CONFIGS / "prompts"
+ASPECTS = CONFIGS / "aspects"
 SWEEPS = CONFIGS / "sweeps"
 
 

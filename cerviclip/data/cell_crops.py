@@ -7,7 +7,7 @@ fit, they lie on darker ground than what surrounds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,9 +99,33 @@ def cut(pixels: np.ndarray, x: float, y: float, width: int, height: int) -> np.n
         x, y: the crop's centre in px, inside the picture.
         width, height: of the crop in px.
     """
-    rows = np.rint(y).astype(int) - height // 2 + np.arange(height)
-    columns = np.rint(x).astype(int) - width // 2 + np.arange(width)
-    return pixels[np.ix_(_mirrored(rows, pixels.shape[0]), _mirrored(columns, pixels.shape[1]))]
+
+    def read(left: int, top: int, wide: int, tall: int) -> np.ndarray:
+        return pixels[top : top + tall, left : left + wide]
+
+    return cut_from(read, (pixels.shape[1], pixels.shape[0]), x, y, width, height)
+
+
+def cut_from(
+    read: Callable[[int, int, int, int], np.ndarray],
+    size: tuple[int, int],
+    x: float,
+    y: float,
+    width: int,
+    height: int,
+) -> np.ndarray:
+    """`cut` of a picture that is too large to hold: only what the crop needs is read.
+
+    Args:
+        read: gives the pixels of (left, top, width, height), which lies inside the picture.
+        size: (width, height) of the picture.
+        x, y, width, height: as of `cut`.
+    """
+    rows = _mirrored(np.rint(y).astype(int) - height // 2 + np.arange(height), size[1])
+    columns = _mirrored(np.rint(x).astype(int) - width // 2 + np.arange(width), size[0])
+    top, left = int(rows.min()), int(columns.min())
+    pixels = read(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
+    return pixels[np.ix_(rows - top, columns - left)]
 
 
 def _mirrored(index: np.ndarray, size: int) -> np.ndarray:

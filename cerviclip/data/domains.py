@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.external import check_nothing_is_the_trainings
 from cerviclip.data.folds import Fold, parse_fold
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.splits import hash_of
+from cerviclip.data.variants.names import is_variant
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UnknownNameError, UserError
 
@@ -61,10 +62,11 @@ class CentersAsDomains(DatasetBase):
         if not self.left_out:
             left = join({name: self._of(datasets[name], ["train"]) for name in targets or sources})
         of_target = ["train", "val", "test"] if self.left_out else ["val", "test"]
-        tested = {
+        whole = {
             name: self._of(datasets[name], ["test"] if name in sources else of_target)
             for name in targets or sources
         }
+        tested = whole if cfg.DATASET.TEST_VARIANTS else without_variants(whole)
         super().__init__(
             train_x=train_x,
             train_u=[item for item in left if item.impath not in drawn] or None,
@@ -200,3 +202,11 @@ def join(centers: Mapping[str, list[Datum] | None]) -> list[Datum]:
         for domain, items in enumerate(centers.values())
         for item in items or ()
     ]
+
+
+def without_variants(data: Mapping[str, Sequence[Datum]]) -> dict[str, list[Datum]]:
+    """Centres that are tested on, a training part of theirs included, without variants in it."""
+    return {
+        name: [item for item in items if not is_variant(item.impath)]
+        for name, items in data.items()
+    }

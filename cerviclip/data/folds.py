@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from cerviclip.data.splits import Item, Split, hash_order, main_class, split_by_ratio
+from cerviclip.data.splits import Item, Split, hash_order, main_class, split_by_ratio, unit_of
 from dassl.errors import UserError
 
 
@@ -145,7 +145,7 @@ def classes_short_of_patients(
 def _grouped(items: Sequence[Item], by: str) -> dict[str, list[Item]]:
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        groups[item.patient if by == "patient" else item.path].append(item)
+        groups[unit_of(item, by)].append(item)
     return groups
 
 

@@ -38,6 +38,7 @@ from cerviclip.data.splits import (
     split_hash,
 )
 from cerviclip.data.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
+from cerviclip.data.variants.names import heads, is_variant, original_of, with_variants
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.images import check_images
@@ -115,6 +116,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
         record = read_record(options.DRAW_FILE) if options.DRAW_FILE else None
         split = self._repeat(cfg, items, record) if record else self.make_split(cfg, items)
         self._check_fold_was_made(cfg)
+        split = self._without_tested_variants(cfg, split)
         self._look_at_split(cfg, items, split)
         self.all_class_names = list(names)
         names, others = classes_of_half(names, options.SUBSAMPLE_CLASSES)
@@ -293,7 +295,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
         pattern = pattern or self.patient_pattern
         self.patients_known = bool(pattern)
         if pattern in ("", STEM):
-            return [path.rpartition(".")[0] for path in paths]
+            return [original_of(path).rpartition(".")[0] for path in paths]
         regex = compile_pattern(pattern)
         found = [self.patient_of(regex, path) for path in paths]
         if not all(found):
@@ -392,6 +394,21 @@ class ImagingDataset(LooksAtData, DatasetBase):
             "out, or let it split by patient"
         )
 
+    def _without_tested_variants(self, cfg: CfgNode, split: Split) -> Split:
+        """A split whose val and test hold no variants, unless ``DATASET.TEST_VARIANTS`` asks."""
+        if cfg.DATASET.TEST_VARIANTS:
+            return split
+        kept = dict(split)
+        for part in ("val", "test"):
+            out = [item.path for item in split[part] if is_variant(item.path)]
+            if out:
+                kept[part] = [item for item in split[part] if not is_variant(item.path)]
+                self.notes.append(
+                    f"{len(out)} variants in {part} are left out (such as {out[0]}); "
+                    "DATASET.TEST_VARIANTS True keeps them"
+                )
+        return kept
+
     def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
         path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
         in_root = Path(self.root) / path
@@ -439,7 +456,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
         if self.test_only or shots < 0:
             return {part: draw_shots(split[part], -1, "", "", 0)[0] for part in PARTS}
         key = (self.name, self.split_hash, cfg.SEED, by, kind)
-        train, short = draw(split["train"], shots, *key)
+        # An image is a shot; its variants come along with it.
+        train, short = draw(heads(split["train"]), shots, *key)
         if short:
             counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
             self.warn(
@@ -452,7 +470,9 @@ class ImagingDataset(LooksAtData, DatasetBase):
                 f"{self.name}: the draw has no image of {', '.join(absent)} "
                 f"(DATASET.SHOTS_SCENARIO {kind}); they are tested all the same"
             )
-        val, _ = draw(split["val"], cfg.DATASET.NUM_SHOTS_VAL, *key)
+        train = with_variants(train, split["train"])
+        val, _ = draw(heads(split["val"]), cfg.DATASET.NUM_SHOTS_VAL, *key)
+        val = with_variants(val, split["val"])
         test, _ = draw_shots(split["test"], -1, "", "", 0)
         return {"train": train, "val": val, "test": test}
 

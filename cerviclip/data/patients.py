@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from cerviclip.data.splits import Item
+from cerviclip.data.variants.names import original_of
 from dassl.errors import UserError
 
 STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
@@ -34,13 +35,15 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def patient_in(regex: re.Pattern[str], path: str, above: int = 1) -> str:
-    """The group's text in the file name, else in the folders between class and file.
+    """The group's text in the file name, else in the folders between class and file; of a variant
+    in its original's.
 
     Args:
         regex: with one group.
         path: relative to the image folder.
         above: folders that tell no patient, those of part and class.
     """
+    path = original_of(path)
     below = path.split("/", above)[-1] if path.count("/") >= above else path.rpartition("/")[2]
     match = regex.search(path.rpartition("/")[2]) or regex.search(below)
     return (match.group(1) or "") if match else ""

@@ -47,7 +47,7 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int
     parts = dict(zip(PARTS, (dataset.train_x, dataset.val or [], dataset.test), strict=True))
     count = 0
     for part, items in parts.items():
-        for source, target in _targets(items, folder / part):
+        for source, target in targets(items, folder / part):
             target.parent.mkdir(parents=True, exist_ok=True)
             if link:
                 os.symlink(os.path.abspath(source), target)
@@ -58,7 +58,7 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int
     return count
 
 
-def _targets(items: Sequence[Datum], folder: Path) -> list[tuple[str, Path]]:
+def targets(items: Sequence[Datum], folder: Path) -> list[tuple[str, Path]]:
     """Each image with the file that it becomes; no two become the same."""
     taken: dict[Path, str] = {}
     for item in sorted(items, key=lambda item: item.impath):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cerviclip.data.variants.names import original_of
 from dassl.errors import UserError
 
 PARTS = ("train", "val", "test")
@@ -79,12 +80,12 @@ def split_by_ratio(
         items: all images.
         ratio: shares of train, val and test.
         seed: another seed gives another split.
-        by: "patient", or "image" to let each image go its own way.
+        by: "patient", or "image" to let each image (with its variants) go its own way.
     """
     shares = dict(zip(PARTS, check_ratio(ratio), strict=True))
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        groups[item.patient if by == "patient" else item.path].append(item)
+        groups[unit_of(item, by)].append(item)
 
     strata: dict[str, list[str]] = defaultdict(list)
     for key, members in groups.items():
@@ -107,6 +108,11 @@ def split_by_ratio(
             for name, count in counts.items():
                 missing[part][name] -= count
     return {part: sorted(members, key=lambda i: i.path) for part, members in split.items()}
+
+
+def unit_of(item: Item, by: str) -> str:
+    """What goes into a part as one: a patient, or an image with its variants."""
+    return item.patient if by == "patient" else original_of(item.path)
 
 
 def main_class(members: Sequence[Item]) -> str:

@@ -78,6 +78,7 @@ DATASET: dict[str, Any] = {
     "POSITIVE": (),  # class names that count as disease; (): the data set's
     "PATIENT_PER_CLASS": False,  # patient numbers start anew in each class
     "LEAVE_OUT": (),  # patterns of files below the image folder, such as "*_mask.png"
+    "TEST_VARIANTS": False,  # keep the variants of cerviclip augment that lie in val and test
     "CLASS_MAP": {},  # an external centre's class name: ours
     "CLASS_MAP_FILE": "",  # of configs/class_maps, or a path; fills CLASS_MAP and CLASSES
     "BINARY_MAP": {},  # a coarser centre's class name: positive, negative, or "" to leave it out

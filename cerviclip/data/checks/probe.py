@@ -10,14 +10,13 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from cerviclip.data.workers import mapper
 from dassl.errors import UserError
 from dassl.utils.deep_images import NotFiniteError, depth_of, values_of
 from dassl.utils.images import (
@@ -134,7 +133,7 @@ def probe_all(
         _imagehash()
     chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
     found: list[Probe] = []
-    with _mapper(jobs) as mapped:
+    with mapper(jobs) as mapped:
         for some in mapped(_probe_some, chunks, [folder] * len(chunks), [alike] * len(chunks)):
             for one in some:
                 found.append(one)
@@ -144,20 +143,6 @@ def probe_all(
 
 def _probe_some(paths: Sequence[str], folder: str, alike: bool) -> list[Probe]:
     return [probe(folder, path, alike) for path in paths]
-
-
-@contextmanager
-def _mapper(jobs: int) -> Iterator[Callable]:
-    """``map`` of this process, or of several."""
-    if jobs <= 1:
-        yield map
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        try:
-            yield pool.map
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _failed(start: Probe, kind: str, why: str) -> Probe:

@@ -32,6 +32,7 @@ from cerviclip.data.patients import alone, crops_with_their_fields, judge_patien
 from cerviclip.data.split_checks import check_filled, warn_of_gaps
 from cerviclip.data.splits import Item, Split
 from cerviclip.data.summary import describe
+from cerviclip.data.variants.names import is_variant, original_of, torn_families
 from dassl.errors import UserError
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class LooksAtData:
         made = bool(self.split_source)
         for text in warn_of_gaps(self.name, split, made, in_folds=self.fold is not None):
             self.warn(text)
+        self._check_variants(cfg, split)
         copies = self._copies(items)
         if copies and self.patients_known:  # a patient's own copies harm no score
             self.notes.append(count_copies(copies))
@@ -178,6 +180,23 @@ class LooksAtData:
         if not (self.may_lack_classes or cfg.TEST.EXTERNAL or cfg.DATASET.EXTERNAL_FOLDERS):
             ratio = None if made else self._ratio(cfg)
             check_filled(self.name, split, ratio, cfg.DATASET.NUM_SHOTS)
+
+    def _check_variants(self, cfg: CfgNode, split: Split) -> None:
+        """Refuse a split that trains on a variant of a tested image, or the other way round."""
+        paths = [item.path for members in split.values() for item in members]
+        if not any(map(is_variant, paths)):
+            return
+        below = self.below_parts(paths) or paths  # of a list's images none
+        torn = torn_families(split, dict(zip(paths, below, strict=True)))
+        if not torn:
+            return
+        text = f"{len(torn)} variants are in another part than their original ({torn[0]})"
+        if cfg.DATASET.SPLIT_BY != "image" or not self.split_source:
+            raise UserError(
+                f"{self.image_dir}: {text}; split first and make variants of train then, as "
+                "cerviclip augment does, or accept the leak with DATASET.SPLIT_BY image"
+            )
+        self.warn(f"{self.name}: {text}: what is tested was trained on")
 
     def _look_at_texts(self) -> None:
         for prompt_set, texts in (self.descriptions or {}).items():
@@ -203,5 +222,5 @@ class LooksAtData:
         if self.patients_known:
             return []
         by_stem = {item.patient: item for item in items}
-        crops = crops_with_their_fields([item.path for item in items])
+        crops = crops_with_their_fields([original_of(item.path) for item in items])
         return [*self._copies(items), *([by_stem[c], by_stem[f]] for c, f in crops.items())]

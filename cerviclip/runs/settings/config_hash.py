@@ -49,6 +49,7 @@ LATER_KEYS = (
     "DATASET.CENTERS",
     "TRAINER.ZEROSHOTCLIP.TEMPLATE",
     "TRAINER.ZEROSHOTCLIP.CLASS_WEIGHTS",
+    "DATASET.TEST_VARIANTS",
 )
 
 # The same, with the value that means what was done before.

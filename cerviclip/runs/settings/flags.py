@@ -24,11 +24,18 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help lists the flags)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._complete()
+        return super().parse_args(args, namespace)
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._complete()
+        return super().parse_intermixed_args(args, namespace)
+
+    def _complete(self) -> None:
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
 
             argcomplete.autocomplete(self)  # answers the shell and ends the process
-        return super().parse_args(args, namespace)
 
 
 TRAIN_EPILOG = """\
