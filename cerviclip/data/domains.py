@@ -65,6 +65,7 @@ class CentersAsDomains(DatasetBase):
             name: self._of(datasets[name], ["test"] if name in sources else of_target)
             for name in targets or sources
         }
+        self.datasets_of_centers = datasets
         super().__init__(
             train_x=train_x,
             train_u=[item for item in left if item.impath not in drawn] or None,

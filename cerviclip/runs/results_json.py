@@ -40,6 +40,8 @@ KEYS = (
     "test_read_early",
     "centers",
     *BLOCKS,
+    "flow",
+    "warnings",
     "runtime",
     "adopted",
 )
@@ -53,6 +55,8 @@ ADDED: dict[int, dict[str, Any]] = {
         "search": {},
         "adopted": None,
         **dict.fromkeys(BLOCKS),
+        "flow": {},
+        "warnings": [],
     }
 }
 
