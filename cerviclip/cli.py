@@ -28,6 +28,7 @@ COMMANDS = {
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
+    "report": ("cerviclip.report.command", "a methods-and-results draft as md, docx or pdf"),
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
