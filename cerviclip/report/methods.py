@@ -185,7 +185,8 @@ def _preparation(document: Document, study: Study) -> None:
         size = " x ".join(map(str, data.get("SIZE", ())))
         transforms = ", ".join(data.get("TRANSFORMS", ()))
         document.text(
-            f"{part.dataset}: images are resized to {size} px ({data.get('INTERPOLATION', '')}) and "
+            f"{part.dataset}: images are resized to {size} px "
+            f"({data.get('INTERPOLATION', '')}) and "
             f"normalised with fixed means and deviations; transforms in training: "
             f"{transforms}. Test "
             "images get the fixed part of it alone, without any random change.",

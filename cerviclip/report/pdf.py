@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from cerviclip.report.document import Block, Bullets, Document, Figure, Heading,
 FONT = "DejaVu"
 BODY, SMALL, TINY = 9.5, 8.0, 6.8  # points
 LINE = 5.0  # mm
-GREY, MARK, HEAD = (90, 90, 90), (255, 240, 150), (232, 239, 246)
+GREY, BROWN, HEAD = (90, 90, 90), (150, 90, 0), (232, 239, 246)
+RULE = (170, 180, 190)
 
 
 def write(document: Document, path: Path) -> None:
@@ -58,7 +60,7 @@ def _paged(kind: Any, title: str) -> Any:
 def _add(pdf: Any, block: Block) -> None:
     if isinstance(block, Heading):
         size = 13.5 if block.level == 1 else 11
-        if pdf.get_y() > pdf.h - 50:  # no heading at the foot of a page
+        if pdf.get_y() > pdf.h - 80:  # no heading at the foot of a page
             pdf.add_page()
         pdf.ln(3 if block.level == 1 else 1.5)
         pdf.start_section(f"{block.number} {block.text}", level=block.level - 1)
@@ -85,7 +87,7 @@ def _write(
     indent: float = 0,
     colour: tuple[int, int, int] = (0, 0, 0),
 ) -> None:
-    """A paragraph, its blanks on yellow."""
+    """A paragraph, its blanks bold and brown."""
     margin = pdf.l_margin
     pdf.set_font(FONT, style, size)
     pdf.set_text_color(*colour)
@@ -94,7 +96,7 @@ def _write(
         pdf.set_x(margin + indent)
         for piece, is_blank in pieces(text):
             pdf.set_font(FONT, "B" if is_blank else style, size)
-            pdf.set_text_color(*((150, 90, 0) if is_blank else colour))
+            pdf.set_text_color(*(BROWN if is_blank else colour))
             pdf.write(line, piece)
         pdf.set_left_margin(margin)
         pdf.ln(line)
@@ -127,7 +129,10 @@ def _add_table(pdf: Any, block: Table) -> None:
     size = SMALL if len(block.head) < 7 else TINY
     pdf.set_font(FONT, "", size)
     align = ("LEFT",) * block.labels + ("RIGHT",) * (len(block.head) - block.labels)
+    pdf.set_draw_color(*RULE)
+    pdf.set_line_width(0.15)
     with pdf.table(
+        first_row_as_headings=any(block.head),
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD),
         text_align=align,
         col_widths=_widths(pdf, block),
@@ -135,7 +140,7 @@ def _add_table(pdf: Any, block: Table) -> None:
         borders_layout="HORIZONTAL_LINES",
         padding=(0.6, 0.8),
     ) as table:
-        for cells in (block.head, *block.rows):
+        for cells in (block.head, *block.rows) if any(block.head) else block.rows:
             row = table.row()
             for cell in cells:
                 row.cell(cell)
@@ -147,8 +152,27 @@ def _add_table(pdf: Any, block: Table) -> None:
 
 
 def _widths(pdf: Any, block: Table) -> list[float]:
-    """Shares of the page by the longest cell of each column, the longest ones held back."""
-    columns = zip(block.head, *block.rows, strict=True)
-    longest = [max(pdf.get_string_width(cell) for cell in column) + 3 for column in columns]
-    most = pdf.epw * 0.5
-    return [min(width, most) for width in longest]
+    """Widths of the columns in mm, the page's in all: where not all fits, words wrap first."""
+    columns = list(zip(block.head, *block.rows, strict=True))
+    pdf.set_font(style="B")  # as the head is set, which is the wider
+
+    def longest(texts: Iterable[str]) -> float:
+        return max(map(pdf.get_string_width, texts)) + 3.5
+
+    natural = [longest(column) for column in columns]
+    pdf.set_font(style="")
+    if sum(natural) <= pdf.epw:
+        return [width * pdf.epw / sum(natural) for width in natural]
+    pdf.set_font(style="B")
+    least = [
+        longest(word for cell in column for word in cell.split() or [""]) for column in columns
+    ]
+    for i in range(block.labels, len(columns)):  # numbers keep their interval in one line
+        pdf.set_font(style="")
+        least[i] = max(least[i], longest(cell for cell in columns[i][1:]))
+    pdf.set_font(style="")
+    spare = max(pdf.epw - sum(least), 0.0)
+    wanted = [max(n - m, 0.0) for n, m in zip(natural, least, strict=True)]
+    total = sum(wanted) or 1.0
+    widths = [m + spare * w / total for m, w in zip(least, wanted, strict=True)]
+    return [width * pdf.epw / sum(widths) for width in widths]

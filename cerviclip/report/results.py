@@ -11,6 +11,7 @@ from cerviclip.report.numbers import cell, count, digits_of, title_of
 from cerviclip.report.study import Part, Study
 from cerviclip.runs.report.compare import compare
 from cerviclip.runs.report.comparison_tables import difference_tables
+from cerviclip.runs.report.figures import short_name
 from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import POINT_TITLES, prediction_figures
@@ -179,7 +180,7 @@ def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tupl
         for part, used in source["used"].items()
         if used["images"]
     ]
-    return rows, ("source", "part", "all", *(name.replace("_", " ") for name in shown))
+    return rows, ("source", "part", "all", *map(short_name, shown))
 
 
 def _leak_rows(dataset: str, leaks: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -335,7 +336,7 @@ def _class_table(document: Document, run: Mapping[str, Any]) -> None:
 
 def _crosstab(document: Document, run: Mapping[str, Any]) -> None:
     for center, entry in run["centers"].items():
-        classes = [name.replace("_", " ") for name in entry.get("per_class") or {}]
+        classes = [short_name(name) for name in entry.get("per_class") or {}]
         if not entry.get("confusion_matrix") or len(classes) > 8:
             continue
         rows = [

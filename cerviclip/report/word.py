@@ -55,8 +55,11 @@ def _add_table(word: Any, block: Table) -> None:
     _fill(caption, f"Table {block.number}. {block.caption}")
     table = word.add_table(rows=1, cols=len(block.head))
     table.style = "Light List Accent 1"
-    _row(table.rows[0], block.head, block.labels)
-    _repeat_head(table.rows[0])
+    if any(block.head):
+        _row(table.rows[0], block.head, block.labels)
+        _repeat_head(table.rows[0])
+    else:
+        table._tbl.remove(table.rows[0]._tr)
     for cells in block.rows:
         _row(table.add_row(), cells, block.labels)
     note = word.add_paragraph()

@@ -1,7 +1,7 @@
 """Figures of one run's predictions: ROC, reliability, decision curve, probabilities by outcome.
 
-Each has a panel per centre. All come from predictions.csv and from what was chosen on val (``Home``);
-nothing is fitted on the images that are drawn. Needs no torch.
+Each has a panel per centre. All come from predictions.csv and from what was chosen on val
+(``Home``); nothing is fitted on the images that are drawn. Needs no torch.
 """
 
 from __future__ import annotations
