@@ -345,7 +345,7 @@ def _search(document: Document, study: Study) -> None:
 
 def _analysis(document: Document, study: Study) -> None:
     document.heading("Statistical analysis", "statistics", level=2)
-    entry = next(iter(study.parts[0].run["centers"].values()), {})
+    entry: Mapping[str, Any] = next(iter(study.parts[0].run["centers"].values()), {})
     how = entry.get("uncertainty", {})
     method = "; ".join(
         f"{'rates' if key == 'default' else key.replace('/', '.')}: {text}"

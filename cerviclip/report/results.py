@@ -364,7 +364,7 @@ def _points(document: Document, run: Mapping[str, Any]) -> None:
                 lost = [signed_loss(loss.get(key)) for key in ("sensitivity", "specificity")]
                 rows.append(
                     (
-                        POINT_TITLES[name],
+                        POINT_TITLES[name].removesuffix(" on val"),
                         f"{point['threshold']:.3f}",
                         center,
                         *(cell(found[rate]) for rate in _RATES),

@@ -63,7 +63,7 @@ def _parts(source: Mapping[str, Any]) -> list[str]:
 
 def _columns(sources: Mapping[str, Any]) -> list[tuple[list[str], ...]]:
     """Of each column the lines of its four boxes: seen, excluded, part, used."""
-    columns = []
+    columns: list[tuple[list[str], ...]] = []
     for name, source in sources.items():
         place = "data set of the training" if source["role"] == "training" else "external centre"
         seen = [name, place, amount(source["seen"]) + " found"]

@@ -90,7 +90,7 @@ def panels_figure(
         panel.set_visible(False)
     for row in axes:
         row[0].set_ylabel(y_label, fontsize=9)
-    entries = {}
+    entries: dict[str, Any] = {}
     for panel in axes.flat[: len(samples)]:
         entries |= {label: h for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(
