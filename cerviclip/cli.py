@@ -34,6 +34,7 @@ COMMANDS = {
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
     "ensemble": ("cerviclip.tools.ensemble", "finished runs as one: their mean, or stacked on val"),
+    "report": ("cerviclip.report.command", "a methods-and-results draft as md, docx or pdf"),
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
     "augment": ("cerviclip.tools.augment", "a data set with fourteen variants of training images"),

@@ -67,6 +67,7 @@ class CentersAsDomains(DatasetBase):
             for name in targets or sources
         }
         tested = whole if cfg.DATASET.TEST_VARIANTS else without_variants(whole)
+        self.datasets_of_centers = datasets
         super().__init__(
             train_x=train_x,
             train_u=[item for item in left if item.impath not in drawn] or None,

@@ -77,7 +77,8 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
             )
         centers[name] = _folder(cfg, name, folder, dataset)
     if centers:
-        check_nothing_is_the_trainings(centers, dataset, cfg.DATASET.NAME)
+        checks = check_nothing_is_the_trainings(centers, dataset, cfg.DATASET.NAME)
+        dataset.center_checks = checks  # type: ignore[attr-defined]
     return centers
 
 
@@ -171,13 +172,18 @@ def _folder_name(name: Any, value: Any) -> str:
     return str(value)
 
 
-def _report(built: Any, dataset: DatasetBase, show: bool) -> None:
-    """Show what a centre has read, and keep its warnings with the training's."""
+def _report(name: str, built: Any, dataset: Any, show: bool) -> None:
+    """Show what a centre has read; keep it and its warnings with the training's, for ``flow``."""
+    dataset.center_sources = {**getattr(dataset, "center_sources", {}), name: built}
     if show:
         print("\n".join(getattr(built, "summary", [])))
+    _keep_warnings(dataset, getattr(built, "warnings", []))
+
+
+def _keep_warnings(dataset: Any, texts: Sequence[str]) -> None:
     kept = getattr(dataset, "warnings", None)
     if isinstance(kept, list):
-        kept += [text for text in getattr(built, "warnings", []) if text not in kept]
+        kept += [text for text in texts if text not in kept]
 
 
 def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[Datum]:
@@ -196,7 +202,7 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
         # The pattern in the config is for the training's file names.
         other.DATASET.PATIENT_PATTERN = ""
         built = kind(other)
-    _report(built, dataset, cfg.VERBOSE)
+    _report(name, built, dataset, cfg.VERBOSE)
     mapped = getattr(built, "mapped", ())
     options = cfg.DATASET
     return relabel(
@@ -238,7 +244,7 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
                 "counts as a patient of its own, so intervals are too narrow"
             )
         break
-    _report(built, dataset, cfg.VERBOSE)
+    _report(name, built, dataset, cfg.VERBOSE)
     options = cfg.DATASET
     return relabel(
         built.test, name, dataset, dict(options.CLASS_MAP), built.mapped, dict(options.BINARY_MAP)
@@ -247,7 +253,7 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
 
 def check_nothing_is_the_trainings(
     centers: Mapping[str, Sequence[Datum]], dataset: DatasetBase, training: str
-) -> None:
+) -> dict[str, dict[str, int]]:
     """Refuse a centre with an image that the training's data set has too, in whichever part, as the
     same file or as a copy of it; warn of patients with the same name.
 
@@ -255,6 +261,9 @@ def check_nothing_is_the_trainings(
         centres: images by centre's name.
         dataset: the data set of the training.
         training: its name.
+
+    Returns:
+        Of each centre how many ``images_of_training`` and ``shared_patient_ids`` were found.
 
     Raises:
         UserError: a centre has such an image.
@@ -271,6 +280,7 @@ def check_nothing_is_the_trainings(
     own = {real_path(path) for path in images}
     patients = set(images.values()) - {""}
     contents = Contents(images)
+    found: dict[str, dict[str, int]] = {}
     for name, items in centers.items():
         paths = [item.impath for item in items]
         common = [path for path in paths if real_path(path) in own]
@@ -282,12 +292,15 @@ def check_nothing_is_the_trainings(
                 "external centre has none of its images, nor copies of them"
             )
         shared = sorted(patients & {item.patient_id for item in items})
+        found[name] = {"images_of_training": len(common), "shared_patient_ids": len(shared)}
         if shared:
-            warnings.warn(
+            text = (
                 f"external centre {name} shares {len(shared)} patient ids with {training} (such as "
-                f"{shared[0]}); if they are the same people, the centre is not external",
-                stacklevel=3,
+                f"{shared[0]}); if they are the same people, the centre is not external"
             )
+            _keep_warnings(dataset, [text])
+            warnings.warn(text, stacklevel=3)
+    return found
 
 
 def _all_images(dataset: DatasetBase) -> Iterator[tuple[str, str]]:

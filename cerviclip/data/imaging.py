@@ -69,7 +69,8 @@ class ImagingDataset(LooksAtData, DatasetBase):
     ``positive_classes``, ``templates``, ``descriptions``, ``split_hash``, ``draw_hash``,
     ``split_record``, ``mapped`` (paths of images whose class ``DATASET.CLASS_MAP`` has given),
     ``warnings`` (all that was warned of, in order), ``notes`` and ``skipped`` (what was read in an
-    unusual way or not at all), ``summary`` (lines printed before training).
+    unusual way or not at all), ``images_read`` (all items, those of no part included), ``summary``
+    (lines printed before training).
     """
 
     dataset_dir = ""
@@ -113,6 +114,7 @@ class ImagingDataset(LooksAtData, DatasetBase):
             check_classes(self.name, names)
         self._look_at_names(names)
         self._look_at_pictures(cfg, items)
+        self.images_read = items
         record = read_record(options.DRAW_FILE) if options.DRAW_FILE else None
         split = self._repeat(cfg, items, record) if record else self.make_split(cfg, items)
         self._check_fold_was_made(cfg)

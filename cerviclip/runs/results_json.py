@@ -42,6 +42,8 @@ KEYS = (
     "test_read_early",
     "centers",
     *BLOCKS,
+    "flow",
+    "warnings",
     "runtime",
     "adopted",
 )
@@ -57,6 +59,8 @@ ADDED: dict[int, dict[str, Any]] = {
         "transductive": False,
         "ensemble": {},
         **dict.fromkeys(BLOCKS),
+        "flow": {},
+        "warnings": [],
     }
 }
 

@@ -132,11 +132,9 @@ def warn_of_copies(
     groups: Sequence[Sequence[Item]], split: Mapping[str, Sequence[Item]]
 ) -> list[str]:
     """What to warn of in copies: those in several parts, and under several classes."""
-    part_of = {item.path: part for part in PARTS for item in split[part]}
     said = []
-    across = [g for g in groups if len({part_of[i.path] for i in g if i.path in part_of}) > 1]
-    if across:
-        one = across[0]
+    if across := across_parts(groups, split):
+        one, part_of = across[0], _part_of(split)
         first = {part_of[item.path]: item.path for item in one if item.path in part_of}
         pair = " and ".join(f"{path} in {part}" for part, path in list(first.items())[:2])
         said.append(
@@ -152,6 +150,18 @@ def warn_of_copies(
             f"{a.classname}, and {b.path}, {b.classname})"
         )
     return said
+
+
+def across_parts(
+    groups: Sequence[Sequence[Item]], split: Mapping[str, Sequence[Item]]
+) -> list[Sequence[Item]]:
+    """Groups of copies that lie in more than one part of a split."""
+    part_of = _part_of(split)
+    return [g for g in groups if len({part_of[i.path] for i in g if i.path in part_of}) > 1]
+
+
+def _part_of(split: Mapping[str, Sequence[Item]]) -> dict[str, str]:
+    return {item.path: part for part in PARTS for item in split[part]}
 
 
 def _glance(path: str, size: int) -> bytes:

@@ -56,6 +56,14 @@ class Skipped:
         names = sorted({*self.empty, *(f for f, found in self.unread.items() if _pictures(found))})
         return [f"{name} ({self._why(name)})" for name in names]
 
+    def unread_pictures(self) -> dict[str, dict[str, int]]:
+        """Pictures of formats that nobody reads: top folder -> suffix -> files."""
+        found = {
+            folder: {s: n for s, n in suffixes.items() if s in _UNREAD_PICTURES}
+            for folder, suffixes in self.unread.items()
+        }
+        return {folder: suffixes for folder, suffixes in found.items() if suffixes}
+
     def is_class(self, folder: str, external: bool) -> bool:
         """Whether a folder without images was meant as a class: it is empty (which at an external
         centre is as good as absent), or what it holds are pictures."""

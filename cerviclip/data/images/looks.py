@@ -210,6 +210,11 @@ class LooksAtData:
                         f"prompt set {prompt_set}, so no text tells them apart"
                     )
 
+    @property
+    def found_copies(self) -> list[list[Item]]:
+        """Groups of images with the same bytes; none where they were not looked for."""
+        return self._found_copies or []
+
     def _copies(self, items: Sequence[Item]) -> list[list[Item]]:
         if self._found_copies is None:
             folder = str(self.image_dir)

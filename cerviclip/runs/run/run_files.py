@@ -30,6 +30,7 @@ def results_record(
     blocks: Mapping[str, Any] | None = None,
     test_read_early: bool = False,
     base_to_new: Mapping[str, Any] | None = None,
+    flow: Mapping[str, Any] | None = None,
     runtime: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of results.json, every key of the newest schema in its order."""
@@ -60,6 +61,8 @@ def results_record(
             "centers": dict(centers or {}),
             **dict.fromkeys(BLOCKS),
             **(blocks or {}),
+            "flow": dict(flow or {}),
+            "warnings": list(getattr(dataset, "warnings", None) or []),
             "runtime": dict(runtime or {}),
             "adopted": _adopted(cfg),
         }

@@ -36,6 +36,7 @@ from cerviclip.runs.run.scoring import (
     print_centers,
     score_centers,
 )
+from cerviclip.runs.run.shown_warnings import kept_warnings
 from cerviclip.runs.run.train_features import train_features
 from cerviclip.runs.run.working_folder import (
     check_only_run_files,
@@ -146,11 +147,13 @@ def _run_in(
     started = time.perf_counter()
     at_work = in_folder(cfg, folder)
     undo = nullcontext() if keep_user_errors else undo_on_user_error(folder)
-    with undo, log_to(folder, echo):
+    with undo, log_to(folder, echo), kept_warnings() as shown:
         try:
             with atomic_write(folder / "config.yaml") as handle:
                 handle.write(cfg.dump())
-            return Run(at_work, variant, cfg.OUTPUT_DIR).execute(train)
+            run = Run(at_work, variant, cfg.OUTPUT_DIR)
+            run.shown_warnings = shown
+            return run.execute(train)
         except Exception as error:
             if not isinstance(error, UserError) or keep_user_errors:
                 print(traceback.format_exc())
@@ -197,6 +200,8 @@ class Run:
         self.val: Predictions | None = None
         self.blocks: dict[str, Any] = {}
         self.base_to_new: dict[str, Any] = {}
+        self.flow: dict[str, Any] = {}
+        self.shown_warnings: list[str] = []
 
     def execute(self, train: bool = True) -> dict[str, Any]:
         """Build, train, score, write; returns the content of results.json."""
@@ -221,6 +226,7 @@ class Run:
     def build(self) -> None:
         """Seed everything and build the trainer: data, model, optimisers; find the centres."""
         from cerviclip.data.external import build_external_datasets
+        from cerviclip.data.flow import flow_of
         from cerviclip.data.images import cache as image_cache
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
@@ -235,7 +241,9 @@ class Run:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
-        self.external = build_external_datasets(self.cfg, self.trainer.dm.dataset)
+        dataset = self.trainer.dm.dataset
+        self.external = build_external_datasets(self.cfg, dataset)
+        self.flow = flow_of(dataset, self.external)
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
 
@@ -335,6 +343,7 @@ class Run:
             blocks=self.blocks,
             test_read_early=read_early,
             base_to_new=self.base_to_new,
+            flow=self.flow,
             runtime=runtime_record(self),
         )
         write_results(folder, results)

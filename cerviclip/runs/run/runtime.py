@@ -35,6 +35,7 @@ def runtime_record(run: Any) -> dict[str, Any]:
         "output_dir": str(run.final_dir),
         "data_root": str(run.cfg.DATASET.ROOT),
         "host": platform.node(),
+        "warnings": list(run.shown_warnings),
     }
     if device.type == "cuda":
         out["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)

@@ -1,0 +1,1 @@
+"""A methods-and-results draft of a folder of runs: content, checklist, and three writers."""

@@ -1,0 +1,78 @@
+"""Data cards: what a data set's own module says of its source, licence and defects."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cerviclip import plugins
+from cerviclip.report.document import Document, blank
+from cerviclip.report.numbers import count
+
+_SENTENCES = 6  # of each kind
+_DEFECTS = re.compile(
+    r"no patient|not published|is published|copies|twice|misspel|leak|alone separates|resized|"
+    r"not checked|may lie|hold cells of several|no check|known defect",
+    re.IGNORECASE,
+)
+
+
+def card(document: Document, name: str, source: Mapping[str, Any] | None) -> None:
+    """Add the card of one data set.
+
+    Args:
+        name: as it is registered.
+        source: its entry in ``flow``; None in runs that have none.
+    """
+    found = facts(name)
+    document.heading(f"Data card: {name}", "source", level=2)
+    rows = [("What it is", found.get("summary") or blank("describe the data set"))]
+    if source:
+        seen, parts = source["seen"], source["parts"]
+        rows.append(("Images (patients)", count(seen)))
+        classes = dict.fromkeys(c for part in parts.values() for c in part["per_class"])
+        rows.append(("Classes", ", ".join(classes)))
+        if seen["patients"] is None:
+            rows.append(("Patients", "not known: no file names them"))
+    rows.append(
+        ("Source", found.get("where") or blank("where the images are from, and since when"))
+    )
+    rows.append(("Licence", found.get("licence") or blank("licence or agreement of use")))
+    known = found.get("defects") or ""
+    notes = "; ".join(source["notes"]) if source else ""
+    rows.append(("Known defects", " ".join(filter(None, [known, notes])) or "none on record"))
+    document.table(f"Data card of {name}.", ("", ""), rows, "source", "datacard", labels=2)
+
+
+def facts(name: str) -> dict[str, str]:
+    """``summary where licence defects`` from the docstrings of a data set; nothing is imported."""
+    entry = plugins.discover()["dataset"].get(name)
+    if entry is None:
+        return {}
+    out = {"summary": entry.summary}
+    text = _docstring(Path(entry.source))
+    if entry.is_phantom:
+        out["licence"] = "rendered by this software, under its own licence (MIT)"
+        out["where"] = "rendered by this software (docs/phantom.md)"
+        out["defects"] = "No patient is behind any image: figures say nothing about a hospital."
+        return out
+    paragraphs = re.sub(r"^ {4,}.*$", "", text, flags=re.M).split("\n\n")
+    plain = "\n".join(" ".join(p.split()) for p in paragraphs).replace("``", "").replace("**", "")
+    if match := re.search(r"Where: (.+?)(?: Licence:|\. [A-Z]|\n|$)", plain):
+        out["where"] = match.group(1).rstrip(".")
+    if match := re.search(r"Licence: (.+?)(?:\n|$)", plain):
+        out["licence"] = match.group(1).rstrip(".")
+    sentences = re.split(r"(?<=[.!?:]) (?=[A-Z])|\n", plain)
+    told = [s for s in sentences if _DEFECTS.search(s) and not s.startswith(("Read too", "class"))]
+    out["defects"] = " ".join(told[:_SENTENCES])
+    return out
+
+
+def _docstring(path: Path) -> str:
+    try:
+        return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except (OSError, SyntaxError, ValueError):
+        return ""

@@ -1,0 +1,433 @@
+"""The methods of the report: what results.json, config.yaml and flow say, and the authors' "
+"blanks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cerviclip.plugins import discover, is_phantom
+from cerviclip.report.cards import card
+from cerviclip.report.document import Document, blank
+from cerviclip.report.study import Part, Study
+from cerviclip.runs.report.search_budget import HEAD as SEARCH_HEAD
+from cerviclip.runs.report.search_budget import NOTE as SEARCH_NOTE
+from cerviclip.runs.report.search_budget import search_rows
+from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.settings.config_hash import flatten
+
+HASH_DIGITS = 12
+_SETTINGS = (
+    "DATASET.SPLIT_BY",
+    "DATASET.SPLIT_RATIO",
+    "DATASET.SPLIT_SEED",
+    "DATASET.FOLD",
+    "DATASET.SPLIT_FILE",
+    "DATASET.DRAW_FILE",
+    "DATASET.NUM_SHOTS_VAL",
+    "DATASET.SHOTS_BY",
+    "DATASET.SHOTS_SCENARIO",
+    "DATASET.POSITIVE",
+    "DATASET.CLASS_MAP",
+    "DATASET.LEAVE_OUT",
+    "DATASET.PROMPT_SET",
+    "INPUT.SIZE",
+    "INPUT.INTERPOLATION",
+    "INPUT.TRANSFORMS",
+    "INPUT.PIXEL_MEAN",
+    "INPUT.PIXEL_STD",
+    "INPUT.FEATURE_VIEWS",
+    "OPTIM.NAME",
+    "OPTIM.LR",
+    "OPTIM.MAX_EPOCH",
+    "OPTIM.LR_SCHEDULER",
+    "OPTIM.WEIGHT_DECAY",
+    "DATALOADER.TRAIN_X.BATCH_SIZE",
+    "TEST.FINAL_MODEL",
+    "TEST.EXTERNAL",
+    "TEST.INTERVALS",
+    "TEST.PATIENT_RULE",
+    "TEST.MISS_COST",
+    "TEST.PREVALENCES",
+)
+
+
+def introduction(document: Document, study: Study) -> None:
+    """What comes before the methods: mostly the authors'."""
+    names = ", ".join(part.dataset for part in study.parts)
+    phantoms = [part.dataset for part in study.parts if is_phantom(part.dataset)]
+    document.text(
+        f"Draft made from {len(study.done)} finished runs on {names}. Numbers, hashes and "
+        f"figures are "
+        "taken from the runs' files. What only the authors know is marked like this: "
+        + blank("an example"),
+    )
+    if phantoms:
+        document.text(
+            f"{', '.join(phantoms)}: rendered phantoms. No patient is behind any image. These "
+            f"numbers "
+            "say that the software works and nothing about a hospital."
+        )
+    document.heading("Title, abstract and introduction")
+    document.text(
+        "Title: " + blank("name the target condition and the kind of images") + ": diagnostic "
+        "accuracy of a few-shot vision-language or deep-learning model, with sensitivity, "
+        "specificity and AUC",
+        "title",
+    )
+    for topic, what in (
+        ("abstract", "structured summary of design, methods, results and conclusions"),
+        (
+            "background",
+            "clinical need, place in the care pathway, who is to use the model, known "
+            "inequalities between groups of patients",
+        ),
+        (
+            "objectives",
+            "objectives and hypotheses; whether the study develops or evaluates a model",
+        ),
+    ):
+        document.text(f"{topic.capitalize()}: {blank(what)}", topic)
+
+
+def methods(document: Document, study: Study) -> None:
+    """All subsections of the methods."""
+    document.heading("Methods")
+    _people(document)
+    document.heading("Data sets", "source", level=2)
+    document.text(
+        "Where and when images were taken, and on whom, is not in the files: "
+        + blank("setting, centres and dates of each data set; routine care or for this study"),
+        "source",
+        "setting",
+    )
+    for name, source in _sources(study).items():
+        card(document, name, source)
+    _preparation(document, study)
+    for part in study.parts:
+        _partitions(document, part)
+    _model(document, study)
+    _search(document, study)
+    _analysis(document, study)
+    _provenance(document, study)
+
+
+def _people(document: Document) -> None:
+    document.heading("Design, participants and reference standard", "design", level=2)
+    for title, topics, what in (
+        (
+            "Design",
+            ("design",),
+            "prospective or retrospective; feasibility, development or evaluation",
+        ),
+        ("Ethics", ("ethics",), "committee, number of the approval, consent or waiver"),
+        (
+            "Eligibility",
+            ("eligibility",),
+            "inclusion and exclusion criteria of patients and of images, "
+            "in their order; how patients were found; consecutive, random or convenience series",
+        ),
+        ("Treatments", ("treatments",), "treatments before imaging, and how they were dealt with"),
+        (
+            "Acquisition",
+            ("acquisition",),
+            "devices with manufacturer and model, protocol, who took the images",
+        ),
+        ("De-identification", ("deidentification",), "how images and records were de-identified"),
+        (
+            "Reference standard",
+            ("reference",),
+            "its definition, why it was chosen, its categories and "
+            "cut-offs, the time between imaging and it",
+        ),
+        (
+            "Annotation",
+            ("annotation",),
+            "who annotated, how experienced, with which tools; agreement "
+            "within and between readers",
+        ),
+        (
+            "Blinding",
+            ("blinding",),
+            "what assessors of the reference standard knew of the model's "
+            "output and of clinical data",
+        ),
+        ("Users", ("users",), "who is to use the model, and what they must be able to do"),
+        (
+            "Patient involvement",
+            ("involvement",),
+            "how patients and the public took part, or that they did not",
+        ),
+    ):
+        document.text(f"{title}: {blank(what)}", *topics)
+    document.text(
+        "Blinding of the model: it sees image and class names alone. Test images cannot be reached "
+        "before training has ended; a run that reads them earlier is marked in every table.",
+        "blinding",
+    )
+
+
+def _sources(study: Study) -> dict[str, Mapping[str, Any] | None]:
+    found: dict[str, Mapping[str, Any] | None] = {}
+    for part in study.parts:
+        sources = part.run["flow"].get("sources") or {}
+        names = [part.dataset, *(c for c in part.run["centers"] if c not in ("test", "new"))]
+        for name in dict.fromkeys([*sources, *names]):
+            found[name] = sources.get(name) or found.get(name)
+    return found
+
+
+def _preparation(document: Document, study: Study) -> None:
+    document.heading("Preparation of images and missing data", "preprocessing", level=2)
+    for part in study.parts:
+        data = part.config.get("INPUT", {})
+        size = " x ".join(map(str, data.get("SIZE", ())))
+        transforms = ", ".join(data.get("TRANSFORMS", ()))
+        document.text(
+            f"{part.dataset}: images are resized to {size} px "
+            f"({data.get('INTERPOLATION', '')}) and "
+            f"normalised with fixed means and deviations; transforms in training: "
+            f"{transforms}. Test "
+            "images get the fixed part of it alone, without any random change.",
+            "preprocessing",
+        )
+    document.text(
+        "Missing data: an image without a class is not read. An image without a known patient "
+        "counts "
+        "as a patient of its own, which makes intervals too narrow. The model gives an output for "
+        "each readable image, so there are no indeterminate results. "
+        + blank("missing or indeterminate reference standards"),
+        "missing",
+    )
+
+
+def _partitions(document: Document, part: Part) -> None:
+    config, run = part.config.get("DATASET", {}), part.run
+    document.heading(f"Partitions of {part.dataset}", "partition", level=2)
+    ratio = " / ".join(f"{share:g}" for share in config.get("SPLIT_RATIO", ()))
+    by = config.get("SPLIT_BY", "patient")
+    if part.featured.folds:
+        how = f"dealt into {part.featured.folds} folds by {by}, stratified by class"
+    elif config.get("SPLIT_FILE") or config.get("DRAW_FILE"):
+        how = "split as a published file says"
+    else:
+        how = f"split by {by} into train, val and test (shares {ratio}), stratified by class"
+    seeds = ", ".join(
+        str(s) for s in sorted({s for g in part.groups for s in g.seeds if g.shots != 0})
+    )
+    document.text(
+        f"The images were {how}; parts are disjoint at the level of the {by}. Shots were "
+        f"drawn from "
+        f"train by {config.get('SHOTS_BY', 'class')} ({config.get('SHOTS_SCENARIO', 'balanced')}), "
+        f"anew for each seed ({seeds or 'none'}). Thresholds and calibration maps were chosen "
+        f"on val. "
+        "The test part and the external centres were used for nothing but the final scores.",
+        "partition",
+        "level",
+    )
+    balanced = config.get("SHOTS_SCENARIO", "balanced") == "balanced"
+    document.text(
+        "Class imbalance: "
+        + (
+            "the draw takes equally many images of each class; prevalences of "
+            "training and test therefore differ"
+            if balanced
+            else "the draw keeps the classes' shares"
+        )
+        + ". Scores at other prevalences are given below.",
+        "imbalance",
+    )
+    document.text(
+        "Sample size: "
+        + blank(
+            "how the number of patients was determined; the numbers "
+            "that were available are in the data flow"
+        ),
+        "samplesize",
+    )
+    hashes = (
+        f"split {run['split_hash'] or 'none'}, draw of the run shown {run['draw_hash'] or 'none'}"
+    )
+    document.text(
+        f"Hashes (sha256): {hashes}. The split is in split.json of each run.", "partition"
+    )
+
+
+def _model(document: Document, study: Study) -> None:
+    document.heading("Models and training", "model", level=2)
+    trainers = discover()["trainer"]
+    rows = []
+    for part in study.parts:
+        labels = row_labels(part.groups)
+        for group in {g.row: g for g in part.groups}.values():
+            entry = trainers.get(group.trainer)
+            weights = str(group.runs[0]["weights_sha256"] or "")[:HASH_DIGITS]
+            shots = ", ".join(str(g.shots) for g in part.groups if g.row == group.row)
+            row = (
+                labels[group.row],
+                entry.summary if entry else "",
+                group.backbone,
+                weights or "-",
+            )
+            rows.append(
+                (*row, shots) if len(study.parts) == 1 else (*row, f"{part.dataset}: {shots}")
+            )
+    head = ("method", "what it is", "backbone", "weights (sha256)", "shots")
+    document.table("Methods compared.", head, rows, "model", "init", labels=5)
+    document.text(
+        "A few-shot method starts from the backbone's pre-trained weights, whose hash is in "
+        "the table; "
+        "new parameters start from the run's seed. "
+        + blank("what the backbone was pre-trained on, and whether test patients can be among it"),
+        "init",
+        "training",
+    )
+    for part in study.parts:
+        flat = flatten(part.config)
+        name = part.run["trainer"].upper()
+        keys = [*_SETTINGS, *(k for k in flat if k.startswith(f"TRAINER.{name}."))]
+        chosen = [
+            (k, _shown(flat[k])) for k in keys if k in flat and flat[k] not in ("", [], {}, None)
+        ]
+        document.table(
+            f"Settings of {part.label} on {part.dataset}; config.yaml of the run has all of them.",
+            ("key", "value"),
+            chosen,
+            "training",
+            "specification",
+            labels=2,
+        )
+    document.text(
+        "Output: a probability for each class. The probability of the positive group is the "
+        "sum over "
+        "its classes. No models are combined into an ensemble unless the table above says so.",
+        "output",
+        "ensemble",
+    )
+    document.text(
+        "Explanations: "
+        + blank("whether and how outputs were explained, such as attention maps of SAVLT"),
+        "explain",
+    )
+
+
+def _shown(value: Any) -> str:
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )  # noqa: E501
+
+
+def _search(document: Document, study: Study) -> None:
+    document.heading("Choice of settings", "selection", level=2)
+    for part in study.parts:
+        document.text(
+            f"The model shown in detail for {part.dataset} is {part.label} with "
+            f"{part.featured.shots} "
+            f"shots, fold and seed of its first run: {part.why}.",
+            "selection",
+        )
+    rows = search_rows([g for part in study.parts for g in part.groups])
+    if rows:
+        document.table(
+            "Search budget.", SEARCH_HEAD, rows, "selection", "search", note=SEARCH_NOTE, labels=2
+        )
+    else:
+        document.text("No run has chosen anything on val.", "selection", "search")
+    document.text(
+        "Tried before these runs: "
+        + blank("settings and methods that were tried and are not among these runs"),
+        "search",
+    )
+
+
+def _analysis(document: Document, study: Study) -> None:
+    document.heading("Statistical analysis", "statistics", level=2)
+    entry: Mapping[str, Any] = next(iter(study.parts[0].run["centers"].values()), {})
+    how = entry.get("uncertainty", {})
+    method = "; ".join(
+        f"{'rates' if key == 'default' else key.replace('/', '.')}: {text}"
+        for key, text in (how.get("method") or {}).items()
+    )
+    document.text(
+        "Discrimination (AUC, average precision), accuracy, sensitivity and specificity, "
+        "calibration "
+        "(intercept, slope, observed/expected, Brier score, log loss, ECE), net benefit and "
+        "conformal "
+        "coverage were computed on the test part and at each external centre, by image and by "
+        "patient.",
+        "metrics",
+    )
+    document.text(
+        f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the unit. "
+        f"{method}. "
+        "Means over seeds have a standard deviation over runs. Differences between methods "
+        "are paired "
+        "by patient.",
+        "statistics",
+    )
+    document.text(
+        "Operating points were chosen on val before any test image was read, and carried "
+        "unchanged to "
+        "each centre: the highest threshold with 95 % sensitivity, the lowest with 95 % "
+        "specificity, "
+        "the largest Youden index, and the least cost where a cost is stated.",
+        "thresholds",
+    )
+    document.text(
+        "Rationale of the thresholds: " + blank("why these operating points suit the use"),
+        "thresholds",
+    )
+    document.text(
+        "Variability: scores are given for each centre and as deviations over seeds. "
+        + blank("further subgroups, and which analyses were planned beforehand"),
+        "variability",
+        "heterogeneity",
+    )
+    document.text(
+        "Fairness: " + blank("groups of patients that were compared, or why none were"), "fairness"
+    )
+    document.text(
+        "Robustness: " + blank("sensitivity analyses, such as blur, stain or missing inputs"),
+        "robustness",
+    )
+
+
+def _provenance(document: Document, study: Study) -> None:
+    document.heading("Software, versions and hashes", "software", level=2)
+    versions = [run["runtime"].get("versions") or {} for run in study.done]
+    rows = []
+    for key in dict.fromkeys(k for v in versions for k in v):
+        values = dict.fromkeys(str(v[key]) for v in versions if v.get(key))
+        rows.append((key, ", ".join(values) or "-"))
+    devices = dict.fromkeys(str(run["runtime"].get("device_name", "-")) for run in study.done)
+    rows.append(("device", ", ".join(devices)))
+    seconds = [run["runtime"].get("seconds", {}).get("total", 0.0) for run in study.done]
+    rows.append(("time of all runs", f"{sum(seconds):.0f} s"))
+    document.table("Software and machine.", ("what", "version"), rows, "software", labels=2)
+    runs = [
+        (
+            run["trainer"] + ("" if run["variant"] == "default" else f" ({run['variant']})"),
+            str(run["shots"]),
+            run["fold"] or "-",
+            str(run["seed"]),
+            *(
+                str(run[key] or "-")[:HASH_DIGITS]
+                for key in ("split_hash", "draw_hash", "config_hash")
+            ),
+        )
+        for run in study.done
+    ]
+    shown = runs[:40]
+    left = f" {len(runs) - len(shown)} more runs are left out here." if len(runs) > 40 else ""
+    document.table(
+        "Runs with the start of each hash; results.json of a run has them whole.",
+        ("method", "shots", "fold", "seed", "split", "draw", "config"),
+        shown,
+        "software",
+        "audit",
+        labels=7,
+        note=f"Folder of the runs: {Path(study.folder).name}.{left}",
+    )

@@ -1,0 +1,535 @@
+"""The results of the report: tables with intervals, and the figures of the runs shown in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cerviclip.report.document import Document, blank
+from cerviclip.report.numbers import cell, count, digits_of, title_of
+from cerviclip.report.study import Part, Study
+from cerviclip.runs.report.compare import compare
+from cerviclip.runs.report.comparison_tables import difference_tables
+from cerviclip.runs.report.figures import short_name
+from cerviclip.runs.report.flow_figure import flow_figure
+from cerviclip.runs.report.groups import METRICS
+from cerviclip.runs.report.prediction_figures import POINT_TITLES, prediction_figures
+from cerviclip.runs.report.tables import build_tables, column_name
+from cerviclip.runs.settings.folders import safe_part
+
+INTERVAL = "95 % interval by patient in brackets."
+ALL_METHODS = ("accuracy", "balanced_accuracy", "binary.auc")
+_RATES = ("sensitivity", "specificity", "ppv", "npv")
+_LEAKS = {
+    "images_in_two_parts": "images in two parts of the split",
+    "patients_in_two_parts": "patients in two parts of the split",
+    "copies_in_two_parts": "images that lie in two parts as copies of each other",
+    "images_of_training": "images of the training's data set, copies included",
+    "shared_patient_ids": "patient ids that the training's data set has too",
+}
+
+
+def results(document: Document, study: Study, figures: Path) -> None:
+    """All subsections of the results; figures are written to a folder."""
+    figures.mkdir(parents=True, exist_ok=True)
+    document.heading("Results")
+    for part in study.parts:
+        _flow(document, part, figures)
+    document.text(
+        "Patients: "
+        + blank(
+            "age, symptoms, HPV status and other characteristics of each "
+            "part and centre; severity; other diagnoses; times between imaging and reference"
+        ),
+        "baseline",
+        "severity",
+        "interval",
+    )
+    document.text(
+        "Representativeness: "
+        + blank(
+            "how far these sets have the share and severity of "
+            "disease of those on whom the model is to be used"
+        ),
+        "representativeness",
+    )
+    for part in study.parts:
+        _methods(document, part)
+        _featured(document, part, figures)
+    _failures(document, study)
+
+
+def closing(document: Document) -> None:
+    """What follows the results; all of it is the authors'."""
+    document.heading("Discussion")
+    for title, topics, what in (
+        (
+            "Interpretation",
+            ("interpretation",),
+            "the main findings, fairness included, beside earlier studies",
+        ),
+        (
+            "Limitations",
+            ("limitations",),
+            "sources of bias, uncertainty and limits of generalisation",
+        ),
+        (
+            "Implications",
+            ("implications",),
+            "intended use, input of poor quality, what users must do, what comes next",
+        ),
+        ("Ethics of use", ("fairuse",), "ethical questions and fairness in use"),
+    ):
+        document.text(f"{title}: {blank(what)}", *topics)
+    document.heading("Other information")
+    for title, topics, what in (
+        ("Registration", ("registration",), "registry and number, or that there is none"),
+        ("Protocol", ("protocol",), "where the protocol can be read"),
+        ("Funding", ("funding",), "sources and the role of funders"),
+        ("Interests", ("interests",), "commercial and other interests"),
+        ("Adverse events", ("adverse",), "of imaging or of the reference standard"),
+        (
+            "Data and weights",
+            ("availability",),
+            "where images, trained weights and these runs can be had, and under which terms",
+        ),
+    ):
+        document.text(f"{title}: {blank(what)}", *topics)
+    document.text(
+        "Code: the software and its commit are named under Methods. Each run keeps its "
+        "configuration, "
+        "its split with a hash, and a probability for each class and image (predictions.csv), "
+        "so every "
+        "number here can be computed again.",
+        "availability",
+        "audit",
+    )
+
+
+# -- data ---------------------------------------------------------------------------------------
+
+
+def _flow(document: Document, part: Part, figures: Path) -> None:
+    document.heading(f"Data flow of {part.dataset}", "flow", level=2)
+    flow = part.run["flow"]
+    if not flow:
+        document.text(
+            "The runs were made before flow was kept: " + blank("flow of patients and images"),
+            "flow",
+        )
+        return
+    path = figures / f"{safe_part(part.dataset)}_flow.png"
+    flow_figure(flow).savefig(path)
+    document.figure(
+        "Flow of images; patients are in brackets behind the images of each class. Drawn: the "
+        "shots "
+        f"of the run shown in detail (seed {part.run['seed']}).",
+        path,
+        "flow",
+    )
+    rows, head = _count_rows(flow["sources"])
+    document.table(
+        "Images (patients) by source, part and class, as used in the run shown in detail.",
+        head,
+        rows,
+        "flow",
+        "numbers",
+        "external",
+        labels=2,
+    )
+    excluded = [
+        (name, entry["reason"], count(entry))
+        for name, source in flow["sources"].items()
+        for entry in source["excluded"]
+    ]
+    if excluded:
+        document.table(
+            "Images (patients) that were seen and not used.",
+            ("source", "reason", "images"),
+            excluded,
+            "flow",
+            "exclusions",
+            labels=2,
+        )
+    else:
+        document.text("No image that was found was left out.", "flow", "exclusions")
+    document.table(
+        "Leaks looked for before training.",
+        ("where", "what", "found"),
+        _leak_rows(part.dataset, flow["leaks"]),
+        "flow",
+        "level",
+        labels=2,
+    )
+    if part.run["warnings"]:
+        document.text("Warnings about these data:", "flow")
+        document.bullets(part.run["warnings"], "flow")
+
+
+def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    classes = list(
+        dict.fromkeys(
+            c for s in sources.values() for p in s["used"].values() for c in p["per_class"]
+        )
+    )
+    shown = classes if len(classes) <= 7 else []
+    rows = [
+        (name, part, count(used), *(count(used["per_class"].get(c)) for c in shown))
+        for name, source in sources.items()
+        for part, used in source["used"].items()
+        if used["images"]
+    ]
+    return rows, ("source", "part", "all", *map(short_name, shown))
+
+
+def _leak_rows(dataset: str, leaks: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    for key, title in _LEAKS.items():
+        if key in leaks:
+            found = leaks[key]
+            text = found.get("reason") or "" if found["count"] is None else str(found["count"])
+            rows.append((dataset, title, text))
+    for center, found in leaks["centers"].items():
+        rows += [(center, _LEAKS[key], str(number)) for key, number in found.items()]
+    return rows
+
+
+# -- all methods --------------------------------------------------------------------------------
+
+
+def _methods(document: Document, part: Part) -> None:
+    document.heading(f"All methods on {part.dataset}", "accuracy", level=2)
+    for metric in ALL_METHODS:
+        for table in build_tables(part.groups, metric):
+            rows = [
+                (center if i == 0 else "", label, *cells)
+                for center, block in table.blocks
+                for i, (label, cells) in enumerate(block)
+            ]
+            if all(set(row[2:]) <= {"-"} for row in rows):
+                continue
+            head = ("centre", "method", *map(column_name, table.columns))
+            note = "; ".join(table.notes) + "."
+            document.table(
+                f"{table.title}.", head, rows, "accuracy", "heterogeneity", note=note, labels=2
+            )
+    if len({g.row for g in part.groups}) < 2:
+        return
+    for table in difference_tables(compare(part.groups, part.label, ["accuracy"])):
+        rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
+        head = ("centre", f"{part.label} minus", *map(column_name, table.columns))
+        document.table(
+            f"{table.title}.", head, rows, "compare", note="; ".join(table.notes) + ".", labels=2
+        )
+
+
+# -- one run in detail --------------------------------------------------------------------------
+
+
+def _featured(document: Document, part: Part, figures: Path) -> None:
+    run = part.run
+    shots = "" if run["shots"] == 0 else f" with {run['shots']} shots"
+    fold = f", fold {run['fold']}" if run["fold"] else ""
+    document.heading(f"{part.label}{shots} on {part.dataset}", "accuracy", level=2)
+    document.text(
+        f"One run in detail: seed {run['seed']}{fold}. "
+        f"Positive group: {', '.join(run['positive_classes']) or 'none is set'}.",
+        "accuracy",
+    )
+    by_patient = (run["patient_level"] or {}).get("centers") or {}
+    _metric_table(document, "Performance by image", run["centers"])
+    if by_patient:
+        rule = run["patient_level"]["rule"]
+        _metric_table(document, f"Performance by patient (rule: {rule} of her images)", by_patient)
+    elif run["patient_level"]:
+        document.text(f"By patient: not scored, {run['patient_level'].get('reason')}.", "accuracy")
+    _class_table(document, run)
+    _crosstab(document, run)
+    samples = part.samples()
+    drawn: dict[str, Path] = {}
+    if samples:
+        prefix = f"{safe_part(part.dataset)}_"
+        drawn = prediction_figures(figures, samples, part.home(samples), prefix)
+    if "roc" in drawn:
+        document.figure(
+            "ROC curves by image, with the operating points chosen on val and carried unchanged.",
+            drawn["roc"],
+            "accuracy",
+            "thresholds",
+        )
+    _points(document, run)
+    if "probabilities" in drawn:
+        document.figure(
+            "Probability of the positive group by outcome; lines are the thresholds.",
+            drawn["probabilities"],
+            "crosstab",
+        )
+    _calibration(document, run)
+    if "reliability" in drawn:
+        document.figure(
+            "Reliability by image before calibration and after maps that were fitted on "
+            "val; bars are 95 % intervals by patient.",
+            drawn["reliability"],
+            "calibration",
+        )
+    if "decision" in drawn:
+        document.figure(
+            "Decision curves by image: net benefit of acting on the model, on all and on none.",
+            drawn["decision"],
+            "benefit",
+        )
+    _conformal(document, run)
+    _gap(document, run)
+
+
+def _metric_table(document: Document, title: str, centers: Mapping[str, Any]) -> None:
+    names = [name for name in centers if name != "new"]
+    rows = []
+    for metric in METRICS:
+        cells = [cell(_at(centers[name], metric), digits_of(metric)) for name in names]
+        if set(cells) > {"-"} or "-" not in cells:
+            rows.append((title_of(metric), *cells))
+    sizes = [f"{centers[n]['n_images']} / {centers[n]['n_patients']}" for n in names]
+    what = "patients" if "patient (" in title else "images / patients"
+    sizes = [size.split(" / ")[1] for size in sizes] if what == "patients" else sizes
+    events = [_events(centers[name]) for name in names]
+    rows = [(what, *sizes), ("patients with / without the event", *events), *rows]
+    document.table(f"{title}.", ("", *names), rows, "accuracy", "numbers", note=INTERVAL)
+
+
+def _events(entry: Mapping[str, Any]) -> str:
+    counts = entry.get("counts") or {}
+    if "events" not in counts:
+        return "-"
+    return f"{counts['events']['patients']} / {counts['non_events']['patients']}"
+
+
+def _at(entry: Mapping[str, Any], metric: str) -> Any:
+    node: Any = entry
+    for key in metric.split("."):
+        node = (node or {}).get(key)
+    return node
+
+
+def _class_table(document: Document, run: Mapping[str, Any]) -> None:
+    rows = []
+    for center, entry in run["centers"].items():
+        measured = (run["discrimination"] or {}).get(center, {}).get("per_class") or {}
+        for name, numbers in (entry.get("per_class") or {}).items():
+            found = measured.get(name, {})
+            rows.append(
+                (
+                    center,
+                    name.replace("_", " "),
+                    str(numbers["support"]),
+                    cell(numbers["recall"]),
+                    cell(numbers["precision"]),
+                    cell(found.get("auc"), 3),
+                )
+            )
+    head = ("centre", "class", "images", "recall (%)", "precision (%)", "AUC")
+    document.table(
+        "Performance by class.", head, rows, "accuracy", "alternatives", note=INTERVAL, labels=2
+    )
+
+
+def _crosstab(document: Document, run: Mapping[str, Any]) -> None:
+    for center, entry in run["centers"].items():
+        classes = [short_name(name) for name in entry.get("per_class") or {}]
+        if not entry.get("confusion_matrix") or len(classes) > 8:
+            continue
+        rows = [
+            (name, *map(str, row))
+            for name, row in zip(classes, entry["confusion_matrix"], strict=True)
+        ]
+        document.table(
+            f"Cross-tabulation at {center}: true class in rows, predicted class in columns "
+            f"(images).",
+            ("", *classes),
+            rows,
+            "crosstab",
+        )
+
+
+def _points(document: Document, run: Mapping[str, Any]) -> None:
+    for title, blocks in (("by image", run), ("by patient", run["patient_level"] or {})):
+        block = blocks.get("operating_points")
+        if not block:
+            continue
+        rows = []
+        for name, point in block["points"].items():
+            for center, found in point["centers"].items():
+                loss = found["loss"] or {}
+                lost = [signed_loss(loss.get(key)) for key in ("sensitivity", "specificity")]
+                rows.append(
+                    (
+                        POINT_TITLES[name].removesuffix(" on val"),
+                        f"{point['threshold']:.3f}",
+                        center,
+                        *(cell(found[rate]) for rate in _RATES),
+                        " / ".join(lost),
+                    )
+                )
+        head = (
+            "point",
+            "threshold",
+            "centre",
+            "sensitivity (%)",
+            "specificity (%)",
+            "PPV (%)",
+            "NPV (%)",
+            "loss of sens. / spec.",
+        )
+        notes = [
+            INTERVAL,
+            "Loss: points lost against what the same rule would have chosen on the centre's own "
+            "labels; negative where carrying gave more.",
+        ]
+        notes += [f"The choice {block['note']}."] if block.get("note") else []
+        notes += [f"{block['reason']}."] if block.get("reason") else []
+        document.table(
+            f"Operating points {title}, chosen on val and carried unchanged.",
+            head,
+            rows,
+            "points",
+            "thresholds",
+            note=" ".join(notes),
+            labels=3,
+        )
+        if not rows and title == "by image":
+            document.text(
+                f"Operating points: none, {block.get('reason', 'nothing was chosen')}.",
+                "points",
+                "thresholds",
+            )
+
+
+def signed_loss(value: float | None) -> str:
+    return "-" if value is None else f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def _calibration(document: Document, run: Mapping[str, Any]) -> None:
+    rows = []
+    for center, entry in ((run["calibration"] or {}).get("centers") or {}).items():
+        for name, title in (
+            ("before", "as predicted"),
+            ("temperature", "temperature"),
+            ("isotonic", "isotonic"),
+        ):
+            found = (entry.get(name) or {}).get("binary") or {}
+            if "slope" in found:
+                numbers = [
+                    cell(found[key], 2) for key in ("intercept", "slope", "observed_expected")
+                ]
+                losses = [cell(found[key], 3) for key in ("brier", "ece")]
+                rows.append((center, title, *numbers, *losses))
+    head = ("centre", "probabilities", "intercept", "slope", "O/E", "Brier", "ECE")
+    note = f"{INTERVAL} Calibrated: intercept 0, slope 1, O/E 1. Maps were fitted on val."
+    document.table(
+        "Calibration of the positive group's probability, by image.",
+        head,
+        rows,
+        "calibration",
+        note=note,
+        labels=2,
+    )
+
+
+def _conformal(document: Document, run: Mapping[str, Any]) -> None:
+    block = run["conformal"] or {}
+    rows = []
+    for center, methods in (block.get("centers") or {}).items():
+        for name, found in methods.items():
+            if isinstance(found, Mapping) and "coverage" in found:
+                rows.append(
+                    (
+                        center,
+                        name.replace("_", " "),
+                        cell(found["coverage"]),
+                        cell(found["set_size"], 2),
+                    )
+                )
+    document.table(
+        f"Conformal prediction sets, calibrated on val for a coverage of "
+        f"{100 * block.get('coverage', 0.9):g} %.",
+        ("centre", "sets", "coverage (%)", "classes in a set"),
+        rows,
+        "conformal",
+        note=INTERVAL,
+        labels=2,
+    )
+
+
+def _gap(document: Document, run: Mapping[str, Any]) -> None:
+    block = run["generalisation_gap"] or {}
+    if not block:
+        document.text("No external centre was scored.", "gap", "external")
+        return
+    names = list(block)
+    rows = [
+        (title_of(metric), *(cell(block[name].get(metric), digits_of(metric)) for name in names))
+        for metric in METRICS
+    ]
+    document.table(
+        "Generalisation gap: the test part minus each external centre.",
+        ("", *names),
+        rows,
+        "gap",
+        "external",
+        "heterogeneity",
+        note=f"{INTERVAL} Above 0: worse outside (for ECE: below 0).",
+    )
+
+
+# -- failures -----------------------------------------------------------------------------------
+
+
+def _failures(document: Document, study: Study) -> None:
+    document.heading("Failures and warnings", "failures", level=2)
+    early = [run for run in study.done if run["test_read_early"]]
+    document.text(
+        f"{len(study.done)} runs finished, {len(study.failed)} failed; {len(early)} read the "
+        f"test set "
+        "before training had ended.",
+        "failures",
+    )
+    document.bullets(
+        [
+            f"{run['trainer']}, {run['shots']} shots, seed {run['seed']}: {run['error']}"
+            for run in study.failed
+        ],
+        "failures",
+    )
+    texts = dict.fromkeys(w for run in study.done for w in run["runtime"].get("warnings") or ())
+    document.bullets([f"Warning of the software: {text}" for text in texts], "failures")
+    rows = []
+    for part in study.parts:
+        for center, entry in part.run["centers"].items():
+            rows += [
+                (part.dataset, center, _confusion(entry, positive), str(number))
+                for positive, number in _worst_confusions(entry)
+            ]
+    document.table(
+        "The three most frequent confusions of the run shown in detail.",
+        ("data set", "centre", "true class taken for", "images"),
+        rows,
+        "failures",
+        labels=3,
+    )
+    document.text(
+        "Failure analysis: "
+        + blank("what the wrongly classified images have in common, seen by a clinician"),
+        "failures",
+    )
+
+
+def _worst_confusions(entry: Mapping[str, Any]) -> list[tuple[tuple[int, int], int]]:
+    matrix = entry.get("confusion_matrix") or []
+    wrong = {(i, j): n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n}
+    return sorted(wrong.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
+
+
+def _confusion(entry: Mapping[str, Any], pair: tuple[int, int]) -> str:
+    names = [name.replace("_", " ") for name in entry["per_class"]]
+    return f"{names[pair[0]]} → {names[pair[1]]}"

@@ -1,0 +1,128 @@
+"""What a report is about: the runs below a folder, and of each data set the one shown in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cerviclip.evaluation.measures import Home, Sample
+from cerviclip.runs.measured import read_val, sample_of
+from cerviclip.runs.predictions import read_predictions
+from cerviclip.runs.report.groups import Group, group_runs, load_runs, sweep_order
+from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.settings.run_key import shots_order
+from dassl.config import read_yaml
+from dassl.errors import UserError, did_you_mean
+
+BY_VAL = "the highest mean accuracy on val among the methods with the most shots"
+BY_NAME = "named by --featured"
+BY_ORDER = "the first of the table, since no run has val predictions"
+
+
+@dataclass
+class Part:
+    """One data set's runs.
+
+    Args:
+        dataset: its name.
+        groups: all of its groups, in the order of the tables.
+        featured: the group that is shown in detail.
+        run: the first run of it, whose predictions the figures show.
+        why: how ``featured`` was chosen; never by test images.
+    """
+
+    dataset: str
+    groups: list[Group]
+    featured: Group
+    run: Mapping[str, Any]
+    why: str
+
+    @property
+    def label(self) -> str:
+        return row_labels(self.groups)[self.featured.row]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        path = Path(self.run["folder"]) / "config.yaml"
+        return dict(read_yaml(path, "config file")) if path.is_file() else {}
+
+    def samples(self) -> list[Sample]:
+        """The featured run's predictions, centre by centre; none where it saved none."""
+        try:
+            found = read_predictions(self.run["folder"])
+        except FileNotFoundError:
+            return []
+        return [sample_of(p, self.run["positive_classes"]) for p in found]
+
+    def home(self, samples: Sequence[Sample]) -> Home:
+        return Home.from_results(self.run, samples[0].classnames)
+
+
+@dataclass
+class Study:
+    """All that a report reads."""
+
+    folder: Path
+    runs: list[dict[str, Any]]
+    parts: list[Part]
+
+    @classmethod
+    def read(cls, folder: str | Path, featured: str = "") -> Study:
+        """From the runs below a folder.
+
+        Args:
+            featured: a row's label as the tables print it; "" leaves the choice to val.
+
+        Raises:
+            UserError: no finished run, or no such row.
+        """
+        runs = load_runs(folder)
+        groups = group_runs(runs, sweep_order(folder))
+        if not groups:
+            raise UserError(f"no finished run below {folder}; a report needs one")
+        by_dataset: dict[str, list[Group]] = {}
+        for group in groups:
+            by_dataset.setdefault(group.dataset, []).append(group)
+        if featured:
+            labels = dict.fromkeys(
+                v for own in by_dataset.values() for v in row_labels(own).values()
+            )
+            if featured not in labels:
+                hint = did_you_mean(featured, labels)
+                raise UserError(f"no runs of {featured!r}{hint} (known: {', '.join(labels)})")
+        parts = [_part(name, own, featured) for name, own in by_dataset.items()]
+        return cls(Path(folder), runs, parts)
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        return [run for run in self.runs if run["status"] != "done"]
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        return [run for part in self.parts for group in part.groups for run in group.runs]
+
+
+def _part(dataset: str, groups: list[Group], featured: str) -> Part:
+    labels = row_labels(groups)
+    named = [g for g in groups if labels[g.row] == featured]
+    if named:
+        group = max(named, key=lambda g: shots_order(g.shots))
+        return Part(dataset, groups, group, group.runs[0], BY_NAME)
+    most = max((g.shots for g in groups), key=shots_order)
+    likely = [g for g in groups if g.shots == most]
+    scores = [_val_accuracy(g) for g in likely]
+    if all(score is None for score in scores):
+        return Part(dataset, groups, likely[0], likely[0].runs[0], BY_ORDER)
+    known = [-1.0 if score is None else score for score in scores]
+    group = likely[int(np.argmax(known))]
+    return Part(dataset, groups, group, group.runs[0], BY_VAL)
+
+
+def _val_accuracy(group: Group) -> float | None:
+    found = [read_val(run["folder"]) for run in group.runs]
+    shares = [float(np.mean(v.predicted == v.labels)) for v in found if v is not None and len(v)]
+    return float(np.mean(shares)) if shares else None

@@ -1,0 +1,129 @@
+"""The report: one content in three formats, whose numbers are those of the runs, and a checklist
+that finds every item."""
+
+import json
+
+import pytest
+from run_fixtures import Zoo
+
+from cerviclip import plugins
+from cerviclip.report.cards import facts
+from cerviclip.report.checklist import ABSENT, AUTHORS, FILLED, GUIDELINES, items_of
+from cerviclip.report.command import WRITERS, load_writer, main
+from cerviclip.report.content import build_document
+from cerviclip.report.document import BLANK, Document, Table, blank, pieces
+from cerviclip.report.numbers import cell
+from cerviclip.report.study import BY_NAME, BY_VAL, Study
+from cerviclip.runs.run.runner import run_one
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
+from dassl.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One run of the zoo; the registries are left as they were, for the tests that come after."""
+    plugins.reset_plugins()
+    zoo = Zoo(tmp_path_factory.mktemp("report"))
+    before = {
+        registry: dict(registry._obj_map) for registry in (TRAINER_REGISTRY, DATASET_REGISTRY)
+    }
+    run_one(zoo.cfg("ZooLinear", "2", "--output-dir", str(zoo.out / "ZooLinear")), echo=False)
+    for registry, names in before.items():
+        for name in [name for name in registry._obj_map if name.startswith("Zoo")]:
+            if name not in names:
+                del registry._obj_map[name]
+    yield zoo.out
+    plugins.reset_plugins()
+
+
+@pytest.fixture(scope="module")
+def document(runs, tmp_path_factory):
+    return build_document(Study.read(runs), tmp_path_factory.mktemp("figures"))
+
+
+def tables(document):
+    return {block.caption: block for block in document.blocks if isinstance(block, Table)}
+
+
+def test_numbers_are_those_of_results_json(runs, document):
+    results = json.loads((runs / "ZooLinear" / "results.json").read_text())
+    table = next(t for caption, t in tables(document).items() if caption == "Performance by image.")
+    assert table.head == ("", "test", "ZooFar")
+    row = next(row for row in table.rows if row[0] == "Accuracy (%)")
+    assert row[1:] == tuple(cell(results["centers"][c]["accuracy"]) for c in table.head[1:])
+    flow = next(t for caption, t in tables(document).items() if "source, part and class" in caption)
+    used = results["flow"]["sources"]["ZooMain"]["used"]["train"]
+    assert flow.rows[0][2] == f"{used['images']} ({used['patients']})" and used["images"] == 6
+
+
+def test_every_item_of_the_guidelines_has_a_place(document):
+    items = list(items_of(document))
+    assert [len(rows) for rows in GUIDELINES.values()] == [48, 52, 44]
+    assert not [item for item in items if item.state == ABSENT]
+    state = {(item.guideline[:5], item.number): item for item in items}
+    assert state["STARD", "24"].state == FILLED and "figure 1" in state["STARD", "24"].places
+    assert state["STARD", "6"].state == AUTHORS
+    assert state["CLAIM", "44"].state == AUTHORS
+
+
+def test_an_item_that_nothing_answers_is_told():
+    empty = Document("t", "s")
+    empty.heading("Methods", "ethics")
+    assert all(item.state == ABSENT for item in items_of(empty))
+    empty.text(f"Ethics: {blank('which committee')}", "ethics")
+    assert {i.number for i in items_of(empty) if i.state == AUTHORS} == {"6", "17"}
+
+
+@pytest.mark.slow
+def test_three_formats_say_the_same(runs, tmp_path, document, capsys):
+    docx = pytest.importorskip("docx")
+    pytest.importorskip("fpdf")
+    for form in WRITERS:
+        assert main([str(runs), "--format", form, "--out", str(tmp_path / f"draft.{form}")]) == 0
+    text = (tmp_path / "draft.md").read_text()
+    word = docx.Document(str(tmp_path / "draft.docx"))
+    wanted = tables(document)
+    assert text.count("**Table ") == len(wanted) == len(word.tables)
+    for block, table in zip(wanted.values(), word.tables, strict=True):
+        cells = [tuple(c.text for c in row.cells) for row in table.rows]
+        assert cells == [*([block.head] if any(block.head) else []), *block.rows]
+    heads = [p.text for p in word.paragraphs if p.style.name.startswith("Heading")]
+    assert heads == [f"{b.number} {b.text}" for b in document.blocks if hasattr(b, "level")]
+    assert len(BLANK.findall(text)) == len(document.blanks()) > 30
+    for figure in (tmp_path / "draft_figures").glob("*.png"):
+        assert f"(<draft_figures/{figure.name}>)" in text
+    assert len(word.inline_shapes) == len(list((tmp_path / "draft_figures").glob("*.png"))) == 5
+    assert (tmp_path / "draft.pdf").read_bytes()[:5] == b"%PDF-"
+    assert "draft_checklist.md" in capsys.readouterr().out
+
+
+def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
+    assert Study.read(runs).parts[0].why == BY_VAL
+    part = Study.read(runs, "ZooLinear").parts[0]
+    assert part.why == BY_NAME and part.label == "ZooLinear"
+    with pytest.raises(UserError, match="did you mean 'ZooLinear'"):
+        Study.read(runs, "ZooLinaer")
+
+
+def test_errors_are_one_line(runs, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="does not end in .pdf"):
+        main([str(runs), "--format", "pdf", "--out", str(tmp_path / "x.docx")])
+    monkeypatch.setitem(WRITERS, "pdf", ("cerviclip.report.pdf", "no_such_library", "fpdf2"))
+    with pytest.raises(UserError, match=r'pip install "cerviclip\[report\]"'):
+        load_writer("pdf")
+
+
+def test_blanks_and_numbers():
+    assert pieces("a [AUTHORS: b] c") == [("a ", False), ("[AUTHORS: b]", True), (" c", False)]
+    assert cell({"value": -1.25, "low": None, "high": None}) == "−1.2"
+    assert cell({"value": None, "low": None, "high": None}) == "-"
+    assert cell({"value": 71.62, "low": 62.88, "high": 79.21}) == "71.6 [62.9, 79.2]"
+
+
+def test_a_card_says_what_the_module_says():
+    found = facts("SIPaKMeD")
+    assert found["where"].startswith("https://www.cs.uoi.gr/")
+    assert found["licence"].startswith("none is stated")
+    assert "No patient or slide is published." in found["defects"]
+    assert "No patient is behind" in facts("PhantomOCT")["defects"]
