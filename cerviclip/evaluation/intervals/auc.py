@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from cerviclip.evaluation.intervals.binomial import Interval
 from cerviclip.evaluation.intervals.proportions import _CAUTION, _ICC_PRIOR, ICC_GRID, few
@@ -106,7 +106,7 @@ def auc_intervals(
     telling = np.minimum(telling1, telling0)
     wider = np.clip(seen, 1.0, 5.0) ** (telling / (telling + _TRUST))
     fewest = np.minimum((per_positive > 0).sum(), (per_negative > 0).sum())
-    z2 = norm.ppf(0.5 + level / 2) ** 2 * np.sqrt(few(fewest, level))
+    z2 = ndtri(0.5 + level / 2) ** 2 * np.sqrt(few(fewest, level))
     low, high = (_limit(auc, side, lambda a: z2 * wider * model(a)) for side in (0.0, 1.0))
     return Interval(low, high), placed
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betainc
-from scipy.stats import norm
+from scipy.special import betainc, ndtri
 
 _STEPS = 40  # halvings: the limits are right to 1e-12
 
@@ -23,7 +22,7 @@ class Interval(NamedTuple):
 
 def wilson(share: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interval:
     """Wilson's score interval; (M,) shares between 0 and 1 of (M,) trials."""
-    z2 = norm.ppf(0.5 + level / 2) ** 2
+    z2 = ndtri(0.5 + level / 2) ** 2
     center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     inner = z2 * share * (1 - share) / trials + (z2 / (2 * trials)) ** 2
     half = np.sqrt(inner) / (1 + z2 / trials)

@@ -6,7 +6,7 @@ Letters: C classes, P patients, B images.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from cerviclip.evaluation.intervals.binomial import Interval
 from cerviclip.evaluation.intervals.proportions import few, proportion_intervals
@@ -92,7 +92,9 @@ def loss_interval(
     errors = np.bincount(patients, ~right)
     count, total, mean = (images > 0).sum(), len(losses), losses.mean()
     squares = ((sums - mean * images) ** 2).sum() * count / max(count - 1, 1)
-    wide = t.ppf(0.5 + level / 2, max(count - 1, 1)) * np.sqrt(squares) / (total * max(mean, 1e-12))
+    wide = (
+        stdtrit(max(count - 1, 1), 0.5 + level / 2) * np.sqrt(squares) / (total * max(mean, 1e-12))
+    )
     most = proportion_intervals(errors, images, level).high[0] - errors.sum() / total
     seen = if_wrong[~right].sum() + if_wrong.mean() * _PSEUDO_ERRORS
     of_error = seen / ((~right).sum() + _PSEUDO_ERRORS)

@@ -12,8 +12,7 @@ Letters: M proportions, P patients, G values of the ICC, Q values of p for each.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import betaincinv, betaln, gammaln
-from scipy.stats import norm, t
+from scipy.special import betaincinv, betaln, gammaln, ndtri, stdtrit
 
 from cerviclip.evaluation.intervals.binomial import Interval, mid_p_or_wilson
 
@@ -52,7 +51,10 @@ def proportion_intervals(hits: np.ndarray, trials: np.ndarray, level: float = 0.
 def effective_trials(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) -> np.ndarray:
     """(M,) how many independent images say as much as the (M, P) images of these patients."""
     total, patients = trials.sum(axis=1), (trials > 0).sum(axis=1)
-    mean, spread = icc_posterior(hits, trials)
+    mean, spread = np.zeros((2, len(hits)))
+    several = (trials > 1).any(axis=1)  # with one image a patient nothing is alike
+    if several.any():
+        mean[several], spread[several] = icc_posterior(hits[several], trials[several])
     icc = np.minimum(1.0, (mean + _CAUTION * spread) * (1 + (few(patients, level) - 1) / 2))
     size = total / (1 + ((trials**2).sum(axis=1) / total - 1) * icc)
     return np.clip(size * _observed_ratio(hits, trials, size), 1.0, total)
@@ -61,7 +63,7 @@ def effective_trials(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) 
 def few(units: np.ndarray | int, level: float = 0.95) -> np.ndarray:
     """Square of Student's over the normal quantile: above 1 where units are few."""
     tail = 0.5 + level / 2
-    return (t.ppf(tail, np.maximum(units - 1, 1)) / norm.ppf(tail)) ** 2
+    return (stdtrit(np.maximum(units - 1, 1), tail) / ndtri(tail)) ** 2
 
 
 def icc_posterior(hits: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
