@@ -150,6 +150,8 @@ def test_twenty_pictures_by_keys_with_a_reload(served, browser):
     actions = [line["action"] for line in journal()]
     assert actions[:5] == ["label", "label", "label", "accept", "flag"]
     assert actions.count("undo") == 1 and done() == 20
+    until(lambda: "(19 pictures)" in text(browser))
+    time.sleep(4)  # a press while the page is still being drawn meets a link that is gone
     until(lambda: browser.find_element("xpath", "//button[contains(., '(19 pictures)')]")).click()
     until(lambda: (served[1] / "review.csv").is_file())
     assert len(read_list_file(served[1] / "review.csv")) == 19  # one is put aside
