@@ -17,6 +17,13 @@ from cerviclip.plugins import discover
 
 TESTS = Path(__file__).resolve().parent
 
+#: One trainer of each kind: what the bare tests take where all of them would need minutes. The slow
+#: tests take all.
+SAMPLE = (
+    *("ZeroShotCLIP", "LinearProbe", "TipAdapterF", "CoOp", "MaPLe", "CLIPLoRA", "SAVLT"),
+    *("TransCLIP", "CNNBaseline"),
+)
+
 
 @dataclass(frozen=True)
 class TrainerCase:

@@ -7,7 +7,7 @@ the process emptied and the feature store warm; all results must be equal to the
 import json
 
 import pytest
-from cases import registered, trainer_cases
+from cases import SAMPLE, registered, trainer_cases
 
 import run_shell
 from cerviclip import plugins
@@ -44,9 +44,20 @@ def precision_of(name):
     return {f"TRAINER.{name.upper()}.PREC": "fp32"} if "PREC" in section else {}
 
 
+ALL = pytest.param("all", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=["sample", ALL])
+def names(request):
+    """The trainers of the sweep: one of each kind, or every one."""
+    every = set(registered("trainer"))
+    assert set(SAMPLE) <= every
+    return every if request.param == "all" else set(SAMPLE)
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Images of two centres, a tiny CLIP and a sweep over every trainer."""
+def world(tmp_path_factory, names):
+    """Images of two centres, a tiny CLIP and a sweep over the trainers."""
     import torch
     import yaml
 
@@ -56,6 +67,8 @@ def world(tmp_path_factory):
     torch.save(tiny_clip_state_dict(), root / "clip.pt")
     entries = []
     for name, case in trainer_cases().items():
+        if name not in names:
+            continue
         # The yaml files that apply are those for real backbones: the case's opts take them back.
         opts = dict(zip(case.opts[::2], case.opts[1::2], strict=True)) | precision_of(name)
         entry = {"trainer": name, "backbone": case.backbone, "opts": opts}
@@ -90,10 +103,10 @@ def run_sweep(world, out):
     return numbers(out)
 
 
-def test_order_company_and_caches_change_no_number(world, tmp_path, monkeypatch):
+def test_order_company_and_caches_change_no_number(world, names, tmp_path, monkeypatch):
     forget_everything(monkeypatch, tmp_path / "cache")
     first = run_sweep(world, tmp_path / "first")
-    assert first and set(first) == set(registered("trainer"))
+    assert first and set(first) == names
 
     in_order = InProcess.run
     monkeypatch.setattr(

@@ -214,7 +214,7 @@ def test_prototypes_start_from_class_means(build):
     with torch.no_grad():
         for batch in trainer.make_loader(trainer.dm.dataset.train_x):
             input, label = trainer.parse_batch_test(batch)
-            for feature, c in zip(trainer.image_features_of(*input), label.tolist(), strict=True):
+            for feature, c in zip(trainer.features_in_roi(*input), label.tolist(), strict=True):
                 sums[c] = sums.get(c, 0) + feature
     expected = F.normalize(torch.stack([sums[c] for c in range(3)]), dim=-1)
     torch.testing.assert_close(trainer.head.prototypes.detach(), expected, rtol=1e-4, atol=1e-5)

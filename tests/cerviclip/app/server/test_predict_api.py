@@ -138,7 +138,7 @@ def test_models_and_metrics(client, predictor, pictures, parts):
     for name in (
         'cerviclip_request_seconds_count{route="/v1/predict",status="200"}',
         'cerviclip_queue_pictures{model="m"} 0',
-        'cerviclip_out_of_distribution_total{model="m",said="unknown"}',
+        'cerviclip_out_of_distribution_total{model="m",said="no"}',
     ):
         assert name in text
     shares = [float(line.split()[-1]) for line in text.splitlines() if "class_share{" in line]
