@@ -31,6 +31,7 @@ COMMANDS = {
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
+    "audit": ("cerviclip.tools.audit", "whether a folder of runs is what it says, from its files"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
