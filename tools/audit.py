@@ -63,10 +63,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/audit.py")
         raise UserError(f"--root {args.root}: there is no such folder")
     from rich.console import Console
 
+    from cerviclip.app.predict_command import progress
     from cerviclip.runs.audit.run import audit
+    from cerviclip.runs.settings.folders import find_results
     from dassl.utils.files import atomic_write
 
-    report = audit(args.folder, args.root, None if args.full == "all" else int(args.full))
+    full = None if args.full == "all" else int(args.full)
+    with progress(sum(1 for _ in find_results(args.folder)), 0) as advance:
+        report = audit(args.folder, args.root, full, advance)
     report.show(Console())
     if args.json:
         with atomic_write(args.json) as file:

@@ -6,8 +6,10 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from cerviclip.data.folds import Fold
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.predictions import PREDICTIONS
+from cerviclip.runs.report.groups import fold_of
 from cerviclip.runs.settings.run_key import Cell, Repeat
 
 _FEWEST = 3  # seeds that the project's tables rest on
@@ -34,6 +36,8 @@ def check_seeds(runs: Sequence[AuditedRun]) -> None:
         own = {run.key.repeat for run in members}
         rows[cell.dataset, cell.row] |= own
         tables[cell.dataset, cell.folds] |= own
+    for (_, folds), there in tables.items():
+        there |= _between(there, folds)
     for cell, members in cells.items():
         own = {run.key.repeat for run in members}
         missing = rows[cell.dataset, cell.row] - own
@@ -44,6 +48,23 @@ def check_seeds(runs: Sequence[AuditedRun]) -> None:
         if missing:
             named = ", ".join(str(r) for r in sorted(missing, key=lambda r: r.order))
             members[0].note("missing_seed", f"{_title(cell)}: no finished run of {named}")
+
+
+def _between(there: set[Repeat], folds: int) -> set[Repeat]:
+    """The folds that a way of dealing lacks, and the seeds between the first and the last.
+
+    Seeds such as 1 and 2022 leave no gap: fewer numbers must be missing than are there.
+    """
+    if folds:
+        deals = {(fold_of(repeat.fold).repeat, repeat.seed) for repeat in there}
+        return {
+            Repeat(str(Fold(number, folds, again)), seed)
+            for again, seed in deals
+            for number in range(1, folds + 1)
+        }
+    seeds = {repeat.seed for repeat in there}
+    between = range(min(seeds), max(seeds) + 1)
+    return {Repeat("", seed) for seed in between} if len(between) < 2 * len(seeds) else set()
 
 
 def check_versions(runs: Sequence[AuditedRun]) -> None:

@@ -40,7 +40,7 @@ def audit(
     folder: str | Path,
     data_root: str = "",
     full: int | None = 16,
-    advance: Callable[[], None] = lambda: None,
+    advance: Callable[[AuditedRun], object] = lambda _: None,
 ) -> Report:
     """Check all runs below a folder.
 
@@ -68,7 +68,7 @@ def audit(
             wrong = any(f.kind in ("scores", "unreadable", "missing_file") for f in run.findings)
             if run.folder in chosen and not wrong:
                 scores.check_everything(run)
-        advance()
+        advance(run)
     for check_all in ALL_RUNS:
         check_all(runs)
     unreached = check_copies(runs, data_root)
