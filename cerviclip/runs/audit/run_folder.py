@@ -60,7 +60,8 @@ class AuditedRun:
         try:
             return read_yaml(self.folder / "config.yaml", "config file")
         except UserError as error:
-            return self._lost("config.yaml", error)
+            self._lost("config.yaml", error)
+            return None
 
     @cached_property
     def split(self) -> dict[str, Any] | None:
@@ -72,7 +73,8 @@ class AuditedRun:
                 _ = [(row["path"], row["label"], row["patient"]) for row in record[part]]
             return record
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return self._lost("split.json", error)
+            self._lost("split.json", error)
+            return None
 
     @cached_property
     def task(self) -> dict[str, Any] | None:
@@ -80,7 +82,8 @@ class AuditedRun:
         try:
             return self._json("task.json")
         except (OSError, ValueError) as error:
-            return self._lost("task.json", error)
+            self._lost("task.json", error)
+            return None
 
     @cached_property
     def predictions(self) -> dict[str, Predictions] | None:
@@ -88,7 +91,8 @@ class AuditedRun:
         try:
             return {p.center: p for p in read_predictions(self.folder)}
         except (OSError, UserError) as error:
-            return self._lost(PREDICTIONS, error)
+            self._lost(PREDICTIONS, error)
+            return None
 
     @cached_property
     def val(self) -> Predictions | None:
@@ -99,7 +103,8 @@ class AuditedRun:
         try:
             found = read_predictions(path)
         except (OSError, UserError) as error:
-            return self._lost(VAL_PREDICTIONS, error)
+            self._lost(VAL_PREDICTIONS, error)
+            return None
         return found[0] if found else None
 
     def option(self, section: str, key: str, default: Any = None) -> Any:
