@@ -316,12 +316,12 @@ def test_a_thousand_honest_runs_pass_in_half_a_minute(tmp_path):
         for run in (output / DATASET / name).rglob("seed_*"):
             _rename(run, name)
     write_tables(output)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     report = audit(output)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     assert report.runs == 1000 and list(report.findings) == []
-    print(f"audit of 1,000 runs: {seconds:.1f} s")
-    assert seconds < 30
+    print(f"audit of 1,000 runs: {seconds:.1f} s, {cpu:.1f} s of CPU time")
+    assert cpu < 30  # what other processes take says nothing of the audit
 
 
 def _rename(run, name):
