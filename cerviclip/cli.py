@@ -42,6 +42,7 @@ COMMANDS = {
     "describe": ("cerviclip.tools.describe", "classes and training images in words"),
     "data": ("cerviclip.tools.data", "where to get a data set; unpack, verify and count it"),
     "tiles": ("cerviclip.tools.tiles", "tiles or cells of whole slides, as a data set"),
+    "audit": ("cerviclip.tools.audit", "whether a folder of runs is what it says, from its files"),
     "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),

@@ -7,6 +7,7 @@ BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
 #: Values of ``TEST.INTERVALS``: methods that hold with few patients, and resampled patients. Older
 #: runs have it empty or not at all: theirs are resampled patients.
 INTERVALS = FEW, BOOTSTRAP, OLD = ("few_patients", "bootstrap", "")
+POINTS = "points"  # no intervals; for those who compare values alone, no TEST.INTERVALS
 WANTED_PATIENTS = 20  # fewer: a note
 WANTED_EVENTS = 10  # the same for patients with the event and without it, or with a class
 #: Values of ``TEST.PATIENT_RULE``: how a patient's images become one prediction.

@@ -22,6 +22,7 @@ from cerviclip.evaluation.names import (
     NO_POSITIVE_CLASSES,
     OVERALL,
     PER_CLASS,
+    POINTS,
     WANTED_EVENTS,
     WANTED_PATIENTS,
     WHOLE_POSITIVE_GROUP,
@@ -71,7 +72,7 @@ def score(
     point = measure(np.ones((1, n_patients)))
     bounds: dict[str, np.ndarray] = {}
     samples: dict[str, np.ndarray] = {}
-    if n_patients >= MIN_PATIENTS:
+    if n_patients >= MIN_PATIENTS and intervals != POINTS:
         if intervals == FEW:
             chosen = np.isin(classnames, list(positive))
             bounds = center_bounds(truth, scores, predictions, patients, chosen)
@@ -108,7 +109,7 @@ def score(
     entry["counts"] = counts(truth, patients, classnames, np.isin(classnames, list(positive)))
     unit = "patient" if known else "image"
     entry["uncertainty"] = (
-        uncertainty(unit) if intervals == FEW else bootstrap_uncertainty(unit, samples)
+        uncertainty(unit) if intervals in (FEW, POINTS) else bootstrap_uncertainty(unit, samples)
     )
     notes = _notes(known, n_patients, entry["counts"])
     return entry | ({"note": "; ".join(notes)} if notes else {})

@@ -1,0 +1,126 @@
+"""Runs beside each other: seeds and folds that are missing, versions, weights, runs twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from cerviclip.data.folds import Fold
+from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.predictions import PREDICTIONS
+from cerviclip.runs.report.groups import fold_of
+from cerviclip.runs.settings.run_key import Cell, Repeat
+
+_FEWEST = 3  # seeds that the project's tables rest on
+
+
+def check_flags(run: AuditedRun) -> None:
+    """What a run says of itself."""
+    if run.results["test_read_early"]:
+        run.note("read_early", "test_read_early is true")
+    if not run.done:
+        run.note("failed", str(run.results["error"])[:200])
+
+
+def check_seeds(runs: Sequence[AuditedRun]) -> None:
+    """Every cell has the seeds and folds of its row; none is left out between two others.
+
+    A method that trains in seconds may have more seeds than another one has; so of other rows only
+    a gap, or fewer runs than three, counts.
+    """
+    cells = _by_cell(run for run in runs if run.done and run.key.shots != 0)
+    rows: dict[tuple[object, ...], set[Repeat]] = defaultdict(set)
+    tables: dict[tuple[str, int], set[Repeat]] = defaultdict(set)
+    for cell, members in cells.items():
+        own = {run.key.repeat for run in members}
+        rows[cell.dataset, cell.row] |= own
+        tables[cell.dataset, cell.folds] |= own
+    for (_, folds), there in tables.items():
+        there |= _between(there, folds)
+    for cell, members in cells.items():
+        own = {run.key.repeat for run in members}
+        missing = rows[cell.dataset, cell.row] - own
+        order = sorted(tables[cell.dataset, cell.folds], key=lambda repeat: repeat.order)
+        last = max(order.index(repeat) for repeat in own)
+        wanted = max(last + 1, min(_FEWEST, len(order)))
+        missing |= set(order[:wanted]) - own
+        if missing:
+            named = ", ".join(str(r) for r in sorted(missing, key=lambda r: r.order))
+            members[0].note("missing_seed", f"{_title(cell)}: no finished run of {named}")
+
+
+def _between(there: set[Repeat], folds: int) -> set[Repeat]:
+    """The folds that a way of dealing lacks, and the seeds between the first and the last.
+
+    Seeds such as 1 and 2022 leave no gap: fewer numbers must be missing than are there.
+    """
+    if folds:
+        deals = {(fold_of(repeat.fold).repeat, repeat.seed) for repeat in there}
+        return {
+            Repeat(str(Fold(number, folds, again)), seed)
+            for again, seed in deals
+            for number in range(1, folds + 1)
+        }
+    seeds = {repeat.seed for repeat in there}
+    between = range(min(seeds), max(seeds) + 1)
+    return {Repeat("", seed) for seed in between} if len(between) < 2 * len(seeds) else set()
+
+
+def check_versions(runs: Sequence[AuditedRun]) -> None:
+    """The runs of one data set's table come from one version of the code and of its libraries."""
+    first: dict[str, AuditedRun] = {}
+    told: set[tuple[str, ...]] = set()
+    for run in runs:
+        if not run.done:
+            continue
+        other = first.setdefault(run.key.dataset, run)
+        have, wanted = (r.results["runtime"].get("versions") or {} for r in (run, other))
+        unlike = [
+            f"{name} {have.get(name)} and {wanted.get(name)}"
+            for name in sorted(have.keys() | wanted.keys())
+            if have.get(name) != wanted.get(name)
+        ]
+        if unlike and (run.key.dataset, *unlike) not in told:
+            told.add((run.key.dataset, *unlike))
+            run.note("versions", f"{', '.join(unlike)} (here and in {other.where})")
+
+
+def check_weights(runs: Sequence[AuditedRun]) -> None:
+    """The runs of one cell start from the same weights."""
+    for members in _by_cell(run for run in runs if run.done).values():
+        first = members[0]
+        for run in members[1:]:
+            if run.results["weights_sha256"] != first.results["weights_sha256"]:
+                run.note("weights", f"weights_sha256 is another one than in {first.where}")
+
+
+def check_no_run_twice(runs: Sequence[AuditedRun]) -> None:
+    """No two runs have one key; no two draws of a cell give the same probabilities."""
+    keys: dict[object, AuditedRun] = {}
+    for run in runs:
+        other = keys.setdefault(run.key, run)
+        if other is not run and run.done and other.done:
+            run.note("same_run", f"it has the key of {other.where}")
+    for members in _by_cell(run for run in runs if run.done and run.key.shots != 0).values():
+        found: dict[str, AuditedRun] = {}
+        for run in members:
+            path = run.folder / PREDICTIONS
+            if not run.predictions or not path.is_file():
+                continue
+            other = found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), run)
+            draws = {r.results["draw_hash"] for r in (run, other)}
+            if other is not run and (len(draws) > 1 or run.key.repeat == other.key.repeat):
+                run.note("same_run", f"another draw, but the predictions of {other.where}")
+
+
+def _by_cell(runs: Iterable[AuditedRun]) -> dict[Cell, list[AuditedRun]]:
+    cells: dict[Cell, list[AuditedRun]] = defaultdict(list)
+    for run in runs:
+        cells[run.key.cell].append(run)
+    return cells
+
+
+def _title(cell: Cell) -> str:
+    variant = "" if cell.variant == "default" else f" ({cell.variant})"
+    return f"{cell.trainer}{variant} on {cell.dataset}, shots {cell.shots}"

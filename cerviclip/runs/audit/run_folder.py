@@ -1,0 +1,125 @@
+"""``AuditedRun``: the files of one run, each read once, and what could not be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cerviclip.data.splits import PARTS
+from cerviclip.runs.audit.findings import Finding, relative
+from cerviclip.runs.predictions import (
+    PREDICTIONS,
+    VAL_PREDICTIONS,
+    Predictions,
+    read_predictions,
+)
+from cerviclip.runs.settings.run_key import RunKey
+from dassl.config import read_yaml
+from dassl.errors import UserError
+
+
+@dataclass
+class AuditedRun:
+    """One run.
+
+    Attributes:
+        folder: where its results.json lies.
+        root: the audited folder.
+        results: of the newest schema.
+        findings: what is wrong with its files.
+    """
+
+    folder: Path
+    root: Path
+    results: dict[str, Any]
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        return relative(self.folder, self.root)
+
+    @property
+    def done(self) -> bool:
+        return self.results["status"] == "done"
+
+    @property
+    def key(self) -> RunKey:
+        return RunKey.of_results(self.results)
+
+    def note(self, kind: str, text: str) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(kind, self.where, text))
+
+    @cached_property
+    def config(self) -> dict[str, Any] | None:
+        """config.yaml; None where there is none or it cannot be read."""
+        try:
+            return read_yaml(self.folder / "config.yaml", "config file")
+        except UserError as error:
+            self._lost("config.yaml", error)
+            return None
+
+    @cached_property
+    def split(self) -> dict[str, Any] | None:
+        """split.json, each row with path, label and patient; None likewise."""
+        try:
+            record = self._json("split.json")
+            for part in PARTS:
+                record[part] = [dict(row) for row in record.get(part, ())]
+                _ = [(row["path"], row["label"], row["patient"]) for row in record[part]]
+            return record
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._lost("split.json", error)
+            return None
+
+    @cached_property
+    def task(self) -> dict[str, Any] | None:
+        """task.json: the classes and the positive group; None likewise."""
+        try:
+            return self._json("task.json")
+        except (OSError, ValueError) as error:
+            self._lost("task.json", error)
+            return None
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions] | None:
+        """Those of predictions.csv by centre; None likewise."""
+        try:
+            return {p.center: p for p in read_predictions(self.folder)}
+        except (OSError, UserError) as error:
+            self._lost(PREDICTIONS, error)
+            return None
+
+    @cached_property
+    def val(self) -> Predictions | None:
+        """Those of val_predictions.csv; None where there is none, which may be right."""
+        path = self.folder / VAL_PREDICTIONS
+        if not path.is_file():
+            return None
+        try:
+            found = read_predictions(path)
+        except (OSError, UserError) as error:
+            self._lost(VAL_PREDICTIONS, error)
+            return None
+        return found[0] if found else None
+
+    def option(self, section: str, key: str, default: Any = None) -> Any:
+        """``SECTION.KEY`` of config.yaml."""
+        part = (self.config or {}).get(section)
+        return part.get(key, default) if isinstance(part, Mapping) else default
+
+    def _json(self, name: str) -> dict[str, Any]:
+        content = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        return content
+
+    def _lost(self, name: str, error: Exception) -> None:
+        if not (self.folder / name).is_file():
+            self.note("missing_file", f"there is no {name}")
+        else:
+            self.note("unreadable", f"{name}: {error}")

@@ -1,0 +1,117 @@
+"""The numbers of results.json again from the predictions: values, thresholds, and all the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cerviclip.data.coarse import is_coarse
+from cerviclip.evaluation.groups_only import score_groups
+from cerviclip.evaluation.measures import Settings, operating_points
+from cerviclip.evaluation.names import BLOCKS, POINTS
+from cerviclip.evaluation.report import score
+from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.measured import measure_files, sample_of
+from cerviclip.runs.report.groups import NEW
+from dassl.errors import UserError
+
+# Sums in another order, as on another machine, move the last digits.
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+
+
+def check_values(run: AuditedRun) -> None:
+    """Every value, count and confusion matrix of every centre."""
+    _check_centers(run, POINTS, "scores")
+
+
+def check_thresholds(run: AuditedRun) -> None:
+    """The thresholds of the operating points again from val_predictions.csv."""
+    block = run.results["operating_points"]
+    if not block or not isinstance(block, Mapping):
+        return
+    said = {name: point["threshold"] for name, point in block["points"].items()}
+    if run.val is None:
+        if any(value is not None for value in said.values()):
+            run.note("thresholds", "there are thresholds, but no val predictions they come from")
+        return
+    settings = Settings.from_json(run.results["measured_with"] or {})
+    sample = sample_of(run.val, run.results["positive_classes"])
+    found = {} if sample.no_binary else operating_points.choose(sample, settings.miss_cost)
+    for path, ours, theirs in differences({n: found.get(n) for n in said}, said):
+        run.note("thresholds", f"{path} is {theirs!r}; val gives {ours!r}")
+
+
+def check_everything(run: AuditedRun) -> None:
+    """Intervals and all blocks too; takes about half a second for a run."""
+    _check_centers(run, str(run.option("TEST", "INTERVALS", "")), "intervals")
+    if run.results["measured_with"] is None:
+        return
+    try:
+        blocks = measure_files(run.folder)
+    except (UserError, OSError) as error:
+        run.note("unreadable", f"its measures cannot be made again: {error}")
+        return
+    for name in BLOCKS:
+        _say(run, "blocks", list(differences(blocks[name], run.results[name], name)))
+
+
+def _check_centers(run: AuditedRun, how: str, kind: str) -> None:
+    if run.predictions is None:
+        return
+    said = {name: entry for name, entry in run.results["centers"].items() if name != NEW}
+    for name in run.predictions.keys() ^ said.keys():
+        entry = said.get(name)
+        if entry is None or entry["n_images"]:  # a centre without images has no line
+            place = "results.json" if entry is None else "predictions.csv"
+            run.note("scores", f"centre {name} is not in {place}")
+    for name in run.predictions.keys() & said.keys():
+        p = run.predictions[name]
+        make = score_groups if is_coarse(p.labels) else score
+        of = (p.labels.tolist(), p.probs, p.known_patients, p.classnames)
+        entry = make(*of, run.results["positive_classes"], how)
+        skip = ("low", "high", "reason", "uncertainty", "note") if how == POINTS else ()
+        _say(run, kind, list(differences(entry, said[name], name, skip)))
+
+
+def _say(run: AuditedRun, kind: str, found: list[tuple[str, Any, Any]]) -> None:
+    if found:
+        path, ours, theirs = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        run.note(kind, f"{path} is {theirs!r}; the predictions give {ours!r}{more}")
+
+
+def differences(
+    ours: Any, theirs: Any, path: str = "", skip: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values differ by more than rounding: dotted path, ours, theirs.
+
+    Args:
+        ours: what was computed.
+        theirs: what a file says; it may lack keys that its version did not have.
+        path: where both stand.
+        skip: keys that are not compared.
+    """
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in [*ours, *(key for key in theirs if key not in ours)]:
+            if key in skip:
+                continue
+            where = f"{path}.{key}" if path else str(key)
+            if key in ours and key not in theirs and key in ("counts", "uncertainty"):
+                continue  # of schema 2
+            yield from differences(ours.get(key), theirs.get(key), where, skip)
+    elif isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
+        if len(ours) != len(theirs):
+            yield path, ours, theirs
+            return
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(*pair, f"{path}[{i}]", skip)
+    elif not _equal(ours, theirs):
+        yield path, ours, theirs
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (ours, theirs))
+    if numbers:
+        return math.isclose(ours, theirs, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+    return ours == theirs

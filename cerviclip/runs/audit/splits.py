@@ -1,0 +1,156 @@
+"""Splits: their hashes, patients and images in several parts, and runs against each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cerviclip.data.repeated import draw_hash_of
+from cerviclip.data.splits import PARTS, Item, patients_on_two_parts, split_hash
+from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.audit.run_folder import AuditedRun
+
+
+def check_split_hash(run: AuditedRun) -> None:
+    """split.json's own hashes again from its rows."""
+    split = run.split
+    if split is None:
+        return
+    if "draw_hash" not in split:
+        content = {key: value for key, value in split.items() if key != "hash"}
+        text = json.dumps(content, sort_keys=True)
+        if hashlib.sha256(text.encode()).hexdigest() != split.get("hash"):
+            run.note("split_edited", "its rows do not give the hash of split.json")
+    elif "sources" in split:
+        run.note("not_checked", "draw_hash: the split joins several data sets")
+    elif not any(_gives_hashes(split, prefix) for prefix in _prefixes(split)):
+        run.note("split_edited", "its rows do not give the draw_hash or hash of split.json")
+
+
+def _prefixes(split: Mapping[str, Any]) -> Iterator[str]:
+    """What may stand before paths that are relative to the image folder: any common folder."""
+    paths = [row["path"] for part in PARTS for row in split[part]]
+    first = paths[0].split("/")[:-1] if paths else []
+    for depth in range(len(first) + 1):
+        prefix = "".join(f"{name}/" for name in first[:depth])
+        if not all(path.startswith(prefix) for path in paths):
+            return
+        yield prefix
+
+
+def _gives_hashes(split: Mapping[str, Any], prefix: str) -> bool:
+    names = split["classes"]
+    try:
+        parts = {
+            part: [
+                Item(r["path"][len(prefix) :], r["label"], names[r["label"]], r["patient"])
+                for r in split[part]
+            ]
+            for part in PARTS
+        }
+    except (IndexError, TypeError):
+        return False
+    if draw_hash_of(split["hash"], parts) != split["draw_hash"]:
+        return False
+    whole = split.get("shots", 0) < 0 and split.get("by") != "file"
+    known = all(item.patient for items in parts.values() for item in items)
+    if not (whole and known):  # of the split a drawn run holds a part only
+        return True
+    return split_hash(split["dataset"], split["version"], parts) == split["hash"]
+
+
+def check_leaks(run: AuditedRun) -> None:
+    """No patient and no image in two parts, and none of the training's images at a centre."""
+    split = run.split
+    if split is None:
+        return
+    patients = {
+        part: [Item(r["path"], 0, "", str(r["patient"])) for r in split[part] if r["patient"]]
+        for part in PARTS
+    }
+    if crossing := patients_on_two_parts(patients):
+        patient, where = next(iter(crossing.items()))
+        declared = run.option("DATASET", "SPLIT_BY") == "image" or split.get("by") == "image"
+        run.note(
+            "declared_leak" if declared else "patient_leak",
+            f"{len(crossing)} patients, such as {patient} in {' and '.join(where)}",
+        )
+    places: dict[str, list[str]] = defaultdict(list)
+    for part in PARTS:
+        for row in split[part]:
+            places[row["path"]].append(part)
+    twice = {path: where for path, where in places.items() if len(where) > 1}
+    if twice:
+        path, where = next(iter(twice.items()))
+        run.note("image_leak", f"{len(twice)} images, such as {path} in {' and '.join(where)}")
+    for center, predictions in (run.predictions or {}).items():
+        if center in (IN_DOMAIN, "val") or "sources" in split:
+            continue
+        common = sorted(set(predictions.paths) & places.keys())
+        if common:
+            run.note(
+                "image_leak",
+                f"{len(common)} images of centre {center} are in the split, such as {common[0]}",
+            )
+
+
+def check_predicted_images(run: AuditedRun) -> None:
+    """predictions.csv is of the test part, val_predictions.csv of the val part: paths, classes and
+    patients."""
+    if run.split is None:
+        return
+    found, joined = run.predictions or {}, "sources" in run.split
+    for name, part, kind in ((IN_DOMAIN, "test", "test_list"), ("val", "val", "val_list")):
+        predictions = found.get(name) if name == IN_DOMAIN else run.val or found.get("val")
+        if predictions is None:
+            continue
+        classes = predictions.classnames
+        rows = {r["path"]: (r["label"], str(r["patient"])) for r in run.split[part]}
+        paths = predictions.paths
+        strange = [path for path in paths if path not in rows]
+        left = [] if joined else sorted(rows.keys() - set(paths))
+        if strange or left or len(set(paths)) != len(paths):
+            first = (strange or left or paths)[0]
+            text = f"{len(strange)} images are not in {part}, {len(left)} of {part} are missing"
+            twice = len(paths) - len(set(paths))
+            run.note(kind, f"{text}, {twice} are there twice (such as {first})")
+            continue
+        given = zip(paths, predictions.labels.tolist(), predictions.patient_ids, strict=True)
+        wrong = [
+            path
+            for path, label, patient in given
+            if rows[path][0] != label or (rows[path][1] and rows[path][1] != patient)
+        ]
+        if wrong:
+            of = f"another class (of {len(classes)}) or patient"
+            run.note(kind, f"{len(wrong)} images have {of} than in split.json, such as {wrong[0]}")
+
+
+def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
+    """Runs of one data set and fold have one split; equal hashes mean equal images."""
+    first: dict[tuple[str, str], AuditedRun] = {}
+    lists: dict[tuple[str, str], tuple[AuditedRun, Any]] = {}
+    for run in runs:
+        if not run.done or run.split is None:
+            continue
+        key = (run.key.dataset, run.key.fold)
+        other = first.setdefault(key, run)
+        left_out = [r.results["left_out_center"] for r in (run, other)]
+        if run.results["split_hash"] != other.results["split_hash"] and len(set(left_out)) == 1:
+            run.note("split_differs", f"it was split otherwise than {other.where}")
+        wanted = {f"split {run.results['split_hash']}": sorted(_rows(run, "test"))}
+        wanted[f"draw {run.results['draw_hash']}"] = _rows(run, "train") + _rows(run, "val")
+        for name, rows in wanted.items():
+            same, others = lists.setdefault((*key[:1], name), (run, rows))
+            if rows != others:
+                what = "test" if name.startswith("split") else "train and val"
+                text = f"its {what} images are others than those of {same.where}, which has its "
+                run.note("split_differs", text + f"{name.split()[0]}_hash")
+
+
+def _rows(run: AuditedRun, part: str) -> list[tuple[str, int, str]]:
+    rows = run.split[part] if run.split else []
+    return [(r["path"], r["label"], str(r["patient"])) for r in rows]

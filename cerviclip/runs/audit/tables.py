@@ -1,0 +1,170 @@
+"""summary.json, summary.csv and results.md again from the runs that they name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cerviclip.data.folds import parse_fold
+from cerviclip.runs.audit.findings import Finding, relative
+from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.audit.scores import differences
+from cerviclip.runs.report.formats import summary, to_csv, to_markdown
+from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of
+from cerviclip.runs.report.tables import build_tables
+from dassl.errors import UserError
+
+JSON, CSV, MARKDOWN = "summary.json", "summary.csv", "results.md"
+_CELL = ("dataset", "trainer", "backbone", "variant", "shots")
+
+
+def check_tables(root: Path, runs: Sequence[AuditedRun]) -> list[Finding]:
+    """The tables of every sweep's folder: ``root``, and those above or below it that have some."""
+    found: list[Finding] = []
+    folders = {path.parent for name in (JSON, CSV, MARKDOWN) for path in root.rglob(name)}
+    for folder in sorted(folders):
+        below = [run for run in runs if run.folder.is_relative_to(folder)]
+        if below:
+            found += _Tables(folder, root, below).check()
+    return found
+
+
+class _Tables:
+    """The tables of one folder and the runs below it."""
+
+    def __init__(self, folder: Path, root: Path, runs: Sequence[AuditedRun]) -> None:
+        self.folder, self.root = folder, root
+        self.failed = [run.results for run in runs if not run.done]
+        self.done = [run.results | {"folder": str(run.folder)} for run in runs if run.done]
+        self.found: list[Finding] = []
+
+    def check(self) -> list[Finding]:
+        try:
+            groups = group_runs(self.done)
+        except UserError:  # two runs of one key, which `same_run` names
+            return []
+        shown = self._check_json(groups)
+        if shown is None:
+            shown = groups
+        self._check_csv(shown)
+        self._check_markdown(shown)
+        return self.found
+
+    def say(self, name: str, kind: str, text: str) -> None:
+        self.found.append(Finding(kind, relative(self.folder / name, self.root), text))
+
+    def _check_json(self, groups: Sequence[Group]) -> list[Group] | None:
+        """Compare summary.json; returns the groups that it shows, with the runs it names."""
+        path = self.folder / JSON
+        if not path.is_file():
+            return None
+        try:
+            records = json.loads(path.read_text(encoding="utf-8"))["groups"]
+            by_cell = {_cell_of(vars(group)): group for group in groups}
+            return [group for r in records if (group := self._check_group(r, by_cell))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.say(JSON, "unreadable", f"it is no summary of a sweep ({error!r})")
+            return None
+
+    def _check_group(
+        self, record: Mapping[str, Any], by_cell: Mapping[tuple[Any, ...], Group]
+    ) -> Group | None:
+        cell = _cell_of(record)
+        title = f"{record['trainer']} on {record['dataset']}, shots {record['shots']}"
+        named = {
+            repeat
+            for metrics in record["centers"].values()
+            for stat in metrics.values()
+            for repeat in stat["values"]
+        }
+        whole = by_cell.get(cell)
+        there = {str(repeat_of(run)): run for run in (whole.runs if whole else ())}
+        failed = {str(repeat_of(run)) for run in self.failed if _cell_of(_with_folds(run)) == cell}
+        for repeat in sorted(named - there.keys()):
+            if repeat in failed:
+                self.say(JSON, "failed_in_table", f"{title}: seed {repeat} has failed")
+            else:
+                self.say(JSON, "table", f"{title}: there is no finished run of seed {repeat}")
+        if whole is None:
+            return None
+        if left := sorted(there.keys() - named):
+            self.say(JSON, "left_out", f"{title}: it leaves out {', '.join(left)}")
+        group = replace(whole, runs=[run for repeat, run in there.items() if repeat in named])
+        if not group.runs or named - there.keys():
+            return group
+        wanted = summary([group], [], METRICS)["groups"][0]
+        unlike = list(differences(wanted, {k: record[k] for k in record if k in wanted}))
+        if unlike:
+            where, ours, theirs = unlike[0]
+            more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
+            text = f"{title}: {where} is {theirs!r}, the runs give {ours!r}{more}"
+            self.say(JSON, "table", text)
+        return group
+
+    def _check_csv(self, groups: Sequence[Group]) -> None:
+        """Every line of summary.csv; numbers may differ by rounding."""
+        path = self.folder / CSV
+        if not path.is_file():
+            return
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        wanted = list(csv.reader(io.StringIO(to_csv(groups))))
+        have = {tuple(row[:-4]): row for row in rows}
+        need = {tuple(row[:-4]): row for row in wanted}
+        for key, row in need.items():
+            if key not in have:
+                self.say(CSV, "table", f"the line {','.join(key)} is missing")
+                return
+            if have[key] != row:
+                self.say(CSV, "table", f"it has {','.join(have[key])}, the runs {','.join(row)}")
+                return
+        if extra := [key for key in have if key not in need]:
+            self.say(CSV, "table", f"no run stands behind its line {','.join(extra[0])}")
+
+    def _check_markdown(self, groups: Sequence[Group]) -> None:
+        """Every table of results.md but those over pooled folds, which have a file of their own."""
+        path = self.folder / MARKDOWN
+        if not path.is_file():
+            return
+        sections = _sections(path.read_text(encoding="utf-8"))
+        for metric in METRICS:
+            for table in build_tables(groups, metric):
+                if all(c == "-" for _, rows in table.blocks for _, cells in rows for c in cells):
+                    continue
+                title, lines = next(iter(_sections(to_markdown(table)).items()))
+                have = sections.get(title)
+                if have is None:
+                    self.say(MARKDOWN, "table", f"the table {title!r} is missing")
+                    return
+                unlike = [line for line in have if line not in lines]
+                unlike = unlike or [line for line in lines if line not in have]
+                if unlike:
+                    text = f"{title}: the runs do not give the line {unlike[0][:120]}"
+                    self.say(MARKDOWN, "table", text)
+                    return
+
+
+def _cell_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*(facts[name] for name in _CELL), facts.get("folds", 0))
+
+
+def _with_folds(run: Mapping[str, Any]) -> dict[str, Any]:
+    fold = parse_fold(run["fold"])
+    return {**run, "folds": fold.folds if fold else 0}
+
+
+def _sections(text: str) -> dict[str, list[str]]:
+    """Heading -> the lines of its table and the notes below, in order."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            title = line.lstrip("# ")
+            found[title] = []
+        elif line and title:
+            found[title].append(line)
+    return found
