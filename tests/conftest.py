@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -21,6 +22,45 @@ from cerviclip.runs.run.summation_order import fix_summation_order
 fix_summation_order()  # as train.py does; where torch is at work already it would come too late
 
 REPO = Path(__file__).resolve().parent.parent
+
+
+#: Events of Python's audit hook that reach another machine: event -> where in its arguments the
+#: host stands (``sys.addaudithook``).
+_OUTWARD = {
+    "socket.connect": lambda args: args[1][0],
+    "socket.sendto": lambda args: args[1][0],
+    "socket.sendmsg": lambda args: args[1][0],
+    "socket.getaddrinfo": lambda args: args[0],
+    "socket.gethostbyname": lambda args: args[0],
+}
+_LOOPBACK = ("", "localhost", "::", "::1", "0.0.0.0", socket.gethostname())
+_blocking = False
+
+
+def _block_network(event: str, args: tuple) -> None:
+    """Refuse what would leave this machine. An audit hook, because it sees every library's socket;
+    it cannot be removed, so the fixture switches it."""
+    if not _blocking or event not in _OUTWARD:
+        return
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        if args[0].family == getattr(socket, "AF_UNIX", None) or not isinstance(args[1], tuple):
+            return
+    host = _OUTWARD[event](args)
+    host = host.decode() if isinstance(host, bytes) else host or ""
+    if host not in _LOOPBACK and not host.startswith("127."):
+        raise RuntimeError(f"a test reached for the network: {event} to {host!r}")
+
+
+sys.addaudithook(_block_network)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network():
+    """Sockets reach this machine alone, in every test."""
+    global _blocking
+    _blocking = True
+    yield
+    _blocking = False
 
 
 def _registries() -> list:

@@ -37,7 +37,8 @@ class Preprocess:
 
     Args:
         size: (height, width) in px of the network's input.
-        mean, std: per channel, on pixels in 0-1.
+        mean: per channel, on pixels in 0-1.
+        std: per channel, on pixels in 0-1.
         interpolation: of the resize.
         resize: ``shortest`` (then centre crop), ``squash`` (both sides, aspect ratio lost) or
             ``longest`` (then padding).
