@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
 
 from fpdf import FPDF
-from fpdf.enums import MethodReturnValue
-from fpdf.fonts import FontFace
 from PIL import Image
 
-from cerviclip.app.pdf.fonts import Shown, plain_fonts
+from cerviclip.app.fonts import Shown, plain_fonts
 
 WIDTH = 180.0  # mm between the margins of an A4 page
 _MARGIN, _LINE = 15, 4.4  # mm
 _INK, _GREY, _ACCENT, _ALARM = (30, 34, 40), (105, 112, 122), (32, 98, 150), (170, 40, 30)
 _TRACK = (232, 236, 240)
+_PAD = 2.2  # mm: fpdf2's own margins of a cell
+_TABLE, _ROW = 7.8, 4.0  # pt of a table's text, mm of its line
+_CHINESE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+#: What a line holds together: a Chinese character with the marks behind it, a word, a space.
+_PARTS = re.compile(rf"[{_CHINESE}][、。,:;!?)”》」]*|\s|[^\s{_CHINESE}]+")
 _PIXELS = 900  # px of an embedded picture's longer side
 
 
@@ -27,16 +30,12 @@ class Document(FPDF):
         disclaimer: at the top right of every page.
         foot: at the bottom left of every page.
         page_word: with ``{n}`` and ``{total}``, at the bottom right.
-        by_character: whether a line may end behind any character, as in Chinese.
     """
 
-    def __init__(
-        self, head: str, disclaimer: str, foot: str, page_word: str, by_character: bool = False
-    ) -> None:
+    def __init__(self, head: str, disclaimer: str, foot: str, page_word: str) -> None:
         super().__init__(format="A4", unit="mm")
         self.shown = Shown()
         self._words = (head, disclaimer, foot, page_word)
-        self._wrap = "CHAR" if by_character else "WORD"
         regular, bold = plain_fonts()
         self.add_font("plain", "", regular)
         self.add_font("plain", "B", bold)
@@ -102,24 +101,37 @@ class Document(FPDF):
             rows: of text.
             widths: shares of the page's width.
         """
-        self._style(7.8, _INK)
+        columns = [WIDTH * share / sum(widths) for share in widths]
+        if head:
+            self._row(head, columns, bold=True)
+        for cells in rows:
+            if self.will_page_break(self._row_height(cells, columns)):
+                self.add_page()
+                if head:
+                    self._row(head, columns, bold=True)
+            self._row(cells, columns)
+        self.ln(1.5)
+
+    def _row_height(self, cells: Sequence[str], columns: Sequence[float]) -> float:
+        self._style(_TABLE, _INK)
+        lines = [
+            self.broken(cell, width - _PAD).count("\n") + 1
+            for cell, width in zip(cells, columns, strict=True)
+        ]
+        return max(lines) * _ROW + 1.4
+
+    def _row(self, cells: Sequence[str], columns: Sequence[float], bold: bool = False) -> None:
+        """A row with a line below it."""
+        x, y, lowest = _MARGIN, self.get_y(), 0.0
+        for cell, width in zip(cells, columns, strict=True):
+            self._style(_TABLE, _GREY if bold else _INK, bold)
+            self.set_xy(x, y + 0.7)
+            self._lines(self.broken(cell, width - _PAD), width, _ROW)
+            lowest = max(lowest, self.get_y())
+            x += width
         self.set_draw_color(*_TRACK)
-        face = FontFace(emphasis="BOLD", color=_GREY)
-        with self.table(
-            col_widths=tuple(widths),
-            borders_layout="HORIZONTAL_LINES",
-            headings_style=face,
-            first_row_as_headings=bool(head),
-            line_height=_LINE,
-            padding=(0.5, 1, 0.5, 0),
-            text_align="LEFT",
-            wrapmode=self._wrap,
-        ) as table:
-            for cells in [*([head] if head else []), *rows]:
-                row = table.row()
-                for cell in cells:
-                    row.cell(self.text_of(cell))
-        self.ln(1)
+        self.line(_MARGIN, lowest + 0.7, _MARGIN + WIDTH, lowest + 0.7)
+        self.set_xy(_MARGIN, lowest + 0.7)
 
     def bars(self, values: Sequence[tuple[str, float, str, bool]]) -> None:
         """Horizontal bars.
@@ -131,14 +143,13 @@ class Document(FPDF):
         full = WIDTH - name_width - note_width - 4
         for name, share, note, accented in values:
             self._style(8.2, _INK)
-            text = self.text_of(name)
-            lines = self._wrapped(text, name_width, _LINE)
-            height = max(1, len(lines)) * _LINE + 0.9
+            text = self.broken(name, name_width - _PAD)
+            height = (text.count("\n") + 1) * _LINE + 0.9
             if self.will_page_break(height):
                 self.add_page()
             y = self.get_y()
             self._style(8.2, _INK)
-            self.multi_cell(name_width, _LINE, text, align="L", wrapmode=self._wrap)
+            self._lines(text, name_width, _LINE)
             self.set_fill_color(*_TRACK)
             self.rect(_MARGIN + name_width + 2, y + 0.8, full, 2.8, "F")
             if share > 0:
@@ -168,25 +179,52 @@ class Document(FPDF):
             self.image(image, x=x, y=top, w=w, h=h, alt_text=self.text_of(images[i][1]))
             self._style(7.6, _GREY)
             self.set_xy(x, top + tallest + 1)
-            text = self.text_of(images[i][1])
-            self.multi_cell(width, 3.7, text, align="L", wrapmode=self._wrap)
+            text = self.broken(images[i][1], width - _PAD)
+            self._lines(text, width, 3.7)
             ends.append(self.get_y())
         self.set_xy(_MARGIN, max(ends) + 1)
 
     def _style(self, size: float, colour: tuple[int, int, int], bold: bool = False) -> None:
+        self.font_family = ""  # else fpdf2 takes a font for set that a fallback has replaced
         self.set_font("plain", "B" if bold else "", size)
         self.set_text_color(*colour)
 
-    def _wrapped(self, text: str, width: float, height: float) -> Any:
-        return self.multi_cell(
-            width, height, text, dry_run=True, output=MethodReturnValue.LINES, wrapmode=self._wrap
-        )
+    def broken(self, text: str, width: float) -> str:
+        """Text with line ends where it would leave ``width`` mm in the present font.
+
+        fpdf2 breaks at spaces alone or anywhere: here a line may end at a space and beside a
+        Chinese character, and inside a word that is longer than the line.
+        """
+        lines = []
+        for line in self.text_of(text).split("\n"):
+            now = ""
+            for part in _PARTS.findall(line):
+                if now and self.get_string_width((now + part).rstrip()) > width:
+                    lines.append(now.rstrip())
+                    now = ""
+                for char in part:
+                    if now and not part.isspace() and self.get_string_width(now + char) > width:
+                        lines.append(now.rstrip())
+                        now = ""
+                    now = now + char if now or not char.isspace() else ""
+            lines.append(now.rstrip())
+        return "\n".join(lines)
+
+    def _lines(self, text: str, width: float, height: float) -> None:
+        """Lines below each other from here on, in the present style."""
+        style, size = self.font_style, self.font_size_pt
+        for line in text.split("\n"):
+            if self.will_page_break(height):
+                x = self.get_x()
+                self.add_page()
+                self.set_x(x)
+            self.font_family = ""  # as in `_style`
+            self.set_font("plain", style, size)
+            self.cell(width, height, line, new_x="LEFT", new_y="NEXT")
 
     def _block(self, text: str, height: float) -> None:
-        text = self.text_of(text)
-        self.multi_cell(
-            WIDTH, height, text, align="L", new_x="LMARGIN", new_y="NEXT", wrapmode=self._wrap
-        )
+        text = self.broken(text, WIDTH - _PAD)
+        self._lines(text, WIDTH, height)
 
 
 def _small(image: Image.Image) -> Image.Image:

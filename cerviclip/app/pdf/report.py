@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from cerviclip.app.answer import Prediction
-from cerviclip.app.pdf.fonts import REMEDY
+from cerviclip.app.fonts import REMEDY
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.texts import Texts
 from dassl._version import __version__
@@ -102,7 +102,7 @@ def write_pdf(
     model = t("unknown_model") if predictor is None else predictor.model_id
     foot = t("foot", when=when, version=__version__, model=model)
     page_word = t("page", n="{n}", total="{total}")
-    pdf = Document(t("head"), t("disclaimer"), foot, page_word, by_character=language == "zh")
+    pdf = Document(t("head"), t("disclaimer"), foot, page_word)
     pdf.set_lang(language)
     writer = _Writer(pdf, t, predictor, names, heat_maps, class_title or _plain_title)
     writer.write(every, most_pages, on_page)
@@ -197,14 +197,16 @@ class _Writer:
             "file": _file_name(answer.path),
         }
         if answer.error:
-            cells["class"] = t("unreadable", why=answer.error)
+            cells["class"] = t("unreadable", why=self._why(answer))
         return [cells[key] for key in keys]
 
     def _image_page(self, one: _One) -> None:
         t, pdf, answer = self.t, self.pdf, one.answer
         pdf.add_page()
         many = one.total > 1
-        pdf.headline(t("title_one", n=one.number, total=one.total) if many else t("title_single"), 12)
+        pdf.headline(
+            t("title_one", n=one.number, total=one.total) if many else t("title_single"), 12
+        )
         lines = [t("file_is", name=_file_name(answer.path))] if self.names and answer.path else []
         digest = _digest(one.picture)
         lines += [t("hash_is", hash=digest)] if digest else []
@@ -212,7 +214,7 @@ class _Writer:
         if lines:
             pdf.paragraph("\n".join(lines), quiet=True)
         if answer.error:
-            pdf.paragraph(t("unreadable", why=answer.error), alarm=True)
+            pdf.paragraph(t("unreadable", why=self._why(answer)), alarm=True)
             return
         self._pictures(one)
         percent = _percent(answer.probability)
@@ -221,6 +223,13 @@ class _Writer:
             pdf.paragraph(line, alarm=alarm)
         self._bars(answer)
         self._points(answer)
+
+    def _why(self, answer: Prediction) -> str:
+        """Why a picture could not be read; Pillow's messages hold the file's name."""
+        if self.names or not answer.path:
+            return answer.error
+        hidden = answer.error.replace(answer.path, "...")
+        return hidden.replace(Path(answer.path).name, "...")
 
     def _pictures(self, one: _One) -> None:
         t, pdf = self.t, self.pdf

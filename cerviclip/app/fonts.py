@@ -6,6 +6,8 @@ DejaVu Sans comes with matplotlib. A Chinese font has many megabytes, so none is
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -29,23 +31,32 @@ class FontFile(NamedTuple):
 
 def plain_fonts() -> tuple[Path, Path]:
     """DejaVu Sans, regular and bold."""
-    import matplotlib
-
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    spec = importlib.util.find_spec("matplotlib")  # its import would take a second
+    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
     return folder / "DejaVuSans.ttf", folder / "DejaVuSans-Bold.ttf"
 
 
 @lru_cache(maxsize=1)
 def chinese_font() -> FontFile | None:
     """The first installed font of `CHINESE`; None where there is none."""
-    from matplotlib.font_manager import findSystemFonts
-
-    files = sorted(Path(name) for name in findSystemFonts())
+    files = [path for folder in _folders() for path in sorted(folder.rglob("*.[ot]t[fc]"))]
     for start in CHINESE:
         for path in files:
             if path.stem.lower().startswith(start.lower()):
                 return FontFile(path, _simplified(path))
     return None
+
+
+def _folders() -> list[Path]:
+    """Where Linux, macOS and Windows keep fonts, those of the user first."""
+    home = Path.home()
+    every = [
+        *(home / ".local/share/fonts", home / ".fonts", home / "Library/Fonts"),
+        *(Path("/usr/local/share/fonts"), Path("/usr/share/fonts")),
+        *(Path("/Library/Fonts"), Path("/System/Library/Fonts")),
+        Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts",
+    ]
+    return [folder for folder in every if folder.is_dir()]
 
 
 def _simplified(path: Path) -> int:
