@@ -53,6 +53,12 @@ class Document(FPDF):
             self.set_fallback_fonts(["chinese"], exact_match=False)
         return found
 
+    def release(self) -> None:
+        """Close the font files, which fpdf2 leaves open."""
+        for font in self.fonts.values():
+            if hasattr(font, "ttfont"):
+                font.ttfont.close()
+
     def header(self) -> None:
         head, disclaimer, _, _ = self._words
         self.set_y(8)

@@ -103,11 +103,15 @@ def write_pdf(
     foot = t("foot", when=when, version=__version__, model=model)
     page_word = t("page", n="{n}", total="{total}")
     pdf = Document(t("head"), t("disclaimer"), foot, page_word)
-    pdf.set_lang(language)
-    writer = _Writer(pdf, t, predictor, names, heat_maps, class_title or _plain_title)
-    writer.write(every, most_pages, on_page)
+    try:
+        pdf.set_lang(language)
+        writer = _Writer(pdf, t, predictor, names, heat_maps, class_title or _plain_title)
+        writer.write(every, most_pages, on_page)
+        content = bytes(pdf.output())
+    finally:
+        pdf.release()
     with atomic_write(Path(out), "wb") as file:
-        file.write(bytes(pdf.output()))
+        file.write(content)
 
 
 def _joined(
