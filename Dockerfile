@@ -19,6 +19,8 @@ COPY trainers trainers
 COPY datasets datasets
 COPY configs configs
 COPY tools tools
+# Bounds of versions stand in pyproject.toml.
+# hadolint ignore=DL3013
 RUN pip install --no-compile ".[app,explain]"
 
 FROM python:${PYTHON}
@@ -28,7 +30,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends fonts-noto-cjk \
     && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 cerviclip \
-    && useradd --uid 10001 --gid cerviclip --no-create-home --home-dir /state --shell /usr/sbin/nologin cerviclip \
+    && useradd --no-log-init --uid 10001 --gid cerviclip --no-create-home --home-dir /state --shell /usr/sbin/nologin cerviclip \
     && install -d -o cerviclip -g cerviclip -m 0700 /state
 COPY --from=build /opt/venv /opt/venv
 # All that is written goes to /state (a volume) and /tmp (memory): the rest may be read-only.
