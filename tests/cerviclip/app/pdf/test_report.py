@@ -95,7 +95,7 @@ def test_no_file_name_unless_asked(predictor, answers, tmp_path):
         assert name not in without
     assert "zuleika" not in without
     assert "P7654321" not in str(pypdf.PdfReader(unnamed).metadata)
-    assert "1couldnotberead" in without
+    assert "couldnotberead:1." in without
 
 
 def test_a_batch_has_a_table_of_all_and_says_which_pages_there_are(predictor, answers, tmp_path):
