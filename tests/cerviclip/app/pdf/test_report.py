@@ -133,13 +133,19 @@ def test_greek_cyrillic_and_a_character_that_no_font_has(tmp_path):
     assert "U+DC80" in text and "U+13000" in text and fonts.REMEDY in text
 
 
-def test_chinese_with_and_without_its_font(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_chinese_with_its_font(tmp_path):
+    if fonts.chinese_font() is None:
+        pytest.skip(f"no font for Chinese here: {fonts.REMEDY}")
     path = tmp_path / "zh.pdf"
-    if fonts.chinese_font() is not None:
-        write_pdf([bare("高级别病变")], path, language="zh")
-        text = without_blanks(text_of(path))
-        assert "高级别病变" in text and "仅供研究使用" in text and "U+" not in text
+    write_pdf([bare("高级别病变")], path, language="zh")
+    text = without_blanks(text_of(path))
+    assert "高级别病变" in text and "仅供研究使用" in text and "U+" not in text
+
+
+def test_chinese_without_a_font(tmp_path, monkeypatch):
     monkeypatch.setattr(fonts, "chinese_font", lambda: None)
+    path = tmp_path / "none.pdf"
     write_pdf([bare("高级别病变")], path)
     text = text_of(path)
     assert "?????: 75.0 %" in text
