@@ -11,7 +11,7 @@ from PIL import Image
 from cerviclip.app.fonts import Shown, plain_fonts
 
 WIDTH = 180.0  # mm between the margins of an A4 page
-_MARGIN, _LINE = 15, 4.4  # mm
+_MARGIN, _LINE = 15.0, 4.4  # mm
 _INK, _GREY, _ACCENT, _ALARM = (30, 34, 40), (105, 112, 122), (32, 98, 150), (170, 40, 30)
 _TRACK = (232, 236, 240)
 _PAD = 2.2  # mm: fpdf2's own margins of a cell
