@@ -28,6 +28,7 @@ COMMANDS = {
     "audit-log": ("cerviclip.app.audit_log", "check that a server's audit log is whole"),
     "export": ("cerviclip.app.export_command", "a run as a folder that needs no trainer or data"),
     "explain": ("cerviclip.app.explain_command", "where a trained run looks, and how true that is"),
+    "doctor": ("cerviclip.app.doctor.command", "what this machine lacks, and what to do"),
     "web": ("cerviclip.app.web.command", "the page: predict, explain, review, results, guide"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),

@@ -3,11 +3,13 @@
 Usage:
     cerviclip predict RUN new_images/ --csv answers.csv
     cerviclip predict RUN a.png b.tif
+    cerviclip predict RUN a.png --pdf report.pdf
 
 Pictures are files and folders, which are searched to any depth. With --csv each picture becomes a
 row; the same command goes on where it was stopped, and tries unreadable files again. Where file
 names tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a verdict: the mean of
-the probabilities of the patient's pictures.
+the probabilities of the patient's pictures. With --pdf a report has a table of all pictures and a
+page for each of the first 50, and no file name unless --pdf-names asks for them.
 
 Exit status: 0 done, 1 some file could not be read, 2 something to correct, 130 Ctrl-C.
 """
@@ -15,6 +17,7 @@ Exit status: 0 done, 1 some file could not be read, 2 something to correct, 130 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +46,13 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("run", metavar="RUN", help="a finished run's folder")
     parser.add_argument("paths", metavar="PATH", nargs="+", help="images and folders of images")
     parser.add_argument("--csv", type=Path, metavar="OUT", help="write the answers there; resumes")
+    parser.add_argument(
+        "--pdf", type=Path, metavar="OUT", help="write a report of the answers there"
+    )
+    parser.add_argument(
+        "--pdf-names", action="store_true", help="with file names; may tell patients"
+    )
+    parser.add_argument("--pdf-language", default="en", choices=["en", "zh"], help="default: en")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
     parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
     add_plugin_flag(parser)
@@ -91,6 +101,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     pictures = find_pictures(args.paths, skipped)
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
 
+    if args.pdf is not None:
+        _check_pdf(args.pdf)
     print(RESEARCH_ONLY)
     for line in skipped.lines():
         print(line)
@@ -98,15 +110,59 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     failed = {path: "its name is not UTF-8; rename it" for path in pictures if not is_text(path)}
     pictures = {path: inner for path, inner in pictures.items() if path not in failed}
     work = _to_screen if args.csv is None else _to_file
-    found = work(predictor, pictures, failed, args.csv)
+    seen: dict[str, Prediction] | None = None if args.pdf is None else {}
+    found = work(predictor, pictures, failed, args.csv, seen)
     _print_verdicts(found)
+    if seen is not None:
+        _to_pdf(predictor, pictures, seen, args)
     _print_failed(failed, args.csv)
     print(RESEARCH_ONLY)
     return 1 if failed else 0
 
 
+def _check_pdf(path: Path) -> None:
+    """Refuse before the work what would be refused behind it.
+
+    Raises:
+        UserError: fpdf2 is not installed, or a folder is named.
+    """
+    if importlib.util.find_spec("fpdf") is None:
+        raise UserError('--pdf needs fpdf2: pip install "cerviclip[app]"')
+    if path.is_dir():
+        raise UserError(f"--pdf {path} is a folder; name a file")
+
+
+def _to_pdf(
+    predictor: Predictor,
+    pictures: dict[str, str],
+    seen: dict[str, Prediction],
+    args: argparse.Namespace,
+) -> None:
+    """Write the report; what a CSV held already is predicted again, since a row says less."""
+    from cerviclip.app.pdf.report import MOST_PAGES, write_pdf
+
+    left = [path for path in pictures if path not in seen]
+    seen |= {one.path: one for one in predictor.predict_iter(left)}
+    answers = [seen[path] for path in pictures]
+    if not answers:
+        raise UserError("no picture is left for the report")
+    with progress(min(len(answers), MOST_PAGES), 0) as on_page:
+        write_pdf(
+            *(answers, args.pdf),
+            predictor=predictor,
+            names=args.pdf_names,
+            language=args.pdf_language,
+            on_page=on_page,
+        )
+    print(f"report of {len(answers)} pictures: {args.pdf}")
+
+
 def _to_screen(
-    predictor: Predictor, pictures: dict[str, str], failed: dict[str, str], _: None
+    predictor: Predictor,
+    pictures: dict[str, str],
+    failed: dict[str, str],
+    _: None,
+    seen: dict[str, Prediction] | None,
 ) -> list[Verdict]:
     """Print a line per picture as answers come; the verdicts."""
     from cerviclip.app.verdicts import PatientFinder, verdicts
@@ -117,6 +173,8 @@ def _to_screen(
     def answers() -> Iterator[tuple[str, Sequence[float]]]:
         with progress(len(pictures), 0) as on_read:
             for answer in predictor.predict_iter(pictures, on_read):
+                if seen is not None:
+                    seen[answer.path] = answer
                 if answer.error:
                     failed[answer.path] = answer.error
                     continue
@@ -127,9 +185,21 @@ def _to_screen(
 
 
 def _to_file(
-    predictor: Predictor, pictures: dict[str, str], failed: dict[str, str], path: Path
+    predictor: Predictor,
+    pictures: dict[str, str],
+    failed: dict[str, str],
+    path: Path,
+    seen: dict[str, Prediction] | None,
 ) -> list[Verdict]:
-    """Append a row per picture that has none yet; the verdicts over all rows."""
+    """Append a row per picture that has none yet; the verdicts over all rows.
+
+    Args:
+        predictor: of the run.
+        pictures: path -> path below the folder that was named.
+        failed: takes path -> why it could not be read.
+        path: of the CSV.
+        seen: takes path -> answer; None if nobody asks for them.
+    """
     from cerviclip.app.answer_file import AnswerFile
     from cerviclip.app.verdicts import PatientFinder, verdicts, write_verdicts
 
@@ -143,6 +213,8 @@ def _to_file(
         with progress(len(pictures), done) as on_read:
             answers = predictor.predict_iter(left, on_read)
             while some := list(islice(answers, _ROWS)):
+                if seen is not None:
+                    seen |= {one.path: one for one in some}
                 file.append((one, patient_of(pictures[one.path])) for one in some)
                 failed.update({one.path: one.error for one in some if one.error})
         found = verdicts(file.answers(), task.classnames, task.positive)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,12 @@ class Model:
     @property
     def pattern(self) -> str:
         return self.predictor.reading.patient_pattern
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The model for one reader's page alone, such as for the heat maps of a PDF."""
+        with self._lock:
+            yield
 
     def answers(
         self,

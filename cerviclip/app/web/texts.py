@@ -1,4 +1,4 @@
-"""Every word of the page, in a yaml per language (``texts/en.yaml``, ``texts/zh.yaml``)."""
+"""Every word of the page and of reports: a yaml per language (``en.yaml``, ``zh.yaml``)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class Texts:
 
     Args:
         language: one of `LANGUAGES`.
+        folder: where its yaml is; by default the page's.
     """
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, folder: Path = FOLDER) -> None:
         if language not in LANGUAGES:
             raise UserError(f"there is no language {language!r} (there are {', '.join(LANGUAGES)})")
         self.language = language
-        self._strings = read_texts(language)
+        self._strings = read_texts(language, folder)
 
     def __call__(self, key: str, **values: object) -> str:
         """A string with its ``{places}`` filled."""
@@ -35,10 +36,10 @@ class Texts:
         return self._strings.get(key, default)
 
 
-@lru_cache(maxsize=len(LANGUAGES))
-def read_texts(language: str) -> dict[str, str]:
+@lru_cache(maxsize=2 * len(LANGUAGES))
+def read_texts(language: str, folder: Path = FOLDER) -> dict[str, str]:
     """Key -> string of a language."""
-    return yaml.safe_load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((folder / f"{language}.yaml").read_text(encoding="utf-8"))
 
 
 def language_of(locale: str | None) -> str:

@@ -10,16 +10,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from cerviclip.vlm.files.place import cache_dir
 from cerviclip.vlm.names import OPENAI_FILES, OPENAI_URL
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256
 
 TIMEOUT = 15  # s, for a server that does not answer
-
-
-def cache_dir() -> Path:
-    """Where the ``clip`` package keeps its downloads; a file put there by hand is found as well."""
-    return Path(os.path.expanduser("~/.cache/clip"))
 
 
 def openai_file(name: str) -> Path:

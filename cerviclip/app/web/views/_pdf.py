@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,26 +16,48 @@ from cerviclip.app.web.views._files import Given
 
 
 def find_write_pdf() -> Callable[..., Any] | None:
-    """``cerviclip.app.pdf.write_pdf``; None where it is not installed."""
-    try:
-        return importlib.import_module("cerviclip.app.pdf").write_pdf
-    except ImportError:
+    """``cerviclip.app.pdf.write_pdf``; None where fpdf2 is not installed."""
+    if importlib.util.find_spec("fpdf") is None:
         return None
+    from cerviclip.app.pdf import write_pdf
+
+    return write_pdf
 
 
 def pdf_button(
-    page: Any, model: Model, answers: Sequence[Prediction], given: Sequence[Given]
+    page: Any,
+    model: Model,
+    answers: Sequence[Prediction],
+    given: Sequence[Given],
+    class_title: Callable[[str], str],
 ) -> None:
-    """Make the PDF on demand, then offer it; the file is gone from the disk before it is shown."""
+    """Make the PDF on demand, then offer it; the file is gone from the disk before it is shown.
+
+    Args:
+        page: whose texts are used.
+        model: that gave the answers.
+        answers: in the order of the pictures.
+        given: the pictures.
+        class_title: how the page calls a class.
+    """
     t, write = page.t, find_write_pdf()
     if write is None:
         st.caption(t("no_pdf"))
         return
-    key = (page.run, tuple(one.key for one in given))
+    names = st.checkbox(t("pdf_names"), help=t("pdf_names_help"))
+    key = (page.run, t.language, names, tuple(one.key for one in given))
     if st.button(t("make_pdf")):
         with st.spinner(t("making_pdf")), tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "report.pdf"
-            write(list(answers), out)
+            with model.in_turn():
+                write(
+                    *(list(answers), out),
+                    predictor=model.predictor,
+                    pictures=[one.content for one in given],
+                    names=names,
+                    language=t.language,
+                    class_title=class_title,
+                )
             st.session_state["pdf"] = (key, out.read_bytes())
     kept, content = st.session_state.get("pdf", (None, b""))
     if kept == key:

@@ -38,7 +38,7 @@ def show(page: Any) -> None:
     st.download_button(t("download_csv"), csv, "answers.csv", "text/csv", type="primary")
     st.caption(t("csv_note", n=len(shown)))
     _patients(page, model, answers)
-    pdf_button(page, model, answers, given)
+    pdf_button(page, model, answers, given, lambda name: class_title(page, model, name))
 
 
 def _table(page: Any, model: Any, shown: Any) -> None:

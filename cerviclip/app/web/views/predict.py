@@ -45,7 +45,7 @@ def show(page: Any) -> None:
     _about_class(page, model, answer)
     _operating_points(page, model, answer)
     _neighbours(page, answer)
-    pdf_button(page, model, [answer], [one])
+    pdf_button(page, model, [answer], [one], lambda name: class_title(page, model, name))
 
 
 def class_title(page: Any, model: Model, classname: str) -> str:

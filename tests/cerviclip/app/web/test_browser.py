@@ -112,6 +112,23 @@ def test_a_broken_file_and_a_real_cell_share_a_batch(served, browser, cells, sha
     assert len(rows) == 4 and rows[-1].startswith("broken.png,")
 
 
+def test_a_pdf_of_a_batch_is_downloaded(served, browser, cells, tmp_path):
+    pypdf = pytest.importorskip("pypdf")
+    path = sorted(cells.rglob("*.png"))[0]
+    (tmp_path / "broken_zuleika.png").write_bytes(b"no picture")
+    browser.get(f"{served[0]}/batch")
+    upload(browser, path, tmp_path / "broken_zuleika.png")
+    until(lambda: browser.find_element("xpath", "//button[contains(., 'Make a PDF')]")).click()
+    until(
+        lambda: browser.find_element("xpath", "//button[contains(., 'Download the PDF')]")
+    ).click()
+    file = until(lambda: next(iter(served[1].glob("report*.pdf"))))
+    said = "".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
+    assert "were read: 1." in said and "not be read: 1." in said
+    assert "Heat map for" in said and "What stands behind the model" in said
+    assert "zuleika" not in said and path.name not in said
+
+
 @pytest.mark.parametrize("view", ["", "batch", "results", "guide", "review"])
 def test_axe_finds_no_serious_fault(served, browser, view):
     browser.get(f"{served[0]}/{view}")

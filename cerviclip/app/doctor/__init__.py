@@ -1,0 +1,1 @@
+"""``cerviclip doctor``: what this machine has and lacks for the project."""

@@ -1,0 +1,122 @@
+"""What stands behind a model, for the last pages of a report: training, test figures, versions."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cerviclip.app.export.card import said
+from cerviclip.app.web.texts import Texts
+from cerviclip.plugins import is_phantom
+from cerviclip.runs.results_json import read_results
+from dassl._version import __version__
+
+if TYPE_CHECKING:
+    from cerviclip.app.pdf.document import Document
+    from cerviclip.app.predictor import Predictor
+
+_FIGURES = ("accuracy", "balanced_accuracy", "macro_auc")
+_BINARY = ("sensitivity", "specificity")
+_HASH = 16  # hexadecimal digits that are shown of one
+
+
+def add_warrant(pdf: Document, t: Texts, predictor: Predictor | None) -> None:
+    """The pages that say what the model was trained and tested on."""
+    pdf.headline(t("warrant"))
+    if predictor is None:
+        pdf.paragraph(t("no_warrant"))
+        pdf.rows((), [[t("software"), _software()]], (28, 72))
+        return
+    blocks = predictor.knowledge.blocks
+    members = predictor.members
+    if is_phantom(predictor.task.dataset):
+        pdf.paragraph(t("phantom"), alarm=True)
+    for number, member in enumerate(members, 1):
+        results = read_results(member.folder) or (blocks if len(members) == 1 else {})
+        if len(members) > 1:
+            pdf.heading(t("member", n=number, total=len(members)))
+        pdf.rows((), facts(t, predictor, results), (28, 72))
+        _figures(pdf, t, results)
+    _points(pdf, t, blocks)
+
+
+def facts(t: Texts, predictor: Predictor, results: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of name and value on one run."""
+
+    def known(key: str) -> str:
+        value = results.get(key)
+        return t("not_recorded") if value is None else str(value)
+
+    task = predictor.task
+    home = t(
+        "home_is",
+        dataset=results.get("dataset") or task.dataset,
+        split=known("split_hash")[:_HASH],
+        draw=known("draw_hash")[:_HASH],
+    )
+    return [
+        [t("method"), f"{known('trainer')}, {known('backbone')}"],
+        [t("trained_on"), home],
+        [t("shots"), t("shots_is", shots=known("shots"), seed=known("seed"))],
+        [t("classes"), ", ".join(task.classnames)],
+        [t("positive_classes"), ", ".join(task.positive) or "–"],
+        [t("weights"), known("weights_sha256")],
+        [t("settings"), known("config_hash")],
+        [t("model"), predictor.model_id],
+        [t("software"), _software()],
+    ]
+
+
+def _software() -> str:
+    import torch
+
+    return f"CerviCLIP {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _figures(pdf: Document, t: Texts, results: Mapping[str, Any]) -> None:
+    """Figures with intervals, a row for each centre."""
+    centers = results.get("centers") or {}
+    pdf.heading(t("test_figures"))
+    if not centers:
+        pdf.paragraph(t("no_figures"))
+        return
+    rows = []
+    for name, entry in centers.items():
+        binary = entry.get("binary") or {}
+        rows.append(
+            [name, f"{entry.get('n_images', '–')} / {entry.get('n_patients', '–')}"]
+            + [said(entry.get(key)) for key in _FIGURES]
+            + [said(binary.get(key)) for key in _BINARY]
+        )
+    head = [t(key) for key in ("center", "images_patients", *_FIGURES, *_BINARY)]
+    pdf.rows(head, rows, (15, 13, 15, 15, 15, 14, 14))
+    if results.get("test_read_early"):
+        pdf.paragraph(t("read_early"), alarm=True)
+    pdf.paragraph(t("figures_note", method=_interval(t, results)), quiet=True)
+    for name, entry in centers.items():
+        if entry.get("note"):
+            pdf.paragraph(f"{name}: {entry['note']}", quiet=True)
+
+
+def _interval(t: Texts, results: Mapping[str, Any]) -> str:
+    """How the intervals of the home centre were made; other centres have the same method."""
+    home = (results.get("centers") or {}).get("test") or {}
+    method = ((home.get("uncertainty") or {}).get("method") or {}).get("default")
+    return str(method) if method else t("interval_default")
+
+
+def _points(pdf: Document, t: Texts, blocks: Mapping[str, Any]) -> None:
+    """What each threshold of home did at each centre."""
+    points = (blocks.get("operating_points") or {}).get("points") or {}
+    rows = [
+        [t.maybe(f"point_{name}", name), f"{100 * point['threshold']:.1f} %", center]
+        + [said(entry.get(key)) for key in _BINARY]
+        for name, point in points.items()
+        if point.get("threshold") is not None
+        for center, entry in (point.get("centers") or {}).items()
+    ]
+    if rows:
+        pdf.heading(t("point_figures"))
+        head = [t(key) for key in ("point", "threshold", "center", *_BINARY)]
+        pdf.rows(head, rows, (24, 14, 20, 21, 21))
