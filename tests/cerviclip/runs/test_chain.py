@@ -14,6 +14,7 @@ from helpers import write_images
 TINY = (
     *("INPUT.SIZE", "(32,32)", "MODEL.BACKBONE.PRETRAINED", "False", "USE_CUDA", "False"),
     *("OPTIM.MAX_EPOCH", "2", "DATALOADER.NUM_WORKERS", "0", "TRAINER.CNNBASELINE.PREC", "fp32"),
+    *("DATASET.PATIENT_PATTERN", r"(P\d{7})"),
     *("OPTIM.LR", "0.001", "TEST.FINAL_MODEL", "last_step"),
 )
 STAGES = {"first": "abc", "second": "pqrs", "third": "abc"}
@@ -23,7 +24,7 @@ STAGES = {"first": "abc", "second": "pqrs", "third": "abc"}
 def chain(tmp_path):
     lines = ["backbone: torchvision:shufflenet_v2_x0_5", "stages:"]
     for seed, (name, classes) in enumerate(STAGES.items()):
-        write_images(tmp_path / name, dict.fromkeys(classes, 8), seed=seed)
+        write_images(tmp_path / name, dict.fromkeys(classes, 8), patients=8, seed=seed)
         lines.append(f"  - {{dataset: FolderDataset, root: {tmp_path / name}}}")
     (tmp_path / "three.yaml").write_text("\n".join(lines))
     return chains.read_chain(tmp_path / "three.yaml")
@@ -80,8 +81,15 @@ def test_a_stage_starts_at_the_former_ones_weights_with_a_new_head(chain, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage, epoch", [("1-FolderDataset", None), ("2-FolderDataset", 0),
-                                          ("2-FolderDataset", 1), ("3-FolderDataset", 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "stage, epoch",
+    [
+        ("1-FolderDataset", None),
+        ("2-FolderDataset", 0),
+        ("2-FolderDataset", 1),
+        ("3-FolderDataset", 1),
+    ],
+)
 def test_a_killed_chain_goes_on_to_the_same_numbers(chain, tmp_path, monkeypatch, stage, epoch):
     whole = run(chain, tmp_path / "whole")
     with monkeypatch.context() as patch:

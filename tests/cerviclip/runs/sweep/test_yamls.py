@@ -1,4 +1,4 @@
-"""Every sweep in configs/sweeps and configs/recipes: its head's command lists its runs, and says what to expect."""
+"""Every sweep and recipe: its head's command lists its runs, and says what to expect."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def test_there_are_sweeps():
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys):
+def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in re.findall(r"weights: ([\w.-]+)", path.read_text(encoding="utf-8")):
+        (tmp_path / name).write_bytes(weights.read_bytes())
     lines = COMMAND.findall(head(path))
     assert lines, "the head gives no command"
     for line in lines:
