@@ -21,6 +21,8 @@ CONFIGS = HOME / "configs"
 PROMPTS = CONFIGS / "prompts"
 ASPECTS = CONFIGS / "aspects"
 SWEEPS = CONFIGS / "sweeps"
+RECIPES = CONFIGS / "recipes"
+CHAINS = CONFIGS / "chains"
 
 
 def make_rooms_importable() -> None:

@@ -37,6 +37,7 @@ INPUT: dict[str, Any] = {
     "RANDAUGMENT_N": 2,
     "RANDAUGMENT_M": 10,
     "STYLE": (0.3, 0.3, 0.2, 0.5),  # gain, gamma, speckle, attenuation (transforms/style.py)
+    "ROTATION": 15.0,  # ours: random_rotation's largest angle to either side, degrees
     "COLORJITTER_B": 0.4,
     "COLORJITTER_C": 0.4,
     "COLORJITTER_S": 0.4,

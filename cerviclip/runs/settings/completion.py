@@ -33,10 +33,10 @@ def names_of(kind: str) -> Completer:
 
 
 def sweeps(**_: Any) -> list[str]:
-    """Completer of the sweeps in configs/sweeps."""
-    from cerviclip.places import SWEEPS
+    """Completer of the sweeps in configs/sweeps and configs/recipes."""
+    from cerviclip.runs.settings.sweep_file import sweep_names
 
-    return sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+    return sweep_names()
 
 
 def config_keys(**_: Any) -> list[str]:

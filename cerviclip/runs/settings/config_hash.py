@@ -61,6 +61,7 @@ LATER_CHOICES = {
     "TEST.COVERAGE": 0.9,
     "DATASET.SHOTS_SCENARIO": "balanced",
     "DATASET.SUBSAMPLE_CLASSES": "all",
+    "INPUT.ROTATION": 15.0,
 }
 
 

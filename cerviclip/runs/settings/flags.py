@@ -215,7 +215,10 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     )
     what = parser.add_argument_group("what to run (names: cerviclip list)")
     sweep = what.add_argument(
-        "--sweep", default="demo", metavar="NAME|YAML", help="in configs/sweeps, or a path"
+        "--sweep",
+        default="demo",
+        metavar="NAME|YAML",
+        help="in configs/sweeps or configs/recipes, or a path",
     )
     trainers = what.add_argument(
         "--trainers", nargs="+", default=[], metavar="NAME", help="trainers or entries by name"

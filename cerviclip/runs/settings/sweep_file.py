@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cerviclip.places import HOME, SWEEPS
+from cerviclip.places import HOME, RECIPES, SWEEPS
 from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
@@ -32,14 +32,26 @@ class TrainerEntry:
 
 
 def find_sweep(sweep: str) -> Path:
-    """A yaml by its name in configs/sweeps, or by its path."""
+    """A yaml by its name in configs/sweeps or configs/recipes, or by its path.
+
+    ``recipes/NAME`` is a recipe in any case; of a bare name that both folders have, the sweep.
+    """
     direct = Path(sweep).expanduser()
-    for path in (SWEEPS / f"{sweep}.yaml", direct, HOME / sweep):
+    recipe = RECIPES / f"{sweep.removeprefix('recipes/')}.yaml"
+    for path in (SWEEPS / f"{sweep}.yaml", recipe, direct, HOME / sweep):
         if path.is_file():
             return path
-    names = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+    names = sweep_names()
     hint = did_you_mean(sweep, names)
-    raise MissingFileError(f"no sweep {sweep!r}{hint} (in configs/sweeps: {', '.join(names)})")
+    raise MissingFileError(
+        f"no sweep {sweep!r}{hint} (in configs/sweeps and configs/recipes: {', '.join(names)})"
+    )
+
+
+def sweep_names() -> list[str]:
+    """Every name that ``find_sweep`` knows, sorted; recipes as ``recipes/NAME``."""
+    recipes = [f"recipes/{path.stem}" for path in RECIPES.glob("*.yaml")]
+    return sorted([*(path.stem for path in SWEEPS.glob("*.yaml")), *recipes])
 
 
 def read_sweep(path: Path) -> dict[str, Any]:

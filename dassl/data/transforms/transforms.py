@@ -26,6 +26,7 @@ from torchvision.transforms import (
     RandomGrayscale,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    RandomRotation,
     RandomVerticalFlip,
     Resize,
     ToTensor,
@@ -61,6 +62,7 @@ AVAI_CHOICES = [
     "randomgrayscale",
     "gaussian_blur",
     "random_vertical_flip",  # ours: cells, unlike B-scans, have no upper side
+    "random_rotation",  # ours: cells lie at any angle
     "random_style",  # ours: gain, gamma, speckle, attenuation (style.py)
 ]
 
@@ -285,6 +287,10 @@ def _train_steps(
 
     # Order matters: it is the order of the steps, whatever the order of the choices.
     available: dict[str, Callable[[], _Step]] = {
+        "random_rotation": lambda: (
+            f"random rotation (up to {inp.ROTATION} degrees)",
+            RandomRotation(inp.ROTATION, interpolation=InterpolationMode.BILINEAR),
+        ),
         "random_translation": lambda: ("random translation", Random2DTranslation(*size)),
         "random_crop": lambda: (
             f"random crop (padding = {inp.CROP_PADDING})",

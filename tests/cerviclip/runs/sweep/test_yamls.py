@@ -1,4 +1,4 @@
-"""Every sweep in configs/sweeps: its head's command lists its runs, and says what to expect."""
+"""Every sweep and recipe: its head's command lists its runs, and says what to expect."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import run_shell
-from cerviclip.places import SWEEPS
+from cerviclip.places import RECIPES, SWEEPS
 from dassl.errors import cli_main
 from helpers import tiny_clip_state_dict
 
-YAMLS = sorted(SWEEPS.glob("*.yaml"))
+YAMLS = sorted([*SWEEPS.glob("*.yaml"), *RECIPES.glob("*.yaml")])
 COMMAND = re.compile(r"^# *((?:python run_shell\.py|cerviclip sweep).*)$", re.MULTILINE)
 
 
@@ -34,14 +34,17 @@ def test_there_are_sweeps():
     assert len(YAMLS) > 5
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
-def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys):
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in re.findall(r"weights: ([\w.-]+)", path.read_text(encoding="utf-8")):
+        (tmp_path / name).write_bytes(weights.read_bytes())
     lines = COMMAND.findall(head(path))
     assert lines, "the head gives no command"
     for line in lines:
         words = [word.replace("$DATA", str(tmp_path)) for word in shlex.split(line)[2:]]
         named = words[words.index("--sweep") + 1] if "--sweep" in words else "demo"
-        assert named == path.stem
+        assert named == (f"recipes/{path.stem}" if path.parent == RECIPES else path.stem)
         if "--weights" in words:
             words[words.index("--weights") + 1] = str(weights)
         more = ["--dry-run", "--output-dir", str(tmp_path / "out")]
@@ -49,7 +52,7 @@ def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys):
         assert " runs, " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_head_says_what_to_expect_or_why_nothing_is_known(path):
     text = head(path)
     if "Not run here: needs the weights" in text:

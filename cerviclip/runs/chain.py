@@ -1,0 +1,208 @@
+"""Goal: transfer along a chain of data sets: train, swap the head for the next classes, go on.
+
+Usage:
+    cerviclip chain CHAIN.yaml --root $DATA --weights resnet50.pth
+    cerviclip chain deep_cervical_cancer --root $DATA --output-dir output/triple
+
+The same command goes on where it was cut off, between stages or within one. OUT/1-SIPaKMeD is an
+ordinary run of CNNBaseline, OUT/weights/1-SIPaKMeD.safetensors what the next stage starts from.
+Exit status: 0 done, 2 something to correct.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cerviclip.places import CHAINS
+from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.requests import RunRequest, flat_opts
+from dassl.config.yaml_file import read_yaml
+from dassl.errors import MissingFileError, UserError, cli_main, did_you_mean
+from dassl.utils.files import atomic_write
+
+TRAINER = "CNNBaseline"
+KEYS = {"backbone", "shots", "seed", "opts", "stages"}
+STAGE_KEYS = {"dataset", "root", "config", "opts"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One data set of a chain."""
+
+    dataset: str
+    root: str = ""  # of its data, where it is not --root
+    config: str = ""  # the trainer's yaml
+    opts: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain's yaml."""
+
+    name: str
+    backbone: str
+    shots: int | str
+    seed: int
+    stages: tuple[Stage, ...]
+
+
+def find_chain(chain: str) -> Path:
+    """A yaml by its name in configs/chains, or by its path."""
+    for path in (CHAINS / f"{chain}.yaml", Path(chain).expanduser()):
+        if path.is_file():
+            return path
+    names = sorted(path.stem for path in CHAINS.glob("*.yaml"))
+    hint = did_you_mean(chain, names)
+    raise MissingFileError(f"no chain {chain!r}{hint} (in configs/chains: {', '.join(names)})")
+
+
+def read_chain(path: Path) -> Chain:
+    """The yaml's content, its keys checked; ``opts`` of a stage come after the chain's."""
+    tree = read_yaml(path, "chain", "keys such as 'stages:'")
+    _check_keys(tree, KEYS, f"chain {path}")
+    stages = tree.get("stages")
+    if not isinstance(stages, list) or len(stages) < 2:
+        raise UserError(f"'stages' in chain {path} is a list of two data sets or more")
+    if not tree.get("backbone"):
+        raise UserError(f"chain {path} has no 'backbone', such as torchvision:resnet50")
+    shared = flat_opts(tree.get("opts"), f"in chain {path}")
+    read = tuple(_read_stage(item, shared, path) for item in stages)
+    shots, seed = tree.get("shots", "full"), int(tree.get("seed", 1))
+    return Chain(path.stem, str(tree["backbone"]), shots, seed, read)
+
+
+def _read_stage(item: Any, shared: tuple[Any, ...], path: Path) -> Stage:
+    item = {"dataset": item} if isinstance(item, str) else item
+    if not isinstance(item, Mapping) or "dataset" not in item:
+        raise UserError(f"a stage of chain {path} is a name or has 'dataset: NAME', not {item!r}")
+    _check_keys(item, STAGE_KEYS, f"stage {item['dataset']} of chain {path}")
+    own = flat_opts(item.get("opts"), f"in chain {path}")
+    text = {key: str(item.get(key) or "") for key in ("dataset", "root", "config")}
+    return Stage(**text, opts=(*shared, *own))
+
+
+def _check_keys(tree: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in tree:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise UserError(f"unknown key {key!r} in {where}{hint} (keys: {sorted(known)})")
+
+
+def run_chain(
+    chain: Chain,
+    out: Path,
+    *,
+    root: str = "",
+    weights: str = "",
+    plugins: Sequence[str] = (),
+    opts: Sequence[Any] = (),
+    fresh: bool = False,
+) -> list[Path]:
+    """Every stage in its turn; finished ones are read, one that was stopped goes on.
+
+    Args:
+        chain: what to train on.
+        out: folder of the chain.
+        root: of the data, for stages that name none.
+        weights: a file that the first stage starts from; "" leaves it to the yaml files.
+        plugins: modules or files that register data sets.
+        opts: flat (KEY, VALUE, ...) overrides of every stage, the last word.
+        fresh: train every stage again.
+
+    Returns:
+        The stages' folders.
+
+    Raises:
+        UserError: a stage cannot be run, or its folder holds one of other settings.
+    """
+    from cerviclip.runs.run.runner import run_one
+    from cerviclip.runs.settings.configure import setup_cfg
+
+    folders = []
+    for number, stage in enumerate(chain.stages, 1):
+        name = f"{number}-{safe_part(stage.dataset)}"
+        print(f"stage {number} of {len(chain.stages)}: {stage.dataset}")
+        request = RunRequest(
+            trainer=TRAINER,
+            dataset=stage.dataset,
+            backbone=chain.backbone,
+            shots=chain.shots,
+            seed=chain.seed,
+            weights=weights,
+            root=stage.root or root,
+            output_dir=str(out / name),
+            config_file=stage.config,
+            variant=f"{chain.name}-{number}",
+            plugins=tuple(plugins),
+            # Every epoch, so that little is lost with a stage that is cut off.
+            opts=("TRAIN.CHECKPOINT_FREQ", 1, *stage.opts, *opts),
+        )
+        run_one(setup_cfg(request), variant=request.variant, fresh=fresh)
+        folders.append(out / name)
+        if number < len(chain.stages):
+            weights = str(write_weights(out / name, out / "weights" / f"{name}.safetensors"))
+    return folders
+
+
+def write_weights(run: Path, file: Path) -> Path:
+    """The network of a finished run, as it was tested, under its library's own tensor names.
+
+    The old head is in the file too: the next stage takes everything but that.
+    """
+    from safetensors.torch import save
+
+    from cerviclip.runs.run.load import load_run
+
+    state = load_run(run, device="cpu").trainer.model.state_dict()
+    with atomic_write(file, "wb") as handle:
+        handle.write(save({key: value.contiguous() for key, value in state.items()}))
+    return file
+
+
+def build_parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("chain", metavar="NAME|YAML", help="in configs/chains, or a path")
+    parser.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
+    parser.add_argument("--weights", default="", metavar="FILE", help="of the first stage, local")
+    parser.add_argument(
+        "--output-dir", default="", metavar="DIR", help="default ./output/chains/NAME"
+    )
+    parser.add_argument(
+        "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every stage"
+    )
+    parser.add_argument("--fresh", action="store_true", help="train every stage again")
+    add_plugin_flag(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "cerviclip chain") -> int:
+    args = build_parser(prog).parse_args(argv)
+    chain = read_chain(find_chain(args.chain))
+    fix_summation_order()  # before torch is imported
+    out = Path(args.output_dir or Path(DEFAULT_ROOT) / "chains" / safe_part(chain.name))
+    folders = run_chain(
+        chain,
+        out,
+        root=args.root,
+        weights=args.weights,
+        plugins=args.plugins,
+        opts=args.opts,
+        fresh=args.fresh,
+    )
+    for folder in folders:
+        print(f"results: {folder / 'results.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))
