@@ -66,7 +66,7 @@ def test_there_are_trainers_to_load():
 
 @pytest.fixture(scope="module")
 def loaded(request, tmp_path_factory, clip_file):
-    """Runs of the asked trainers, what another process predicts with them, and its store's folder."""
+    """Runs of the trainers asked for, what another process predicts with them, its store."""
     import train
 
     root = tmp_path_factory.mktemp("load")
