@@ -115,7 +115,7 @@ def _read_torch(path: Path) -> Any:
             f"{path} holds other objects beside its tensors, which are not unpickled ({error}); "
             "save its state dict alone"
         ) from error
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # whatever an unpickler makes of bytes that are no pickle
         raise UserError(
             f"{path} is no file of weights; check the path, or fetch the file again"
         ) from error

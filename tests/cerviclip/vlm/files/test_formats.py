@@ -125,7 +125,7 @@ def test_a_cut_off_file_is_one_clear_sentence(form, states, tmp_path):
 def test_files_without_weights_are_refused(tmp_path):
     with pytest.raises(MissingFileError, match="absent.pt"):
         read_state_dict(tmp_path / "absent.pt")
-    (tmp_path / "text.pt").write_text("<html>404</html>")
+    (tmp_path / "text.pt").write_text("404: not found")
     with pytest.raises(UserError, match="text.pt is no file of weights") as caught:
         read_state_dict(tmp_path / "text.pt")
     assert "PyTorch" not in str(caught.value)  # its advice, weights_only=False, is none to follow
