@@ -268,6 +268,22 @@ def check_nothing_is_the_trainings(
     Raises:
         UserError: a centre has such an image.
     """
+    check_no_common_images(centers, dict(_all_images(dataset)), training)
+
+
+def check_no_common_images(
+    centers: Mapping[str, Sequence[Datum]], images: Mapping[str, str], training: str
+) -> None:
+    """The same for the images of a training, however they are known.
+
+    Args:
+        centers: images by centre's name.
+        images: the patient ("" where nobody knows) by path of each image of the training.
+        training: its name.
+
+    Raises:
+        UserError: a centre has such an image.
+    """
     real = cache(os.path.realpath)
 
     def real_path(path: str) -> str:
@@ -276,7 +292,6 @@ def check_nothing_is_the_trainings(
         folder, name = os.path.split(path)
         return os.path.join(real(folder), name)
 
-    images = dict(_all_images(dataset))
     own = {real_path(path) for path in images}
     patients = set(images.values()) - {""}
     contents = Contents(images)

@@ -9,9 +9,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from cerviclip.engine.task import check_same_classes
-from cerviclip.runs.run.load import check_trained, check_weights, trained_classes
+from cerviclip.runs.run import run_files
+from cerviclip.runs.run.load import check_trained, check_weights, saved_config, trained_classes
 from cerviclip.runs.run.log import log_to
 from cerviclip.runs.run.runner import Run, in_folder
+from cerviclip.runs.run.trained_on import TrainedOn
 from cerviclip.runs.run.working_folder import undo_on_user_error
 from dassl.config import CfgNode
 from dassl.errors import UserError
@@ -32,7 +34,8 @@ def evaluate_run(
         The folder that now holds results.json and predictions.csv.
 
     Raises:
-        UserError: ``output_dir`` is a run's folder, or the model cannot be used on these data.
+        UserError: ``output_dir`` is a run's folder, the model cannot be used on these data, or it
+            has learned from images that it is to be tested on.
     """
     if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
         raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
@@ -53,13 +56,25 @@ def evaluate_run(
         trainer = run.trainer
         check_weights(old, trainer, Path(model_dir))
         trainer.dm.training_ended = True
+        run_files.write_split(folder, trainer.dm.dataset, cfg)
         if getattr(trainer, "needs_training", True):
             trained = trained_classes(Path(model_dir))
             check_same_classes(model_dir, trained, trainer.dm.dataset.classnames)
+            learned = _trained_on(run, Path(model_dir))
+            learned.check(trainer.dm.dataset, cfg.TEST.SPLIT)
+            learned.check_centers(run.external)
+            learned.write_split(folder)
             trainer.load_model(model_dir, epoch=epoch)
         predictions, centers = run.score()
         run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
     return folder
+
+
+def _trained_on(run: Run, folder: Path) -> TrainedOn:
+    """The images that the model in ``folder`` has learned from."""
+    there = (folder / "config.yaml").is_file()
+    root = saved_config(folder).DATASET.ROOT if there else run.cfg.DATASET.ROOT
+    return TrainedOn.of(folder, str(root), run.cfg, run.trainer.dm.dataset)
 
 
 @contextmanager

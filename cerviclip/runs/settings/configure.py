@@ -13,6 +13,7 @@ from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, INTERVALS, OLD
 from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.class_maps import fill_from_class_map
+from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.draw_files import follow_draw_file
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.pairs import check_pair
@@ -60,12 +61,15 @@ def setup_cfg(request: RunRequest) -> CfgNode:
         kept |= _touched_sections(path)
         merge_file(cfg, path)
     _forget_borrowed_precision(cfg, request, trainer, dataset, saved)
+    trained = cfg.clone()
     _merge_request(cfg, request)
     merge_opts(cfg, opts)
     kept |= {key.split(".")[1] for key in opts[::2] if key.startswith("TRAINER.") and "." in key}
     if (cfg.TRAINER.NAME, cfg.DATASET.NAME) != (trainer, dataset):
         cfg.TRAINER.NAME, cfg.DATASET.NAME = trainer, dataset
     _settle(cfg, request)
+    if saved is not None:
+        _check_as_trained(cfg, trained, saved)
     for key in list(cfg.TRAINER):
         if key != "NAME" and key not in kept | {trainer.upper()}:
             cfg.TRAINER.pop(key)
@@ -331,6 +335,45 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
             plugins.ensure_loaded("dataset", name)
         except UnknownNameError as error:
             raise UnknownNameError(f"TEST.EXTERNAL: {error}") from error
+
+
+# What a saved model was trained with: an evaluation that says otherwise would be written down as
+# one of a model that there is not.
+_TRAINED_WITH = (
+    "SEED",
+    "OPTIM.",
+    "DATASET.NUM_SHOTS",  # and NUM_SHOTS_VAL
+    "DATASET.SHOTS_BY",
+    "DATASET.SHOTS_SCENARIO",
+    "DATASET.SPLIT_SEED",
+    "DATASET.SPLIT_RATIO",
+    "DATASET.SPLIT_BY",
+    "DATASET.FOLD",
+)
+
+
+def _check_as_trained(cfg: CfgNode, trained: CfgNode, saved: Path) -> None:
+    """Refuse an evaluation whose settings describe another training than the run's.
+
+    Args:
+        cfg: of the evaluation.
+        trained: the run's.
+        saved: its config.yaml; what is not said there is not compared.
+    """
+    if not getattr(plugins.ensure_loaded("trainer", cfg.TRAINER.NAME), "needs_training", True):
+        return
+    said = flatten(merged_tree(saved))
+    now, then = flatten(cfg), flatten(trained)
+    wrong = [
+        f"{key} {now[key]} (was {then[key]})"
+        for key in said
+        if key.startswith(_TRAINED_WITH) and key in then and now[key] != then[key]
+    ]
+    if wrong:
+        raise UserError(
+            f"--model-dir {saved.parent} was trained with other settings than are asked: "
+            f"{', '.join(wrong)}; leave them out of the evaluation"
+        )
 
 
 def _check_fold(cfg: CfgNode) -> None:

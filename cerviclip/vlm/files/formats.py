@@ -12,6 +12,7 @@ import struct
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch import Tensor
 from cerviclip.vlm.files.compact import expand_compact, is_compact
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256
+from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
 
 # Names under which training scripts nest the weights in what they save.
 NESTED = ("state_dict", "model_state_dict", "model", "module", "network")
@@ -45,12 +47,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         elif kind == "torchscript":
             state = _read_torchscript(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's text on it is a page about its own flags
-        raise UserError(
-            f"{path} is no file of weights, or holds other objects beside its tensors, which are "
-            "not unpickled; check the path, fetch the file again, or save its state dict alone"
-        ) from error
+            state = _read_torch(path)
+    except UserError:
+        raise
     except Exception as error:  # each reader has its own many types for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
@@ -83,6 +82,45 @@ def sniff(path: Path) -> str:
     return "torch"
 
 
+# How files begin that are taken for weights, and what they are.
+_NO_WEIGHTS = {
+    b"version https://git-lfs": "a git-LFS pointer, not the file itself; fetch it by git lfs pull",
+    b"<!doctype html": "a page of HTML, not weights; download the file itself",
+    b"<html": "a page of HTML, not weights; download the file itself",
+}
+
+
+def _read_torch(path: Path) -> Any:
+    """What ``torch.save`` has written. Beside tensors it may hold NumPy's numbers, a random state,
+    a Namespace of settings: these are read by the allow-list of training checkpoints.
+
+    Raises:
+        UserError: the file holds objects that are not read, or is something else altogether.
+    """
+    with open(path, "rb") as file:
+        start = file.read(512).lstrip().lower()
+    for begin, what in _NO_WEIGHTS.items():
+        if start.startswith(begin):
+            raise UserError(f"{path} is {what}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's text on it is a page about its own flags
+        pass
+    try:
+        return torch.load(
+            path, map_location="cpu", weights_only=False, pickle_module=pickle_module()
+        )
+    except UnsafePickleError as error:
+        raise UserError(
+            f"{path} holds other objects beside its tensors, which are not unpickled ({error}); "
+            "save its state dict alone"
+        ) from error
+    except Exception as error:  # whatever an unpickler makes of bytes that are no pickle
+        raise UserError(
+            f"{path} is no file of weights; check the path, or fetch the file again"
+        ) from error
+
+
 def _read_torchscript(path: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # OpenAI's files are TorchScript whatever torch thinks of the format today.
@@ -92,7 +130,7 @@ def _read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 def _plain(state: object, path: Path) -> dict[str, Tensor]:
-    """Unwraps nested checkpoints and the ``module.`` prefix of DataParallel."""
+    """Unwraps nested checkpoints and takes wrappers' prefixes off the names."""
     for _ in range(3):
         if not isinstance(state, dict):
             break
@@ -105,9 +143,36 @@ def _plain(state: object, path: Path) -> dict[str, Tensor]:
     )
     if not tensors:
         raise UserError(f"{path} holds no named tensors; give a checkpoint of weights")
-    for prefix in ("module.", "_orig_mod."):
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key[len(prefix) :]: value for key, value in tensors.items()}
+    return _without_prefixes(tensors, path)
+
+
+# What wrappers put in front of names: DataParallel and DDP, torch.compile, Lightning, trainers.
+_WRAPPERS = ("module.", "_orig_mod.")
+_HOLDERS = ("model.", "clip.", "clip_model.", "backbone.", "encoder.", "network.", "net.")
+
+
+def _without_prefixes(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Names without those prefixes: wrappers' wherever they stand first, others' where all names
+    have them.
+
+    Raises:
+        UserError: two tensors would have one name.
+    """
+    for _ in range(4):
+        shared = next((p for p in _HOLDERS if all(key.startswith(p) for key in tensors)), "")
+        cut = (*_WRAPPERS, shared) if shared else _WRAPPERS
+        named: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            short = next((key[len(p) :] for p in cut if key.startswith(p)), key)
+            if short in named:
+                raise UserError(
+                    f"{path} holds {short} with and without a wrapper's prefix; save the state "
+                    "dict of one model alone"
+                )
+            named[short] = value
+        if named.keys() == tensors.keys():
+            break
+        tensors = named
     return tensors
 
 

@@ -1,7 +1,8 @@
 """CNNs as image-only backbones: ``torchvision:<arch>`` and ``timm:<arch>``.
 
 Pooled features are the mean and the maximum over the last feature map, side by side; the map itself
-gives the patch features. Input is normalised with ImageNet's mean and std.
+gives the patch features. Size, statistics and resize are those that the library states for the
+network's default ImageNet weights, whatever file is given.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class CNNTower(VisionTower):
     open_blocks = False
     prefix = 0
 
-    def __init__(self, features: nn.Module, size: int = SIZE) -> None:
+    def __init__(self, features: nn.Module, size: tuple[int, int] = (SIZE, SIZE)) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         self.features = features
@@ -50,9 +51,9 @@ class CNNTower(VisionTower):
 
 
 @torch.no_grad()
-def _map_shape(features: nn.Module, size: int) -> tuple[int, ...]:
+def _map_shape(features: nn.Module, size: tuple[int, int]) -> tuple[int, ...]:
     try:
-        return tuple(features(torch.zeros(1, 3, size, size)).shape)
+        return tuple(features(torch.zeros(1, 3, *size)).shape)
     except (RuntimeError, AssertionError, TypeError):  # parts that do not stand in a row
         return ()
 
@@ -68,16 +69,41 @@ def build_cnn(name: str, weights: str | None) -> Backbone:
     library, _, arch = name.partition(":")
     build = {"torchvision": torchvision_model, "timm": timm_model}[library]
     model, sha256 = build(arch, weights)
-    tower = CNNTower(feature_map(model))
+    preprocess = _torchvision_input(arch) if library == "torchvision" else _timm_input(model)
+    tower = CNNTower(feature_map(model), preprocess.size)
     return Backbone(
         name=name,
         arch=arch,
         visual=tower,
-        preprocess=Preprocess((SIZE, SIZE), IMAGENET_MEAN, IMAGENET_STD, "bilinear"),
+        preprocess=preprocess,
         embed_dim=2 * tower.width,
         weights_sha256=sha256,
         weights_file=str(weights or ""),
     )
+
+
+def _torchvision_input(arch: str) -> Preprocess:
+    """What torchvision's default weights of an architecture were evaluated with."""
+    from torchvision import models
+
+    try:
+        given = models.get_model_weights(arch).DEFAULT.transforms()
+    except (ValueError, AttributeError):  # a model without weights
+        return Preprocess((SIZE, SIZE), IMAGENET_MEAN, IMAGENET_STD, "bilinear")
+    side = given.crop_size[0]
+    return Preprocess((side, side), tuple(given.mean), tuple(given.std), given.interpolation.value)
+
+
+def _timm_input(model: Any) -> Preprocess:
+    """What timm's default weights of an architecture were evaluated with."""
+    import timm
+
+    given = timm.data.resolve_data_config(model=model)
+    _, height, width = given["input_size"]
+    how = given["interpolation"]
+    if how not in ("bilinear", "bicubic"):  # "random" of a training
+        how = "bilinear"
+    return Preprocess((height, width), tuple(given["mean"]), tuple(given["std"]), how)
 
 
 def torchvision_model(

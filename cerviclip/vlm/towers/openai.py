@@ -123,6 +123,8 @@ def build_clip(state: dict[str, Tensor], source: str, expected: str | None = Non
         for key, value in state.items()
         if key not in ("input_resolution", "context_length", "vocab_size")
     }
+    if "logit_scale" in state and state["logit_scale"].numel() == 1:
+        state["logit_scale"] = state["logit_scale"].reshape(())  # some scripts save it as (1,)
     _check_tensors(model.state_dict(), state, source, describe(geo))
     model.load_state_dict(state, strict=False, assign=True)
     return model.eval().requires_grad_(False)

@@ -221,3 +221,23 @@ def test_a_saved_run_keeps_its_intervals_and_a_new_one_has_those_for_few_patient
     assert make(zoo, "--eval-only", "--model-dir", str(tmp_path)).TEST.INTERVALS == wanted
     with pytest.raises(UserError, match="TEST.INTERVALS is 'bca'; take few_patients, or bootstrap"):
         make(zoo, TEST__INTERVALS="bca")
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["--shots", "4"], "NUM_SHOTS 4 .was 2"),
+        (["--seed", "7"], "SEED 7"),
+        (["DATASET.SPLIT_SEED", "5"], "DATASET.SPLIT_SEED 5"),
+    ],
+)
+def test_an_evaluation_may_not_say_another_training(zoo, tmp_path, words, key):
+    (tmp_path / "config.yaml").write_text(
+        make(zoo, "--trainer", "ZooLinear", "--shots", "2").dump()
+    )
+    evaluate = ["--eval-only", "--model-dir", str(tmp_path)]
+    assert make(zoo, *evaluate, "--shots", "2").DATASET.NUM_SHOTS == 2
+    with pytest.raises(UserError, match=key):
+        make(zoo, *evaluate, *words)
+    with pytest.raises(UserError, match=r"OPTIM\.LR 0\.5"):
+        make(zoo, *evaluate, OPTIM__LR="0.5")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import argparse
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -123,7 +125,7 @@ def test_a_cut_off_file_is_one_clear_sentence(form, states, tmp_path):
 def test_files_without_weights_are_refused(tmp_path):
     with pytest.raises(MissingFileError, match="absent.pt"):
         read_state_dict(tmp_path / "absent.pt")
-    (tmp_path / "text.pt").write_text("<html>404</html>")
+    (tmp_path / "text.pt").write_text("404: not found")
     with pytest.raises(UserError, match="text.pt is no file of weights") as caught:
         read_state_dict(tmp_path / "text.pt")
     assert "PyTorch" not in str(caught.value)  # its advice, weights_only=False, is none to follow
@@ -152,3 +154,45 @@ def test_state_sha256_sees_names_types_and_values():
     hashes = {state_sha256(s) for s in (state, *other)}
     assert len(hashes) == 4
     assert state_sha256(dict(reversed(state.items()))) == state_sha256(state)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [np.int64(3), np.float64(0.5), np.random.RandomState(0).get_state(), argparse.Namespace(a=1)],
+    ids=["int", "float", "random state", "Namespace"],
+)
+def test_weights_beside_the_values_of_a_training_script_are_read(beside, tmp_path):
+    state = {"a.weight": torch.arange(3.0)}
+    torch.save({"extra": beside, "state_dict": state}, tmp_path / "f.pt")
+    assert torch.equal(read_state_dict(tmp_path / "f.pt")["a.weight"], state["a.weight"])
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [["model."], ["clip."], ["backbone."], ["_orig_mod.module."], ["module._orig_mod."]]
+    + [["model.module."], ["module.", ""]],
+)
+def test_prefixes_of_wrappers_are_taken_off(prefixes, tmp_path):
+    state = {"a.weight": torch.zeros(1), "b.weight": torch.ones(1)}
+    named = {prefixes[i % len(prefixes)] + key: v for i, (key, v) in enumerate(state.items())}
+    torch.save(named, tmp_path / "f.pt")
+    assert read_state_dict(tmp_path / "f.pt") == state
+
+
+def test_two_models_under_one_name_are_refused(tmp_path):
+    torch.save({"a": torch.zeros(1), "module.a": torch.ones(1)}, tmp_path / "f.pt")
+    with pytest.raises(UserError, match="f.pt holds a with and without a wrapper's prefix"):
+        read_state_dict(tmp_path / "f.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-LFS pointer"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a page of HTML"),
+    ],
+)
+def test_what_is_no_weights_is_named_for_what_it_is(content, words, tmp_path):
+    (tmp_path / "f.pt").write_bytes(content)
+    with pytest.raises(UserError, match=f"f.pt is {words}"):
+        read_state_dict(tmp_path / "f.pt")

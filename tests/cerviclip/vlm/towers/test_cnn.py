@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from cerviclip.vlm import apply_lora, load_backbone
-from cerviclip.vlm.towers.cnn import torchvision_model
+from cerviclip.vlm.towers.cnn import _torchvision_input, torchvision_model
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.files import file_sha256
 
@@ -108,3 +108,12 @@ def test_lora_needs_blocks(resnet_file):
     backbone = load_backbone("torchvision:resnet18", resnet_file)
     with pytest.raises(UserError, match="CNNTower has none"):
         apply_lora(backbone.visual)
+
+
+@pytest.mark.parametrize(
+    ("arch", "side", "how"),
+    [("inception_v3", 299, "bilinear"), ("efficientnet_b3", 300, "bicubic")],
+)
+def test_each_network_has_the_input_that_its_weights_were_evaluated_with(arch, side, how):
+    given = _torchvision_input(arch)
+    assert given.size == (side, side) and given.interpolation == how
