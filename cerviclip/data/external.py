@@ -268,18 +268,22 @@ def check_nothing_is_the_trainings(
     Raises:
         UserError: a centre has such an image.
     """
-    check_no_common_images(centers, dict(_all_images(dataset)), training)
+    return check_no_common_images(centers, dict(_all_images(dataset)), training, dataset)
 
 
 def check_no_common_images(
-    centers: Mapping[str, Sequence[Datum]], images: Mapping[str, str], training: str
-) -> None:
+    centers: Mapping[str, Sequence[Datum]],
+    images: Mapping[str, str],
+    training: str,
+    dataset: DatasetBase | None = None,
+) -> dict[str, dict[str, int]]:
     """The same for the images of a training, however they are known.
 
     Args:
         centers: images by centre's name.
         images: the patient ("" where nobody knows) by path of each image of the training.
         training: its name.
+        dataset: keeps what is warned of.
 
     Raises:
         UserError: a centre has such an image.
@@ -313,8 +317,9 @@ def check_no_common_images(
                 f"external centre {name} shares {len(shared)} patient ids with {training} (such as "
                 f"{shared[0]}); if they are the same people, the centre is not external"
             )
-            _keep_warnings(dataset, [text])
-            warnings.warn(text, stacklevel=3)
+            if dataset is not None:
+                _keep_warnings(dataset, [text])
+            warnings.warn(text, stacklevel=4)
     return found
 
 
