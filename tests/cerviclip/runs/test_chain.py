@@ -13,7 +13,7 @@ from helpers import write_images
 
 TINY = (
     *("INPUT.SIZE", "(32,32)", "MODEL.BACKBONE.PRETRAINED", "False", "USE_CUDA", "False"),
-    *("OPTIM.MAX_EPOCH", "2", "DATALOADER.NUM_WORKERS", "0", "TRAINER.CNNBASELINE.PREC", "fp32"),
+    *("TRAIN.MAX_ITERS", "2", "DATALOADER.NUM_WORKERS", "0", "TRAINER.CNNBASELINE.PREC", "fp32"),
     *("DATASET.PATIENT_PATTERN", r"(P\d{7})"),
     *("OPTIM.LR", "0.001", "TEST.FINAL_MODEL", "last_step"),
 )
