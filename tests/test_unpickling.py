@@ -32,6 +32,9 @@ ALLOWED = {
     ("cerviclip/adopt/launch.py", "ask_child", "pickle.loads"): (
         "the answer of the process that ran the repository's code, as the user asked it to"
     ),
+    ("cerviclip/vlm/files/formats.py", "_read_torch", "torch.load"): (
+        "weights_only=False with pickle_module=the allow-list, for files of training scripts"
+    ),
     ("cerviclip/vlm/files/formats.py", "_read_torchscript", "torch.jit.load"): (
         "TorchScript's reader knows tensors and TorchScript's own classes; OpenAI's files are such"
     ),

@@ -9,8 +9,8 @@ from typing import Any
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import cell, count, digits_of, title_of
 from cerviclip.report.study import Part, Study
-from cerviclip.runs.report.compare import compare
-from cerviclip.runs.report.comparison_tables import difference_tables
+from cerviclip.runs.comparison.compare import Request, compare
+from cerviclip.runs.comparison.tables import difference_tables
 from cerviclip.runs.report.figures import short_name
 from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.report.groups import METRICS
@@ -216,7 +216,7 @@ def _methods(document: Document, part: Part) -> None:
             )
     if len({g.row for g in part.groups}) < 2:
         return
-    for table in difference_tables(compare(part.groups, part.label, ["accuracy"])):
+    for table in difference_tables(compare(part.groups, Request(part.label, ["accuracy"]))):
         rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
         head = ("centre", f"{part.label} minus", *map(column_name, table.columns))
         document.table(

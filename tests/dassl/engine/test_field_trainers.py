@@ -296,5 +296,6 @@ def _as_run(trainer):
         cfg=trainer.cfg,
         started_at=datetime.now(timezone.utc),
         seconds={},
+        shown_warnings=[],
         final_dir=trainer.output_dir,
     )
