@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.data.descriptions import load_descriptions
-from cerviclip.data.draws import BALANCED, check_scenario, draw, missing_classes
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
 from cerviclip.data.files.names import class_map_of, clean, composed, quoted
-from cerviclip.data.folds import Fold, classes_short_of_patients, parse_fold, split_into_fold
+from cerviclip.data.folds import Fold, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
 from cerviclip.data.repeated import (
@@ -24,21 +23,18 @@ from cerviclip.data.repeated import (
     check_draw_hash,
     draw_hash_of,
     read_record,
-    repeat_split,
 )
 from cerviclip.data.split_checks import check_classes
-from cerviclip.data.split_files import place_entries, read_split_file
+from cerviclip.data.split_making import SplitsAndDraws
 from cerviclip.data.splits import (
     PARTS,
     Item,
     Split,
-    check_ratio,
-    draw_shots,
     split_by_ratio,
     split_hash,
 )
 from cerviclip.data.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
-from cerviclip.data.variants.names import heads, is_variant, original_of, with_variants
+from cerviclip.data.variants.names import original_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.images import check_images
@@ -47,7 +43,7 @@ if TYPE_CHECKING:
     from yacs.config import CfgNode
 
 
-class ImagingDataset(LooksAtData, DatasetBase):
+class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
     """Images in class folders, split by patient.
 
     Class attributes to set in a subclass:
@@ -363,151 +359,6 @@ class ImagingDataset(LooksAtData, DatasetBase):
                 f"{self.image_dir} has no images of {', '.join(empty)}; "
                 "add them, or name fewer classes in DATASET.CLASSES"
             )
-
-    def _ratio(self, cfg: CfgNode) -> Sequence[float]:
-        from dassl.config.defaults import DATASET as DEFAULTS
-
-        own = self.split_ratio
-        given = tuple(cfg.DATASET.SPLIT_RATIO)
-        return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
-
-    def _warn_of_few_patients(self, items: Sequence[Item], fold: Fold, by: str) -> None:
-        short = classes_short_of_patients(items, fold.folds, by)
-        if short:
-            counts = ", ".join(f"{name} has {n}" for name, n in short.items())
-            self.warn(
-                f"{self.name}: fewer {by}s than folds in some classes ({counts}; {fold.folds} "
-                "folds): some folds test none of them"
-            )
-
-    def _check_fold_was_made(self, cfg: CfgNode) -> None:
-        """Refuse a fold that the split has not heeded: another split would go by its name."""
-        fold = parse_fold(cfg.DATASET.FOLD)
-        if fold is None or self.fold == fold:
-            return
-        if self.test_only:
-            why = "is tested on only"
-        elif self.split_source:
-            why = f"takes its split as it is given ({self.split_source})"
-        else:
-            why = "makes its split in a way of its own"
-        raise UserError(
-            f"DATASET.FOLD is {fold}, but {self.name} {why}, not into folds; leave DATASET.FOLD "
-            "out, or let it split by patient"
-        )
-
-    def _without_tested_variants(self, cfg: CfgNode, split: Split) -> Split:
-        """A split whose val and test hold no variants, unless ``DATASET.TEST_VARIANTS`` asks."""
-        if cfg.DATASET.TEST_VARIANTS:
-            return split
-        kept = dict(split)
-        for part in ("val", "test"):
-            out = [item.path for item in split[part] if is_variant(item.path)]
-            if out:
-                kept[part] = [item for item in split[part] if not is_variant(item.path)]
-                self.notes.append(
-                    f"{len(out)} variants in {part} are left out (such as {out[0]}); "
-                    "DATASET.TEST_VARIANTS True keeps them"
-                )
-        return kept
-
-    def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
-        path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
-        in_root = Path(self.root) / path
-        path = path if path.is_file() or not in_root.is_file() else in_root
-        entries = read_split_file(path)
-        self.patients_known |= all(entry.patient for entry in entries)
-        notes = list(entries.notes)
-        split = place_entries(
-            entries,
-            items,
-            str(path),
-            self.root,
-            self.image_dir,
-            cfg.DATASET.SPLIT_BY,
-            rest_is_test=entries.few_shot,
-            notes=notes,
-        )
-        self.notes += [f"split file {path.name}: {note}" for note in notes]
-        return split
-
-    def _repeat(self, cfg: CfgNode, items: list[Item], record: dict[str, Any]) -> Split:
-        """The split of ``DATASET.DRAW_FILE``."""
-        options, path = cfg.DATASET, Path(cfg.DATASET.DRAW_FILE).expanduser()
-        if record["dataset"] != self.name or options.SPLIT_FILE:
-            what = "DATASET.SPLIT_FILE as well" if options.SPLIT_FILE else f"of {self.name}"
-            raise UserError(
-                f"DATASET.DRAW_FILE {path} is a split of {record['dataset']}, and the run is "
-                f"{what}; leave one of them out"
-            )
-        if options.SUBSAMPLE_CLASSES == BASE_TO_NEW:
-            raise UserError(
-                f"DATASET.DRAW_FILE {path} holds no test images of new classes; leave "
-                "DATASET.SUBSAMPLE_CLASSES out, or let the split be made"
-            )
-        self.split_source = "file"
-        self.fold = parse_fold(record.get("fold", ""))
-        return repeat_split(path, record, items, self.root, self.image_dir)
-
-    def _draw(self, cfg: CfgNode, split: Split) -> Split:
-        """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
-        shots, by = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SHOTS_BY
-        if by not in ("class", "patient"):
-            raise UserError(f'DATASET.SHOTS_BY is "{by}"; it takes class or patient')
-        kind = check_scenario(cfg.DATASET.SHOTS_SCENARIO)
-        if self.test_only or shots < 0:
-            return {part: draw_shots(split[part], -1, "", "", 0)[0] for part in PARTS}
-        key = (self.name, self.split_hash, cfg.SEED, by, kind)
-        # An image is a shot; its variants come along with it.
-        train, short = draw(heads(split["train"]), shots, *key)
-        if short:
-            counts = ", ".join(f"{name} has {count}" for name, count in sorted(short.items()))
-            self.warn(
-                f"{self.name}: {shots} shots asked, but of the training images {counts}; "
-                "all of them are taken"
-            )
-        absent = missing_classes(split["train"], train) if shots else []
-        if absent:
-            self.warn(
-                f"{self.name}: the draw has no image of {', '.join(absent)} "
-                f"(DATASET.SHOTS_SCENARIO {kind}); they are tested all the same"
-            )
-        train = with_variants(train, split["train"])
-        val, _ = draw(heads(split["val"]), cfg.DATASET.NUM_SHOTS_VAL, *key)
-        val = with_variants(val, split["val"])
-        test, _ = draw_shots(split["test"], -1, "", "", 0)
-        return {"train": train, "val": val, "test": test}
-
-    def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
-        """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""
-        options = cfg.DATASET
-        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
-        prefix = "" if prefix == "." else f"{prefix}/"
-
-        def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
-            known = self.patients_known
-            return [
-                {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
-                for i in items
-            ]
-
-        made = bool(self.split_source)
-        return {
-            "dataset": self.name,
-            "by": self.split_source or options.SPLIT_BY,
-            "ratio": None if made or self.test_only else list(self._ratio(cfg)),
-            "seed": options.SPLIT_SEED,
-            **({"fold": str(self.fold)} if self.fold else {}),
-            "version": self.version,
-            "shots": options.NUM_SHOTS,
-            **({"shots_by": options.SHOTS_BY} if options.SHOTS_BY != "class" else {}),
-            **({} if options.SHOTS_SCENARIO == BALANCED else {"scenario": options.SHOTS_SCENARIO}),
-            "draw_seed": cfg.SEED,
-            "hash": self.split_hash,
-            "draw_hash": self.draw_hash,
-            "classes": list(names),
-            **{part: rows(drawn[part]) for part in PARTS},
-        }
 
     def _own_prompts(self, names: Sequence[str]) -> str:
         """The data set's own descriptions; "" where ``DATASET.CLASSES`` names classes that they do

@@ -22,6 +22,9 @@ SHORT = {
 }
 
 
+INTERVAL = "95 % interval by patient in brackets."  # under every table that has them
+
+
 def title_of(metric: str) -> str:
     """A metric's name at the start of a row."""
     return SHORT.get(metric, TITLES.get(metric, metric))

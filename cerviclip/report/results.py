@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cerviclip.report import measured
 from cerviclip.report.document import Document, blank
-from cerviclip.report.numbers import cell, count, digits_of, title_of
+from cerviclip.report.numbers import INTERVAL, cell, count, digits_of, title_of
 from cerviclip.report.study import Part, Study
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.tables import difference_tables
 from cerviclip.runs.report.figures import short_name
 from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.report.groups import METRICS
-from cerviclip.runs.report.prediction_figures import POINT_TITLES, prediction_figures
+from cerviclip.runs.report.prediction_figures import prediction_figures
 from cerviclip.runs.report.tables import build_tables, column_name
 from cerviclip.runs.settings.folders import safe_part
 
-INTERVAL = "95 % interval by patient in brackets."
 ALL_METHODS = ("accuracy", "balanced_accuracy", "binary.auc")
-_RATES = ("sensitivity", "specificity", "ppv", "npv")
 _LEAKS = {
     "images_in_two_parts": "images in two parts of the split",
     "patients_in_two_parts": "patients in two parts of the split",
@@ -258,14 +257,14 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
             "accuracy",
             "thresholds",
         )
-    _points(document, run)
+    measured.points(document, run)
     if "probabilities" in drawn:
         document.figure(
             "Probability of the positive group by outcome; lines are the thresholds.",
             drawn["probabilities"],
             "crosstab",
         )
-    _calibration(document, run)
+    measured.calibration(document, run)
     if "reliability" in drawn:
         document.figure(
             "Reliability by image before calibration and after maps that were fitted on "
@@ -279,8 +278,8 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
             drawn["decision"],
             "benefit",
         )
-    _conformal(document, run)
-    _gap(document, run)
+    measured.conformal(document, run)
+    measured.gap(document, run)
 
 
 def _metric_table(document: Document, title: str, centers: Mapping[str, Any]) -> None:
@@ -350,139 +349,6 @@ def _crosstab(document: Document, run: Mapping[str, Any]) -> None:
             rows,
             "crosstab",
         )
-
-
-def _points(document: Document, run: Mapping[str, Any]) -> None:
-    for title, blocks in (("by image", run), ("by patient", run["patient_level"] or {})):
-        block = blocks.get("operating_points")
-        if not block:
-            continue
-        rows = []
-        for name, point in block["points"].items():
-            for center, found in point["centers"].items():
-                loss = found["loss"] or {}
-                lost = [signed_loss(loss.get(key)) for key in ("sensitivity", "specificity")]
-                rows.append(
-                    (
-                        POINT_TITLES[name].removesuffix(" on val"),
-                        f"{point['threshold']:.3f}",
-                        center,
-                        *(cell(found[rate]) for rate in _RATES),
-                        " / ".join(lost),
-                    )
-                )
-        head = (
-            "point",
-            "threshold",
-            "centre",
-            "sensitivity (%)",
-            "specificity (%)",
-            "PPV (%)",
-            "NPV (%)",
-            "loss of sens. / spec.",
-        )
-        notes = [
-            INTERVAL,
-            "Loss: points lost against what the same rule would have chosen on the centre's own "
-            "labels; negative where carrying gave more.",
-        ]
-        notes += [f"The choice {block['note']}."] if block.get("note") else []
-        notes += [f"{block['reason']}."] if block.get("reason") else []
-        document.table(
-            f"Operating points {title}, chosen on val and carried unchanged.",
-            head,
-            rows,
-            "points",
-            "thresholds",
-            note=" ".join(notes),
-            labels=3,
-        )
-        if not rows and title == "by image":
-            document.text(
-                f"Operating points: none, {block.get('reason', 'nothing was chosen')}.",
-                "points",
-                "thresholds",
-            )
-
-
-def signed_loss(value: float | None) -> str:
-    return "-" if value is None else f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
-
-
-def _calibration(document: Document, run: Mapping[str, Any]) -> None:
-    rows = []
-    for center, entry in ((run["calibration"] or {}).get("centers") or {}).items():
-        for name, title in (
-            ("before", "as predicted"),
-            ("temperature", "temperature"),
-            ("isotonic", "isotonic"),
-        ):
-            found = (entry.get(name) or {}).get("binary") or {}
-            if "slope" in found:
-                numbers = [
-                    cell(found[key], 2) for key in ("intercept", "slope", "observed_expected")
-                ]
-                losses = [cell(found[key], 3) for key in ("brier", "ece")]
-                rows.append((center, title, *numbers, *losses))
-    head = ("centre", "probabilities", "intercept", "slope", "O/E", "Brier", "ECE")
-    note = f"{INTERVAL} Calibrated: intercept 0, slope 1, O/E 1. Maps were fitted on val."
-    document.table(
-        "Calibration of the positive group's probability, by image.",
-        head,
-        rows,
-        "calibration",
-        note=note,
-        labels=2,
-    )
-
-
-def _conformal(document: Document, run: Mapping[str, Any]) -> None:
-    block = run["conformal"] or {}
-    rows = []
-    for center, methods in (block.get("centers") or {}).items():
-        for name, found in methods.items():
-            if isinstance(found, Mapping) and "coverage" in found:
-                rows.append(
-                    (
-                        center,
-                        name.replace("_", " "),
-                        cell(found["coverage"]),
-                        cell(found["set_size"], 2),
-                    )
-                )
-    document.table(
-        f"Conformal prediction sets, calibrated on val for a coverage of "
-        f"{100 * block.get('coverage', 0.9):g} %.",
-        ("centre", "sets", "coverage (%)", "classes in a set"),
-        rows,
-        "conformal",
-        note=INTERVAL,
-        labels=2,
-    )
-
-
-def _gap(document: Document, run: Mapping[str, Any]) -> None:
-    block = run["generalisation_gap"] or {}
-    if not block:
-        document.text("No external centre was scored.", "gap", "external")
-        return
-    names = list(block)
-    rows = [
-        (title_of(metric), *(cell(block[name].get(metric), digits_of(metric)) for name in names))
-        for metric in METRICS
-    ]
-    document.table(
-        "Generalisation gap: the test part minus each external centre.",
-        ("", *names),
-        rows,
-        "gap",
-        "external",
-        "heterogeneity",
-        note=f"{INTERVAL} Above 0: worse outside (for ECE: below 0).",
-    )
-
-
-# -- failures -----------------------------------------------------------------------------------
 
 
 def _failures(document: Document, study: Study) -> None:

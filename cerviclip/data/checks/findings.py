@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cerviclip.data.files.names import is_text
-
-ERROR, WARNING, NOTE = "error", "warning", "note"
+from cerviclip.severity import ERROR, NOTE, RANK, WARNING
 
 #: Kind: how grave it is, and what it means. Notes do not change the exit status.
 KINDS: dict[str, tuple[str, str]] = {
@@ -61,7 +60,6 @@ KINDS: dict[str, tuple[str, str]] = {
     "stray": (WARNING, "images outside the class folders"),
     "part_folders": (ERROR, "folders of one part twice, or train or test wanting"),
 }
-_RANK = {ERROR: 0, WARNING: 1, NOTE: 2}
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Finding:
 def ordered(findings: Sequence[Finding]) -> list[Finding]:
     """Errors first; within a grade in the order of `KINDS`."""
     place = {kind: n for n, kind in enumerate(KINDS)}
-    return sorted(findings, key=lambda f: (_RANK[f.severity], place[f.kind]))
+    return sorted(findings, key=lambda f: (RANK[f.severity], place[f.kind]))
 
 
 def shown(path: str) -> str:

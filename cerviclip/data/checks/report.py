@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.data.checks.findings import ERROR, NOTE, WARNING, Finding, shown
+from cerviclip.data.checks.findings import Finding, shown
 from cerviclip.data.checks.probe import Probe
 from cerviclip.data.checks.survey import WHOLE, Survey
+from cerviclip.severity import COLORS, NOTE
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 VERSION = 1
-_COLORS = {ERROR: "red", WARNING: "yellow", NOTE: "cyan"}
 _MOST = 40  # classes that are listed on the screen
 
 
@@ -77,7 +77,7 @@ class Report:
         if self.findings:
             console.print(_table_of_findings(self.findings))
         grades = Counter(f.severity for f in self.findings)
-        said = ", ".join(_number(grades[grade], grade) for grade in _COLORS if grades[grade])
+        said = ", ".join(_number(grades[grade], grade) for grade in COLORS if grades[grade])
         ignored = f"; {self.left_out.total()} ignored" if self.left_out else ""
         console.print(f"{said or 'nothing found'}{ignored}", highlight=False)
 
@@ -148,7 +148,7 @@ def _table_of_findings(findings: Sequence[Finding]) -> Table:
     table.add_column("n", justify="right")
     table.add_column("what")
     for finding in findings:
-        color = _COLORS[finding.severity]
+        color = COLORS[finding.severity]
         kind = f"[{color}]{finding.kind}[/{color}]"
         table.add_row(kind, str(finding.number), _plain(finding.text))
     return table

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cerviclip.data.checks.findings import ERROR, NOTE, Finding, shown
+from cerviclip.data.checks.findings import Finding, shown
+from cerviclip.severity import ERROR, NOTE
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 from dassl.utils.images import decode_image

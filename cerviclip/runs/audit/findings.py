@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-ERROR, WARNING, NOTE = "error", "warning", "note"
+from cerviclip.severity import ERROR, NOTE, RANK, WARNING
 
 #: Kind: how grave it is, and what it means. Notes do not change the exit status.
 KINDS: dict[str, tuple[str, str]] = {
@@ -37,7 +37,6 @@ KINDS: dict[str, tuple[str, str]] = {
     "declared_leak": (NOTE, "DATASET.SPLIT_BY image: a patient may be in several parts"),
     "not_checked": (NOTE, "something could not be checked here"),
 }
-_RANK = {ERROR: 0, WARNING: 1, NOTE: 2}
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Finding:
 def ordered(findings: list[Finding]) -> list[Finding]:
     """Errors first; within a grade in the order of `KINDS`, then by place."""
     place = {kind: n for n, kind in enumerate(KINDS)}
-    return sorted(findings, key=lambda f: (_RANK[f.severity], place[f.kind], f.where))
+    return sorted(findings, key=lambda f: (RANK[f.severity], place[f.kind], f.where))
 
 
 def relative(path: str | Path, root: Path) -> str:

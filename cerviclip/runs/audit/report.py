@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.runs.audit.findings import ERROR, NOTE, WARNING, Finding
+from cerviclip.runs.audit.findings import Finding
+from cerviclip.severity import COLORS, NOTE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 VERSION = 1
-_COLORS = {ERROR: "red", WARNING: "yellow", NOTE: "cyan"}
 _MOST = 50  # findings that are listed on the screen
 
 
@@ -67,7 +67,7 @@ class Report:
         table.add_column("where", overflow="fold")
         table.add_column("what", overflow="fold")
         for finding in self.findings[:_MOST]:
-            color = _COLORS[finding.severity]
+            color = COLORS[finding.severity]
             kind = f"[{color}]{finding.kind}[/{color}]"
             table.add_row(kind, escape(finding.where), escape(finding.text))
         if self.findings:
@@ -75,5 +75,5 @@ class Report:
         if len(self.findings) > _MOST:
             console.print(f"and {len(self.findings) - _MOST} more (--json has all)")
         grades = Counter(finding.severity for finding in self.findings)
-        counts = [f"{grades[g]} {g}{'s' if grades[g] > 1 else ''}" for g in _COLORS if grades[g]]
+        counts = [f"{grades[g]} {g}{'s' if grades[g] > 1 else ''}" for g in COLORS if grades[g]]
         console.print(", ".join(counts) or "nothing found", highlight=False)

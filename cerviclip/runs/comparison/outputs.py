@@ -126,8 +126,8 @@ class Outputs:
         return None
 
     def take(self, chosen: np.ndarray) -> Outputs:
-        """Those of some images: (B,) true where an image stays."""
-        at = np.flatnonzero(chosen)
+        """Those of some images, in any order: (B,) true where an image stays, or places."""
+        at = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
 
         def of(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[at]
@@ -231,21 +231,7 @@ def _sorted(outputs: Outputs) -> Outputs:
     """By path, so that patients have the same numbers in every run."""
     of = outputs
     order = sorted(range(len(of)), key=lambda i: (of.paths[i], of.patient_ids[i], of.labels[i]))
-
-    def moved(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[order]
-
-    return replace(
-        of,
-        paths=tuple(of.paths[i] for i in order),
-        patient_ids=tuple(of.patient_ids[i] for i in order),
-        labels=of.labels[order],
-        probs=moved(of.probs),
-        predicted=moved(of.predicted),
-        said=moved(of.said),
-        score=moved(of.score),
-        called={name: values[order] for name, values in of.called.items()},
-    )
+    return of.take(np.array(order, dtype=np.int64))
 
 
 def _outputs_in(run: Mapping[str, Any]) -> list[Outputs]:

@@ -22,10 +22,10 @@ from audit_fixtures import (
     write_tables,
 )
 
-from cerviclip.runs.audit.findings import NOTE
 from cerviclip.runs.audit.run import audit
 from cerviclip.runs.predictions import read_predictions, write_predictions
 from cerviclip.runs.results_json import write_results
+from cerviclip.severity import NOTE
 from cerviclip.tools import audit as tool
 from dassl.errors import cli_main
 
