@@ -39,6 +39,7 @@ def small(bench, tmp_path, monkeypatch):
     return Bench(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_and_the_plain_way_is_the_same_model(bench, small, capsys):
     bench.measure(small, bench.PARTS, seconds=600)
     assert set(small.figures) == {*bench.RATIOS, *bench.OTHERS}

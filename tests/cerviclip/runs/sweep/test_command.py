@@ -247,6 +247,7 @@ def test_a_failed_run_is_recorded_and_retried_and_the_others_go_on(zoo, monkeypa
     assert "Failed" not in (zoo.out / "results.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_fails_its_run_only(zoo, monkeypatch, capsys):
     text = "trainers: [ZooSuicidal, ZooLinear]\nshots: [1, 2]\nseeds: [1]\n"
     assert run(zoo, text, "--jobs", "2") == 1
