@@ -32,7 +32,8 @@ def wilson(share: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interv
 def mid_p(share: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interval:
     """The mid-P form of Clopper and Pearson's interval; (M,) shares of (M,) trials."""
     tail = (1 - level) / 2
-    low, high = _mid_p_limit(share, trials, tail), _mid_p_limit(share, trials, 1 - tail)
+    goals = np.reshape([tail, 1 - tail], (2,) + (1,) * np.ndim(share * trials))
+    low, high = _mid_p_limit(share, trials, goals)  # both in one search
     return Interval(np.where(share <= 0, 0.0, low), np.where(share >= 1, 1.0, high))
 
 
@@ -47,10 +48,10 @@ def mid_p_or_wilson(share: np.ndarray, trials: np.ndarray, level: float = 0.95) 
     return Interval(np.minimum(one.low, two.low), np.maximum(one.high, two.high))
 
 
-def _mid_p_limit(share: np.ndarray, trials: np.ndarray, goal: float) -> np.ndarray:
-    """The p at which P(more hits | p) + P(as many hits | p) / 2 is ``goal``."""
+def _mid_p_limit(share: np.ndarray, trials: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """(2, M) p at which P(more hits | p) + P(as many hits | p) / 2 is ``goal`` (2, 1)."""
     hits, misses = share * trials, (1 - share) * trials
-    low, high = np.zeros_like(hits), np.ones_like(hits)
+    low, high = np.zeros_like(goal + hits), np.ones_like(goal + hits)
     for _ in range(_STEPS):
         middle = (low + high) / 2
         at_least = np.where(hits > 0, betainc(np.maximum(hits, 1e-12), misses + 1, middle), 1.0)
