@@ -22,6 +22,7 @@ from cerviclip.evaluation.measures.patients import (
     why_not_by_patient,
 )
 from cerviclip.evaluation.measures.sample import LEVEL, Sample, Settings
+from cerviclip.evaluation.measures.shares import solve_proportions
 from cerviclip.evaluation.names import FEW
 
 NO_VAL = "there are no val images to choose on"
@@ -57,6 +58,7 @@ def measure_with(
     home: Home, samples: Sequence[Sample], centers: Mapping[str, Any], settings: Settings
 ) -> dict[str, Any]:
     """Those of ``names.LEVEL_BLOCKS`` with thresholds, temperature and quantiles that are given."""
+    solve_proportions(samples, home)
     return {
         "discrimination": _by_class(samples, lambda s: discrimination(s, settings)),
         "operating_points": _operating_points(home, samples, settings),

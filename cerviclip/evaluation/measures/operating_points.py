@@ -111,6 +111,21 @@ def _rates_with_intervals(
     sample: Sample, thresholds: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each threshold (4,) values and (2, 4) limits of ``_RATES`` in 0-1."""
+    if not thresholds:
+        return []
+    hits, trials = rate_counts(sample, thresholds)
+    total = trials.sum(axis=1)
+    values = np.full(len(total), np.nan)
+    np.divide(hits.sum(axis=1), total, out=values, where=total > 0)
+    limits = np.full((2, len(values)), np.nan)
+    if sample.n_patients >= MIN_PATIENTS:
+        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
+    size = len(_RATES)
+    return [(values[i : i + size], limits[:, i : i + size]) for i in range(0, len(values), size)]
+
+
+def rate_counts(sample: Sample, thresholds: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Images of each patient, (4 T, P) hits and trials: ``_RATES`` at each threshold."""
     truth, count = sample.is_positive, sample.n_patients
     hits, trials = [], []
     for threshold in thresholds:
@@ -119,17 +134,7 @@ def _rates_with_intervals(
             true_call = of & (truth == said) & (said == right)
             hits.append(np.bincount(sample.patients[true_call], minlength=count))
             trials.append(np.bincount(sample.patients[of], minlength=count))
-    if not thresholds:
-        return []
-    total = np.array(trials).sum(axis=1)
-    values = np.divide(
-        np.array(hits).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0
-    )
-    limits = np.full((2, len(values)), np.nan)
-    if count >= MIN_PATIENTS:
-        limits = np.stack(proportion_intervals(np.array(hits), np.array(trials), LEVEL))
-    size = len(_RATES)
-    return [(values[i : i + size], limits[:, i : i + size]) for i in range(0, len(values), size)]
+    return np.array(hits), np.array(trials)
 
 
 def _cells(sample: Sample, values: np.ndarray, limits: np.ndarray) -> dict[str, Any]:
