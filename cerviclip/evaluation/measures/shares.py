@@ -7,7 +7,7 @@ each place finds its own remembered. What is forgotten here costs time and chang
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from cerviclip.evaluation.measures.sample import LEVEL, Sample
 _Counts = tuple[np.ndarray, np.ndarray]
 
 
-def solve_proportions(samples: Sequence[Sample], home: Home) -> None:
+def solve_proportions(samples: Sequence[Sample], homes: Mapping[str, Home]) -> None:
     """Find the limits of all proportions of these centres, which are then remembered."""
     enough = [s for s in samples if s.n_patients >= MIN_PATIENTS]
-    parts = [part for s in enough for part in _counts(s, home)]
+    parts = [part for s in enough for part in _counts(s, homes[s.center])]
     several_proportion_intervals(parts, LEVEL)
 
 
