@@ -62,6 +62,7 @@ LATER_CHOICES = {
     "DATASET.SHOTS_SCENARIO": "balanced",
     "DATASET.SUBSAMPLE_CLASSES": "all",
     "INPUT.ROTATION": 15.0,
+    "DATALOADER.DRAW_BY": "batch",
 }
 
 
