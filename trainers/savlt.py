@@ -37,6 +37,7 @@ from dassl.data.transforms import build_styled_transform
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
+from dassl.utils.distributed import main_first
 
 # Transforms that move pixels by draws that are not replayed on the ROI.
 UNFOLLOWED = {
@@ -367,7 +368,8 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def before_train(self) -> None:
         super().before_train()
         if self.has_roi:
-            self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
+            with main_first():
+                self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
         if self.start_epoch == 0:  # else all of it is in the checkpoint
             self.start_prototypes()
             self.train_head_first()

@@ -113,6 +113,9 @@ DATALOADER: dict[str, Any] = {
     "NUM_WORKERS": 4,
     "K_TRANSFORMS": 1,  # augmented copies of each training image
     "RETURN_IMG0": False,  # also the image without augmentation
+    # Ours: "image" draws an image's augmentation from the epoch's seed and its place alone, so that
+    # it does not depend on NUM_WORKERS; "batch", as upstream, from the loader process's generator.
+    "DRAW_BY": "batch",
     "TRAIN_X": {
         "SAMPLER": "RandomSampler",
         "BATCH_SIZE": 32,

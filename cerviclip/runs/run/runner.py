@@ -15,6 +15,7 @@ from typing import Any
 
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
+from cerviclip.parallel.agreement import check_same_images
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
@@ -51,6 +52,7 @@ from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
+from dassl.utils.distributed import broadcast_object, is_main, main_first
 from dassl.utils.files import atomic_write
 
 
@@ -76,6 +78,8 @@ def run_one(
     Returns:
         The content of results.json.
     """
+    if not is_main():
+        return _help(cfg, variant, train)
     folder = Path(cfg.OUTPUT_DIR)
     check_resume(cfg, folder, fresh)
     finish_replacement(folder)
@@ -87,6 +91,7 @@ def run_one(
     if old == "done" and not fresh:
         if echo:
             print(f"finished before: {folder} (--fresh runs it again)")
+        broadcast_object("")  # nothing to help with
         return read_results(folder) or {}
     if old == "failed" and resumes_from(cfg, folder):
         (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
@@ -135,6 +140,14 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     )
 
 
+def _help(cfg: CfgNode, variant: str, train: bool) -> dict[str, Any]:
+    """The part of a further process of torchrun: the same run on its share, without the files."""
+    folder = broadcast_object(None)
+    if folder:
+        Run(in_folder(cfg, Path(folder)), variant, cfg.OUTPUT_DIR).execute(train)
+    return {}
+
+
 def _run_in(
     folder: Path,
     cfg: CfgNode,
@@ -145,6 +158,7 @@ def _run_in(
 ) -> dict[str, Any]:
     """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
     started = time.perf_counter()
+    broadcast_object(str(folder))  # those that help begin
     at_work = in_folder(cfg, folder)
     undo = nullcontext() if keep_user_errors else undo_on_user_error(folder)
     with undo, log_to(folder, echo), kept_warnings() as shown:
@@ -211,13 +225,15 @@ class Run:
             return {}
         dm = self.trainer.dm
         self.check_classes()
-        run_files.write_split(self.folder, dm.dataset, self.cfg)
-        Task.of(dm.dataset).save(self.folder)
-        Reading.of(self.cfg, dm.dataset).save(self.folder)
+        if is_main():
+            run_files.write_split(self.folder, dm.dataset, self.cfg)
+            Task.of(dm.dataset).save(self.folder)
+            Reading.of(self.cfg, dm.dataset).save(self.folder)
         self.train()
         read_early = bool(getattr(dm, "test_read_early", False))
         dm.training_ended = True
-        run_files.write_history(self.folder, self.history)
+        if is_main():
+            run_files.write_history(self.folder, self.history)
         predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
         self.keep_train_features()
         self.check_backbone()
@@ -235,14 +251,16 @@ class Run:
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
-        with no_weights_are_an_error():
+        with main_first(), no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
         if self.scores_new_classes:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
         dataset = self.trainer.dm.dataset
-        self.external = build_external_datasets(self.cfg, dataset)
+        with main_first():
+            self.external = build_external_datasets(self.cfg, dataset)
+        check_same_images(dataset, self.external)
         self.flow = flow_of(dataset, self.external)
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
@@ -271,7 +289,7 @@ class Run:
 
     def keep_history(self) -> None:
         """history.csv of a training that broke: its losses say how it came to that."""
-        if self.history:
+        if self.history and is_main():
             run_files.write_history(self.folder, self.history)
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
@@ -281,6 +299,8 @@ class Run:
         new = self.score_new() if self.scores_new_classes else None
         self.val = predict_val(self.trainer)  # last: what a model keeps of its images moves no test
         self.seconds["predict"] = time.perf_counter() - clock
+        if not is_main():
+            return [], {}
         clock = time.perf_counter()
         centers = score_centers(self.trainer, predictions)
         self.seconds["score"] = time.perf_counter() - clock
@@ -297,7 +317,7 @@ class Run:
         that it moves no result."""
         clock = time.perf_counter()
         found = train_features(self.trainer)
-        if found is not None:
+        if found is not None and is_main():
             found.save(self.folder)
         self.seconds["train_features"] = time.perf_counter() - clock
 
@@ -309,6 +329,8 @@ class Run:
     def score_new(self) -> dict[str, Any]:
         """Score the classes that a base-to-new run was not trained on."""
         found, entry = score_new_classes(self.trainer)
+        if not is_main():
+            return entry
         if found is not None:
             write_predictions(self.folder, [found], found.classnames, NEW_PREDICTIONS)
         else:
@@ -323,6 +345,8 @@ class Run:
         read_early: bool,
     ) -> dict[str, Any]:
         """Predictions and figures, then results.json: what has that is finished."""
+        if not is_main():
+            return {}
         from cerviclip.runs.report.figures import run_figures
 
         clock = time.perf_counter()
