@@ -23,6 +23,7 @@ COMMANDS = {
         "data sets x trainers x shots x seeds, and the tables",
     ),
     "chain": ("cerviclip.runs.chain", "a CNN from data set to data set, with a new head for each"),
+    "federate": ("cerviclip.federated.command", "one model across centres; images stay at home"),
     "adopt": ("cerviclip.adopt.command", "trainers of a published repository that would run here"),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
     "serve": ("cerviclip.app.server.command", "an HTTP API of trained runs, with an audit log"),

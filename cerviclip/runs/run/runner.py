@@ -6,7 +6,7 @@ import gc
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -64,6 +64,7 @@ def run_one(
     echo: bool = True,
     train: bool = True,
     keep_user_errors: bool = False,
+    make: Callable[[CfgNode, str, str], Run] | None = None,
 ) -> dict[str, Any]:
     """Train, score and write one run; a finished run of the same configuration is only read.
 
@@ -74,6 +75,7 @@ def run_one(
         echo: print to the console as well as to log.txt.
         train: False builds everything, as a check, and leaves nothing behind.
         keep_user_errors: write results.json for errors of the user's too (sweeps do).
+        make: builds the run of a configuration, a variant and a final folder; None for `Run`.
 
     Returns:
         The content of results.json.
@@ -84,7 +86,14 @@ def run_one(
     check_resume(cfg, folder, fresh)
     finish_replacement(folder)
     old = state_of(folder, cfg, fresh)
-    work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
+    work = partial(
+        _run_in,
+        cfg=cfg,
+        variant=variant,
+        echo=echo,
+        keep_user_errors=keep_user_errors,
+        make=make or Run,
+    )
     if not train:
         with folder_beside(folder, keep=False) as new:
             return work(new, train=False)
@@ -154,6 +163,7 @@ def _run_in(
     variant: str,
     echo: bool,
     keep_user_errors: bool,
+    make: Callable[[CfgNode, str, str], Run],
     train: bool = True,
 ) -> dict[str, Any]:
     """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
@@ -165,7 +175,7 @@ def _run_in(
         try:
             with atomic_write(folder / "config.yaml") as handle:
                 handle.write(cfg.dump())
-            run = Run(at_work, variant, cfg.OUTPUT_DIR)
+            run = make(at_work, variant, cfg.OUTPUT_DIR)
             run.shown_warnings = shown
             return run.execute(train)
         except Exception as error:
