@@ -10,8 +10,10 @@ from typing import Any
 from cerviclip.runs.settings.folders import without_file
 from cerviclip.runs.settings.named_files import (
     BACKBONE,
+    FURTHER_BACKBONES,
     file_content,
     folder_content,
+    further_backbones,
     named_files,
     named_folders,
 )
@@ -99,6 +101,11 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
         flat[key] = f"{without_file(flat[key])}:{content}" if key == BACKBONE else content
     for key, path in named_folders(whole).items():
         flat[key] = folder_content(path, str(flat[key]))
+    if further := further_backbones(whole):
+        flat[FURTHER_BACKBONES] = [
+            f"{name}={file_content(path, str(path))}" if path else name
+            for name, path in further.values()
+        ]
     for key in LATER_KEYS:
         if not flat.get(key):
             flat.pop(key, None)
