@@ -65,7 +65,7 @@ BACKBONES = {
     "ViT-L/14@336px": "OpenAI CLIP, ViT-L, patch 14, 336 px, features 768",
     ANY_CLIP: "OpenAI's architecture at any size, as read from --weights FILE",
     "open_clip:<arch>[:<pretrained or path>]": "any open_clip model (BiomedCLIP, PLIP ...)",
-    "torchvision:<arch>": "a CNN of torchvision as image features (resnet50, squeezenet1_0 ...)",
+    "torchvision:<arch>": "a CNN or ViT of torchvision as image features (resnet50, vit_b_16 ...)",
     "timm:<arch>": "a model of timm as image features",
 }
 
