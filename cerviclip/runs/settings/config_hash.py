@@ -27,6 +27,7 @@ UNHASHED = {
     "USE_CUDA",
     "VERSION",
     "DATASET.ROOT",
+    "DATASET.PACKED",  # the same pixels
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
@@ -50,6 +51,7 @@ LATER_KEYS = (
     "TRAINER.ZEROSHOTCLIP.TEMPLATE",
     "TRAINER.ZEROSHOTCLIP.CLASS_WEIGHTS",
     "DATASET.TEST_VARIANTS",
+    "INPUT.RESIZE_FIRST",
 )
 
 # The same, with the value that means what was done before.
