@@ -19,9 +19,11 @@ from cerviclip.data.roi.sources import SOURCES, build_source
 from cerviclip.data.roi.store import RoiStore, StoredRoi
 from cerviclip.recent import Recent
 from dassl.data.data_manager import DatasetWrapper
+from dassl.data.transforms.transforms import ShrinkShorter
 from dassl.errors import UserError
 from dassl.utils import read_image
 from dassl.utils.deep_images import windows_of
+from dassl.utils.images import BegunImage
 
 KINDS = ("box", "mask")
 _TOP = 0.10  # part of the height, from the top, in which a box never starts
@@ -156,6 +158,7 @@ class RoiFinder:
 # an ROI where it is; trainers refuse what moves pixels by other draws.
 _GEOMETRIC = (
     T.Resize,
+    ShrinkShorter,
     T.CenterCrop,
     T.RandomCrop,
     T.RandomResizedCrop,
@@ -225,9 +228,12 @@ class RoiDataset(DatasetWrapper):
 
     def __getitem__(self, idx: int) -> dict:
         item = self.data_source[idx]
-        image = read_image(item.impath)
-        steps = steps_of(self.transform)
-        pixels, roi = transform_together(steps, image, self.finder.mask(item.impath, image))
+        rest, image = BegunImage(item.impath).behind(self.transform)
+        roi = self.finder.mask(item.impath, image if rest is self.transform else None)
+        steps, rest_steps = steps_of(self.transform), steps_of(rest)
+        for step in steps[: len(steps) - len(rest_steps)]:  # the image has been through them
+            roi = step(roi)
+        pixels, roi = transform_together(rest_steps, image, roi)
         return {
             "label": item.label,
             "domain": item.domain,

@@ -254,10 +254,12 @@ class Run:
         from cerviclip.data.external import build_external_datasets
         from cerviclip.data.flow import flow_of
         from cerviclip.data.images import cache as image_cache
+        from cerviclip.data.images.packing import describe_use, use_pack, wanted_of
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 
-        image_cache.enable()  # the runs of a sweep share decoded images
+        images = image_cache.enable()  # the runs of a sweep share decoded images
+        use_pack(images, self.cfg.DATASET.PACKED)
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
@@ -272,6 +274,9 @@ class Run:
             self.external = build_external_datasets(self.cfg, dataset)
         check_same_images(dataset, self.external)
         self.flow = flow_of(dataset, self.external)
+        if images.pack is not None:
+            wanted = wanted_of(self.trainer, self.external, whole=False)
+            print("\n".join(describe_use(images.pack, wanted)))
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
 

@@ -29,6 +29,7 @@ UNHASHED = {
     "USE_CUDA",
     "VERSION",
     "DATASET.ROOT",
+    "DATASET.PACKED",  # the same pixels
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
@@ -58,6 +59,7 @@ LATER_KEYS = (
     "TRAIN.FEDERATED_ROUNDS",
     "TRAIN.FEDERATED_MU",
     "TRAINER.CLIVP.REPORTS",
+    "INPUT.RESIZE_FIRST",
 )
 
 # The same, with the value that means what was done before.
