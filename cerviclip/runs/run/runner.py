@@ -15,6 +15,8 @@ from typing import Any
 
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
+from cerviclip.environment import job_record
+from cerviclip.runs.cluster.rescue import rescued
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
@@ -179,9 +181,13 @@ def failed_results(
 ) -> dict[str, Any]:
     """results.json of a run that did not end well."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    seconds = {} if started is None else {"total": time.perf_counter() - started}
+    runtime: dict[str, Any] = {"seconds": {}}
+    if started is not None:
+        runtime["seconds"]["total"] = time.perf_counter() - started
+    if job := job_record():
+        runtime["job"] = job
     return run_files.results_record(
-        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime={"seconds": seconds}
+        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime=runtime
     )
 
 
@@ -258,7 +264,8 @@ class Run:
         clock = time.perf_counter()
         if getattr(self.trainer, "needs_training", True):
             try:
-                self.trainer.train()
+                with rescued(self.trainer):
+                    self.trainer.train()
             except Exception:
                 self.keep_history()
                 raise

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
+from cerviclip.environment import job_record
 from cerviclip.git_commit import commit_of
 from cerviclip.places import HOME
 from dassl import __version__
@@ -37,6 +38,8 @@ def runtime_record(run: Any) -> dict[str, Any]:
         "host": platform.node(),
         "warnings": list(run.shown_warnings),
     }
+    if job := job_record():
+        out["job"] = job
     if device.type == "cuda":
         out["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     counts = getattr(run.trainer, "store_counts", None)
