@@ -34,8 +34,14 @@ def job_record() -> dict[str, str]:
     return record | {"log": env[JOB_LOG]} if env.get(JOB_LOG) else record
 
 
+def processes() -> int:
+    """How many processes torchrun has started; 1 without it."""
+    count = os.environ.get("WORLD_SIZE") or "1"
+    return int(count) if count.isdigit() else 2  # who joins the others says what is wrong with it
+
+
 def refuse_torchrun(instead: str) -> None:
-    """Each process of torchrun would make the whole run, and all would write to one folder.
+    """Each process of torchrun would make all runs, and all would write to one folder.
 
     Args:
         instead: what to do.
@@ -43,6 +49,8 @@ def refuse_torchrun(instead: str) -> None:
     Raises:
         UserError: this is one of several processes.
     """
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count not in ("", "1"):
-        raise UserError(f"torchrun has started {count} processes and a run uses one; {instead}")
+    if processes() > 1:
+        raise UserError(
+            f"torchrun has started {os.environ['WORLD_SIZE']} processes and a sweep uses one; "
+            f"{instead}"
+        )

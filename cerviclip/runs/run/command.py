@@ -9,11 +9,15 @@ from typing import Any
 from cerviclip.adopt import stand_in
 from cerviclip.adopt.launch import Job, run_adopted
 from cerviclip.adopt.spec import is_adopted
-from cerviclip.environment import refuse_torchrun
+from cerviclip.environment import processes
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import TRAIN, run_request, train_parser
 from cerviclip.runs.settings.requests import RunRequest
 from dassl.errors import UserError
+
+
+class RunFailedError(RuntimeError):
+    """A run broke on its way; the message is one line."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
@@ -27,17 +31,32 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
         plugins.add_plugins(request.plugins)
         print(listing())
         return 0
-    refuse_torchrun("start it without torchrun; run_shell.py --jobs N makes N runs at a time")
     fix_summation_order()  # before torch is imported
-    return train_command(request)
+    if processes() > 1:
+        from cerviclip.runs.run.in_group import in_group
+
+        return in_group(lambda: train_command(request), debug="--debug" in (argv or sys.argv))
+    try:
+        return train_command(request)
+    except RunFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def train_command(request: RunRequest) -> int:
-    """One run, or the evaluation of one; returns the exit status."""
+    """One run, or the evaluation of one; returns the exit status.
+
+    Raises:
+        RunFailedError: the run broke; its traceback is in log.txt.
+    """
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
     cfg = setup_cfg(request)
+    if processes() > 1:
+        from cerviclip.runs.run.in_group import join_group
+
+        join_group(cfg)
     if is_adopted(cfg.TRAINER.NAME):
         return _adopted_command(request, cfg)
     if request.evaluate:
@@ -51,8 +70,8 @@ def train_command(request: RunRequest) -> int:
     except UserError:
         raise
     except Exception as error:  # the traceback is in log.txt, and was printed as it went there
-        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
-        return 1
+        log = f"(log: {cfg.OUTPUT_DIR}/log.txt)"
+        raise RunFailedError(f"the run failed: {error} {log}") from error
     if request.train:
         print(f"results: {cfg.OUTPUT_DIR}/results.json")
     return 0
@@ -77,8 +96,8 @@ def _adopted_command(request: RunRequest, cfg: Any) -> int:
     except UserError:
         raise
     except RuntimeError as error:
-        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
-        return 1
+        log = f"(log: {cfg.OUTPUT_DIR}/log.txt)"
+        raise RunFailedError(f"the run failed: {error} {log}") from error
     if request.train:
         print(f"results: {folder}/results.json")
     return 0

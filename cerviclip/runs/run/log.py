@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-class _Silence:
+class Silence:
     """A console that swallows everything: a sweep shows its bar instead of the runs' prints."""
 
     encoding = "utf-8"
@@ -41,7 +41,7 @@ def log_to(folder: str | Path, echo: bool = True) -> Iterator[None]:
         print(f"Warning: {message}")
 
     if not echo:
-        sys.stdout = _Silence()  # type: ignore[assignment]
+        sys.stdout = Silence()  # type: ignore[assignment]
     logger = setup_logger(str(folder))
     try:
         with warnings.catch_warnings():  # also lets a warning of an earlier run show again

@@ -16,6 +16,7 @@ from typing import Any
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
+from cerviclip.parallel.agreement import check_same_images
 from cerviclip.runs.cluster.rescue import rescued
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report.groups import NEW
@@ -53,6 +54,7 @@ from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
+from dassl.utils.distributed import broadcast_object, is_main, main_first
 from dassl.utils.files import atomic_write
 
 
@@ -78,6 +80,8 @@ def run_one(
     Returns:
         The content of results.json.
     """
+    if not is_main():
+        return _help(cfg, variant, train)
     folder = Path(cfg.OUTPUT_DIR)
     check_resume(cfg, folder, fresh)
     finish_replacement(folder)
@@ -89,6 +93,7 @@ def run_one(
     if old == "done" and not fresh:
         if echo:
             print(f"finished before: {folder} (--fresh runs it again)")
+        broadcast_object("")  # nothing to help with
         return read_results(folder) or {}
     if old == "failed" and resumes_from(cfg, folder):
         (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
@@ -137,6 +142,14 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     )
 
 
+def _help(cfg: CfgNode, variant: str, train: bool) -> dict[str, Any]:
+    """The part of a further process of torchrun: the same run on its share, without the files."""
+    folder = broadcast_object(None)
+    if folder:
+        Run(in_folder(cfg, Path(folder)), variant, cfg.OUTPUT_DIR).execute(train)
+    return {}
+
+
 def _run_in(
     folder: Path,
     cfg: CfgNode,
@@ -147,6 +160,7 @@ def _run_in(
 ) -> dict[str, Any]:
     """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
     started = time.perf_counter()
+    broadcast_object(str(folder))  # those that help begin
     at_work = in_folder(cfg, folder)
     undo = nullcontext() if keep_user_errors else undo_on_user_error(folder)
     with undo, log_to(folder, echo), kept_warnings() as shown:
@@ -217,13 +231,15 @@ class Run:
             return {}
         dm = self.trainer.dm
         self.check_classes()
-        run_files.write_split(self.folder, dm.dataset, self.cfg)
-        Task.of(dm.dataset).save(self.folder)
-        Reading.of(self.cfg, dm.dataset).save(self.folder)
+        if is_main():
+            run_files.write_split(self.folder, dm.dataset, self.cfg)
+            Task.of(dm.dataset).save(self.folder)
+            Reading.of(self.cfg, dm.dataset).save(self.folder)
         self.train()
         read_early = bool(getattr(dm, "test_read_early", False))
         dm.training_ended = True
-        run_files.write_history(self.folder, self.history)
+        if is_main():
+            run_files.write_history(self.folder, self.history)
         predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
         self.keep_train_features()
         self.check_backbone()
@@ -234,22 +250,29 @@ class Run:
         from cerviclip.data.external import build_external_datasets
         from cerviclip.data.flow import flow_of
         from cerviclip.data.images import cache as image_cache
+        from cerviclip.data.images.packing import describe_use, use_pack, wanted_of
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 
-        image_cache.enable()  # the runs of a sweep share decoded images
+        images = image_cache.enable()  # the runs of a sweep share decoded images
+        use_pack(images, self.cfg.DATASET.PACKED)
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
-        with no_weights_are_an_error():
+        with main_first(), no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
         if self.scores_new_classes:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
         dataset = self.trainer.dm.dataset
-        self.external = build_external_datasets(self.cfg, dataset)
+        with main_first():
+            self.external = build_external_datasets(self.cfg, dataset)
+        check_same_images(dataset, self.external)
         self.flow = flow_of(dataset, self.external)
+        if images.pack is not None:
+            wanted = wanted_of(self.trainer, self.external, whole=False)
+            print("\n".join(describe_use(images.pack, wanted)))
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
 
@@ -278,7 +301,7 @@ class Run:
 
     def keep_history(self) -> None:
         """history.csv of a training that broke: its losses say how it came to that."""
-        if self.history:
+        if self.history and is_main():
             run_files.write_history(self.folder, self.history)
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
@@ -288,6 +311,8 @@ class Run:
         new = self.score_new() if self.scores_new_classes else None
         self.val = predict_val(self.trainer)  # last: what a model keeps of its images moves no test
         self.seconds["predict"] = time.perf_counter() - clock
+        if not is_main():
+            return [], {}
         clock = time.perf_counter()
         centers = score_centers(self.trainer, predictions)
         self.seconds["score"] = time.perf_counter() - clock
@@ -304,7 +329,7 @@ class Run:
         that it moves no result."""
         clock = time.perf_counter()
         found = train_features(self.trainer)
-        if found is not None:
+        if found is not None and is_main():
             found.save(self.folder)
         self.seconds["train_features"] = time.perf_counter() - clock
 
@@ -316,6 +341,8 @@ class Run:
     def score_new(self) -> dict[str, Any]:
         """Score the classes that a base-to-new run was not trained on."""
         found, entry = score_new_classes(self.trainer)
+        if not is_main():
+            return entry
         if found is not None:
             write_predictions(self.folder, [found], found.classnames, NEW_PREDICTIONS)
         else:
@@ -330,6 +357,8 @@ class Run:
         read_early: bool,
     ) -> dict[str, Any]:
         """Predictions and figures, then results.json: what has that is finished."""
+        if not is_main():
+            return {}
         from cerviclip.runs.report.figures import run_figures
 
         clock = time.perf_counter()

@@ -12,6 +12,7 @@ from cerviclip.environment import job_record
 from cerviclip.git_commit import commit_of
 from cerviclip.places import HOME
 from dassl import __version__
+from dassl.utils.distributed import world_size
 
 
 def runtime_record(run: Any) -> dict[str, Any]:
@@ -40,6 +41,8 @@ def runtime_record(run: Any) -> dict[str, Any]:
     }
     if job := job_record():
         out["job"] = job
+    if world_size() > 1:
+        out["processes"] = world_size()
     if device.type == "cuda":
         out["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     counts = getattr(run.trainer, "store_counts", None)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cerviclip.vlm.names import EMBEDDINGS
+
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
 RESCUED = "rescued.json"  # which checkpoints a job wrote in case it is stopped
@@ -29,13 +31,18 @@ def backbone_label(name: str, weights_sha256: str = "") -> str:
 
 
 def file_in(name: str) -> str:
-    """The local file in a name of the form ``library:arch:/a/file``, "" where there is none."""
-    last = name.rpartition(":")[2] if name.count(":") > 1 else ""
+    """The local file in a name of the form ``library:arch:/a/file`` or ``embeddings:/a/file``, ""
+    where there is none."""
+    inner = name.count(":") > 1 or name.startswith(EMBEDDINGS)
+    last = name.rpartition(":")[2] if inner else ""
     return last if Path(last).is_file() else ""
 
 
 def without_file(name: str) -> str:
-    """``library:arch`` of ``library:arch:/a/file``; another name as it is."""
+    """``library:arch`` of ``library:arch:/a/file``, ``embeddings:file`` of
+    ``embeddings:/a/file.npz``; another name as it is."""
+    if name.startswith(EMBEDDINGS):
+        return EMBEDDINGS + Path(name.removeprefix(EMBEDDINGS)).stem
     library, _, rest = name.partition(":")
     arch, _, last = rest.partition(":")
     return f"{library}:{arch}" if "/" in last or "." in last else name

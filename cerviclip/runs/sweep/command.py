@@ -244,7 +244,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
         if run["status"] != "done":
             log = run["runtime"].get("job", {}).get("log")
             where = f" (log of its job: {log})" if log else ""
-            console.print(f"failed: {run['folder']}: {run['error']}{where}", markup=False)
+            line = f"failed: {run['folder']}: {run['error']}{where}"
+            console.print(line, markup=False, soft_wrap=True)
     if n_other_settings:
         console.print(
             f"left out: {n_other_settings} runs of the sweep made with other settings than these"

@@ -73,7 +73,7 @@ class Site:
     def open(self, name: str) -> None:
         (self.gates / f"closed-{name}").unlink()
 
-    def reached(self, name: str, seconds: float = 120) -> None:
+    def reached(self, name: str, seconds: float = 600) -> None:
         """Wait until a run stands at a gate; forget that it did."""
         until((self.gates / f"at-{name}").exists, f"a run at {name}", seconds)
         (self.gates / f"at-{name}").unlink()
@@ -121,7 +121,7 @@ class Site:
         return "".join(path.read_text() for path in sorted(folder.glob("log.txt*")))
 
 
-def until(there, what: str, seconds: float = 120) -> None:
+def until(there, what: str, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
@@ -142,7 +142,7 @@ def meanwhile(action):
     thread.start()
 
     def join():
-        thread.join(timeout=400)
+        thread.join(timeout=900)
         assert not thread.is_alive(), "the action has not ended"
         if failed:
             raise failed[0]
@@ -166,7 +166,7 @@ def limits(cluster, tmp_path_factory):
         time.sleep(60)  # Slurm looks at limits every 30 s, and its signal may be a minute early
         site.open("1-3")
         state = ("sacct", "-nXP", "-o", "State", "-j", first)
-        until(lambda: "TIMEOUT" in (cluster.ask(*state) or ""), "a job killed at its limit", 240)
+        until(lambda: "TIMEOUT" in (cluster.ask(*state) or ""), "a job killed at its limit", 600)
         site.open("2-3")
 
     join = meanwhile(act)
@@ -318,7 +318,7 @@ def test_a_failing_run_is_tried_again_then_named_with_its_log(limits, tmp_path, 
 
 def test_jobs_at_their_limit_come_again(limits):
     site, process, join = limits
-    said = process.communicate(timeout=400)[0]
+    said = process.communicate(timeout=900)[0]
     join()
     assert process.returncode == 0, said
     assert numbers(site.zoo.out) == site.undisturbed()
