@@ -54,7 +54,7 @@ from cerviclip.engine.transductive import Transductive  # noqa: E402
 from cerviclip.evaluation.measures import Settings  # noqa: E402
 from cerviclip.features.pixels import decode_threads  # noqa: E402
 from cerviclip.features.training import TrainFeatures  # noqa: E402
-from cerviclip.runs.results_json import read_results  # noqa: E402
+from cerviclip.runs.results_json import read_measured, read_results  # noqa: E402
 from cerviclip.runs.run.load import load_run  # noqa: E402
 from dassl.errors import UserError  # noqa: E402
 
@@ -282,7 +282,7 @@ class Predictor:
     def _known(self) -> Knowledge:
         folders = [member.folder for member in self.members]
         kept = [TrainFeatures.load(folder) for folder in folders]
-        results, why_not = read_results(folders[0]) or {}, ""
+        results, why_not = read_measured(folders[0]) or {}, ""
         if len(folders) > 1:
             settings = Settings.from_json(results.get("measured_with") or {})
             results, why_not = ensemble_blocks(folders, self.task.positive, settings)

@@ -18,7 +18,9 @@ from cerviclip.data.reading import FILE as READING
 from cerviclip.engine.task import FILE as TASK
 from cerviclip.engine.task import Task
 from cerviclip.features.training import FILE as FEATURES
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
+from cerviclip.shapes import parse_json
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from dassl.errors import MissingFileError, UserError
@@ -180,7 +182,8 @@ def read_export(path: str | Path, device: str = "") -> tuple[Path, dict, Task, E
     if not (folder / RECORD).is_file():
         raise MissingFileError(f"no export in {folder}: it holds no {RECORD}")
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
+        check_blocks(record["results"], folder / RECORD)
         if int(record["version"]) > VERSION:
             raise UserError(f"{folder / RECORD} is newer than this code reads")
         if file_sha256(folder / TENSORS) != record["model_sha256"]:
@@ -196,7 +199,8 @@ def read_export(path: str | Path, device: str = "") -> tuple[Path, dict, Task, E
         )
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
         raise UserError(f"{folder} is no whole export ({error!r})") from error
 
 

@@ -12,6 +12,7 @@ from cerviclip.runs.audit.findings import Finding, ordered, relative
 from cerviclip.runs.audit.report import Report
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.audit.tables import check_tables
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import MissingFileError, UserError
@@ -87,11 +88,12 @@ def find_runs(root: Path) -> tuple[list[AuditedRun], list[Finding]]:
     runs, findings = [], []
     for path in find_results(root):
         try:
-            results = read_results(path)
+            results = read_results(path, consistent=False)
             if results is None:
                 continue
             run = AuditedRun(path.parent, root, results)
             _ = run.key, run.done, run.results["config_hash"], run.results["runtime"]
+            check_blocks(results, path)
             runs.append(run)
         except UserError as error:
             findings.append(Finding("unreadable", relative(path, root), str(error)))

@@ -29,11 +29,15 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
         return 0
     refuse_torchrun("start it without torchrun; run_shell.py --jobs N makes N runs at a time")
     fix_summation_order()  # before torch is imported
-    return train_command(request)
+    return train_command(request, args.debug)
 
 
-def train_command(request: RunRequest) -> int:
-    """One run, or the evaluation of one; returns the exit status."""
+def train_command(request: RunRequest, debug: bool = False) -> int:
+    """One run, or the evaluation of one; returns the exit status.
+
+    Args:
+        debug: let the error of a failed run through, with its traceback.
+    """
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
@@ -41,20 +45,34 @@ def train_command(request: RunRequest) -> int:
     if is_adopted(cfg.TRAINER.NAME):
         return _adopted_command(request, cfg)
     if request.evaluate:
-        from cerviclip.runs.run.evaluate import evaluate_run
-
-        folder = evaluate_run(cfg, request.evaluate, request.output_dir, request.load_epoch)
-        print(f"results: {folder / 'results.json'}")
-        return 0
+        return _evaluate_command(request, cfg, debug)
     try:
         run_one(cfg, variant=request.variant, fresh=request.fresh, train=request.train)
     except UserError:
         raise
-    except Exception as error:  # the traceback is in log.txt, and was printed as it went there
+    except Exception as error:  # the traceback is in log.txt
+        if debug:
+            raise
         print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
         return 1
     if request.train:
         print(f"results: {cfg.OUTPUT_DIR}/results.json")
+    return 0
+
+
+def _evaluate_command(request: RunRequest, cfg: Any, debug: bool) -> int:
+    from cerviclip.runs.run.evaluate import evaluate_run
+
+    try:
+        folder = evaluate_run(cfg, request.evaluate, request.output_dir, request.load_epoch)
+    except UserError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        print(f"error: the evaluation failed: {error} (--debug shows where)", file=sys.stderr)
+        return 1
+    print(f"results: {folder / 'results.json'}")
     return 0
 
 
