@@ -16,6 +16,7 @@ from cerviclip.runs.audit.tables import check_tables
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import Narrow
 from cerviclip.runs.report.groups import METRICS
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import MissingFileError, UserError
@@ -162,11 +163,12 @@ def find_runs(root: Path) -> tuple[list[AuditedRun], list[Finding]]:
     findings = altered_files(root)
     for path in find_results(root):
         try:
-            results = read_results(path)
+            results = read_results(path, consistent=False)
             if results is None:
                 continue
             run = AuditedRun(path.parent, root, results)
             _ = run.key, run.done, run.results["config_hash"], run.results["runtime"]
+            check_blocks(results, path)
             runs.append(run)
         except UserError as error:
             findings.append(Finding("unreadable", relative(path, root), str(error)))

@@ -23,7 +23,7 @@ from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
-from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.log import log_to, print_to_log
 from cerviclip.runs.run.new_classes import FILE as NEW_PREDICTIONS
 from cerviclip.runs.run.new_classes import (
     base_to_new_record,
@@ -172,7 +172,7 @@ def _run_in(
             return run.execute(train)
         except Exception as error:
             if not isinstance(error, UserError) or keep_user_errors:
-                print(traceback.format_exc())
+                print_to_log(traceback.format_exc())
                 write_results(folder, failed_results(cfg, variant, error, started))
             raise
         finally:
@@ -231,6 +231,7 @@ class Run:
             return {}
         dm = self.trainer.dm
         self.check_classes()
+        self.mark_resumed()
         if is_main():
             run_files.write_split(self.folder, dm.dataset, self.cfg)
             Task.of(dm.dataset).save(self.folder)
@@ -282,6 +283,21 @@ class Run:
         if any(source.glob("*/model*.pth.tar*")):
             trained = trained_classes(source)
             check_same_classes(source, trained, self.trainer.dm.dataset.classnames)
+
+    def mark_resumed(self) -> None:
+        """Say in results.json where a training goes on from somebody's checkpoint that does not
+        say what it has learned from."""
+        source = self.cfg.RESUME
+        if not source or resumes_from(self.cfg, Path(self.final_dir)):
+            return
+        if not (Path(source) / "split.json").is_file():
+            text = (
+                f"resumed from {source}, which has no split.json: nobody checked whether it has "
+                "learned from images or patients that are tested here"
+            )
+            print(f"Warning: {text}")
+            dataset = self.trainer.dm.dataset
+            dataset.warnings = [*(getattr(dataset, "warnings", None) or []), text]
 
     def train(self) -> None:
         clock = time.perf_counter()
