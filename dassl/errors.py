@@ -1,15 +1,19 @@
 """Errors that a user can cause, and how a command shows them.
 
 Every message is one line that names the file, key or number at fault and the way out. Commands
-print that line and leave with status 2; anything else that escapes is a bug with its traceback.
+print that line and leave with status 2, or 1 where a disk stopped work that had begun; anything
+else that escapes is a bug with its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+
+AGAIN = "then give the same command again"
 
 
 class UserError(ValueError):
@@ -41,6 +45,28 @@ class DuplicateNameError(UserError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class StoppedError(RuntimeError):
+    """Work was stopped by what the user must mend first; what was done by then stays."""
+
+
+def disk_sentence(error: OSError, place: str = "") -> str:
+    """What keeps a disk from being written to, and the way out; "" for any other error.
+
+    Args:
+        error: as the system raised it.
+        place: what was written to, where the error does not say.
+    """
+    file = error.filename or place or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {file} cannot be written; make room, {AGAIN}"
+    if error.errno == errno.EROFS:
+        return (
+            f"the file system is read-only: {file} cannot be written; mount it writable, {AGAIN}, "
+            "or name another folder"
+        )
+    return ""
+
+
 def similarity(a: str, b: str) -> float:
     """1 for equal strings, 0 for strings with nothing in common; capitals count a fifth."""
     exact = difflib.SequenceMatcher(None, a, b).ratio()
@@ -70,7 +96,8 @@ def cli_main(
         argv: arguments without the program's name.
 
     Returns:
-        0 done, 1 as ``main`` says, 2 user's error, 130 Ctrl-C, 141 nobody reads on (``| head``).
+        0 done, 1 as ``main`` says or stopped by a disk, 2 user's error, 130 Ctrl-C, 141 nobody
+        reads on (``| head``).
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -88,6 +115,12 @@ def cli_main(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 141
+    except (StoppedError, OSError) as error:
+        text = disk_sentence(error) if isinstance(error, OSError) else str(error)
+        if "--debug" in words or not text:
+            raise
+        print(f"{_error_word()} {text}", file=sys.stderr)
+        return 1
 
 
 def _error_word() -> str:

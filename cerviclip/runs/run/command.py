@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
 
 def train_command(request: RunRequest) -> int:
     """One run, or the evaluation of one; returns the exit status."""
+    from cerviclip.runs.run.outside import outside_cause
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
@@ -51,7 +52,8 @@ def train_command(request: RunRequest) -> int:
     except UserError:
         raise
     except Exception as error:  # the traceback is in log.txt, and was printed as it went there
-        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
+        text = outside_cause(error, cfg.OUTPUT_DIR) or str(error)
+        print(f"error: the run failed: {text} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
         return 1
     if request.train:
         print(f"results: {cfg.OUTPUT_DIR}/results.json")

@@ -6,7 +6,9 @@ An executor is all that the sweep knows of the places where its runs are made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 from cerviclip.runs.sweep.job import Job, Outcome, do_job
 from cerviclip.runs.sweep.local_pool import LocalPool
@@ -34,6 +36,34 @@ class InProcess:
         for job in jobs:
             started(job)
             yield do_job(job)
+
+
+def outcomes(
+    executor: Executor,
+    jobs: Sequence[Job],
+    started: Callable[[Job], None],
+    waiting: Callable[[int], None],
+) -> Iterator[Outcome]:
+    """The outcome of every job; a run that another sweep is at work on comes last.
+
+    By then the other sweep has made it, or has died and left it to this one.
+
+    Args:
+        executor: makes the runs.
+        jobs: as of `Executor.run`, as is ``started``.
+        waiting: called with the number of runs that others are at work on, if any.
+    """
+    of_others = []
+    with closing(cast(Any, executor.run(jobs, started))) as made:
+        for outcome in made:
+            if outcome.at_work:
+                of_others.append(replace(outcome.job, wait=True))
+            else:
+                yield outcome
+    if of_others:
+        waiting(len(of_others))
+        with closing(cast(Any, executor.run(of_others, started))) as made:
+            yield from made
 
 
 def choose_executor(processes: int, n_jobs: int) -> Executor:

@@ -9,6 +9,8 @@ from cerviclip.adopt import stand_in
 from cerviclip.adopt.launch import Job as ChildJob
 from cerviclip.adopt.launch import ask_child
 from cerviclip.adopt.spec import is_adopted
+from cerviclip.locks import AtWorkError
+from cerviclip.runs.run.outside import describe, disk_cause
 from cerviclip.runs.settings.plan import RunSpec
 
 
@@ -21,15 +23,26 @@ class Job:
     output_root: str
     fresh: bool = False
     cfg: Any = None  # set up already; another process sets it up anew
+    wait: bool = False  # for another sweep that is at work on the run
 
 
 @dataclass
 class Outcome:
-    """A finished job; ``error`` is None or one line, ``trace`` the traceback."""
+    """What came of a job.
+
+    Attributes:
+        job: that was to be done.
+        error: None or one line.
+        trace: the traceback.
+        at_work: another sweep is at work on the run, so it was left alone.
+        disk: the error is of a disk that nothing more can be written to.
+    """
 
     job: Job
     error: str | None
     trace: str = ""
+    at_work: bool = False
+    disk: bool = False
 
 
 def do_job(job: Job) -> Outcome:
@@ -41,12 +54,23 @@ def do_job(job: Job) -> Outcome:
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
+    cfg = None
     try:
         cfg = job.cfg or setup_cfg(job.spec.request(job.output_root))
-        run_one(cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True)
+        run_one(
+            cfg,
+            variant=job.spec.variant,
+            fresh=job.fresh,
+            echo=False,
+            keep_user_errors=True,
+            wait=job.wait,
+        )
+    except AtWorkError:
+        return Outcome(job, None, at_work=True)
     except Exception as error:
-        text = " ".join(str(error).split())
-        return Outcome(job, f"{type(error).__name__}: {text}", traceback.format_exc())
+        place = str(getattr(cfg, "OUTPUT_DIR", ""))
+        disk = bool(disk_cause(error, place))
+        return Outcome(job, describe(error, place), traceback.format_exc(), disk=disk)
     return Outcome(job, None)
 
 
@@ -63,6 +87,9 @@ def _do_adopted(job: Job) -> Outcome:
             descriptions=stand_in.descriptions(),
             fresh=job.fresh,
             keep_user_errors=True,
+            wait=job.wait,
         )
     )
+    if answer.at_work:
+        return Outcome(job, None, at_work=True)
     return Outcome(job, answer.error or None, answer.trace)

@@ -88,9 +88,17 @@ class _Workers:
             code = process.exitcode
             how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
             self._start_worker(slot, waiting)
-            return Outcome(job, f"RuntimeError: the worker process died ({how})")
+            return Outcome(job, _death(how))
         self._next_job(connection, process, slot, waiting)
         return outcome
+
+
+def _death(how: str) -> str:
+    why = ", as the system does when memory runs out" if how == "signal 9" else ""
+    return (
+        f"the worker process died ({how}{why}); the same command goes on from the "
+        "run's last checkpoint; fewer --jobs need less memory"
+    )
 
 
 def _serve(connection: Connection, env: dict[str, str]) -> None:
