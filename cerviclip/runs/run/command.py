@@ -52,6 +52,7 @@ def train_command(request: RunRequest, debug: bool = False) -> int:
     Raises:
         RunFailedError: the run broke; its traceback is in log.txt.
     """
+    from cerviclip.runs.run.outside import outside_cause
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
@@ -71,8 +72,9 @@ def train_command(request: RunRequest, debug: bool = False) -> int:
     except Exception as error:  # the traceback is in log.txt, and was printed as it went there
         if debug:
             raise
+        text = outside_cause(error, cfg.OUTPUT_DIR) or str(error)
         log = f"(log: {cfg.OUTPUT_DIR}/log.txt)"
-        raise RunFailedError(f"the run failed: {error} {log}") from error
+        raise RunFailedError(f"the run failed: {text} {log}") from error
     if request.train:
         print(f"results: {cfg.OUTPUT_DIR}/results.json")
     return 0
