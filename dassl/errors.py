@@ -7,9 +7,18 @@ print that line and leave with status 2; anything else that escapes is a bug wit
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+
+_LONGEST = 2000  # characters of a message
+#: What the system refuses of a name, a folder or a disk that the user has given.
+_OF_FILES = (
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
+    *(errno.ELOOP, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EEXIST),
+    *(errno.ENOTEMPTY, errno.EINVAL, errno.EILSEQ),
+)
 
 
 class UserError(ValueError):
@@ -73,14 +82,15 @@ def cli_main(
         0 done, 1 as ``main`` says, 2 user's error, 130 Ctrl-C, 141 nobody reads on (``| head``).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
     try:
         status = int(main(argv) or 0)
         sys.stdout.flush()
         return status
     except UserError as error:
-        if "--debug" in words:
+        if debug:
             raise
-        print(f"{_error_word()} {error}", file=sys.stderr)
+        print(f"{_error_word()} {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -88,6 +98,32 @@ def cli_main(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 141
+    except OSError as error:
+        if debug or not _is_about_files(error):
+            raise
+        print(f"{_error_word()} {one_line(_of_file(error))}", file=sys.stderr)
+        return 2
+
+
+def one_line(error: object) -> str:
+    """An error's text in one line that a terminal can show.
+
+    Names in it come from files of other people: what is no printable character is written as its
+    escape, and of a very long text the middle is left out.
+    """
+    text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-200:]}"
+
+
+def _is_about_files(error: OSError) -> bool:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # these name no file
+    return full or (error.errno in _OF_FILES and error.filename is not None)
+
+
+def _of_file(error: OSError) -> str:
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{where}{error.strerror}; check the path, its permissions and the disk"
 
 
 def _error_word() -> str:

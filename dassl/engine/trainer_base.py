@@ -22,6 +22,7 @@ from dassl.utils.distributed import (
     world_size,
 )
 
+from .batch_norm import lone_images_are_named
 from .last_good import LastGoodState, advice
 from .loss_watch import LossWatch, Place, on_device
 from .progress import EpochProgress
@@ -200,7 +201,8 @@ class TrainerBase:
         for self.epoch in range(self.start_epoch, self.max_epoch):  # noqa: B020
             self._begin_epoch()
             self.before_epoch()
-            self.run_epoch()
+            with lone_images_are_named():
+                self.run_epoch()
             self._check_losses()
             self._check_weights()
             self.after_epoch()

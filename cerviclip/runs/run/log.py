@@ -25,6 +25,12 @@ class Silence:
         return False
 
 
+def print_to_log(text: str) -> None:
+    """Write to log.txt alone, where there is one: a traceback is for those who look for it."""
+    file = getattr(sys.stdout, "file", None)
+    print(text, file=file if file is not None else sys.stdout)
+
+
 @contextmanager
 def log_to(folder: str | Path, echo: bool = True) -> Iterator[None]:
     """Copy stdout and warnings to ``folder/log.txt`` while the block runs.

@@ -15,13 +15,15 @@ from typing import Any
 
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
+from cerviclip.environment import job_record
 from cerviclip.parallel.agreement import check_same_images
+from cerviclip.runs.cluster.rescue import rescued
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
-from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.log import log_to, print_to_log
 from cerviclip.runs.run.new_classes import FILE as NEW_PREDICTIONS
 from cerviclip.runs.run.new_classes import (
     base_to_new_record,
@@ -170,7 +172,7 @@ def _run_in(
             return run.execute(train)
         except Exception as error:
             if not isinstance(error, UserError) or keep_user_errors:
-                print(traceback.format_exc())
+                print_to_log(traceback.format_exc())
                 write_results(folder, failed_results(cfg, variant, error, started))
             raise
         finally:
@@ -193,9 +195,13 @@ def failed_results(
 ) -> dict[str, Any]:
     """results.json of a run that did not end well."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    seconds = {} if started is None else {"total": time.perf_counter() - started}
+    runtime: dict[str, Any] = {"seconds": {}}
+    if started is not None:
+        runtime["seconds"]["total"] = time.perf_counter() - started
+    if job := job_record():
+        runtime["job"] = job
     return run_files.results_record(
-        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime={"seconds": seconds}
+        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime=runtime
     )
 
 
@@ -225,6 +231,7 @@ class Run:
             return {}
         dm = self.trainer.dm
         self.check_classes()
+        self.mark_resumed()
         if is_main():
             run_files.write_split(self.folder, dm.dataset, self.cfg)
             Task.of(dm.dataset).save(self.folder)
@@ -244,10 +251,12 @@ class Run:
         from cerviclip.data.external import build_external_datasets
         from cerviclip.data.flow import flow_of
         from cerviclip.data.images import cache as image_cache
+        from cerviclip.data.images.packing import describe_use, use_pack, wanted_of
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 
-        image_cache.enable()  # the runs of a sweep share decoded images
+        images = image_cache.enable()  # the runs of a sweep share decoded images
+        use_pack(images, self.cfg.DATASET.PACKED)
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
@@ -262,6 +271,9 @@ class Run:
             self.external = build_external_datasets(self.cfg, dataset)
         check_same_images(dataset, self.external)
         self.flow = flow_of(dataset, self.external)
+        if images.pack is not None:
+            wanted = wanted_of(self.trainer, self.external, whole=False)
+            print("\n".join(describe_use(images.pack, wanted)))
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
 
@@ -272,11 +284,27 @@ class Run:
             trained = trained_classes(source)
             check_same_classes(source, trained, self.trainer.dm.dataset.classnames)
 
+    def mark_resumed(self) -> None:
+        """Say in results.json where a training goes on from somebody's checkpoint that does not
+        say what it has learned from."""
+        source = self.cfg.RESUME
+        if not source or resumes_from(self.cfg, Path(self.final_dir)):
+            return
+        if not (Path(source) / "split.json").is_file():
+            text = (
+                f"resumed from {source}, which has no split.json: nobody checked whether it has "
+                "learned from images or patients that are tested here"
+            )
+            print(f"Warning: {text}")
+            dataset = self.trainer.dm.dataset
+            dataset.warnings = [*(getattr(dataset, "warnings", None) or []), text]
+
     def train(self) -> None:
         clock = time.perf_counter()
         if getattr(self.trainer, "needs_training", True):
             try:
-                self.trainer.train()
+                with rescued(self.trainer):
+                    self.trainer.train()
             except Exception:
                 self.keep_history()
                 raise

@@ -14,7 +14,7 @@ from dassl.errors import UserError
 RUN_FILES = {
     "config.yaml", "task.json", "reading.json", "split.json", "history.csv", "history.png",
     "predictions.csv", "val_predictions.csv", "predictions_new.csv", "confusion.png",
-    "results.json", "cmat.pt", "train_features.safetensors",
+    "results.json", "cmat.pt", "train_features.safetensors", "rescued.json",
 }  # fmt: skip
 
 

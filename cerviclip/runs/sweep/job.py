@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from cerviclip.adopt.launch import Job as ChildJob
 from cerviclip.adopt.launch import ask_child
 from cerviclip.adopt.spec import is_adopted
 from cerviclip.runs.settings.plan import RunSpec
+from dassl.errors import UserError
 
 
 @dataclass
@@ -21,15 +24,48 @@ class Job:
     output_root: str
     fresh: bool = False
     cfg: Any = None  # set up already; another process sets it up anew
+    folder: str = ""  # the run's
 
 
 @dataclass
 class Outcome:
-    """A finished job; ``error`` is None or one line, ``trace`` the traceback."""
+    """A finished job; ``error`` is None or one line, ``trace`` the traceback; ``final``: it would
+    fail again, however often it were tried."""
 
     job: Job
     error: str | None
     trace: str = ""
+    final: bool = False
+
+
+def _ignore(line: str) -> None:
+    """For executors that nobody listens to."""
+
+
+class Retries:
+    """Counts how often each run has failed, and says whether it is tried again.
+
+    Args:
+        times: how many times more a failed run is tried.
+        say: is called with a line for each run that is tried again.
+    """
+
+    def __init__(self, times: int = 0, say: Callable[[str], None] = _ignore) -> None:
+        self.times, self.say = times, say
+        self.failed: Counter[int] = Counter()
+
+    def again(self, outcome: Outcome) -> bool:
+        """Whether to try the run of this outcome once more. What is wrong with the settings or
+        the data is wrong the next time too."""
+        if outcome.error is None:
+            return False
+        number = outcome.job.number
+        self.failed[number] += 1
+        if outcome.final or self.failed[number] > self.times:
+            return False
+        count = f"try {self.failed[number] + 1} of {self.times + 1}"
+        self.say(f"{outcome.job.spec.title}: {outcome.error}; {count}")
+        return True
 
 
 def do_job(job: Job) -> Outcome:
@@ -46,7 +82,8 @@ def do_job(job: Job) -> Outcome:
         run_one(cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True)
     except Exception as error:
         text = " ".join(str(error).split())
-        return Outcome(job, f"{type(error).__name__}: {text}", traceback.format_exc())
+        error_line, final = f"{type(error).__name__}: {text}", isinstance(error, UserError)
+        return Outcome(job, error_line, traceback.format_exc(), final)
     return Outcome(job, None)
 
 
