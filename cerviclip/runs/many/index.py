@@ -92,12 +92,13 @@ class Index:
             stat = os.stat(path)
             row = self._row(key)
             same = row is not None and row[:2] == (stat.st_size, stat.st_mtime_ns)
-            if same and row[2] == stat.st_ctime_ns and not by_content:
-                return Found(path, _unpacked(row[4]))
+            known = _unpacked(row[4]) if row is not None else None
+            if known is not None and same and row[2] == stat.st_ctime_ns and not by_content:
+                return Found(path, known)
             raw = path.read_bytes()
             digest = hashlib.sha256(raw).digest()
-            if row is not None and row[3] == digest:
-                results, slim = _unpacked(row[4]), row[4]
+            if known is not None and row[3] == digest:
+                results, slim = known, row[4]
             else:
                 results = slim_results(raw, path)
                 text = json.dumps(results, separators=(",", ":"))
@@ -159,5 +160,9 @@ class Index:
         return database
 
 
-def _unpacked(slim: bytes) -> dict[str, Any]:
-    return json.loads(zlib.decompress(slim))
+def _unpacked(slim: bytes) -> dict[str, Any] | None:
+    """What a row holds; None where it is damaged."""
+    try:
+        return json.loads(zlib.decompress(slim))
+    except (zlib.error, ValueError, TypeError):
+        return None
