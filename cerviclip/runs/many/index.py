@@ -92,21 +92,17 @@ class Index:
             stat = os.stat(path)
             row = self._row(key)
             same = row is not None and row[:2] == (stat.st_size, stat.st_mtime_ns)
-            known = _unpacked(row[4]) if row is not None else None
-            if known is not None and same and row[2] == stat.st_ctime_ns and not by_content:
-                return Found(path, known)
+            if same and row[2] == stat.st_ctime_ns and not by_content:
+                if (known := _unpacked(row[4])) is not None:
+                    return Found(path, known)
             raw = path.read_bytes()
             digest = hashlib.sha256(raw).digest()
-            if known is not None and row[3] == digest:
-                results, slim = known, row[4]
-            else:
-                results = slim_results(raw, path)
-                text = json.dumps(results, separators=(",", ":"))
-                slim = zlib.compress(text.encode(), 1)
+            results = slim_results(raw, path)
+            slim = _packed(results)
         except (OSError, ValueError) as error:  # a UserError is one
             return Found(path, None, error)
         times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if row is None or row[:4] != (*times, digest):
+        if row != (*times, digest, slim):
             self.new.append((key, *times, digest, slim))
             if len(self.new) >= _BATCH:
                 self._keep()
@@ -158,6 +154,10 @@ class Index:
         database = sqlite3.connect(":memory:")
         database.execute(_TABLE)
         return database
+
+
+def _packed(results: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(results, separators=(",", ":")).encode(), 1)
 
 
 def _unpacked(slim: bytes) -> dict[str, Any] | None:

@@ -156,9 +156,16 @@ def test_an_index_that_lies_or_is_broken_does_no_harm(output, first):
         file = index.file
     assert str(output) not in str(file)
     database = sqlite3.connect(file)
-    with database:  # a row of other contents, as if the file had been older
-        database.execute("UPDATE results SET slim = zeroblob(3), mtime_ns = 0")
+    with database:
+        database.execute("UPDATE results SET slim = zeroblob(3)")
+    assert table_runs(output, METRICS) == wanted
+    with database:  # of other contents, as an audit finds by the files
+        (packed,) = database.execute("SELECT slim FROM results").fetchone()
+        database.execute("UPDATE results SET slim = ?", (packed,))
     database.close()
+    with Index(output) as index:
+        found = [found.results["seed"] for found in index.check()]
+    assert found == [run["seed"] for run in wanted]
     assert table_runs(output, METRICS) == wanted
     file.write_bytes(b"this is no database" * 500)
     assert table_runs(output, METRICS) == wanted
