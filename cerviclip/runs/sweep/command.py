@@ -255,7 +255,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
         )
     jobs = plan.output_root / JOBS_TABLE
     written += [jobs] if jobs.is_file() else []
-    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False)
+    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False, soft_wrap=True)
 
 
 def show_plan(runs: Sequence[PlannedRun], console: Any) -> None:
