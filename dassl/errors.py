@@ -12,8 +12,15 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 AGAIN = "then give the same command again"
+_LONGEST = 2000  # characters of a message
+#: What the system refuses of a name or a folder that the user has given.
+_OF_FILES = (
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
+    *(errno.ELOOP, errno.EFBIG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.EILSEQ),
+)
 
 
 class UserError(ValueError):
@@ -100,14 +107,15 @@ def cli_main(
         reads on (``| head``).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
     try:
         status = int(main(argv) or 0)
         sys.stdout.flush()
         return status
     except UserError as error:
-        if "--debug" in words:
+        if debug:
             raise
-        print(f"{_error_word()} {error}", file=sys.stderr)
+        print(f"{_error_word()} {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -116,11 +124,34 @@ def cli_main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 141
     except (StoppedError, OSError) as error:
-        text = disk_sentence(error) if isinstance(error, OSError) else str(error)
-        if "--debug" in words or not text:
+        stopped = disk_sentence(error) if isinstance(error, OSError) else str(error)
+        if debug or not (stopped or _is_about_files(error)):
             raise
-        print(f"{_error_word()} {text}", file=sys.stderr)
-        return 1
+        print(f"{_error_word()} {one_line(stopped or _of_file(error))}", file=sys.stderr)
+        return 1 if stopped else 2
+
+
+def one_line(error: object) -> str:
+    """An error's text in one line that a terminal can show.
+
+    Names in it come from files of other people: what is no printable character is written as its
+    escape, and of a very long text the middle is left out.
+    """
+    text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-200:]}"
+
+
+def _is_about_files(error: BaseException) -> bool:
+    if not isinstance(error, OSError):
+        return False
+    too_big = error.errno == errno.EFBIG  # names no file
+    return too_big or (error.errno in _OF_FILES and error.filename is not None)
+
+
+def _of_file(error: Any) -> str:
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{where}{error.strerror}; check the path, its permissions and the disk"
 
 
 def _error_word() -> str:

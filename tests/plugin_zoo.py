@@ -165,6 +165,40 @@ class ZooSleeper(ZooLinear):
 
 
 @TRAINER_REGISTRY.register()
+class ZooQuick(ZooLinear):
+    """A run of it is said to take seconds, so that jobs take several."""
+
+    trains_in_seconds = True
+
+
+@TRAINER_REGISTRY.register()
+class ZooGated(ZooLinear):
+    """Waits before epoch N (from 1) of seed S while the data folder has ``gates/closed-S-N``, and
+    says by ``gates/at-S-N`` that it is there. Without gates it is ZooLinear."""
+
+    def before_epoch(self) -> None:
+        import time
+
+        super().before_epoch()
+        gates, name = Path(self.cfg.DATASET.ROOT) / "gates", f"{self.cfg.SEED}-{self.epoch + 1}"
+        while (gates / f"closed-{name}").exists():
+            (gates / f"at-{name}").touch()
+            time.sleep(0.05)
+
+
+@TRAINER_REGISTRY.register()
+class ZooFlaky(ZooLinear):
+    """Fails as often as the data folder's file ``failures`` has letters left."""
+
+    def before_train(self) -> None:
+        super().before_train()
+        left = Path(self.cfg.DATASET.ROOT) / "failures"
+        if left.exists() and (text := left.read_text()):
+            left.write_text(text[1:])
+            raise RuntimeError("the node is out of order")
+
+
+@TRAINER_REGISTRY.register()
 class ZooFragile(ZooLinear):
     """Is killed in its second epoch, the first time that it comes there."""
 

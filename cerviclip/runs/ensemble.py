@@ -25,6 +25,7 @@ from cerviclip.runs.predictions import (
 )
 from cerviclip.runs.report.groups import member_label
 from cerviclip.runs.report.pooled import intervals_of
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import (
     KEYS,
     SCHEMA_VERSION,
@@ -129,6 +130,7 @@ class Ensemble:
         first, names = self.runs[0], predictions[0].classnames
         positive = first["positive_classes"]
         centers = score_predictions(predictions, names, positive, intervals_of(self.runs))
+        check_blocks(first, first["folder"])
         settings = Settings.from_json(first["measured_with"] or {})
         blocks = measure_predictions(val, predictions, positive, centers, settings, _VAL_DIFFERS)
         folder.mkdir(parents=True)

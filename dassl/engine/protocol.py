@@ -19,6 +19,7 @@ class Trains(Protocol):
     output_dir: str
     best_result: float
     precision: Any
+    gradient_share: float | None
     _models: OrderedDict[str, nn.Module]
     _optims: OrderedDict[str, Any]
     _scheds: OrderedDict[str, Any]

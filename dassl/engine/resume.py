@@ -12,6 +12,7 @@ from typing import Any
 from dassl.errors import UserError
 from dassl.utils import get_rng_state, set_rng_state
 from dassl.utils.checkpoints import restore_checkpoint
+from dassl.utils.distributed import is_main, wait_for_all
 
 from .protocol import Trains
 
@@ -59,7 +60,9 @@ def resume_training(trainer: Trains, directory: str) -> int:
             path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
         )
         check_backbone(checkpoint, trainer, path)
-        _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+        if is_main():
+            _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+    wait_for_all()
 
     # Files of upstream know none of these.
     trainer.best_result = checkpoint.get("best_result", trainer.best_result)

@@ -105,11 +105,15 @@ def results_markdown(
     failed = [run for run in runs if run["status"] != "done"]
     if failed:
         lines += ["## Failed runs", ""]
-        lines += [
-            f"- {Path(r['folder']).relative_to(plan.output_root)}: {r['error']}" for r in failed
-        ]
-        lines += [""]
+        lines += [_failed_line(run, plan.output_root) for run in failed] + [""]
     return "\n".join(lines)
+
+
+def _failed_line(run: Mapping[str, Any], root: Path) -> str:
+    """A failed run, why, and where its job's log is, if it was made in one."""
+    line = f"- {Path(run['folder']).relative_to(root)}: {run['error']}"
+    log = run["runtime"].get("job", {}).get("log")
+    return f"{line} (log of its job: {log})" if log else line
 
 
 def _says_something(table: Table) -> bool:
