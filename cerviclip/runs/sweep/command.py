@@ -245,7 +245,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
-    for folder in index.folders:  # a kill may have left something beside a finished run
+    # A kill may have left something beside what is finished.
+    for folder in (*index.folders, plan.output_root / ".sweeps"):
         tidy_up_if_idle(folder)
     unchosen, n_other_settings = read_fitting_results(index.unchosen)
     runs = read_runs(index.folders) + unchosen
