@@ -42,6 +42,7 @@ KEYS = (
     "test_read_early",
     "centers",
     *BLOCKS,
+    "subgroups",
     "flow",
     "warnings",
     "runtime",
@@ -59,6 +60,7 @@ ADDED: dict[int, dict[str, Any]] = {
         "transductive": False,
         "ensemble": {},
         **dict.fromkeys(BLOCKS),
+        "subgroups": {},
         "flow": {},
         "warnings": [],
     }

@@ -35,6 +35,7 @@ from cerviclip.runs.run.scoring import (
     predict_val,
     print_centers,
     score_centers,
+    score_subgroups,
 )
 from cerviclip.runs.run.shown_warnings import kept_warnings
 from cerviclip.runs.run.train_features import train_features
@@ -199,6 +200,7 @@ class Run:
         self.fingerprint = ""
         self.val: Predictions | None = None
         self.blocks: dict[str, Any] = {}
+        self.subgroups: dict[str, Any] = {}
         self.base_to_new: dict[str, Any] = {}
         self.flow: dict[str, Any] = {}
         self.shown_warnings: list[str] = []
@@ -286,6 +288,7 @@ class Run:
         self.seconds["score"] = time.perf_counter() - clock
         clock = time.perf_counter()
         self.blocks = measure_run(self.trainer, self.val, predictions, centers)
+        self.subgroups = score_subgroups(self.trainer, predictions, self.blocks)
         self.seconds["measure"] = time.perf_counter() - clock
         if new is not None:
             centers[NEW] = new
@@ -341,6 +344,7 @@ class Run:
             trainer=self.trainer,
             centers=centers,
             blocks=self.blocks,
+            subgroups=self.subgroups,
             test_read_early=read_early,
             base_to_new=self.base_to_new,
             flow=self.flow,
