@@ -66,6 +66,71 @@ def bootstrap_uncertainty(unit: str, samples: Mapping[str, np.ndarray]) -> dict[
     }
 
 
+def without_small_groups(
+    bounds: Mapping[str, np.ndarray], carriers: Mapping[str, np.ndarray], least: int
+) -> dict[str, np.ndarray]:
+    """Limits by resampling, NaN where fewer than ``least`` patients carry a metric.
+
+    Where one patient is the only one of a group, each resample has her or has no value: its limits
+    would have no width.
+
+    Args:
+        bounds: metric -> (2,) or (2, C).
+        carriers: metric -> () or (C,) patients, from ``carriers_of``.
+        least: patients that an interval needs.
+    """
+    return {
+        name: np.where(carriers[name] < least, np.nan, limits) if name in carriers else limits
+        for name, limits in bounds.items()
+    }
+
+
+def carriers_of(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    patients: np.ndarray,
+    n_classes: int,
+    group: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """How many patients of its group each metric rests on; all patients carry the others.
+
+    Of a mean over classes, and of an AUC, the smallest group counts.
+
+    Returns:
+        metric -> () or (C,) patients.
+    """
+
+    def patients_with(images: np.ndarray) -> np.ndarray:
+        return (images > 0).sum(axis=0)
+
+    _, support, predicted = class_counts(labels, predictions, patients, n_classes)
+    of_class, of_others = (
+        patients_with(part) for part in (support, support.sum(axis=1)[:, None] - support)
+    )
+    here = of_class > 0
+    out = {
+        "recall": of_class,
+        "precision": patients_with(predicted),
+        "f1": patients_with(support + predicted),
+        "balanced_accuracy": of_class[here].min(),
+        "macro_f1": of_class[here].min(),
+        "macro_auc": np.minimum(of_class, of_others)[here].min(),
+    }
+    if group.any():
+        positive, said = (group[part].astype(np.int64) for part in (labels, predictions))
+        _, support, predicted = class_counts(positive, said, patients, 2)
+        negatives, positives = patients_with(support)
+        said_negative, said_positive = patients_with(predicted)
+        out |= {
+            "binary/sensitivity": positives,
+            "binary/specificity": negatives,
+            "binary/ppv": said_positive,
+            "binary/npv": said_negative,
+            "binary/auc": min(positives, negatives),
+        }
+    return out
+
+
 def center_bounds(
     labels: np.ndarray,
     probs: np.ndarray,

@@ -10,8 +10,10 @@ from typing import Any
 from cerviclip.runs.settings.folders import without_file
 from cerviclip.runs.settings.named_files import (
     BACKBONE,
+    FURTHER_BACKBONES,
     file_content,
     folder_content,
+    further_backbones,
     named_files,
     named_folders,
     subgroup_files,
@@ -28,6 +30,7 @@ UNHASHED = {
     "USE_CUDA",
     "VERSION",
     "DATASET.ROOT",
+    "DATASET.PACKED",  # the same pixels
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
@@ -52,6 +55,11 @@ LATER_KEYS = (
     "TRAINER.ZEROSHOTCLIP.CLASS_WEIGHTS",
     "DATASET.TEST_VARIANTS",
     "TEST.SUBGROUPS",
+    "TRAINER.CNNBASELINE.MASK.WEIGHT",
+    "TRAINER.CNNBASELINE.MASK.CHECKPOINT",
+    "TRAINER.SAVLT.MASK_WEIGHT",
+    "TRAINER.CLIVP.REPORTS",
+    "INPUT.RESIZE_FIRST",
 )
 
 # The same, with the value that means what was done before.
@@ -64,6 +72,10 @@ LATER_CHOICES = {
     "DATASET.SHOTS_SCENARIO": "balanced",
     "DATASET.SUBSAMPLE_CLASSES": "all",
     "INPUT.ROTATION": 15.0,
+    "TRAINER.CLIVP.REPORT_WORDS": "refuse",
+    "TRAINER.CNNBASELINE.MASK.SOURCE": "masks",
+    "TRAINER.CNNBASELINE.MASK.FOLDER": "masks",
+    "DATALOADER.DRAW_BY": "batch",
 }
 
 
@@ -95,6 +107,11 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
         columns = (spec.rpartition(":")[2] for spec in specs)
         files = (file_content(path, str(path)) for path in subgroup_files(specs))
         flat["TEST.SUBGROUPS"] = [f"{f}:{c}" for f, c in zip(files, columns, strict=True)]
+    if further := further_backbones(whole):
+        flat[FURTHER_BACKBONES] = [
+            f"{name}={file_content(path, str(path))}" if path else name
+            for name, path in further.values()
+        ]
     for key in LATER_KEYS:
         if not flat.get(key):
             flat.pop(key, None)
