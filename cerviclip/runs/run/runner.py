@@ -40,6 +40,7 @@ from cerviclip.runs.run.scoring import (
     predict_val,
     print_centers,
     score_centers,
+    score_subgroups,
 )
 from cerviclip.runs.run.shown_warnings import kept_warnings
 from cerviclip.runs.run.train_features import train_features
@@ -258,6 +259,7 @@ class Run:
         self.fingerprint = ""
         self.val: Predictions | None = None
         self.blocks: dict[str, Any] = {}
+        self.subgroups: dict[str, Any] = {}
         self.base_to_new: dict[str, Any] = {}
         self.flow: dict[str, Any] = {}
         self.shown_warnings: list[str] = []
@@ -373,6 +375,7 @@ class Run:
         self.seconds["score"] = time.perf_counter() - clock
         clock = time.perf_counter()
         self.blocks = measure_run(self.trainer, self.val, predictions, centers)
+        self.subgroups = score_subgroups(self.trainer, predictions, self.blocks)
         self.seconds["measure"] = time.perf_counter() - clock
         if new is not None:
             centers[NEW] = new
@@ -432,6 +435,7 @@ class Run:
             trainer=self.trainer,
             centers=centers,
             blocks=self.blocks,
+            subgroups=self.subgroups,
             test_read_early=read_early,
             base_to_new=self.base_to_new,
             flow=self.flow,
