@@ -36,6 +36,11 @@ COMMANDS = {
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
     "ensemble": ("cerviclip.tools.ensemble", "finished runs as one: their mean, or stacked on val"),
+    "prompts": (
+        "cerviclip.runs.prompts.command",
+        "zero-shot accuracy under every template and prompt set",
+    ),
+    "active": ("cerviclip.runs.active.command", "which images to label next, and what it gains"),
     "report": ("cerviclip.report.command", "a methods-and-results draft as md, docx or pdf"),
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
