@@ -15,6 +15,7 @@ from cerviclip.features.encode import FrozenEncoder, to_tensor
 from cerviclip.features.pixels import ImageView, PixelReader
 from cerviclip.features.store import FeatureStore, Space, get_store, make_key
 from dassl.errors import UserError
+from dassl.utils.distributed import own_share, wait_for_all, world_size
 
 TABLE_BYTES = 2 * 2**30  # of all tables of this process
 # A run has a table for each of its lists (train, val, test, centres), a sweep those of many draws.
@@ -110,7 +111,17 @@ class FeatureSource:
         self.space = encoder.space(f"{'view' if views > 1 else 'plain'} {self.reader.text}")
 
     def table(self, paths: Sequence[str]) -> Table | StoredTable:
-        """The rows of these images, encoding those that nobody has encoded yet."""
+        """The rows of these images, encoding those that nobody has encoded yet.
+
+        Of several processes each encodes its part, and finds the rest in the store.
+        """
+        if world_size() > 1:
+            if own := [paths[n] for n in own_share(len(paths))]:
+                self._table(own)
+            wait_for_all()
+        return self._table(paths)
+
+    def _table(self, paths: Sequence[str]) -> Table | StoredTable:
         hashes = [self.encoder.content_of(path, self.store.hashes) for path in paths]
         self.store.hashes.flush()
         number = len(hashes) * self.views

@@ -70,7 +70,7 @@ BACKBONES = {
     ANY_CLIP: "OpenAI's architecture at any size, as read from --weights FILE",
     **{name: entry.summary for name, entry in PUBLISHED.items()},
     "open_clip:<arch>[:<pretrained or path>]": "any other open_clip model",
-    "torchvision:<arch>": "a CNN of torchvision as image features (resnet50, squeezenet1_0 ...)",
+    "torchvision:<arch>": "a CNN or ViT of torchvision as image features (resnet50, vit_b_16 ...)",
     "timm:<arch>": "a model of timm as image features",
     f"{EMBEDDINGS}<file>": "features made elsewhere (npz, h5, parquet), by the images' paths",
 }

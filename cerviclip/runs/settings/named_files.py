@@ -35,6 +35,7 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         "DATASET.SPLIT_FILE": [here, root, folder],
         "DATASET.FILE": [folder, root, here],
         "DATASET.DRAW_FILE": [here],
+        "TRAINER.CLIVP.REPORTS": [here],
     }
     places |= {key: [here] for key in flat if key.endswith(".ROI.CHECKPOINT")}
     found: dict[str, Path | None] = {}

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import tempfile
 import types
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,14 @@ from torch import Tensor, nn
 
 from cerviclip.vlm.base import CLIP_MEAN, CLIP_STD, Backbone, Preprocess
 from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
+from cerviclip.vlm.towers.open_clip_file import (
+    OF_OPENAI,
+    Source,
+    follow_file,
+    import_open_clip,
+    of_tag,
+    without_gelu,
+)
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 CONFIG = "open_clip_config.json"
@@ -35,31 +41,6 @@ WEIGHT_NAMES = (
     "pytorch_model.bin",
 )
 RANDOM = "random"
-
-
-@dataclass
-class Source:
-    """Where a model's shape and weights come from."""
-
-    arch: str
-    model_cfg: dict[str, Any]
-    folder: Path | None = None
-    file: Path | None = None
-    tag: str = ""
-    preprocess: dict[str, Any] = field(default_factory=dict)
-    quick_gelu: bool = False
-
-
-def import_open_clip() -> types.ModuleType:
-    """The optional extra, or one sentence on how to get it."""
-    try:
-        import open_clip
-    except ImportError as error:
-        raise UserError(
-            f"open_clip:<arch> needs the open_clip package ({error}): "
-            "pip install 'cerviclip[open_clip]'"
-        ) from error
-    return open_clip
 
 
 def build_open_clip(name: str, rest: str, weights: str | None) -> Backbone:
@@ -81,7 +62,7 @@ def build_open_clip(name: str, rest: str, weights: str | None) -> Backbone:
         raise MissingFileError(_no_weights(open_clip, source))
     state = read_state_dict(source.file) if source.file is not None else None
     if state is not None:
-        _follow_file(source, state)
+        follow_file(source, state)
     return build_source(name, source, state)
 
 
@@ -156,7 +137,8 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
         if weights and not Path(weights.removeprefix(LOCAL)).is_dir():
             source.file, source.tag = (None, RANDOM) if weights == RANDOM else (Path(weights), "")
         return source
-    config = open_clip.get_model_config(arch.replace("/", "-"))
+    arch, says_gelu = without_gelu(open_clip, arch.replace("/", "-"))
+    config = open_clip.get_model_config(arch)
     if config is None:
         known = open_clip.list_models()
         raise UnknownNameError(
@@ -164,7 +146,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
             f"(there are {len(known)}: python -c 'import open_clip; "
             "print(open_clip.list_models())'; a model of your own: open_clip:local-dir:FOLDER)"
         )
-    source = Source(arch.replace("/", "-"), config)
+    source = Source(arch, config, says_gelu=says_gelu)
     given = weights or given
     tagged = open_clip.get_pretrained_cfg(source.arch, given) if given else {}
     if given == RANDOM:
@@ -172,7 +154,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     elif tagged:
         source.tag = given
         source.file = _download(open_clip, tagged, source, given)
-        source.preprocess, source.quick_gelu = _of_tag(tagged)
+        source.preprocess, source.quick_gelu = of_tag(tagged)
     elif given:
         source.file = Path(given).expanduser()
         if not source.file.is_file():
@@ -183,71 +165,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     return source
 
 
-_PREPROCESS = ("interpolation", "resize_mode")
-_USUAL = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-_QUICK = "-quickgelu"
-# What OpenAI's files hold beside their tensors, and files of other trainings do not.
-_OF_OPENAI = ("input_resolution", "context_length", "vocab_size")
-
-
-def _of_tag(tagged: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """A pretrained tag's preprocessing, and whether it has QuickGELU."""
-    preprocess = {k: v for k, v in tagged.items() if k in ("mean", "std")}
-    preprocess |= {k: tagged[k] for k in _PREPROCESS if tagged.get(k)}
-    return preprocess, bool(tagged.get("quick_gelu"))
-
-
-def _as_all_tags(open_clip: types.ModuleType, source: Source) -> None:
-    """Preprocessing and activation of a local file: what all tags of its architecture have.
-
-    Where they differ, what is usual is assumed, with a warning that names the tags that differ.
-    """
-    tags = open_clip.list_pretrained_tags_by_model(source.arch)
-    found = [_of_tag(open_clip.get_pretrained_cfg(source.arch, tag)) for tag in tags]
-    whole = [({**_USUAL, **preprocess}, quick) for preprocess, quick in found]
-    for key in _USUAL:
-        values = {_plain(preprocess[key]) for preprocess, _ in whole}
-        if len(values) == 1:
-            source.preprocess[key] = values.pop()
-    quick_gelus = {quick for _, quick in whole}
-    own = bool(source.model_cfg.get("quick_gelu")) or source.arch.endswith(_QUICK)
-    source.quick_gelu = quick_gelus == {True}
-    assumed = {**_USUAL, **source.preprocess}
-    others = [
-        tag
-        for tag, (preprocess, quick) in zip(tags, whole, strict=True)
-        if any(_plain(preprocess[k]) != _plain(assumed[k]) for k in _USUAL)
-        or (quick and not (own or source.quick_gelu))
-    ]
-    if others:
-        activation = "QuickGELU" if own or source.quick_gelu else "GELU"
-        way = f"open_clip:{source.arch.removesuffix(_QUICK)}{_QUICK} has QuickGELU"
-        warnings.warn(
-            f"{source.file}: {source.arch} is taken with {activation}, mean "
-            f"{assumed['mean'][0]:.3g} and resize {assumed['resize_mode']}; weights of "
-            f"{', '.join(others[:4])} need something else: {way}, and a folder with {CONFIG} "
-            f"(open_clip:{LOCAL}FOLDER) says the rest",
-            stacklevel=2,
-        )
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else value
-
-
-def _follow_file(source: Source, state: dict[str, Tensor]) -> None:
-    """OpenAI's own files are known by three numbers that they hold: they have QuickGELU. Other
-    files are taken as all tags of their architecture are."""
-    if source.folder is not None or source.tag:
-        return
-    if all(key in state for key in _OF_OPENAI):
-        source.quick_gelu = True
-    else:
-        _as_all_tags(import_open_clip(), source)
-
-
 def from_folder(folder: Path) -> Source:
-    """The model that a folder's open_clip_config.json describes."""
     path = folder / CONFIG
     if not path.is_file():
         raise MissingFileError(f"no {path}; put the model's {CONFIG} there (local-dir)")
@@ -405,7 +323,7 @@ def _fill(
     from open_clip import convert
     from open_clip.model import convert_to_custom_text_state_dict
 
-    for key in _OF_OPENAI:
+    for key in OF_OPENAI:
         state.pop(key, None)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     try:

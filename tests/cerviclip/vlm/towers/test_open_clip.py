@@ -367,19 +367,3 @@ def test_a_text_encoder_of_another_kind_refuses_prompts(backbones):
     ):
         with pytest.raises(UserError, match="HFTextTower has none"):
             call()
-
-
-def test_a_file_is_taken_as_all_tags_of_its_architecture_are_and_openais_by_its_numbers():
-    from cerviclip.vlm.towers.open_clip import Source, _follow_file
-
-    mobile = Source("MobileCLIP-S1", {})
-    _follow_file(mobile, {})
-    assert mobile.preprocess["mean"] == (0, 0, 0) and mobile.preprocess["std"] == (1, 1, 1)
-    openai = Source("ViT-B-32", {})
-    numbers = ("input_resolution", "context_length", "vocab_size")
-    _follow_file(openai, dict.fromkeys(numbers, torch.tensor(1)))
-    assert openai.quick_gelu
-    unknown = Source("ViT-B-32", {})
-    with pytest.warns(UserWarning, match="taken with GELU.*ViT-B-32-quickgelu has QuickGELU"):
-        _follow_file(unknown, {})
-    assert not unknown.quick_gelu
