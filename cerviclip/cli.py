@@ -39,6 +39,11 @@ COMMANDS = {
     "errors": ("cerviclip.tools.errors", "a run's surest errors by centre, as a contact sheet"),
     "robustness": ("cerviclip.tools.robustness", "what blur, JPEG, stain, gain and noise do to it"),
     "hospital-index": ("cerviclip.tools.hospital_index", "how well features tell the hospital"),
+    "prompts": (
+        "cerviclip.runs.prompts.command",
+        "zero-shot accuracy under every template and prompt set",
+    ),
+    "active": ("cerviclip.runs.active.command", "which images to label next, and what it gains"),
     "report": ("cerviclip.report.command", "a methods-and-results draft as md, docx or pdf"),
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),

@@ -194,16 +194,6 @@ class SplitsAndDraws:
     def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
         """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""
         options = cfg.DATASET
-        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
-        prefix = "" if prefix == "." else f"{prefix}/"
-
-        def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
-            known = self.patients_known
-            return [
-                {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
-                for i in items
-            ]
-
         made = bool(self.split_source)
         return {
             "dataset": self.name,
@@ -219,5 +209,15 @@ class SplitsAndDraws:
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
             "classes": list(names),
-            **{part: rows(drawn[part]) for part in PARTS},
+            **{part: self.record_rows(drawn[part]) for part in PARTS},
         }
+
+    def record_rows(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """Images as a split's record has them: paths relative to the root."""
+        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+        known = self.patients_known
+        return [
+            {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
+            for i in items
+        ]
