@@ -41,6 +41,7 @@ COMMANDS = {
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
     "augment": ("cerviclip.tools.augment", "a data set with fourteen variants of training images"),
     "check": ("cerviclip.tools.check", "what is wrong with the images of a data set or folder"),
+    "pack": ("cerviclip.tools.pack", "images decoded and resized once, for training to read"),
     "describe": ("cerviclip.tools.describe", "classes and training images in words"),
     "data": ("cerviclip.tools.data", "where to get a data set; unpack, verify and count it"),
     "tiles": ("cerviclip.tools.tiles", "tiles or cells of whole slides, as a data set"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from cerviclip.data.coarse import is_coarse
 from cerviclip.evaluation.measures import Settings
+from cerviclip.locks import claimed
 from cerviclip.runs.measured import measure_predictions, read_val
 from cerviclip.runs.predictions import (
     PREDICTIONS,
@@ -110,11 +111,13 @@ class Ensemble:
             check_only_run_files,
             folder_beside,
             replace_folder,
+            tidy_up,
         )
 
-        if folder.is_dir():
-            check_only_run_files(folder)
-        with folder_beside(folder) as new:
+        with claimed(folder), folder_beside(folder) as new:
+            if folder.is_dir():
+                check_only_run_files(folder)
+            tidy_up(folder)
             results = self._write_into(new)
             replace_folder(folder, new)
         return folder, results

@@ -174,6 +174,11 @@ def is_finished(results: Mapping[str, Any] | None, wanted_hash: str) -> bool:
 
 def finite_or_none(value: Any) -> Any:
     """Numbers as JSON allows them: NaN and infinities become None."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or value is None:
+        return value  # most of a results.json
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

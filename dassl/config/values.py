@@ -55,6 +55,11 @@ def coerce(written: Written, default: Any) -> Any:
     if raw is None and isinstance(default, str) and written.full_key.startswith("DATASET."):
         return ""  # nothing after the colon; in a data set's keys "" says "as the data set has it"
     _refuse_no_numbers(written, value)
+    if value is None and isinstance(default, (bool, int, float)):
+        raise UserError(
+            f"{written.where} has nothing where a number or a truth value is meant; give one, such "
+            f"as {default}, or take the line out"
+        )
     if default is None or value is None or type(value) is type(default):
         return value
     if isinstance(default, tuple) and isinstance(value, list):

@@ -12,6 +12,7 @@ from typing import Any
 from dassl.errors import UserError
 from dassl.utils import get_rng_state, set_rng_state
 from dassl.utils.checkpoints import restore_checkpoint
+from dassl.utils.distributed import is_main, wait_for_all
 
 from .protocol import Trains
 
@@ -24,6 +25,8 @@ def training_state(trainer: Trains) -> dict[str, Any]:
     return {
         "best_result": float(trainer.best_result),
         "history": [dict(row) for row in trainer._history],
+        "search": {what: dict(cost) for what, cost in trainer._search.items()},
+        "test_read_early": bool(getattr(trainer.dm, "test_read_early", False)),
         "rng": get_rng_state(),
         "scaler": None if scaler is None else scaler.state_dict(),
         "backbone_sha256": _backbone_sha256(trainer),
@@ -57,11 +60,16 @@ def resume_training(trainer: Trains, directory: str) -> int:
             path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
         )
         check_backbone(checkpoint, trainer, path)
-        _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+        if is_main():
+            _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+    wait_for_all()
 
     # Files of upstream know none of these.
     trainer.best_result = checkpoint.get("best_result", trainer.best_result)
     trainer._history = [dict(row) for row in checkpoint.get("history", [])]
+    trainer._search.update(checkpoint.get("search") or {})
+    if checkpoint.get("test_read_early"):
+        trainer.dm.test_read_early = True
     scaler = getattr(trainer.precision, "scaler", None)
     if scaler is not None and checkpoint.get("scaler"):
         scaler.load_state_dict(checkpoint["scaler"])

@@ -11,11 +11,11 @@ from pathlib import Path
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
 )
 # Pictures that are not read: leaving them out changes what is trained on.
 _UNREAD_PICTURES = (
-    ".dcm .dicom .jp2 .j2k .jpx .heic .heif .avif .svs .ndpi .mrxs .scn .czi .vsi .bif .nii .gz "
+    ".dcm .dicom .heic .heif .avif .svs .ndpi .mrxs .scn .czi .vsi .bif .nii .gz "
     ".nrrd .mha .mhd .npy .npz .mat .raw .psd .exr .h5 .hdf5 .zip .rar .7z .tar .mp4 .avi .pdf"
 ).split()
 # Folders and files of operating systems and network disks.

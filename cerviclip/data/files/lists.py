@@ -100,6 +100,15 @@ def _text(path: Path, kind: str) -> str:
 
 
 def _read_table(path: Path) -> Entries:
+    return _from_rows(table_rows(path), ())
+
+
+def table_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a table with a column of paths, each with where it stands; empty ones are left out.
+
+    Raises:
+        UserError: no CSV, no column of paths, or a row of more cells than the head.
+    """
     lines = _text(path, "CSV").splitlines()
     start, delimiter = 0, ""
     while start < len(lines) and _is_before_head(lines[start]):
@@ -107,10 +116,11 @@ def _read_table(path: Path) -> Entries:
             delimiter = lines[start][4:5]
         start += 1
     if start == len(lines):
-        return Entries()
+        return []
     delimiter = delimiter or _delimiter_of(lines[start])
     try:
-        table = list(csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True))
+        rest = (f"{line}\n" for line in lines[start:])  # a cell in quotes may hold several lines
+        table = list(csv.reader(rest, delimiter=delimiter, skipinitialspace=True))
     except (csv.Error, TypeError, ValueError) as error:  # these of a sign that cannot part cells
         raise UserError(f"{path} is not a CSV file ({error})") from error
     head = [text.strip() for text in table[0]]
@@ -131,7 +141,7 @@ def _read_table(path: Path) -> Entries:
                 f'hold "{delimiter}" in quotes'
             )
         rows.append((f"{path} line {n}", dict(zip(head, cells, strict=False))))
-    return _from_rows(rows, ())
+    return rows
 
 
 def _refuse_twin_columns(path: Path, head: Sequence[str]) -> None:

@@ -108,7 +108,7 @@ def load_segmenter(path: str | Path) -> Segmenter:
     if not path.is_file():
         raise MissingFileError(
             f"no segmenter at {path}: train one with tools/train_segmenter.py, "
-            "or set TRAINER.SAVLT.ROI.SOURCE to surface"
+            "or set SOURCE of the ROI to surface"
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -19,6 +19,7 @@ from cerviclip.runs.run.working_folder import undo_on_user_error
 from cerviclip.runs.settings.config_hash import flatten
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
+from dassl.utils.distributed import broadcast_object, is_main
 
 
 def evaluate_run(
@@ -48,17 +49,20 @@ def evaluate_run(
         )
     old = check_trained(Path(model_dir), epoch)
     folder = Path(output_dir) if output_dir else _new_folder(Path(model_dir) / "eval")
+    folder = Path(broadcast_object(str(folder)))  # one for all processes of torchrun
     with ExitStack() as stack:
-        if not output_dir:
+        if not output_dir and is_main():
             stack.enter_context(_removed_on_error(folder))
-        stack.enter_context(undo_on_user_error(folder))
-        stack.enter_context(log_to(folder))
+        if is_main():
+            stack.enter_context(undo_on_user_error(folder))
+            stack.enter_context(log_to(folder))
         run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
         run.build()
         trainer = run.trainer
         check_weights(old, trainer, Path(model_dir))
         trainer.dm.training_ended = True
-        run_files.write_split(folder, trainer.dm.dataset, cfg)
+        if is_main():
+            run_files.write_split(folder, trainer.dm.dataset, cfg)
         if getattr(trainer, "needs_training", True):
             trained = trained_classes(Path(model_dir))
             check_same_classes(model_dir, trained, trainer.dm.dataset.classnames)
@@ -66,7 +70,8 @@ def evaluate_run(
             learned.check(trainer.dm.dataset, cfg.TEST.SPLIT)
             learned.check_centers(run.external, trainer.dm.dataset)
             _mark(trainer.dm.dataset, learned, cfg, Path(model_dir))
-            learned.write_split(folder)
+            if is_main():
+                learned.write_split(folder)
             trainer.load_model(model_dir, epoch=epoch)
         predictions, centers = run.score()
         run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))

@@ -14,8 +14,10 @@ import torch
 
 from cerviclip.engine.inference import batch_probabilities, check_finite
 from cerviclip.engine.transductive import Transductive
+from cerviclip.parallel.loaders import own_batches
 from cerviclip.runs.predictions import Predictions, relative_path
 from dassl.errors import UserError
+from dassl.utils.distributed import gather_rows
 
 
 def predict_items(
@@ -61,11 +63,12 @@ def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.
         if isinstance(trainer, Transductive):
             probs, labels = trainer.predict_together(loader)
         else:
-            parts = [batch_probabilities(trainer, batch) for batch in loader]
+            none = torch.zeros(0, trainer.num_classes, dtype=torch.float64), torch.zeros(0)
+            parts = [batch_probabilities(trainer, batch) for batch in own_batches(loader)] or [none]
             probs, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    all_probs = probs.cpu().numpy()
+    all_probs = gather_rows(probs.cpu().numpy())
     check_finite(trainer, all_probs)
-    return labels.cpu().numpy().astype(np.int64), all_probs
+    return gather_rows(labels.cpu().numpy()).astype(np.int64), all_probs
 
 
 def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:

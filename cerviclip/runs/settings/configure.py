@@ -16,7 +16,7 @@ from cerviclip.runs.settings.class_maps import fill_from_class_map
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.draw_files import follow_draw_file
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, without_file
-from cerviclip.runs.settings.pairs import check_pair
+from cerviclip.runs.settings.pairs import check_given_features, check_pair
 from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
@@ -314,6 +314,9 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
             "ViT-B/16 or another that cerviclip list names"
         )
     check_pair(cfg.TRAINER.NAME, trainer_class, cfg.MODEL.BACKBONE.NAME)
+    check_given_features(
+        cfg.TRAINER.NAME, trainer_class, cfg.MODEL.BACKBONE.NAME, cfg.INPUT.FEATURE_VIEWS
+    )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
     check_ranges(cfg)

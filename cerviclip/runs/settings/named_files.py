@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.descriptions import find_descriptions
-from cerviclip.runs.settings.folders import file_in
+from cerviclip.runs.settings.folders import file_in, without_file
 
 BACKBONE = "MODEL.BACKBONE.NAME"
+FURTHER_BACKBONES = "TRAINER.FEATURECOMBINATION.BACKBONES"  # NAME or NAME=FILE
 
 
 def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
@@ -34,6 +35,7 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         "DATASET.SPLIT_FILE": [here, root, folder],
         "DATASET.FILE": [folder, root, here],
         "DATASET.DRAW_FILE": [here],
+        "TRAINER.CLIVP.REPORTS": [here],
     }
     places |= {key: [here] for key in flat if key.endswith(".ROI.CHECKPOINT")}
     found: dict[str, Path | None] = {}
@@ -45,6 +47,16 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         found["DATASET.DESCRIPTIONS"] = find_descriptions(str(descriptions))
     if file := file_in(str(flat.get(BACKBONE) or "")):
         found[BACKBONE] = Path(file)
+    return found
+
+
+def further_backbones(flat: Mapping[str, Any]) -> dict[str, tuple[str, Path | None]]:
+    """Each entry of `FURTHER_BACKBONES`: its name without a path, and the file that it names."""
+    found = {}
+    for text in flat.get(FURTHER_BACKBONES) or ():
+        name, _, file = str(text).partition("=")
+        file = os.path.expanduser(file or file_in(name))
+        found[str(text)] = (without_file(name), Path(file) if file else None)
     return found
 
 
@@ -68,6 +80,7 @@ def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
     A file that is named and not found is among them, as it is named.
     """
     paths = [path or Path(str(flat[key])) for key, path in named_files(flat).items()]
+    paths += [path for _, path in further_backbones(flat).values() if path is not None]
     for folder in named_folders(flat).values():
         if folder is not None:
             paths += [folder, *_subfolders(folder)]

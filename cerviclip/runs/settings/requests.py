@@ -97,6 +97,17 @@ class SweepRequest:
         split: a split.json, or a published set of them, which then says shots, seeds and folds.
         output_dir: folder of the sweep; "" for ``./output``.
         jobs: processes at a time; one per GPU.
+        launcher: ``slurm`` or ``local``: each run is in a job; "" for ``jobs`` processes.
+        array_parallelism: jobs at work at a time; None for 64 on Slurm, ``jobs`` locally.
+        partition: Slurm's; "" for its default.
+        time: limit of a job as Slurm writes it; "" for four hours.
+        cpus: of a job; None for 4.
+        gpus: of a job; None for none.
+        mem: of a job in GB; "" leaves it to the cluster.
+        slurm: more options of sbatch, each ``NAME=VALUE``.
+        pack: the most cheap runs of one backbone in one job; None for 20.
+        retries: how many times a failed run is tried again.
+        wait: False submits to Slurm and ends; the same sweep later waits.
         dry_run: show what would be run.
         fresh: run finished runs again too.
         debug: show the traceback of every error.
@@ -120,6 +131,17 @@ class SweepRequest:
     split: str = ""
     output_dir: str = ""
     jobs: int = 1
+    launcher: str = ""
+    array_parallelism: int | None = None
+    partition: str = ""
+    time: str = ""
+    cpus: int | None = None
+    gpus: int | None = None
+    mem: str = ""
+    slurm: tuple[str, ...] = ()
+    pack: int | None = None
+    retries: int = 0
+    wait: bool = True
     dry_run: bool = False
     fresh: bool = False
     debug: bool = False

@@ -23,7 +23,7 @@ from dassl.utils.files import file_sha256
 from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
 
 # Names under which training scripts nest the weights in what they save.
-NESTED = ("state_dict", "model_state_dict", "model", "module", "network")
+NESTED = ("state_dict", "model_state_dict", "model", "module", "network", "teacher")
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

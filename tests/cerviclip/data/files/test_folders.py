@@ -24,11 +24,11 @@ def touch(folder, *names):
 
 def test_images_of_every_suffix_and_an_account_of_the_rest(tmp_path):
     """Fault 13."""
-    images = ["a.JFIF", "b.jpe", "c.pgm", "d.ppm", "e.tiff"]
-    touch(tmp_path, *images, "f.jp2", "g.dcm", "h.dcm", "notes.txt", "Thumbs.db", "._a.png")
+    images = ["a.JFIF", "a.jp2", "b.jpe", "c.pgm", "d.ppm", "e.tiff"]
+    touch(tmp_path, *images, "f.heic", "g.dcm", "h.dcm", "notes.txt", "Thumbs.db", "._a.png")
     skipped = Skipped()
     assert image_files(tmp_path, skipped, "SCC") == images
-    assert skipped.lost() == ["SCC (2 .dcm, 1 .jp2, 1 .txt)"]
+    assert skipped.lost() == ["SCC (2 .dcm, 1 .heic, 1 .txt)"]
     assert any("other files: 1 .txt" in line for line in skipped.lines())
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from cerviclip.app.answer import Prediction
+from cerviclip.app.table.columns import Columns, as_text
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
-
-FIRST = ("path", "patient_id", "prediction", "positive_probability")  # then p_<class> of each class
-LAST = ("error", "model", "use")
-USE = "research only"
 
 
 class AnswerFile:
@@ -26,7 +23,7 @@ class AnswerFile:
 
     Args:
         path: of the CSV; made where it is not there.
-        classnames: of the model.
+        columns: of the model's answers.
         model: its identity; rows of another are never mixed with its own.
         asked: paths of the pictures that are asked for now.
 
@@ -34,11 +31,14 @@ class AnswerFile:
         UserError: the file is something else, or holds another model's answers.
     """
 
-    def __init__(
-        self, path: Path, classnames: Sequence[str], model: str, asked: Collection[str]
-    ) -> None:
-        self.path, self.classnames, self.model = path, tuple(classnames), model
-        self.head = (*FIRST, *(f"p_{name}" for name in classnames), *LAST)
+    def __init__(self, path: Path, columns: Columns, model: str, asked: Collection[str]) -> None:
+        self.path, self.columns, self.model = path, columns, model
+        self.head = columns.names
+        place = self.head.index
+        self._path, self._patient, self._error, self._model = map(
+            place, ("path", "patient_id", "error", "model")
+        )
+        self._probabilities = [place(name) for name in columns.probabilities]
         self.done: set[str] = set()  # paths of pictures that have an answer
         try:
             self._repair(asked)
@@ -58,23 +58,15 @@ class AnswerFile:
         """Write answers with their patients; they are on disk for a reader afterwards."""
         assert self._handle is not None
         writer = csv.writer(self._handle, lineterminator="\n")
-        writer.writerows(self._row(answer, patient) for answer, patient in answers)
+        for answer, patient in answers:
+            writer.writerow(map(as_text, self.columns.cells(answer, patient, self.model)))
         self._handle.flush()
 
     def answers(self) -> Iterator[tuple[str, list[float]]]:
         """Patient and probabilities of every row that has an answer."""
         for row in self._rows():
-            if not row[-len(LAST)]:
-                yield row[1], list(map(float, row[len(FIRST) : -len(LAST)]))
-
-    def _row(self, answer: Prediction, patient: str) -> list[str]:
-        # repr of a float is its shortest exact form
-        probs = [repr(p) for p in answer.probabilities] or [""] * len(self.classnames)
-        positive = answer.positive_probability
-        said = "" if positive is None else repr(positive)
-        return [
-            *(answer.path, patient, answer.predicted, said, *probs, answer.error, self.model, USE)
-        ]
+            if not row[self._error]:
+                yield row[self._patient], [float(row[i]) for i in self._probabilities]
 
     def _repair(self, asked: Collection[str]) -> None:
         if self.path.is_dir():
@@ -84,11 +76,11 @@ class AnswerFile:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow(self.head)
             for row in rows:
-                failed = bool(row[-len(LAST)])
-                if failed and row[0] in asked:
+                failed = bool(row[self._error])
+                if failed and row[self._path] in asked:
                     continue
                 if not failed:
-                    self.done.add(row[0])
+                    self.done.add(row[self._path])
                 writer.writerow(row)
 
     def _rows(self) -> Iterator[list[str]]:
@@ -125,10 +117,10 @@ class AnswerFile:
                 f"{self.path}, line {line}, has {len(row)} columns and not {len(self.head)}; "
                 "take the line out, or give another --csv"
             )
-        if row[-2] != self.model:
+        if row[self._model] != self.model:
             raise UserError(
-                f"{self.path} holds answers of the model {row[-2]}, and this run is {self.model}; "
-                "give another --csv"
+                f"{self.path} holds answers of the model {row[self._model]}, and this run is "
+                f"{self.model}; give another --csv"
             )
         return row
 

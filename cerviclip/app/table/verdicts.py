@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cerviclip.app.answer import Prediction
+from cerviclip.app.table.columns import USE
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from dassl.utils.files import atomic_write
 
@@ -89,5 +90,5 @@ def write_verdicts(path: Path, found: Sequence[Verdict], classnames: Sequence[st
             writer.writerow(
                 [verdict.patient, verdict.pictures, answer.predicted]
                 + ["" if positive is None else repr(positive)]
-                + [*map(repr, answer.probabilities), RULE, "research only"]
+                + [*map(repr, answer.probabilities), RULE, USE]
             )

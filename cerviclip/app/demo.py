@@ -1,4 +1,7 @@
-"""The model that the page opens on when no run is named: trained on phantoms at the first start."""
+"""The demo model, trained on phantoms when it is first asked for.
+
+The page opens on it when no run is named, and ``demo`` stands for it where a run's folder is asked.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,18 @@ import os
 from pathlib import Path
 
 from cerviclip.runs.results_json import read_results
+
+DEMO = "demo"
+
+
+def run_folder(word: str) -> str:
+    """The folder of a run that a person has named; ``demo`` is the demo model where no such file or
+    folder is there."""
+    return str(demo_run()[0]) if is_demo(word) else word
+
+
+def is_demo(word: str) -> bool:
+    return word == DEMO and not os.path.exists(word)
 
 
 def demo_home() -> Path:

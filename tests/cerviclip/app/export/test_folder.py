@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import trainer_cases
 
 from cerviclip import Predictor
 from cerviclip.app.export.graph import Program
@@ -67,17 +65,3 @@ def test_a_program_calls_nothing_but_aten(exported):
 def test_another_folder_is_not_written_over(probe, cells):
     with pytest.raises(UserError, match="holds something else"):
         main([str(probe), str(cells)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SAVLT", "CLIPLoRA", "CoCoOp", "MaPLe", "TipAdapterF", "CoOp"])
-def test_methods_of_every_kind(make_run, cells, tmp_path, name):
-    run: Path = make_run(name, cells, tmp_path / "run", *trainer_cases()[name].opts)
-    assert main([str(run), str(tmp_path / "out")]) == 0
-    paths = sorted(cells.rglob("*.png"))[::5]
-    answers = [
-        Predictor.from_run(run, device="cpu").predict(paths),
-        Predictor.from_export(tmp_path / "out").predict(paths),
-    ]
-    ours, theirs = ([a.probabilities for a in said] for said in answers)
-    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-6)

@@ -27,10 +27,16 @@ class DicomError(UserError):
 
 
 def is_dicom(data: bytes) -> bool:
+    """Whether bytes begin as a DICOM file does."""
     return data[128:132] == b"DICM"
 
 
-def dicom_frames(data: bytes, pixels: int, frames: int) -> list[np.ndarray]:
+MOST_FRAMES = 100_000  # of a file of which one frame is read
+
+
+def dicom_frames(
+    data: bytes, pixels: int, frames: int, only: int | None = None
+) -> list[np.ndarray]:
     """Every frame (H, W, 3), uint8: rescaled, windowed as the file says, dark for low values.
 
     Without a window the lowest value becomes 0 and the highest 255. Patient orientation is left as
@@ -40,6 +46,7 @@ def dicom_frames(data: bytes, pixels: int, frames: int) -> list[np.ndarray]:
         data: the file.
         pixels: most that all frames may have together.
         frames: most that there may be.
+        only: the frame, from 0, that is read alone; ``pixels`` then counts it alone.
 
     Raises:
         DicomError: no pixels, too many, or a compression that this installation cannot read.
@@ -57,21 +64,28 @@ def dicom_frames(data: bytes, pixels: int, frames: int) -> list[np.ndarray]:
         file = pydicom.dcmread(io.BytesIO(data))
         count = int(file.get("NumberOfFrames") or 1)
         size = int(file.Rows) * int(file.Columns)
-        if count > frames or size * count > pixels:
-            raise DicomError(f"it has {count} frames of {size} px, over the limit", too_large=True)
-        return [_rgb(file, frame) for frame in _frames_of(file, count)]
+        if only is not None and only >= count:
+            raise DicomError(f"it has {count} frames, counted from 0, and no frame {only}")
+        if count > frames or size * (count if only is None else 1) > pixels:
+            raise DicomError(
+                f"it has {count} frames of {size} px, over the limit; choose one of them",
+                too_large=True,
+            )
+        return [_rgb(file, frame) for frame in _frames_of(file, data, count, only)]
     except DicomError:
         raise
     except Exception as error:  # pydicom's readers raise anything, and their words may hold tags
         raise DicomError(f"its DICOM pixels cannot be read ({type(error).__name__})") from error
 
 
-def _frames_of(file: Any, count: int) -> list[np.ndarray]:
-    from pydicom.pixels import convert_color_space
+def _frames_of(file: Any, data: bytes, count: int, only: int | None) -> list[np.ndarray]:
+    from pydicom.pixels import convert_color_space, pixel_array
 
-    values = np.asarray(file.pixel_array)
-    if count == 1:
-        values = values[None]
+    if only is None:
+        values = np.asarray(file.pixel_array)
+        values = values[None] if count == 1 else values
+    else:  # one frame is decoded, as it is stored
+        values = np.asarray(pixel_array(io.BytesIO(data), index=only, raw=True))[None]
     kind = str(file.PhotometricInterpretation)
     if values.ndim == 4 and kind.startswith("YBR"):
         values = np.asarray(convert_color_space(values, kind, "RGB"))
