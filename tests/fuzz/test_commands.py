@@ -1,4 +1,4 @@
-"""Command lines of every word: odd words, missing values, folders for files; one line in the end."""
+"""Command lines of every word: odd words, missing values, folders for files; one line to end."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ WORDS: dict[str, tuple[list[str], str]] = {
     "attention": (["absent"], "output weights"),
     "augment": ([], "root out seed"),
     "check": ([], "root patients out json"),
+    "pack": (["absent"], "root out trainer backbone weights jobs"),
     "describe": ([], "out csv aspects check root"),
     "data": ([], "root"),
     "tiles": ([], "grid points size out downsample tissue label"),
