@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from dassl.errors import UserError
 
 STORE_DTYPE = "CERVICLIP_STORE_DTYPE"
+JOB, JOB_LOG = "CERVICLIP_JOB", "CERVICLIP_JOB_LOG"  # set in the jobs of a sweep
 USUAL_STORE_DTYPE = "float16"
 
 
@@ -19,6 +21,17 @@ def store_dtype() -> str:
 def cache_folder() -> Path:
     """``$CERVICLIP_CACHE``, or ``~/.cache/cerviclip``: features, ROIs and hashes of files."""
     return Path(os.environ.get("CERVICLIP_CACHE") or Path.home() / ".cache" / "cerviclip")
+
+
+def job_record() -> dict[str, str]:
+    """The job that this process is: its scheduler's id, the machine, the file of what it prints.
+    Empty outside a job."""
+    env = os.environ
+    number = env.get(JOB) or env.get("SLURM_JOB_ID", "")
+    if not number:
+        return {}
+    record = {"job": number, "node": env.get("SLURMD_NODENAME") or platform.node()}
+    return record | {"log": env[JOB_LOG]} if env.get(JOB_LOG) else record
 
 
 def processes() -> int:

@@ -191,6 +191,7 @@ TEST: dict[str, Any] = {
     "MISS_COST": 0.0,  # ours: false alarms that one missed positive is worth; 0: not stated
     "PREVALENCES": (0.01, 0.05, 0.2),  # ours: shares of positives for which PPV and NPV are given
     "COVERAGE": 0.9,  # ours: share of prediction sets that are to hold the true class
+    "SUBGROUPS": (),  # ours: "FILE.csv:column" of patients or images, scored apart as well
     "SPLIT": "test",  # or "val"
     "FINAL_MODEL": "last_step",  # or "best_val"
     "EXTERNAL": (),  # ours: registered data sets scored after training

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
+from cerviclip.environment import job_record
 from cerviclip.git_commit import commit_of
 from cerviclip.places import HOME
 from dassl import __version__
@@ -38,6 +39,8 @@ def runtime_record(run: Any) -> dict[str, Any]:
         "host": platform.node(),
         "warnings": list(run.shown_warnings),
     }
+    if job := job_record():
+        out["job"] = job
     if world_size() > 1:
         out["processes"] = world_size()
     if device.type == "cuda":
