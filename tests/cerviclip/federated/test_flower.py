@@ -1,4 +1,4 @@
-"""Flower between real processes: over TLS on loopback, and a strategy that is the same each time."""
+"""Flower between real processes, over TLS on loopback; a strategy that is the same each time."""
 
 from __future__ import annotations
 
