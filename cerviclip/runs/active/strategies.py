@@ -98,7 +98,8 @@ def by_core_set(pool: Pool, count: int) -> Choice:
         nearest = _distances(features, pool.labelled).min(axis=1)
     else:
         nearest = np.full(len(features), np.inf)
-    places, scores = [], []
+    places: list[int] = []
+    scores: list[float] = []
     for _ in range(count):
         best = order[np.argmax(nearest[order])]
         places.append(best)
@@ -121,7 +122,8 @@ def by_typical_clusters(pool: Pool, count: int) -> Choice:
     found = KMeans(clusters, n_init=1, random_state=pool.seed).fit_predict(every.astype(float))
     own, covered = found[: len(features)], np.bincount(found[len(features) :], minlength=clusters)
     left = {c: list(np.flatnonzero(own == c)) for c in range(clusters)}
-    places, scores = [], []
+    places: list[int] = []
+    scores: list[float] = []
     while len(places) < count:
         sizes = {c: len(members) for c, members in left.items() if members}
         cluster = min(
