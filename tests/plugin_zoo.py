@@ -196,3 +196,18 @@ class ZooFlaky(ZooLinear):
         if left.exists() and (text := left.read_text()):
             left.write_text(text[1:])
             raise RuntimeError("the node is out of order")
+
+
+@TRAINER_REGISTRY.register()
+class ZooFragile(ZooLinear):
+    """Is killed in its second epoch, the first time that it comes there."""
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        import os
+        import signal
+
+        place = Path(self.output_dir) / "model"
+        begun_here = self.start_epoch == 0 and not os.environ.get("ZOO_MENDED")
+        if self.epoch == 1 and begun_here and place.is_dir():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward_backward(batch)

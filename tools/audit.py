@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.requests import number_in
 from dassl.errors import UserError, cli_main
 
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/audit.py")
         return 0
     if not args.folder:
         raise UserError(f"name a folder of runs ({prog} --help lists the flags)")
-    if args.full != "all" and not args.full.isdecimal():
+    if args.full != "all" and number_in(args.full) is None:
         raise UserError(f"--full is {args.full}; it takes a number from 0, or all")
     if args.root and not Path(args.root).is_dir():
         raise UserError(f"--root {args.root}: there is no such folder")

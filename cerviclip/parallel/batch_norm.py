@@ -36,17 +36,17 @@ def _normalised(norm: Any, x: Tensor, weight: float) -> Tensor:
     count = x.numel() / x.shape[1] / weight
     if count < 1.5:
         raise ValueError("a batch norm needs more than one value of each channel to train on")
-    wide = x.float()
+    wide = x if x.dtype == torch.float64 else x.float()
     mean = sum_over_batch(wide.sum(dims)) / count
     centred = wide - mean.view(shape)
     variance = sum_over_batch(centred.square().sum(dims)) / count
     _move_statistics(norm, mean.detach(), variance.detach() * count / (count - 1))
     factor = torch.rsqrt(variance + norm.eps)
     if norm.weight is not None:
-        factor = factor * norm.weight.float()
+        factor = factor * norm.weight
     out = centred * factor.view(shape)
     if norm.bias is not None:
-        out = out + norm.bias.float().view(shape)
+        out = out + norm.bias.view(shape)
     return out.to(x.dtype)
 
 

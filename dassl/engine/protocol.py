@@ -25,6 +25,8 @@ class Trains(Protocol):
     _scheds: OrderedDict[str, Any]
     _averaged: Sequence[str]
     _history: list[dict[str, float]]
+    _search: dict[str, dict[str, int]]
+    dm: Any
 
     def get_model_names(self, names: str | Sequence[str] | None = None) -> list[str]: ...
 

@@ -21,7 +21,7 @@ from cerviclip.data.images.facts import facts_of
 from cerviclip.data.roi import surface
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256
-from dassl.utils.images import orientation_of, turn, upright
+from dassl.utils.images import opened, orientation_of, turn, upright
 
 SOURCES = ("surface", "masks", "segmenter", "full")
 
@@ -197,15 +197,12 @@ def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> n
 
 def _values_of(file: str | Path) -> tuple[np.ndarray, bool]:
     """A mask's values, and whether its own EXIF data turned it."""
-    try:
-        with Image.open(file) as picture:
-            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
-            picture.load()
-            tagged = orientation_of(picture) > 1
-            turned = upright(picture)
-            values = np.asarray(turned.convert("RGB") if coloured else turned)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
+    with opened(file, "mask") as picture:
+        coloured = picture.mode in ("P", "PA", "LA", "RGBA")
+        picture.load()
+        tagged = orientation_of(picture) > 1
+        turned = upright(picture)
+        values = np.asarray(turned.convert("RGB") if coloured else turned)
     return (values.max(-1) if values.ndim == 3 else values), tagged
 
 

@@ -16,6 +16,7 @@ from cerviclip.runs.audit.tables import check_tables
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import Narrow
 from cerviclip.runs.report.groups import METRICS
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import MissingFileError, UserError
@@ -112,11 +113,11 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
     with Index(root) as index:
         for found in index.check(advance):
             where = relative(found.path, root)
+            if found.altered:
+                findings.append(Finding("altered", where, KINDS["altered"][1]))
             if found.results is None:
                 findings.append(Finding("unreadable", where, str(found.error)))
                 continue
-            if found.altered:
-                findings.append(Finding("altered", where, KINDS["altered"][1]))
             slim = {**found.results, "runtime": _versions(found.results)}
             run = AuditedRun(found.path.parent, root, narrow.run(slim, _QUICK_KEYS))
             for check in QUICK_RUN:
@@ -162,11 +163,12 @@ def find_runs(root: Path) -> tuple[list[AuditedRun], list[Finding]]:
     findings = altered_files(root)
     for path in find_results(root):
         try:
-            results = read_results(path)
+            results = read_results(path, consistent=False)
             if results is None:
                 continue
             run = AuditedRun(path.parent, root, results)
             _ = run.key, run.done, run.results["config_hash"], run.results["runtime"]
+            check_blocks(results, path)
             runs.append(run)
         except UserError as error:
             findings.append(Finding("unreadable", relative(path, root), str(error)))

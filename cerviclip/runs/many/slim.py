@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.evaluation.names import LEVEL_BLOCKS
-from cerviclip.runs.results_json import KEYS, SCHEMA_VERSION, upgrade
-from dassl.errors import UserError
+from cerviclip.runs.results_json import KEYS, parsed_results
 
 #: Left out: what no table reads.
 HEAVY = (*LEVEL_BLOCKS, "patient_level", "flow")
@@ -31,24 +30,17 @@ def slim_results(raw: bytes, path: object) -> dict[str, Any]:
         path: its name, for errors.
 
     Raises:
-        UserError: it cannot be read as results.
+        UserError: as of `read_results`.
     """
-    try:
-        results = _parsed(raw)
-        version = results["schema_version"]
-        if version <= SCHEMA_VERSION:
-            return thin(upgrade(results))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not a run's results ({error}); remove it") from error
-    raise UserError(f"{path} has schema version {version}, newer than this code reads")
+    return thin(parsed_results(raw, path, parse=_parse))
 
 
-def _parsed(raw: bytes) -> Any:
+def _parse(raw: bytes, **how: Any) -> Any:
     if raw.startswith(_START) and (cut := without_keys(raw, HEAVY)) is not None:
-        results = json.loads(cut)
+        results = json.loads(cut, **how)
         if isinstance(results, dict) and results.keys() <= set(KEYS):
             return results
-    return json.loads(raw)
+    return json.loads(raw, **how)
 
 
 def without_keys(raw: bytes, names: tuple[str, ...]) -> bytes | None:

@@ -27,11 +27,15 @@ from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_pr
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import Group, fold_of, in_tables
 from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels
+from cerviclip.runs.results_check import check_center
 from cerviclip.runs.results_json import finite_or_none
+from cerviclip.runs.results_shape import CENTER
 from cerviclip.runs.settings.run_key import Cell, shots_order
+from cerviclip.shapes import listed, maybe, parse_json, record, text
 from dassl.errors import UserError
 
 POOLED = "pooled.json"
+_SHAPE = record({"pooled": listed(record({"source": text, "score": maybe(CENTER)}))})
 CELL = tuple(f.name for f in fields(Cell))
 CENTER = "test, pooled"  # how tables call it
 ALL_MODELS = "each image counts once for each fold's model"
@@ -63,11 +67,15 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
 
 
 def read_pooled(folder: str | Path) -> list[Entry]:
-    """The entries of a folder's pooled.json; none where there is no such file."""
+    """The entries of a folder's pooled.json; none where there is no such file, or one that is
+    damaged: then all is scored again."""
     try:
-        content = json.loads((Path(folder) / POOLED).read_text(encoding="utf-8"))
+        content = parse_json((Path(folder) / POOLED).read_text(encoding="utf-8"))
+        _SHAPE(content, "")
+        for entry in content["pooled"]:
+            check_center(entry["score"] or {}, "score")
         return list(content["pooled"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return []
 
 

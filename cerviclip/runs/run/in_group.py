@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -39,7 +40,7 @@ def in_group(work: Callable[[], int], debug: bool = False) -> int:
         raise UserError(
             f"the processes of torchrun do not find each other ({str(error).splitlines()[0]})"
         ) from error
-    with redirect_stdout(sys.stdout if is_main() else Silence()), _stopped_together():
+    with _heard_once(), _stopped_together():
         try:
             status = work()
         except (Exception, KeyboardInterrupt) as error:
@@ -99,6 +100,17 @@ def _end(error: BaseException) -> int:
         number, count = distributed.rank() + 1, distributed.world_size()
         print(f"error: process {number} of {count}: {text}", file=sys.stderr, flush=True)
     return status
+
+
+@contextmanager
+def _heard_once() -> Iterator[None]:
+    """Of what all processes print and warn of, the first one's is seen."""
+    if is_main():
+        yield
+        return
+    with redirect_stdout(Silence()), warnings.catch_warnings():  # type: ignore[type-var]
+        warnings.showwarning = lambda *_, **__: None
+        yield
 
 
 @contextmanager

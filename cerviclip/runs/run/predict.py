@@ -32,8 +32,7 @@ def predict_items(
         check_finite(trainer, probs)
     elif len(items):
         labels, probs = predict_loader(trainer, test_loader_of(trainer, items))
-    if len(labels) != len(items):
-        raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")
+    _check_order(center, labels, items)
     return Predictions(
         center=center,
         paths=[relative_path(item.impath, *roots) for item in items],
@@ -42,6 +41,19 @@ def predict_items(
         probs=probs,
         classnames=tuple(trainer.dm.dataset.classnames),
     )
+
+
+def _check_order(center: str, labels: np.ndarray, items: Sequence[Any]) -> None:
+    """Refuse predictions that a loader has given in another order, or not of all images: each
+    would stand beside another image's path and patient."""
+    if len(labels) != len(items):
+        raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")
+    wanted = np.array([item.label for item in items], dtype=np.int64)
+    if not np.array_equal(labels, wanted) and np.array_equal(np.sort(labels), np.sort(wanted)):
+        raise RuntimeError(
+            f"{center}: the test loader gives images in another order than the data set's list; a "
+            "trainer's loader of test images must not shuffle"
+        )
 
 
 def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import gc
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
+from cerviclip.locks import claimed
 from cerviclip.parallel.agreement import check_same_images
 from cerviclip.runs.cluster.rescue import rescued
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
@@ -23,13 +24,14 @@ from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
-from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.log import log_to, print_to_log
 from cerviclip.runs.run.new_classes import FILE as NEW_PREDICTIONS
 from cerviclip.runs.run.new_classes import (
     base_to_new_record,
     check_can_be_built_anew,
     score_new_classes,
 )
+from cerviclip.runs.run.outside import FROM_OUTSIDE, describe, outside_cause
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.runtime import runtime_record
 from cerviclip.runs.run.scoring import (
@@ -43,10 +45,11 @@ from cerviclip.runs.run.shown_warnings import kept_warnings
 from cerviclip.runs.run.train_features import train_features
 from cerviclip.runs.run.working_folder import (
     check_only_run_files,
-    finish_replacement,
     folder_beside,
+    is_tidy,
     remove_run_files,
     replace_folder,
+    tidy_up,
     undo_on_user_error,
 )
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
@@ -66,8 +69,11 @@ def run_one(
     echo: bool = True,
     train: bool = True,
     keep_user_errors: bool = False,
+    wait: bool = False,
 ) -> dict[str, Any]:
     """Train, score and write one run; a finished run of the same configuration is only read.
+
+    The run's folder is claimed meanwhile: no two processes work on one run.
 
     Args:
         cfg: frozen, its OUTPUT_DIR the run's folder.
@@ -76,28 +82,41 @@ def run_one(
         echo: print to the console as well as to log.txt.
         train: False builds everything, as a check, and leaves nothing behind.
         keep_user_errors: write results.json for errors of the user's too (sweeps do).
+        wait: for another process that is at work on the run.
 
     Returns:
         The content of results.json.
+
+    Raises:
+        AtWorkError: another process is at work on the run, and ``wait`` is not given.
     """
     if not is_main():
         return _help(cfg, variant, train)
     folder = Path(cfg.OUTPUT_DIR)
     check_resume(cfg, folder, fresh)
-    finish_replacement(folder)
-    old = state_of(folder, cfg, fresh)
+    done = train and not fresh and is_tidy(folder) and state_of(folder, cfg) == "done"
+    if done:
+        return _finished_before(folder, echo)
     work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
-    if not train:
-        with folder_beside(folder, keep=False) as new:
-            return work(new, train=False)
+    with claimed(folder, wait):
+        tidy_up(folder)
+        if not train:
+            state_of(folder, cfg, fresh)
+            with folder_beside(folder, keep=False) as new:
+                return work(new, train=False)
+        return _run_claimed(folder, cfg, fresh, echo, work)
+
+
+def _run_claimed(
+    folder: Path, cfg: CfgNode, fresh: bool, echo: bool, work: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """The run in its folder, whatever that holds."""
+    old = state_of(folder, cfg, fresh)
     if old == "done" and not fresh:
-        if echo:
-            print(f"finished before: {folder} (--fresh runs it again)")
-        broadcast_object("")  # nothing to help with
-        return read_results(folder) or {}
-    if old == "failed" and resumes_from(cfg, folder):
-        (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
-    elif old == "failed" or (fresh and old == "unfinished"):
+        return _finished_before(folder, echo)
+    if old == "unfinished" and not fresh or old == "failed" and resumes_from(cfg, folder):
+        (folder / RESULTS).unlink(missing_ok=True)  # its checkpoints are what the run goes on from
+    elif old in ("failed", "unfinished"):
         check_only_run_files(folder)
         remove_run_files(folder)
     if old not in ("done", "other"):
@@ -109,12 +128,20 @@ def run_one(
     return results
 
 
+def _finished_before(folder: Path, echo: bool) -> dict[str, Any]:
+    if echo:
+        print(f"finished before: {folder} (--fresh runs it again)")
+    broadcast_object("")  # nothing to help with
+    return read_results(folder) or {}
+
+
 def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     """What a run's folder holds.
 
     Returns:
         ``new``; ``done`` (a finished run of this configuration); ``failed``; ``unfinished``
-        (stopped on its way); ``other`` (a finished run of another configuration, with ``fresh``).
+        (stopped on its way, by a kill or as `outside` has it); ``other`` (a finished run of another
+        configuration, with ``fresh``).
 
     Raises:
         UserError: it holds a run of another configuration, and ``fresh`` is not given.
@@ -124,12 +151,13 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     results, wanted = read_results(folder), config_hash(cfg)
     if is_finished(results, wanted):
         return "done"
-    if results is not None and results["status"] != "done":
-        return "failed"
     saved, keys = folder / "config.yaml", ["config.yaml (missing)"]
     if saved.is_file():
         keys = differing_keys(read_yaml(saved, "config file"), cfg)
-    elif results is None:
+    if results is not None and results["status"] != "done":
+        stopped = results.get("runtime", {}).get(FROM_OUTSIDE) and not keys
+        return "unfinished" if stopped else "failed"
+    if results is None and not saved.is_file():
         return "new"
     if results is None and (fresh or not keys):
         return "unfinished"
@@ -172,8 +200,7 @@ def _run_in(
             return run.execute(train)
         except Exception as error:
             if not isinstance(error, UserError) or keep_user_errors:
-                print(traceback.format_exc())
-                write_results(folder, failed_results(cfg, variant, error, started))
+                record_failure(folder, cfg, variant, error, started)
             raise
         finally:
             with suppress(OSError):  # empty where tensorboard is not installed; the log says so
@@ -194,15 +221,27 @@ def failed_results(
     cfg: CfgNode, variant: str, error: BaseException | str, started: float | None = None
 ) -> dict[str, Any]:
     """results.json of a run that did not end well."""
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    text = error if isinstance(error, str) else describe(error, cfg.OUTPUT_DIR)
     runtime: dict[str, Any] = {"seconds": {}}
     if started is not None:
-        runtime["seconds"]["total"] = time.perf_counter() - started
+        runtime["seconds"] = {"total": time.perf_counter() - started}
+    if isinstance(error, str) or outside_cause(error):  # a text: its process died
+        runtime[FROM_OUTSIDE] = True
     if job := job_record():
         runtime["job"] = job
     return run_files.results_record(
         RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime=runtime
     )
+
+
+def record_failure(
+    folder: Path, cfg: CfgNode, variant: str, error: BaseException, started: float
+) -> None:
+    """Say in log.txt and results.json why a run broke; on a full disk it can be said nowhere."""
+    with suppress(OSError):
+        print_to_log(traceback.format_exc())
+    with suppress(OSError):
+        write_results(folder, failed_results(cfg, variant, error, started))
 
 
 class Run:
@@ -231,6 +270,7 @@ class Run:
             return {}
         dm = self.trainer.dm
         self.check_classes()
+        self.mark_resumed()
         if is_main():
             run_files.write_split(self.folder, dm.dataset, self.cfg)
             Task.of(dm.dataset).save(self.folder)
@@ -282,6 +322,21 @@ class Run:
         if any(source.glob("*/model*.pth.tar*")):
             trained = trained_classes(source)
             check_same_classes(source, trained, self.trainer.dm.dataset.classnames)
+
+    def mark_resumed(self) -> None:
+        """Say in results.json where a training goes on from somebody's checkpoint that does not
+        say what it has learned from."""
+        source = self.cfg.RESUME
+        if not source or resumes_from(self.cfg, Path(self.final_dir)):
+            return
+        if not (Path(source) / "split.json").is_file():
+            text = (
+                f"resumed from {source}, which has no split.json: nobody checked whether it has "
+                "learned from images or patients that are tested here"
+            )
+            print(f"Warning: {text}")
+            dataset = self.trainer.dm.dataset
+            dataset.warnings = [*(getattr(dataset, "warnings", None) or []), text]
 
     def train(self) -> None:
         clock = time.perf_counter()

@@ -6,28 +6,29 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cerviclip.adopt.spec import is_adopted
 from cerviclip.environment import refuse_torchrun
+from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.cluster.jobs_table import FILE as JOBS_TABLE
 from cerviclip.runs.cluster.settings import cluster_settings
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
-from cerviclip.runs.run.working_folder import create_writable, finish_replacement
+from cerviclip.runs.run.working_folder import create_writable, tidy_up_if_idle
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.flags import SWEEP, sweep_parser, sweep_request
 from cerviclip.runs.settings.named_files import paths_to_watch
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
 from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
-from cerviclip.runs.sweep.executors import executor_for
+from cerviclip.runs.sweep.executors import executor_for, outcomes
 from cerviclip.runs.sweep.job import Job
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
-from dassl.errors import UserError
+from dassl.errors import StoppedError, UserError
 
 
 @dataclass
@@ -182,7 +183,11 @@ def make_runs(
     request: SweepRequest,
     console: Any,
 ) -> int:
-    """Make the pending runs; returns how many failed."""
+    """Make the pending runs; returns how many failed.
+
+    Raises:
+        StoppedError: the disk is full or read-only: no further run could be written either.
+    """
     done = len(runs) - len(pending)
     what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
     console.print(f"sweep of {len(runs)} runs: {what}; results in {plan.output_root}")
@@ -197,11 +202,18 @@ def make_runs(
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    executor = executor_for(request, plan.output_root, len(jobs), say)
-    with progress:
-        for outcome in executor.run(jobs, lambda job: progress.started(job.spec)):
+    found = outcomes(
+        executor_for(request, plan.output_root, len(jobs), say),
+        jobs,
+        lambda job: progress.started(job.spec),
+        lambda n: say(f"{n} runs are being made by another sweep; waiting for them"),
+    )
+    with progress, closing(cast(Any, found)):
+        for outcome in found:
             run = pending[outcome.job.number]
             made += 1
+            if outcome.disk:
+                raise StoppedError(f"{outcome.error} ({progress.finished()})")
             if outcome.error is not None:
                 failed += 1
                 record_failure(run, outcome.error)
@@ -218,8 +230,9 @@ def record_failure(run: PlannedRun, error: str) -> None:
     from cerviclip.runs.results_json import write_results
     from cerviclip.runs.run.runner import failed_results
 
-    if read_results(run.folder) is None:
-        write_results(run.folder, failed_results(run.cfg, run.spec.variant, error))
+    with suppress(AtWorkError, OSError), claimed(run.folder):  # another sweep may try it already
+        if read_results(run.folder) is None:
+            write_results(run.folder, failed_results(run.cfg, run.spec.variant, error))
 
 
 def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console: Any) -> None:
@@ -233,7 +246,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
     for folder in index.folders:  # a kill may have left something beside a finished run
-        finish_replacement(folder)
+        tidy_up_if_idle(folder)
     unchosen, n_other_settings = read_fitting_results(index.unchosen)
     runs = read_runs(index.folders) + unchosen
     groups = group_runs(runs, plan.order)

@@ -6,8 +6,10 @@ An executor is all that the sweep knows of the places where its runs are made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from cerviclip.runs.cluster.settings import cluster_settings
 from cerviclip.runs.settings.requests import SweepRequest
@@ -47,6 +49,34 @@ class InProcess:
             while self.retries.again(outcome):
                 outcome = do_job(job)
             yield outcome
+
+
+def outcomes(
+    executor: Executor,
+    jobs: Sequence[Job],
+    started: Callable[[Job], None],
+    waiting: Callable[[int], None],
+) -> Iterator[Outcome]:
+    """The outcome of every job; a run that another sweep is at work on comes last.
+
+    By then the other sweep has made it, or has died and left it to this one.
+
+    Args:
+        executor: makes the runs.
+        jobs: as of `Executor.run`, as is ``started``.
+        waiting: called with the number of runs that others are at work on, if any.
+    """
+    of_others = []
+    with closing(cast(Any, executor.run(jobs, started))) as made:
+        for outcome in made:
+            if outcome.at_work:
+                of_others.append(replace(outcome.job, wait=True))
+            else:
+                yield outcome
+    if of_others:
+        waiting(len(of_others))
+        with closing(cast(Any, executor.run(of_others, started))) as made:
+            yield from made
 
 
 def choose_executor(processes: int, n_jobs: int, retries: Retries | None = None) -> Executor:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.environment import store_dtype
+from cerviclip.locks import claimed
 from cerviclip.places import HOME, PACKAGE
 from cerviclip.plugins import plugin_files
 from cerviclip.runs.results_json import is_finished, read_results
@@ -51,7 +52,7 @@ def write(plan: Plan, index: SweepIndex, files: Iterable[str]) -> None:
         index: its runs.
         files: what their configurations name besides the project's own sources (weights, splits).
     """
-    from dassl.utils.files import atomic_write
+    from dassl.utils.files import atomic_write, remove_temporaries
 
     content = {
         "files": _stamps([*files, *_plugin_files(plan)]),
@@ -60,8 +61,12 @@ def write(plan: Plan, index: SweepIndex, files: Iterable[str]) -> None:
         "sources": _source_stamp(),
         "store": store_dtype(),
     }
-    with atomic_write(_path(plan)) as handle:
-        json.dump(content, handle)
+    path = _path(plan)
+    with claimed(path.parent, wait=True):
+        if path.parent.is_dir():
+            remove_temporaries(path.parent)
+        with atomic_write(path) as handle:
+            json.dump(content, handle)
 
 
 def read_if_finished(plan: Plan) -> SweepIndex | None:

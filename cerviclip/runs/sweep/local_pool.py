@@ -92,8 +92,7 @@ class _Workers:
             del self.busy[connection]
             code = process.exitcode
             how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-            error = f"RuntimeError: the worker process died ({how})"
-            outcome, alive = Outcome(job, error), False
+            outcome, alive = Outcome(job, _death(how)), False
         again = self.retries.again(outcome)
         if again:
             waiting.insert(0, job)  # they are taken from the end
@@ -102,6 +101,14 @@ class _Workers:
         else:
             self._start_worker(slot, waiting)
         return None if again else outcome
+
+
+def _death(how: str) -> str:
+    why = ", as the system does when memory runs out" if how == "signal 9" else ""
+    return (
+        f"the worker process died ({how}{why}); the same command goes on from the "
+        "run's last checkpoint; fewer --jobs need less memory"
+    )
 
 
 def _serve(connection: Connection, env: dict[str, str]) -> None:
