@@ -15,8 +15,9 @@ from typing import Any
 from cerviclip.evaluation.names import LEVEL_BLOCKS
 from cerviclip.runs.results_json import KEYS, parsed_results
 
-#: Left out: what no table reads.
-HEAVY = (*LEVEL_BLOCKS, "patient_level", "flow")
+#: Left out: what no table reads. Runs that were not measured have ``null`` there.
+HEAVY = (*LEVEL_BLOCKS, "patient_level")
+_ALSO = "flow"
 _OF_CENTER = ("confusion_matrix", "uncertainty")
 _OF_RUNTIME = ("versions", "seconds", "job", "data_root")
 _START = b'{\n "schema_version": '
@@ -85,7 +86,7 @@ def _is_whole(value: bytes) -> bool:
 
 def thin(results: Mapping[str, Any]) -> dict[str, Any]:
     """Parsed results without what tables do not need."""
-    out = {key: value for key, value in results.items() if key not in HEAVY}
+    out = {key: value for key, value in results.items() if key not in (*HEAVY, _ALSO)}
     out["runtime"] = {k: v for k, v in results["runtime"].items() if k in _OF_RUNTIME}
     out["centers"] = {
         name: {key: value for key, value in center.items() if key not in _OF_CENTER}
