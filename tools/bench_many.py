@@ -9,9 +9,9 @@ FOLDER is made and must not be there yet, unless it is kept from before. Each st
 of its own; its time, the processor's time in it, and its largest memory are printed. The index of
 the folder is removed first, so that "first" has none.
 
-Example output:
+Example output (the numbers are no measurement):
     100000 runs, 4.0 kB each (0.40 GB)
-    tables, first           31.2 s   30.1 s cpu    402 MiB
+    tables, first           31.2 s    30.1 s cpu    402 MiB
 """
 
 from __future__ import annotations
