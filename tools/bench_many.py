@@ -9,9 +9,9 @@ FOLDER is made and must not be there yet, unless it is kept from before. Each st
 of its own; its time, the processor's time in it, and its largest memory are printed. The index of
 the folder is removed first, so that "first" has none.
 
-Example output:
+Example output (the numbers are no measurement):
     100000 runs, 4.0 kB each (0.40 GB)
-    tables, first           31.2 s   30.1 s cpu    402 MiB
+    tables, first           31.2 s    30.1 s cpu    402 MiB
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from cerviclip.runs.many.index import Index
@@ -47,14 +46,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/bench_many
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the files")
     parser.add_argument("--runs", type=int, default=100_000, metavar="N")
-    parser.add_argument("--like", type=Path, metavar="RUN", help="a run whose results.json to vary")
+    parser.add_argument(
+        "--like", type=Path, metavar="RUN", help="a run whose results.json to repeat"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the files")
     args = parser.parse_args(argv)
     if args.folder.exists() and not (args.folder / MARK).is_file():
         raise UserError(f"{args.folder} exists and is not of this tool; name another folder")
     if not args.folder.exists():
         began = time.perf_counter()
-        generate(args.folder, args.runs, template(args.like))
+        generate(args.folder, args.runs, templates(args.like))
         print(f"generated in {time.perf_counter() - began:.0f} s", file=sys.stderr)
     print_sizes(args.folder)
     Index(args.folder).file.unlink(missing_ok=True)
@@ -71,42 +72,48 @@ MARK = "bench_many"
 VARIED = ("dataset", "trainer", "shots", "seed", "config_hash", "draw_hash")
 
 
-def template(like: Path | None) -> dict[str, Any]:
-    """The results that every generated file varies: of a run, or of a small test set of two classes
-    without the measures beside the scores."""
+def templates(like: Path | None) -> list[dict[str, Any]]:
+    """The results that the generated files repeat: of a run, or fifty of a small test set of two
+    classes without the measures beside the scores."""
     if like is not None:
         found = read_results(like)
         if found is None or found["status"] != "done":
             raise MissingFileError(f"{like} has no finished run")
-        return found
-    import numpy as np
-
-    from cerviclip.evaluation.report import score
+        return [found]
     from cerviclip.runs.run.run_files import results_record
     from dassl.config import get_cfg_default
 
-    rng = np.random.default_rng(0)
-    labels = [n % 2 for n in range(120)]
-    scores = np.clip(rng.normal(0.35 + 0.3 * np.array(labels), 0.2), 0.01, 0.99)
-    patients = [f"P{n // 4}" for n in range(120)]
-    center = score(labels, np.stack([1 - scores, scores], 1), patients, ["normal", "lesion"],
-                   ["lesion"], "few_patients")  # fmt: skip
     cfg = get_cfg_default()
     cfg.DATASET.NAME, cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS = "Bench", "Method", 1
-    record = results_record(RunKey.of(cfg), cfg, status="done", centers={"test": center})
-    return record | {"split_hash": "0" * 64, "positive_classes": ["lesion"]}
+    record = results_record(RunKey.of(cfg), cfg, status="done")
+    record |= {"split_hash": "0" * 64, "positive_classes": ["lesion"]}
+    return [{**record, "centers": {"test": scored(seed)}} for seed in range(50)]
 
 
-def generate(folder: Path, count: int, base: dict[str, Any]) -> None:
-    """Write so many runs of different keys, whose values are of fifty kinds."""
+def scored(seed: int) -> dict[str, Any]:
+    """The scores of a centre with 120 images of 30 patients."""
+    import numpy as np
+
+    from cerviclip.evaluation.report import score
+
+    rng = np.random.default_rng(seed)
+    labels = [n % 2 for n in range(120)]
+    second = np.clip(rng.normal(0.35 + 0.3 * np.array(labels), 0.2), 0.01, 0.99)
+    probabilities, patients = np.stack([1 - second, second], 1), [f"P{n // 4}" for n in range(120)]
+    names = ["normal", "lesion"]
+    return score(labels, probabilities, patients, names, names[1:], "few_patients")
+
+
+def generate(folder: Path, count: int, bases: Sequence[dict[str, Any]]) -> None:
+    """Write so many runs of different keys, whose values are those of the bases in turn."""
     folder.mkdir(parents=True)
     (folder / MARK).touch()
-    random, made = Random(0), ""
-    texts = [text_of(base, random.uniform(-5, 5)) for _ in range(50)]
+    marks, made = {name: f"@{name}" for name in VARIED}, ""
+    texts = [json.dumps({**base, **marks}, indent=1) + "\n" for base in bases]
     for number in range(count):
-        key = key_of(number, base)
+        key = key_of(number, bases[0])
         facts = {**vars(key), "config_hash": f"{number:064x}", "draw_hash": f"{number:x}"}
-        text = texts[random.randrange(len(texts))]
+        text = texts[number % len(texts)]
         for name in VARIED:
             text = text.replace(f'"@{name}"', json.dumps(facts[name]), 1)
         place = str(key.folder(folder))
@@ -119,13 +126,6 @@ def generate(folder: Path, count: int, base: dict[str, Any]) -> None:
             handle.write(text)
 
 
-def text_of(base: dict[str, Any], by: float) -> str:
-    """A results.json with moved values, and marks where runs differ."""
-    centers = {name: moved(center, by) for name, center in base["centers"].items()}
-    marks = {name: f"@{name}" for name in VARIED}
-    return json.dumps({**base, **marks, "centers": centers}, indent=1) + "\n"
-
-
 def key_of(number: int, base: dict[str, Any]) -> RunKey:
     """The key of a run: seeds fastest, then shots, trainers and data sets."""
     rest, seed = divmod(number, SEEDS)
@@ -133,17 +133,6 @@ def key_of(number: int, base: dict[str, Any]) -> RunKey:
     dataset, trainer = divmod(rest, TRAINERS)
     name, backbone = f"{base['dataset']}{dataset}", base["backbone"]
     return RunKey(name, f"Method{trainer}", backbone, "default", SHOTS[shots], "", seed + 1)
-
-
-def moved(node: Any, by: float) -> Any:
-    """The same with every ``value`` moved, where it lies between 10 and 90."""
-    if not isinstance(node, dict):
-        return node
-    out = {key: moved(item, by) for key, item in node.items()}
-    value = out.get("value")
-    if isinstance(value, float) and 10 < value < 90:
-        out["value"] = value + by
-    return out
 
 
 def print_sizes(folder: Path) -> None:

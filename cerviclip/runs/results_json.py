@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,22 @@ def read_results(folder: str | Path, consistent: bool = True) -> dict[str, Any] 
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); {WAY_OUT}") from error
+    return parsed_results(text, path, consistent)
+
+
+def parsed_results(
+    text: str | bytes, path: object, consistent: bool = True, parse: Callable[..., Any] = json.loads
+) -> dict[str, Any]:
+    """The text of a results.json as the newest schema has it; see `read_results`.
+
+    Args:
+        text: of the file.
+        path: its name, for errors.
+        consistent: as of `read_results`.
+        parse: called as ``json.loads`` is.
+    """
     try:
-        results = json.loads(text, parse_constant=refuse_constant)
+        results = parse(text, parse_constant=refuse_constant)
         version = results["schema_version"]
         if type(version) is not int or version < 1:
             raise ValueError(f"schema_version is {version!r}")

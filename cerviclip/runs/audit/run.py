@@ -113,11 +113,11 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
     with Index(root) as index:
         for found in index.check(advance):
             where = relative(found.path, root)
+            if found.altered:
+                findings.append(Finding("altered", where, KINDS["altered"][1]))
             if found.results is None:
                 findings.append(Finding("unreadable", where, str(found.error)))
                 continue
-            if found.altered:
-                findings.append(Finding("altered", where, KINDS["altered"][1]))
             slim = {**found.results, "runtime": _versions(found.results)}
             run = AuditedRun(found.path.parent, root, narrow.run(slim, _QUICK_KEYS))
             for check in QUICK_RUN:

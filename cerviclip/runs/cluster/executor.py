@@ -236,7 +236,7 @@ class _Work:
         job = self.pending.get(event.folder)
         if job is None:
             return
-        outcome = Outcome(job, event.error, event.trace, event.final)
+        outcome = Outcome(job, event.error, event.trace, event.final, disk=event.disk)
         if self.of.retries.again(outcome):
             self.waiting.append([replace(job, cfg=None)])
             return

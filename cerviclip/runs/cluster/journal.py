@@ -24,6 +24,7 @@ class Event:
         error: of a run that ended badly, one line.
         trace: its traceback.
         final: trying again cannot help.
+        disk: the error is of a disk that nothing more can be written to.
         progress: of a stopped job, how far its run is (`progress_of`).
         timed_out: of a stopped job, that its time was over.
         job: the scheduler's id.
@@ -37,6 +38,7 @@ class Event:
     error: str | None = None
     trace: str = ""
     final: bool = False
+    disk: bool = False
     progress: str = ""
     timed_out: bool = False
     job: str = ""

@@ -70,9 +70,11 @@ class Pack:
         journal = Journal(Path(self.journal), job_record())
         with stop_on_signals() as stop:
             ended = {event.folder for event in journal.events() if event.what == ENDED}
-            for job in self.jobs:
-                if job.folder not in ended and not stop.asked:
-                    self._make(job, journal, stop)
+            mine = [job for job in self.jobs if job.folder not in ended]
+            of_others = [job for job in mine if not stop.asked and self._make(job, journal, stop)]
+            for job in of_others:  # by now another sweep has made it, or has died
+                if not stop.asked:
+                    self._make(replace(job, wait=True), journal, stop)
             ended = {event.folder for event in journal.events() if event.what == ENDED}
             left = [job for job in self.jobs if job.folder not in ended]
             if left:
@@ -93,20 +95,27 @@ class Pack:
         job, log = _submitit_job()
         os.environ.update({JOB: job, JOB_LOG: log})
 
-    def _make(self, job: Job, journal: Journal, stop: Stop) -> None:
+    def _make(self, job: Job, journal: Journal, stop: Stop) -> bool:
+        """Make a run; returns whether another process is at work on it, and it was left alone."""
         journal.write(Event(STARTED, job.folder))
-        stop.at_once = is_adopted(job.spec.trainer)
+        stop.at_once = job.wait or is_adopted(job.spec.trainer)  # no epoch ends in this process
         try:
             outcome = do_job(job)
         except Stopped:
-            return
+            return False
         finally:
             stop.at_once = False
+        if outcome.at_work:
+            return True
         if outcome.error is not None and stop.asked:
             # The signal reaches the run's helpers too (loader workers), which may die of it.
             _forget_failure(job.folder)
-            return
-        journal.write(Event(ENDED, job.folder, outcome.error, outcome.trace, final=outcome.final))
+            return False
+        error, trace = outcome.error, outcome.trace
+        journal.write(
+            Event(ENDED, job.folder, error, trace, final=outcome.final, disk=outcome.disk)
+        )
+        return False
 
     def _stop(self, left: Sequence[Job], journal: Journal, stop: Stop, timed_out: bool) -> None:
         """Note how far the job came; ask for another turn where nobody else does."""

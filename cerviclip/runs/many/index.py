@@ -88,6 +88,7 @@ class Index:
 
     def _found(self, path: Path, by_content: bool) -> Found:
         key = os.fsencode(os.path.relpath(path, self.root))
+        altered = False
         try:
             stat = os.stat(path)
             row = self._row(key)
@@ -97,16 +98,16 @@ class Index:
                     return Found(path, known)
             raw = path.read_bytes()
             digest = hashlib.sha256(raw).digest()
+            altered = same and row[3] != digest
             results = slim_results(raw, path)
-            slim = _packed(results)
         except (OSError, ValueError) as error:  # a UserError is one
-            return Found(path, None, error)
-        times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if row != (*times, digest, slim):
-            self.new.append((key, *times, digest, slim))
+            return Found(path, None, error, altered)
+        new = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, digest, _packed(results))
+        if row != new:
+            self.new.append((key, *new))
             if len(self.new) >= _BATCH:
                 self._keep()
-        return Found(path, results, altered=same and row is not None and row[3] != digest)
+        return Found(path, results, altered=altered)
 
     def _row(self, key: bytes) -> tuple[Any, ...] | None:
         try:

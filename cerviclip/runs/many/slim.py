@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.evaluation.names import LEVEL_BLOCKS
-from cerviclip.runs.results_json import KEYS, SCHEMA_VERSION, upgrade
-from dassl.errors import UserError
+from cerviclip.runs.results_json import KEYS, parsed_results
 
-#: Left out: what no table reads.
-HEAVY = (*LEVEL_BLOCKS, "patient_level", "flow")
+#: Left out: what no table reads. Runs that were not measured have ``null`` there.
+HEAVY = (*LEVEL_BLOCKS, "patient_level")
+_ALSO = "flow"
 _OF_CENTER = ("confusion_matrix", "uncertainty")
 _OF_RUNTIME = ("versions", "seconds", "job", "data_root")
 _START = b'{\n "schema_version": '
@@ -31,24 +31,17 @@ def slim_results(raw: bytes, path: object) -> dict[str, Any]:
         path: its name, for errors.
 
     Raises:
-        UserError: it cannot be read as results.
+        UserError: as of `read_results`.
     """
-    try:
-        results = _parsed(raw)
-        version = results["schema_version"]
-        if version <= SCHEMA_VERSION:
-            return thin(upgrade(results))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not a run's results ({error}); remove it") from error
-    raise UserError(f"{path} has schema version {version}, newer than this code reads")
+    return thin(parsed_results(raw, path, parse=_parse))
 
 
-def _parsed(raw: bytes) -> Any:
+def _parse(raw: bytes, **how: Any) -> Any:
     if raw.startswith(_START) and (cut := without_keys(raw, HEAVY)) is not None:
-        results = json.loads(cut)
+        results = json.loads(cut, **how)
         if isinstance(results, dict) and results.keys() <= set(KEYS):
             return results
-    return json.loads(raw)
+    return json.loads(raw, **how)
 
 
 def without_keys(raw: bytes, names: tuple[str, ...]) -> bytes | None:
@@ -93,7 +86,7 @@ def _is_whole(value: bytes) -> bool:
 
 def thin(results: Mapping[str, Any]) -> dict[str, Any]:
     """Parsed results without what tables do not need."""
-    out = {key: value for key, value in results.items() if key not in HEAVY}
+    out = {key: value for key, value in results.items() if key not in (*HEAVY, _ALSO)}
     out["runtime"] = {k: v for k, v in results["runtime"].items() if k in _OF_RUNTIME}
     out["centers"] = {
         name: {key: value for key, value in center.items() if key not in _OF_CENTER}

@@ -15,6 +15,7 @@ from cerviclip.runs.cluster.pack import FRUITLESS, Pack, fruitless, in_packs
 from cerviclip.runs.cluster.stop import Stopped, current_stop, stop_on_signals
 from cerviclip.runs.settings.folders import RESCUED
 from cerviclip.runs.sweep.executors import InProcess
+from cerviclip.runs.sweep.job import Outcome
 from dassl.engine.trainer import SimpleTrainer
 
 TEXT = "trainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n"
@@ -250,6 +251,22 @@ def test_runs_of_seconds_share_jobs_by_backbone_and_others_have_their_own(zoo):
     constant = ("ZooConstant", "default", 0, 0)
     assert packs == [quick[:3], [quick[3], constant], other[:3], other[3:], *linear]
     assert [len(pack) for pack in in_packs(jobs, 1)] == [1] * 13
+
+
+def test_a_run_that_another_process_makes_comes_last(zoo, in_job, monkeypatch):
+    jobs = jobs_of(zoo, TEXT.replace("[1]", "[1, 2]", 1))
+    asked = []
+
+    def do_job(job):
+        asked.append((job.spec.num_shots, job.wait))
+        return Outcome(job, None, at_work=job.spec.num_shots == 1 and not job.wait)
+
+    monkeypatch.setattr(pack_module, "do_job", do_job)
+    pack_of(zoo, jobs)()
+    assert asked == [(1, False), (2, False), (1, True)]
+    assert [what for what, shots in events(zoo) if shots == "shots_1"] == [
+        "started", "started", "ended",
+    ]  # fmt: skip
 
 
 def test_handlers_are_put_back_and_stops_do_not_outlive_their_block():
