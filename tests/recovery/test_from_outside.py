@@ -118,7 +118,7 @@ def test_a_killed_worker_says_what_to_do_and_its_run_goes_on(zoo, capsys, monkey
     capsys.readouterr()
     assert sweep(zoo, text, *flags) == 1
     printed = capsys.readouterr()
-    [said] = [line for line in printed.out.splitlines() if line.startswith("failed ZooMain")]
+    [said] = [line for line in printed.out.splitlines() if line.startswith("failed ZooFragile on ")]
     assert "signal 9, as the system does when memory runs out" in said and "--jobs" in said
     assert "Traceback" not in printed.out + printed.err
     [constant] = finished(zoo.out)
