@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as the command does, before torch
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
