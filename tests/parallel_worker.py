@@ -190,7 +190,7 @@ def killed_while_all_wait() -> None:
 
 def asleep() -> None:
     if distributed.rank() == 1:
-        time.sleep(60)
+        time.sleep(600)
     distributed.gather_objects(1)
 
 
