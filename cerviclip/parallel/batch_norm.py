@@ -6,7 +6,6 @@ On GPUs torch's ``SyncBatchNorm`` does it, by kernels of its own; it has none fo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import torch
@@ -62,11 +61,14 @@ def _move_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
     norm.running_var.lerp_(variance.to(norm.running_var.dtype), momentum)
 
 
-@cache
+_kinds: dict[type, type] = {}  # of each kind of norm, the one that shares
+
+
 def _shared_kind(kind: type) -> type:
-    return type(
-        f"Shared{kind.__name__}", (_SharedStatistics, kind), {"__module__": kind.__module__}
-    )
+    if kind not in _kinds:
+        name, space = f"Shared{kind.__name__}", {"__module__": kind.__module__}
+        _kinds[kind] = type(name, (_SharedStatistics, kind), space)
+    return _kinds[kind]
 
 
 def share_batch_norms(models: Iterable[nn.Module], device: torch.device) -> int:

@@ -233,11 +233,13 @@ def failure_of_another() -> str:
 
 def _said(key: str) -> str:
     """A value that a process has left; empty where there is none, or nobody keeps it any more."""
+    global _store
     try:
         if _store is None or not _store.check([key]):
             return ""
         return _store.get(key).decode()
-    except RuntimeError:
+    except RuntimeError:  # whoever kept the values has gone: torch complains at each question
+        _store = None
         return ""
 
 
@@ -257,10 +259,11 @@ def settle_failure(printed: bool, patience_s: float = 10.0) -> bool:
         _store.set("printed", "yes")
     keys = ["printed"] if not printed else [f"ended/{n}" for n in range(1, world_size())]
     end = time.monotonic() + patience_s
-    while not (settled := all(map(_said, keys))) and time.monotonic() < end:
+    while not (settled := all(map(_said, keys))) and _store is not None and time.monotonic() < end:
         time.sleep(_POLL_S)
-    with suppress(RuntimeError):  # the first process kept the values, and has gone
-        _store.set(f"ended/{rank()}", "yes")
+    if _store is not None:
+        with suppress(RuntimeError):  # the first process kept the values, and has gone
+            _store.set(f"ended/{rank()}", "yes")
     return printed or settled
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
         return 0
     fix_summation_order()  # before torch is imported
     if processes() > 1:
+        # A lost process is said in one line; torch would add pages of its own addresses.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from cerviclip.runs.run.in_group import in_group
 
         return in_group(lambda: train_command(request, args.debug), debug=args.debug)
