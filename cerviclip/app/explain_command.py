@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.app.demo import run_folder
 from cerviclip.app.predict_command import find_pictures, progress
 from cerviclip.data.files.folders import Skipped
 from cerviclip.data.files.names import distinct_names
@@ -39,7 +40,7 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", help="a finished run's folder")
+    parser.add_argument("run", metavar="RUN", help="a finished run's folder, or demo")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="images and folders of images")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="default: the predicted")
     parser.add_argument("--method", metavar="NAME", help="or all; default: the run's first")
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip explain") -> 
     print(RESEARCH_ONLY)
     for line in skipped.lines():
         print(line)
-    predictor = Predictor.from_run(args.run, args.weights, args.device, args.plugins)
+    predictor = Predictor.from_run(run_folder(args.run), args.weights, args.device, args.plugins)
     methods = methods_of(predictor) if args.method == "all" else [args.method]
-    out = args.out or Path(args.run) / "explain"
+    out = args.out or Path(run_folder(args.run)) / "explain"
     failed: dict[str, str] = {}
     measured: dict[str, list[Faithfulness]] = {}
     with progress(len(pictures) * len(methods), 0) as on_done:

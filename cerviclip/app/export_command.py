@@ -2,6 +2,7 @@
 
 Usage:
     cerviclip export RUN OUT
+    cerviclip export RUN OUT --onnx      # also OUT/model.onnx
 
 In Python: Predictor.from_export("OUT"). OUT holds model.safetensors, export.json, the training
 images' features and MODEL_CARD.md. Exit status: 0 done, 2 something to correct.
@@ -14,17 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cerviclip.app.demo import run_folder
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
-from dassl.errors import cli_main
+from dassl.errors import UserError, cli_main
 
 
 def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", help="a finished run's folder")
+    parser.add_argument("run", metavar="RUN", help="a finished run's folder, or demo")
     parser.add_argument("out", metavar="OUT", type=Path, help="a new folder")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
+    parser.add_argument("--onnx", action="store_true", help="also model.onnx")
     add_plugin_flag(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     return parser
@@ -33,11 +36,21 @@ def build_parser(prog: str) -> Parser:
 def main(argv: Sequence[str] | None = None, prog: str = "cerviclip export") -> int:
     args = build_parser(prog).parse_args(argv)
     from cerviclip.app.export.folder import files_of, write_export
-    from cerviclip.app.predictor import RESEARCH_ONLY, Member
+    from cerviclip.app.export.record import is_export
+    from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
 
+    if is_export(args.run):
+        raise UserError(f"{args.run} is an export already; name the run that it was made of")
+    if args.onnx:
+        from cerviclip.app.export.onnx_file import check_packages, write_onnx
+
+        check_packages()
     print(RESEARCH_ONLY)
-    member = Member.load(args.run, args.weights, "cpu", args.plugins)
-    write_export(member, args.out)
+    predictor = Predictor.from_run(run_folder(args.run), args.weights, "cpu", args.plugins)
+    write_export(predictor.members, predictor.joining, predictor.knowledge.blocks, args.out)
+    if args.onnx:
+        difference = write_onnx(predictor, args.out)
+        print(f"ONNX Runtime gives the same probabilities (largest difference {difference:.1e})")
     print(f"{args.out}: {', '.join(files_of(args.out))}")
     return 0
 

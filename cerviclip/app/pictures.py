@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cerviclip.app.parts.names import DICOM_SUFFIXES, is_slide_name, split
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.images.facts import MAX_ASPECT
 from dassl.errors import UserError
@@ -24,6 +25,7 @@ from dassl.utils.deep_images import (
 )
 from dassl.utils.images import to_rgb, why_unreadable
 
+#: A file's name may name a part of it: ``slide.svs#x,y,width,height``, ``scan.dcm#frame``.
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
 TAKEN = (
@@ -86,8 +88,13 @@ def open_picture(picture: Picture, windows: Windows | None) -> Image.Image:
             f"a {type(picture).__name__} is no picture; give a file, a PIL image or a numpy array"
         )
     path = os.fspath(picture)
-    if not os.path.exists(path):
+    file, part = split(path)
+    if not os.path.exists(file):
         raise UnreadableError("there is no such file")
+    if part or file.lower().endswith(DICOM_SUFFIXES):
+        return _thin_refused(_part(file, part))
+    if is_slide_name(file):
+        raise UnreadableError("it is a whole slide; name a tile of it: FILE#x,y,width,height")
     try:
         with Image.open(path) as image:
             return _image_to_rgb(image, path, windows)
@@ -95,6 +102,15 @@ def open_picture(picture: Picture, windows: Windows | None) -> Image.Image:
         raise
     except Exception as error:  # Pillow's plug-ins raise anything
         raise UnreadableError(why_unreadable(error)) from error
+
+
+def _part(file: str, part: str) -> Image.Image:
+    from cerviclip.app.parts.reading import read_part
+
+    try:
+        return read_part(file, part)
+    except (UserError, OSError) as error:
+        raise UnreadableError(str(error)) from error
 
 
 def array_to_rgb(values: np.ndarray, windows: Windows | None) -> Image.Image:

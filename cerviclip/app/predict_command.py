@@ -4,8 +4,10 @@ Usage:
     cerviclip predict RUN new_images/ --csv answers.csv
     cerviclip predict RUN a.png b.tif
     cerviclip predict RUN a.png --pdf report.pdf
+    cerviclip predict demo a.png           # a model of phantoms, trained at the first start
 
-Pictures are files and folders, which are searched to any depth. With --csv each picture becomes a
+Pictures are files and folders, which are searched to any depth. slide.svs#x,y,width,height[,level]
+is a tile of a slide, and scan.dcm#3 a frame of a DICOM file. With --csv each picture becomes a
 row; the same command goes on where it was stopped, and tries unreadable files again. Where file
 names tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a verdict: the mean of
 the probabilities of the patient's pictures. With --pdf a report has a table of all pictures and a
@@ -25,6 +27,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.app.demo import run_folder
+from cerviclip.app.parts.names import is_there
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
@@ -33,7 +37,7 @@ from dassl.errors import MissingFileError, UserError, cli_main
 if TYPE_CHECKING:
     from cerviclip.app.answer import Prediction
     from cerviclip.app.predictor import Predictor
-    from cerviclip.app.verdicts import Verdict
+    from cerviclip.app.table.verdicts import Verdict
 
 _SHOWN = 20  # lines of a list on the screen
 _ROWS = 64  # answers that are written at a time
@@ -43,7 +47,7 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", help="a finished run's folder")
+    parser.add_argument("run", metavar="RUN", help="a finished run's folder, or demo")
     parser.add_argument("paths", metavar="PATH", nargs="+", help="images and folders of images")
     parser.add_argument("--csv", type=Path, metavar="OUT", help="write the answers there; resumes")
     parser.add_argument(
@@ -70,7 +74,7 @@ def find_pictures(words: Sequence[str], skipped: Skipped) -> dict[str, str]:
     for path in map(Path, words):
         if path.is_dir():
             found |= {(path / i).as_posix(): i for i in image_files(path, skipped, path.name)}
-        elif path.exists():
+        elif is_there(str(path)):  # also a part of a file: slide.svs#x,y,width,height
             found.setdefault(path.as_posix(), path.name)
         else:
             raise MissingFileError(f"no image or folder {path}")
@@ -106,7 +110,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     print(RESEARCH_ONLY)
     for line in skipped.lines():
         print(line)
-    predictor = Predictor.from_run(args.run, args.weights, args.device, args.plugins)
+    predictor = Predictor.from_run(run_folder(args.run), args.weights, args.device, args.plugins)
     failed = {path: "its name is not UTF-8; rename it" for path in pictures if not is_text(path)}
     pictures = {path: inner for path, inner in pictures.items() if path not in failed}
     work = _to_screen if args.csv is None else _to_file
@@ -165,7 +169,7 @@ def _to_screen(
     seen: dict[str, Prediction] | None,
 ) -> list[Verdict]:
     """Print a line per picture as answers come; the verdicts."""
-    from cerviclip.app.verdicts import PatientFinder, verdicts
+    from cerviclip.app.table.verdicts import PatientFinder, verdicts
 
     patient_of = PatientFinder(predictor.reading.patient_pattern)
     task = predictor.task
@@ -200,12 +204,13 @@ def _to_file(
         path: of the CSV.
         seen: takes path -> answer; None if nobody asks for them.
     """
-    from cerviclip.app.answer_file import AnswerFile
-    from cerviclip.app.verdicts import PatientFinder, verdicts, write_verdicts
+    from cerviclip.app.table.columns import Columns
+    from cerviclip.app.table.file import AnswerFile
+    from cerviclip.app.table.verdicts import PatientFinder, verdicts, write_verdicts
 
     patient_of = PatientFinder(predictor.reading.patient_pattern)
     task = predictor.task
-    with AnswerFile(path, task.classnames, predictor.model_id, pictures) as file:
+    with AnswerFile(path, Columns.of(predictor), predictor.model_id, pictures) as file:
         left = [one for one in pictures if one not in file.done]
         done = len(pictures) - len(left)
         if done:
@@ -234,7 +239,7 @@ def in_words(answer: Prediction) -> str:
 
 
 def _print_verdicts(found: Sequence[Verdict]) -> None:
-    from cerviclip.app.verdicts import RULE
+    from cerviclip.app.table.verdicts import RULE
 
     if found:
         print(f"patients ({RULE}):")

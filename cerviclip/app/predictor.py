@@ -14,12 +14,10 @@ says stands at `cerviclip.app.answer.Prediction`. Research use only: not a medic
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -33,6 +31,8 @@ from PIL import Image  # noqa: E402
 
 from cerviclip.app.answer import Prediction  # noqa: E402
 from cerviclip.app.knowledge import Knowledge, ensemble_blocks  # noqa: E402
+from cerviclip.app.members.joining import MEAN, Joining, ensemble_of  # noqa: E402
+from cerviclip.app.members.member import Member  # noqa: E402
 from cerviclip.app.pictures import (  # noqa: E402
     Picture,
     UnreadableError,
@@ -41,87 +41,15 @@ from cerviclip.app.pictures import (  # noqa: E402
     open_picture,
     path_of,
 )
-from cerviclip.data.reading import Reading  # noqa: E402
-from cerviclip.engine.inference import (  # noqa: E402
-    batch_answers,
-    batch_builder,
-    batch_probabilities,
-    check_finite,
-    test_batch_size,
-)
-from cerviclip.engine.task import Task  # noqa: E402
-from cerviclip.engine.transductive import Transductive  # noqa: E402
+from cerviclip.engine.inference import batch_builder  # noqa: E402
 from cerviclip.evaluation.measures import Settings  # noqa: E402
 from cerviclip.features.pixels import decode_threads  # noqa: E402
 from cerviclip.features.training import TrainFeatures  # noqa: E402
-from cerviclip.runs.results_json import read_results  # noqa: E402
-from cerviclip.runs.run.load import load_run  # noqa: E402
 from dassl.errors import UserError  # noqa: E402
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
 _AHEAD = 2  # images per thread that are decoded before they are needed
 _MOST_AHEAD = 64  # and as many as the model takes at a time, so that threads work while it runs
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run of a predictor."""
-
-    folder: Path
-    trainer: Any = field(repr=False)
-    task: Task = field(repr=False)
-    reading: Reading
-    known_identity: str = ""  # an export's: that of its run, whose answers it gives
-
-    @classmethod
-    def load(
-        cls, folder: str | Path, weights: str | Path, device: str, plugin: Sequence[str]
-    ) -> Member:
-        cfg, task, trainer = load_run(folder, weights, device=device, plugin=plugin)
-        if isinstance(trainer, Transductive):
-            raise UserError(
-                f"{folder}: {cfg.TRAINER.NAME} predicts all images of a set together, so it has no "
-                "answer for one picture; evaluate it by train.py --eval-only --model-dir, or in "
-                "Python by load_run(...).trainer.predict_images(all pictures)"
-            )
-        return cls(Path(folder), trainer, task, Reading.load(folder, cfg))
-
-    @property
-    def batch_size(self) -> int:
-        return test_batch_size(self.trainer)
-
-    def answers(
-        self, batch: dict[str, Any], features: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Probabilities (B, C), float64, of a batch that its builder made, and the features (B, D).
-
-        Args:
-            features: whether they are asked for.
-        """
-        seen: torch.Tensor | None = None
-        with torch.no_grad():
-            if features:
-                probs, seen = batch_answers(self.trainer, batch)
-            else:
-                probs = batch_probabilities(self.trainer, batch)[0]
-        found = probs.cpu().numpy()
-        check_finite(self.trainer, found)
-        return found, None if seen is None else seen.float().cpu().numpy()
-
-    def identity(self) -> str:
-        """A hash of what the answers depend on: settings, classes and every learned number."""
-        if self.known_identity:
-            return self.known_identity
-        results = read_results(self.folder) or {}
-        keys = ("config_hash", "weights_sha256", "draw_hash")
-        digest = hashlib.sha256(json.dumps([results.get(key) for key in keys]).encode())
-        digest.update(self.task.to_json().encode())
-        for name, model in sorted(getattr(self.trainer, "_models", {}).items()):
-            for key, tensor in sorted(model.state_dict().items()):
-                digest.update(f"{name} {key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                flat = tensor.detach().cpu().contiguous().reshape(-1)
-                digest.update(flat.view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
 
 
 class Predictor:
@@ -136,12 +64,18 @@ class Predictor:
         task: class names and positive classes.
         reading: how image files are read.
         knowledge: thresholds, calibration and training features.
+        joining: how the members' probabilities become one.
     """
 
-    def __init__(self, members: Sequence[Member], knowledge: Knowledge | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        knowledge: Knowledge | None = None,
+        joining: Joining = MEAN,
+    ) -> None:
         if not members:
             raise UserError("no run is given; name the folder of one")
-        self.members = tuple(members)
+        self.members, self.joining = tuple(members), joining
         first = self.members[0]
         for other in self.members[1:]:
             _check_alike(first, other)
@@ -156,10 +90,11 @@ class Predictor:
         device: str = "",
         plugin: Sequence[str] = (),
     ) -> Predictor:
-        """The predictor of one run, or of an ensemble where several folders are given.
+        """The predictor of one run, of an export, or of an ensemble.
 
         Args:
-            folder: of the run, or a list of them as for `from_runs`.
+            folder: of the run; what ``cerviclip export`` or ``cerviclip ensemble`` wrote; or a list
+                of runs as for `from_runs`.
             weights: the backbone's file, where the one that the run names is elsewhere.
             device: ``cpu`` or ``cuda``; a GPU is taken by default where there is one.
             plugin: modules or files that register the run's trainer.
@@ -167,8 +102,20 @@ class Predictor:
         Raises:
             UserError: no finished run, other weights, or an unknown trainer.
         """
-        folders = [folder] if isinstance(folder, (str, os.PathLike)) else list(folder)
-        return cls.from_runs(folders, weights, device, plugin)
+        if not isinstance(folder, (str, os.PathLike)):
+            return cls.from_runs(list(folder), weights, device, plugin)
+        from cerviclip.app.export.record import is_export
+
+        if is_export(folder):
+            return cls.from_export(folder, device)
+        ensemble = ensemble_of(Path(folder))
+        if ensemble is None:
+            return cls.from_runs([folder], weights, device, plugin)
+        members = [Member.load(one, weights, device, plugin) for one in ensemble.folders]
+        kept = [TrainFeatures.load(one.folder) for one in members]
+        task = members[0].task
+        known = Knowledge.of(ensemble.results, task.classnames, task.positive, kept)
+        return cls(members, known, ensemble.joining)
 
     @classmethod
     def from_runs(
@@ -205,14 +152,11 @@ class Predictor:
         Raises:
             UserError: no export, or a file of it was changed.
         """
-        from cerviclip.app.export.folder import read_export
-        from dassl.config import get_cfg_default
+        from cerviclip.app.export.folder import read_members
 
-        folder, record, task, model = read_export(path, device)
-        reading = Reading.load(folder, get_cfg_default())
-        kept = [TrainFeatures.load(folder)]
-        known = Knowledge.of(record["results"], task.classnames, task.positive, kept)
-        return cls([Member(folder, model, task, reading, record["identity"])], known)
+        members, results, joining = read_members(path, device)
+        kept, task = [TrainFeatures.load(one.folder) for one in members], members[0].task
+        return cls(members, Knowledge.of(results, task.classnames, task.positive, kept), joining)
 
     @property
     def classnames(self) -> tuple[str, ...]:
@@ -221,7 +165,7 @@ class Predictor:
     @property
     def model_id(self) -> str:
         """12 hexadecimal digits that differ where the answers may."""
-        every = "".join(member.identity() for member in self.members)
+        every = "".join(member.identity() for member in self.members) + self.joining.identity()
         return hashlib.sha256(every.encode()).hexdigest()[:12]
 
     @overload
@@ -282,7 +226,7 @@ class Predictor:
     def _known(self) -> Knowledge:
         folders = [member.folder for member in self.members]
         kept = [TrainFeatures.load(folder) for folder in folders]
-        results, why_not = read_results(folders[0]) or {}, ""
+        results, why_not = self.members[0].results, ""
         if len(folders) > 1:
             settings = Settings.from_json(results.get("measured_with") or {})
             results, why_not = ensemble_blocks(folders, self.task.positive, settings)
@@ -305,7 +249,7 @@ class Predictor:
                 member.answers(builder.batch(), wanted)
                 for member, builder in zip(self.members, builders, strict=True)
             ]
-            probs = every[0][0] if len(every) == 1 else np.mean([p for p, _ in every], axis=0)
+            probs = self.joining([p for p, _ in every])
             rows = zip(probs, self.knowledge.of_batch(probs, [f for _, f in every]), strict=True)
         for answer in waiting:
             if answer.error:

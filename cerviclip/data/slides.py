@@ -58,6 +58,28 @@ class Slide:
         picture = Image.fromarray(cut_from(read, (width, height), x, y, side, side))
         return picture if side == size else picture.resize((size, size), Image.Resampling.BOX)
 
+    def tile(self, x: int, y: int, width: int, height: int, level: int = 0) -> Image.Image:
+        """A rectangle that lies in the slide.
+
+        Args:
+            x, y: its upper left corner, in px of level 0.
+            width, height: in px of ``level``.
+            level: of the slide's pyramid; 0 is the full resolution.
+
+        Raises:
+            UserError: there is no such level, or the rectangle reaches beyond the slide.
+        """
+        steps = self._slide.level_downsamples
+        if level >= len(steps):
+            raise UserError(f"the slide has the levels 0 to {len(steps) - 1}, and no {level}")
+        step, (wide, tall) = float(steps[level]), self._slide.level_dimensions[level]
+        if round(x / step) + width > wide or round(y / step) + height > tall:
+            raise UserError(
+                f"the tile {x},{y},{width},{height},{level} reaches beyond the slide, which has "
+                f"{wide}x{tall} px on this level"
+            )
+        return self._slide.read_region((x, y), level, (width, height)).convert("RGB")
+
     def tissue(self) -> np.ndarray:
         """Where tissue is: booleans of a small picture of the slide, (height, width)."""
         scale = min(1.0, _THUMB / max(self.size))

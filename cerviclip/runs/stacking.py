@@ -40,7 +40,12 @@ class Stacking:
 
     def apply(self, probs: np.ndarray) -> np.ndarray:
         """(B, C) of probabilities (M, B, C)."""
-        return _predict(log_rows(probs), self.weight, self.bias)
+        return stacked(probs, self.weight, self.bias)
+
+
+def stacked(probs: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """(B, C) of probabilities (M, B, C) by a fitted `Stacking`'s weight and bias."""
+    return _predict(log_rows(probs), weight, bias)
 
 
 def log_rows(probs: np.ndarray) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image, features
@@ -37,7 +39,7 @@ _NO_PICTURES = {
 BACKGROUND = (0, 0, 0)  # what shows through transparent pixels, as padding does
 MAX_PIXELS = "CERVICLIP_MAX_PIXELS"  # environment variable that raises Pillow's limit
 
-if os.environ.get(MAX_PIXELS, "").isdigit():
+if re.fullmatch(r"[0-9]{1,18}", os.environ.get(MAX_PIXELS, "")):
     Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
 
 
@@ -66,13 +68,30 @@ def decode_image(path: str) -> Image.Image:
         raise MissingFileError(
             f"image {path} does not exist; restore the file or take it out of the split"
         )
+    with opened(path) as image:
+        return to_rgb(image, path)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], what: str = "image") -> Iterator[Image.Image]:
+    """An image file, open for reading.
+
+    Args:
+        path: the file.
+        what: it is, for the message.
+
+    Raises:
+        UserError: whatever Pillow raises of it, also while its pixels are read in the block. Its
+            decoders raise anything, SyntaxError and struct's and zlib's errors included.
+    """
     try:
         with Image.open(path) as image:
-            return to_rgb(image, path)
-    # Pillow's decoders raise these, SyntaxError and struct's and zlib's errors included.
+            yield image
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
-            f"image {path} cannot be read ({why_unreadable(error)}); replace the file or take it "
+            f"{what} {path} cannot be read ({why_unreadable(error)}); replace the file or take it "
             "out of the split"
         ) from error
 

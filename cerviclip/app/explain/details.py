@@ -10,11 +10,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cerviclip.app.explain.attention import attention_methods, roi_attention, rollout
+from cerviclip.app.explain.attention import (
+    attention_methods,
+    attribution,
+    roi_attention,
+    rollout,
+)
 from cerviclip.app.explain.cams import CAMS, cam, import_cam
 from cerviclip.app.explain.faithfulness import RANDOM_MAPS, STEPS, Faithfulness, faithfulness
+from cerviclip.app.explain.occlusion import occlusion
 from cerviclip.app.explain.scorer import Scorer, check_classes
-from cerviclip.app.explain.sites import Site, find_site
+from cerviclip.app.explain.sites import NoSiteError, Site, find_site
 from cerviclip.app.pictures import Picture, open_picture, path_of
 from dassl.errors import UnknownNameError, UserError, did_you_mean
 
@@ -26,6 +32,8 @@ METHODS = {
     "gradcam": "Grad-CAM",
     "hirescam": "HiResCAM: Grad-CAM place by place",
     "scorecam": "Score-CAM, without gradients",
+    "occlusion": "occlusion: how much the answer falls without each place",
+    "attribution": "transformer attribution: attention times its gradient",
     "eigencam": "Eigen-CAM, without gradients and the same for every class",
     "attention": "attention of SAVLT's pool over the tissue, the same for every class",
     "rollout": "attention rollout, the same for every class",
@@ -128,7 +136,7 @@ def explain_details(
     check_classes(len(predictor.classnames))
     picture = open_picture(image, predictor.reading.windows)
     scorers = [Scorer(member.trainer, picture, path_of(image)) for member in predictor.members]
-    probs = torch.cat([one.probabilities(one.pixels) for one in scorers]).mean(0).numpy()
+    probs = predictor.joining([one.probabilities(one.pixels).numpy() for one in scorers])[0]
     label = _label(predictor.classnames, class_name, probs)
     views = [_view_map(method, one, label, progress) for one in scorers]
     maps = [one.geometry.to_image(view) for one, (view, _) in zip(scorers, views, strict=True)]
@@ -157,10 +165,18 @@ def _methods_of_trainer(trainer: Any) -> list[str]:
     """Methods of one run; found with a grey image, once for each loaded run."""
     known = getattr(trainer, "_explained_by", None)
     if known is None:
-        find_site(Scorer(trainer, Image.new("RGB", (64, 64), (128, 128, 128))))
-        known = [*CAMS, *attention_methods(trainer)]
+        known = [*_cams_of(trainer), *attention_methods(trainer), "occlusion"]
         trainer._explained_by = known
     return list(known)
+
+
+def _cams_of(trainer: Any) -> list[str]:
+    """The class activation maps of a run; none where no layer has places."""
+    try:
+        find_site(Scorer(trainer, Image.new("RGB", (64, 64), (128, 128, 128))))
+    except NoSiteError:
+        return []
+    return list(CAMS)
 
 
 def _checked_method(predictor: Predictor, method: str | None) -> str:
@@ -200,7 +216,12 @@ def _view_map(
     if method in CAMS:
         site: Site = find_site(scorer)
         return cam(method, scorer, site, label, progress), site.grid
-    weights = roi_attention(scorer) if method == "attention" else rollout(scorer)
+    if method == "occlusion":
+        weights = occlusion(scorer, label, progress)
+    elif method == "attribution":
+        weights = attribution(scorer, label)
+    else:
+        weights = roi_attention(scorer) if method == "attention" else rollout(scorer)
     return _enlarged(weights, scorer.size), (weights.shape[0], weights.shape[1])
 
 

@@ -25,6 +25,10 @@ CAN = (
 )
 
 
+class NoSiteError(UserError):
+    """A network without a layer that class activation maps can be read from."""
+
+
 @dataclass(frozen=True)
 class Site:
     """A layer whose output has places.
@@ -86,7 +90,7 @@ def find_site(scorer: Scorer) -> Site:
     """The layer that this run's map is read from, found by one forward pass.
 
     Raises:
-        UserError: the network has no such layer; the line names what can be explained.
+        NoSiteError: the network has no such layer; the line names what can be explained.
     """
     networks = networks_of(scorer.trainer)
     tokens = {id(site.module): site for one in networks for site in _token_sites(one)}
@@ -95,9 +99,9 @@ def find_site(scorer: Scorer) -> Site:
     last = [tokens[id(module)] for module, _ in calls if id(module) in tokens][-1:]
     last = last or list(_last_map(networks, calls, scorer.size))
     if not last:
-        raise UserError(f"{name} has no layer with places for a map; there are maps for {CAN}")
+        raise NoSiteError(f"{name} has no layer with places for a map; there are maps for {CAN}")
     if sum(module is last[0].module for module, _ in calls) > 1:
-        raise UserError(
+        raise NoSiteError(
             f"{name} sends an image through its network more than once; there are maps for {CAN}"
         )
     return last[0]

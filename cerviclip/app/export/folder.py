@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,19 +13,31 @@ from torch import Tensor
 
 from cerviclip.app.export.card import model_card
 from cerviclip.app.export.graph import Program, trace
+from cerviclip.app.export.record import (
+    ALONE,
+    ENSEMBLE,
+    RECORD,
+    is_export,
+    kept_of,
+    read_record,
+    write_record,
+)
+from cerviclip.app.members.joining import MEAN, Joining
+from cerviclip.app.members.member import Member
 from cerviclip.data.reading import FILE as READING
+from cerviclip.data.reading import Reading
+from cerviclip.engine.inference import batch_builder
 from cerviclip.engine.task import FILE as TASK
 from cerviclip.engine.task import Task
 from cerviclip.features.training import FILE as FEATURES
-from cerviclip.runs.results_json import read_results
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import atomic_write, file_sha256
 
-RECORD, TENSORS, CARD = "export.json", "model.safetensors", "MODEL_CARD.md"
-VERSION = 1
-_EXAMPLE = 8  # images that a model is traced with
+TENSORS, CARD = "model.safetensors", "MODEL_CARD.md"
+ONNX = "model.onnx"
+_COLOURS = ("red", "green", "blue", "white", "black", "gray", "yellow", "purple")
 _KEPT_INPUT = ("SIZE", "INTERPOLATION", "PIXEL_MEAN", "PIXEL_STD", "TRANSFORMS", "NO_TRANSFORM")
 
 
@@ -84,18 +95,44 @@ class ExportedModel:
         return self.inference_with_features(input)[0]
 
 
-def write_export(member: Any, out: Path) -> Path:
-    """Write a loaded run (`cerviclip.app.predictor.Member`, on the CPU) as a folder.
+def write_export(
+    members: Sequence[Member], joining: Joining, results: Mapping[str, Any], out: Path
+) -> Path:
+    """Write a predictor's parts as a folder; an ensemble has one in it for each run.
+
+    Args:
+        members: on the CPU.
+        joining: how their probabilities become one.
+        results: of an ensemble: what was fitted and measured for it.
+        out: a new folder, or an export that is replaced.
 
     Raises:
-        UserError: the folder holds something else, or the model cannot be written down.
+        UserError: the folder holds something else, or a model cannot be written down.
     """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not is_export(out))):
+        raise UserError(f"{out} holds something else; name a new folder")
+    if len(members) == 1:
+        return _write_member(members[0], out)
+    (out / RECORD).unlink(missing_ok=True)  # until all of it is there
+    names = [f"member_{number}" for number in range(1, len(members) + 1)]
+    for name, member in zip(names, members, strict=True):
+        _write_member(member, out / name)
+    record = {
+        "version": ENSEMBLE,
+        "use": "research only",
+        "members": names,
+        "joining": joining.to_json(),
+        "results": kept_of(results),
+    }
+    write_record(out, record)
+    return out
+
+
+def _write_member(member: Member, out: Path) -> Path:
     from safetensors.torch import save
 
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / RECORD).is_file())):
-        raise UserError(f"{out} holds something else; name a new folder")
-    trainer, results = member.trainer, read_results(member.folder) or {}
-    roi = _roi_record(trainer)
+    trainer, results = member.trainer, member.results
+    roi = roi_record(trainer)
     programs = trace_trainer(trainer, roi)
     tensors, copies = {}, set()
     for name, program in programs.items():
@@ -113,9 +150,8 @@ def write_export(member: Any, out: Path) -> Path:
         with atomic_write(out / FEATURES, "wb") as handle:
             handle.write(features.read_bytes())
     backbone = getattr(trainer, "backbone", None)
-    kept = {key: value for key, value in results.items() if key not in ("runtime", "search")}
     record = {
-        "version": VERSION,
+        "version": ALONE,
         "use": "research only",
         "trainer": trainer.cfg.TRAINER.NAME,
         "backbone": trainer.cfg.MODEL.BACKBONE.NAME,
@@ -126,23 +162,25 @@ def write_export(member: Any, out: Path) -> Path:
         "preprocess": backbone.preprocess.params() if backbone is not None else None,
         "roi": roi,
         "programs": {name: program.to_json() for name, program in programs.items()},
-        "results": kept,
+        "results": kept_of(results),
     }
     with atomic_write(out / CARD) as handle:
         handle.write(model_card(record, member.task))
-    with atomic_write(out / RECORD) as handle:  # last: what has it is whole
-        json.dump(record, handle, indent=1, ensure_ascii=False, allow_nan=False)
-        handle.write("\n")
+    write_record(out, record)
     return out
+
+
+def example_samples(trainer: Any) -> list[dict[str, Tensor]]:
+    """What a batch holds of a few pictures of one colour each, which a model is traced with."""
+    builder = batch_builder(trainer)
+    return [builder.sample_of(Image.new("RGB", (96, 96), one), "") for one in _COLOURS]
 
 
 def trace_trainer(trainer: Any, roi: dict[str, Any] | None) -> dict[str, Program]:
     """``encode``: pixels to what a batch holds, in the encoder's own batches, so that numbers are
     the run's to the last digit; none where batches hold pixels. ``head``: to logits and features.
     """
-    colours = ["red", "green", "blue", "white", "black", "gray", "yellow", "purple"]
-    pictures = [Image.new("RGB", (96, 96), colour) for colour in colours[:_EXAMPLE]]
-    samples = [trainer.sample_of(picture, "") for picture in pictures]
+    samples = example_samples(trainer)
     pixels = torch.stack([sample["img"] for sample in samples])
     programs: dict[str, Program] = {}
     kind = getattr(trainer, "stored_kind", "")
@@ -164,8 +202,10 @@ def trace_trainer(trainer: Any, roi: dict[str, Any] | None) -> dict[str, Program
     return programs
 
 
-def read_export(path: str | Path, device: str = "") -> tuple[Path, dict, Task, ExportedModel]:
-    """The folder, ``export.json``, the task and the model of an export.
+def read_members(
+    path: str | Path, device: str = ""
+) -> tuple[list[Member], dict[str, Any], Joining]:
+    """The members of an export, what its results.json said, and how members become one.
 
     Args:
         path: the folder, or a file in it.
@@ -173,30 +213,36 @@ def read_export(path: str | Path, device: str = "") -> tuple[Path, dict, Task, E
     Raises:
         UserError: no export, a changed file, or a later version.
     """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if not is_export(folder):
+        raise MissingFileError(f"no export in {folder}: it holds no {RECORD}")
+    record = read_record(folder)
+    if "members" not in record:
+        return [_read_member(folder, record, device)], record["results"], MEAN
+    members = [
+        _read_member(folder / name, read_record(folder / name), device)
+        for name in record["members"]
+    ]
+    return members, record["results"], Joining.from_json(record["joining"])
+
+
+def _read_member(folder: Path, record: dict[str, Any], device: str) -> Member:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    if not (folder / RECORD).is_file():
-        raise MissingFileError(f"no export in {folder}: it holds no {RECORD}")
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if int(record["version"]) > VERSION:
-            raise UserError(f"{folder / RECORD} is newer than this code reads")
         if file_sha256(folder / TENSORS) != record["model_sha256"]:
             raise UserError(f"{folder / TENSORS} is not the one that {RECORD} belongs to")
         task = Task.load(folder)
         if task is None:
             raise MissingFileError(f"the export {folder} has lost its {TASK}")
-        return (
-            folder,
-            record,
-            task,
-            ExportedModel(record, load_file(folder / TENSORS), task, device),
-        )
+        model = ExportedModel(record, load_file(folder / TENSORS), task, device)
+        reading = Reading.load(folder, get_cfg_default())
+        return Member(folder, model, task, reading, record["results"], record["identity"])
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
         raise UserError(f"{folder} is no whole export ({error!r})") from error
 
 
@@ -215,7 +261,7 @@ def _transform(record: dict[str, Any]) -> Any:
     return build_transform(cfg, is_train=False, preprocess=values)
 
 
-def _roi_record(trainer: Any) -> dict[str, Any] | None:
+def roi_record(trainer: Any) -> dict[str, Any] | None:
     """How a trainer with ``patch_rois`` finds the tissue; None for one without."""
     rois = getattr(trainer, "patch_rois", None)
     if rois is None:
@@ -239,5 +285,8 @@ def _rois(record: dict[str, Any] | None, transform: Any) -> Any:
 
 
 def files_of(out: Path) -> Sequence[str]:
-    """Names of an export's files that are there."""
-    return [n for n in (TENSORS, RECORD, TASK, READING, FEATURES, CARD) if (out / n).is_file()]
+    """Names of an export's files that are there, below its folder."""
+    names = (TENSORS, RECORD, TASK, READING, FEATURES, CARD, ONNX)
+    found = [n for n in names if (out / n).is_file()]
+    members = sorted(out.glob(f"member_*/{RECORD}"))
+    return found + [f"{m.parent.name}/{n}" for m in members for n in files_of(m.parent)]

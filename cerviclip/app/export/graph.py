@@ -62,6 +62,10 @@ class Program:
 
     @torch.no_grad()
     def _run(self, arguments: Sequence[Tensor]) -> Any:
+        return self.steps_of(arguments)
+
+    def steps_of(self, arguments: Sequence[Tensor]) -> Any:
+        """The outputs, for a number of rows that the program takes."""
         known: dict[str, Any] = dict(self.tensors)
         known.update(zip(self.inputs, arguments, strict=True))
         for name, call, args, kwargs in self.steps:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from cerviclip.app.answer import Prediction
 from cerviclip.app.fonts import REMEDY
+from cerviclip.app.parts.names import is_there
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.texts import Texts
 from dassl._version import __version__
@@ -126,7 +127,7 @@ def _joined(
             raise UserError(f"{len(answers)} answers and {len(given)} {name}")
     found = []
     for i, answer in enumerate(answers):
-        here = answer.path if answer.path and Path(answer.path).is_file() else None
+        here = answer.path if answer.path and is_there(answer.path) else None
         picture = pictures[i] if pictures else here
         entry = entries[i] if entries else ""
         found.append(_One(answer, i + 1, len(answers), picture, entry))
@@ -255,7 +256,7 @@ class _Writer:
         windows = None if self.predictor is None else self.predictor.reading.windows
         if picture is None:
             return None
-        with suppress(UserError, OSError, ValueError, Image.DecompressionBombError):
+        with suppress(Exception):  # Pillow's plug-ins raise anything
             source = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
             return open_picture(source, windows)
         return None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.app.export.card import said
 from cerviclip.app.web.texts import Texts
 from cerviclip.plugins import is_phantom
-from cerviclip.runs.results_json import read_results
 from dassl._version import __version__
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def add_warrant(pdf: Document, t: Texts, predictor: Predictor | None) -> None:
     if is_phantom(predictor.task.dataset):
         pdf.paragraph(t("phantom"), alarm=True)
     for number, member in enumerate(members, 1):
-        results = read_results(member.folder) or (blocks if len(members) == 1 else {})
+        results = member.results
         if len(members) > 1:
             pdf.heading(t("member", n=number, total=len(members)))
         pdf.rows((), facts(t, predictor, results), (28, 72))

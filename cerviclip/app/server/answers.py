@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cerviclip.app.answer import Prediction
 from cerviclip.app.predictor import RESEARCH_ONLY
 from cerviclip.app.server.batching import Answer, Served
 from cerviclip.app.server.jobs import Job
@@ -20,11 +21,33 @@ _ANSWER = {
     "probability": 0.931,
     "probabilities": {"HSIL": 0.931, "NILM": 0.069},
     "positive_probability": 0.931,
-    "out_of_distribution": None,
+    "calibrated_probabilities": {"HSIL": 0.88, "NILM": 0.12},
+    "calibrated_positive_probability": 0.9,
+    "operating_points": [
+        {
+            "name": "sensitivity_95",
+            "threshold": 0.21,
+            "called_positive": True,
+            "chosen_on": "val",
+        }
+    ],
+    "conformal_set": ["HSIL"],
+    "coverage": 0.9,
+    "ood_score": 0.11,
+    "ood_threshold": 0.3,
+    "out_of_distribution": False,
+    "neighbours": [{"label": "HSIL", "distance": 0.08}],
+    "reasons": {},
     "note": "",
     "error": "",
     "entry": "17-5d41402abc4b",
 }
+_NAMES = {  # attribute of an answer -> field
+    "calibrated": "calibrated_probabilities",
+    "calibrated_positive": "calibrated_positive_probability",
+    "conformal_sets": "conformal_set",
+}
+_OF_POINT = ("name", "threshold", "called_positive", "chosen_on")
 _HEAD = {"use": RESEARCH_ONLY, "model": "seed_1", "model_id": "0f3a9c1d2b4e"}
 
 
@@ -32,8 +55,28 @@ def _example(example: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": example}, protected_namespaces=())
 
 
+class PointModel(BaseModel):
+    """A threshold that was chosen at home."""
+
+    name: str
+    threshold: float = Field(description="least positive_probability that is called positive")
+    called_positive: bool
+    chosen_on: str = Field(description="the images that it was chosen on")
+
+
+class NeighbourModel(BaseModel):
+    """A training image that the model sees much like the picture. Its path might tell a patient."""
+
+    label: str
+    distance: float = Field(description="1 - cosine similarity")
+
+
 class AnswerModel(BaseModel):
-    """One picture's answer; ``probabilities`` are those of ``cerviclip predict``."""
+    """One picture's answer; its numbers are those of ``cerviclip predict``.
+
+    What the model cannot tell is null, and ``reasons`` says why. Answers of jobs that an earlier
+    version of the server has worked on lack the later fields.
+    """
 
     file: int = Field(description="number of the file in the request, from 1")
     name: str = Field(description="as the request named it; neither logged nor kept")
@@ -43,7 +86,16 @@ class AnswerModel(BaseModel):
     probability: float | None
     probabilities: dict[str, float]
     positive_probability: float | None = Field(description="sum over the positive classes")
+    calibrated_probabilities: dict[str, float] | None = None
+    calibrated_positive_probability: float | None = None
+    operating_points: list[PointModel] | None = None
+    conformal_set: list[str] | None = Field(None, description="classes that it may be of")
+    coverage: float | None = Field(None, description="share of sets that were to hold the truth")
+    ood_score: float | None = Field(None, description="distance to the nearest training images")
+    ood_threshold: float | None = Field(None, description="what 95 % of val do not exceed")
     out_of_distribution: bool | None = Field(description="null: the model has no such score")
+    neighbours: list[NeighbourModel] | None = None
+    reasons: dict[str, str] = Field({}, description="field -> why it is null")
     note: str = Field(description="what of the file was not used")
     error: str = Field(description="why the model could not take the picture")
     entry: str = Field(description="id in the audit log")
@@ -176,10 +228,32 @@ def describe(answer: Answer) -> dict[str, Any]:
         "probability": said.probability,
         "probabilities": said.by_class,
         "positive_probability": said.positive_probability,
-        "out_of_distribution": getattr(said, "out_of_distribution", None),
+        **_more(said),
         "note": upload.note,
         "error": said.error,
         "entry": answer.entry,
+    }
+
+
+def _more(said: Prediction) -> dict[str, Any]:
+    """What an answer says beside its probabilities."""
+    points, near = said.operating_points, said.neighbours
+    calibrated = None if said.calibrated is None else said.best_by_class
+    return {
+        "calibrated_probabilities": calibrated,
+        "calibrated_positive_probability": said.calibrated_positive,
+        "operating_points": None
+        if points is None
+        else [{key: getattr(one, key) for key in _OF_POINT} for one in points.values()],
+        "conformal_set": None if said.conformal_set is None else list(said.conformal_set),
+        "coverage": said.coverage,
+        "ood_score": said.ood_score,
+        "ood_threshold": said.ood_threshold,
+        "out_of_distribution": said.out_of_distribution,
+        "neighbours": None
+        if near is None
+        else [{"label": one.label, "distance": one.distance} for one in near],
+        "reasons": {_NAMES.get(key, key): why for key, why in said.reasons.items()},
     }
 
 

@@ -17,6 +17,7 @@ from cerviclip.app.server import (
     routes_jobs,
     routes_label_studio,
     routes_monai,
+    routes_slides,
     routes_v1,
 )
 from cerviclip.app.server.access import Token
@@ -68,7 +69,10 @@ def create_app(predictors: Mapping[str, Predictor], settings: Settings) -> FastA
     app.state.context = context
     add_handlers(app)
     _add_operation(app)
-    for part in (routes_v1, routes_jobs, routes_inference, routes_label_studio, routes_monai):
+    for part in (
+        *(routes_v1, routes_slides, routes_jobs),
+        *(routes_inference, routes_label_studio, routes_monai),
+    ):
         app.include_router(part.router)
     _describe_problems(app)
     app.add_middleware(Gate, context=context)
@@ -145,7 +149,7 @@ class Gate:
         try:
             most = self._most(scope)
             stated = dict(scope["headers"]).get(b"content-length", b"0")
-            if stated.isdigit() and int(stated) > most:
+            if stated.isascii() and stated.isdigit() and (len(stated) > 18 or int(stated) > most):
                 raise Problem(413, f"{most} bytes are allowed in a request")
             await self.app(scope, _bounded(receive, most), watched)
         except Problem as error:

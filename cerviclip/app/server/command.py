@@ -24,8 +24,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.app.demo import run_folder
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
-from dassl.errors import UserError, cli_main
+from dassl.errors import MissingFileError, UserError, cli_main
 
 if TYPE_CHECKING:
     from cerviclip.app.predictor import Predictor
@@ -50,7 +51,9 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", metavar="[NAME=]RUN", nargs="*", help="finished runs' folders")
+    parser.add_argument(
+        "runs", metavar="[NAME=]RUN", nargs="*", help="finished runs' folders, or demo"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="0: a free one")
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="lines NAME ROLE SHA256")
@@ -69,6 +72,9 @@ def build_parser(prog: str) -> Parser:
         default="",
         metavar="ADDRESS",
         help=f"fetch tasks' pictures from there, with the key in {LABEL_STUDIO_KEY}",
+    )
+    parser.add_argument(
+        "--slides", type=Path, metavar="DIR", help="tiles of its slides are asked for"
     )
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
     parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
@@ -145,13 +151,15 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip serve") -> in
     if args.batch < 1 or args.linger < 0 or args.grace < 0:
         raise UserError("--batch is at least 1, --linger and --grace at least 0")
     limits = limits_of(args)
+    if args.slides is not None and not args.slides.is_dir():
+        raise MissingFileError(f"--slides {args.slides} is no folder")
     _need_packages()
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
     from cerviclip.app.server.settings import Settings
 
     print(RESEARCH_ONLY)
     predictors = {
-        name: Predictor.from_run(folder, args.weights, args.device, args.plugins)
+        name: Predictor.from_run(run_folder(folder), args.weights, args.device, args.plugins)
         for name, folder in runs.items()
     }
     settings = Settings(
@@ -164,6 +172,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip serve") -> in
         grace=args.grace,
         label_studio=args.label_studio,
         label_studio_key=os.environ.get(LABEL_STUDIO_KEY, ""),
+        slides=args.slides,
     )
     return serve(predictors, settings, args.host, args.port)
 

@@ -79,10 +79,18 @@ class Context:
             raise Problem(404, f"no model {name!r}{did_you_mean(name, self.models)}")
         return found
 
-    async def read(self, served: Served, files: Sequence[tuple[str, bytes]]) -> list[Upload]:
-        """Pictures of a request's files, decoded beside the event loop."""
+    async def read(
+        self, served: Served, files: Sequence[tuple[str, bytes]], frame: int | None = None
+    ) -> list[Upload]:
+        """Pictures of a request's files, decoded beside the event loop.
+
+        Args:
+            frame: of DICOM files, that is read alone.
+        """
         limits, windows = self.settings.limits, served.predictor.reading.windows
-        return await to_thread.run_sync(read_uploads, files, limits, windows, limiter=self.decoding)
+        return await to_thread.run_sync(
+            read_uploads, files, limits, windows, frame, limiter=self.decoding
+        )
 
     async def answer(
         self, served: Served, uploads: Sequence[Upload], who: Token, route: str

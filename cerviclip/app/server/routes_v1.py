@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from dassl.errors import UserError
 router = APIRouter(prefix="/v1", tags=["CerviCLIP"])
 EXPLAIN = "cerviclip.app.explain"
 REFUSED = (400, 401, 403, 404, 413, 415, 422, 429, 503, 507)
+FRAME = {"type": "integer", "minimum": 0, "description": "of a DICOM file, read alone"}
 Reader = Annotated[Token, Depends(needs("reader"))]
 Annotator = Annotated[Token, Depends(needs("annotator"))]
 Model = Annotated[str, Query(max_length=200, description="a model's name; the first by default")]
@@ -42,7 +43,7 @@ Model = Annotated[str, Query(max_length=200, description="a model's name; the fi
     "/predict",
     response_model=PredictModel,
     responses=responses(*REFUSED),
-    openapi_extra=multipart("files", many=True),
+    openapi_extra=multipart("files", many=True, frame=FRAME),
 )
 async def predict(request: Request, who: Reader, model: Model = "") -> Any:
     """Answers for one or more pictures. One that cannot be read refuses the request by its number;
@@ -50,7 +51,7 @@ async def predict(request: Request, who: Reader, model: Model = "") -> Any:
     context = context_of(request)
     served = context.served(model)
     form = await read_form(request, context.settings.limits.files)
-    uploads = await context.read(served, form.files)
+    uploads = await context.read(served, form.files, frame_of(form.fields))
     answers = await context.answer(served, uploads, who, "/v1/predict")
     return {**head(served), "answers": [describe(answer) for answer in answers]}
 
@@ -60,26 +61,26 @@ async def predict(request: Request, who: Reader, model: Model = "") -> Any:
     response_model=ExplainModel,
     responses=responses(*REFUSED, 501),
     openapi_extra=multipart(
-        "file", many=False, class_name={"type": "string"}, method={"type": "string"}
+        "file", many=False, class_name={"type": "string"}, method={"type": "string"}, frame=FRAME
     ),
 )
 async def explain(request: Request, who: Reader, model: Model = "") -> Any:
     """The answer for one picture, and a map of what spoke for a class (by default the answer's)."""
     context = context_of(request)
     served = context.served(model)
-    make_map = _explainer()
+    explainer = _explainer()
     form = await read_form(request, 1, "file")
     class_name = form.fields.get("class_name", "")
     if class_name and class_name not in served.predictor.classnames:
         raise Problem(422, f"class_name is none of {', '.join(served.predictor.classnames)}")
-    uploads = await context.read(served, form.files)
+    uploads = await context.read(served, form.files, frame_of(form.fields))
     if len(uploads) > 1:
-        raise Problem(422, "the file has several frames; send one")
+        raise Problem(422, "the file has several frames; choose one by frame")
     (answer,) = await context.answer(served, uploads, who, "/v1/explain")
     class_name = class_name or answer.prediction.predicted
-    method = form.fields.get("method", "gradcam")
     pixels = uploads[0].pixels
-    values = await _map_of(make_map, served, pixels, class_name, method)
+    asked = form.fields.get("method", "")
+    values, method = await _map_of(explainer, served, pixels, class_name, asked)
     return {
         **head(served),
         "answer": describe(answer),
@@ -121,9 +122,22 @@ async def correct(request: Request, who: Annotator, correction: Correction) -> A
     return {"use": RESEARCH_ONLY, "entry": await context.record(entry)}
 
 
-def _explainer() -> Callable[..., np.ndarray]:
+def frame_of(fields: Mapping[str, str]) -> int | None:
+    """The frame that a form chooses; None for all.
+
+    Raises:
+        Problem: 422, no number.
+    """
+    text = fields.get("frame", "")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Problem(422, "frame is no number from 0")
+    return int(text) if text else None
+
+
+def _explainer() -> Any:
+    """The module `cerviclip.app.explain`."""
     try:
-        return importlib.import_module(EXPLAIN).explain
+        return importlib.import_module(EXPLAIN)
     except ModuleNotFoundError as error:
         if error.name and EXPLAIN.startswith(error.name):
             raise Problem(501, "this version makes no explanations") from None
@@ -133,15 +147,19 @@ def _explainer() -> Callable[..., np.ndarray]:
 
 
 async def _map_of(
-    make_map: Callable[..., np.ndarray],
+    explainer: Any,
     served: Served,
     pixels: np.ndarray,
     class_name: str,
     method: str,
-) -> np.ndarray:
-    def work() -> np.ndarray:
+) -> tuple[np.ndarray, str]:
+    """The map and its method: the one asked for, else the model's first."""
+
+    def work() -> tuple[np.ndarray, str]:
         with served.lock:  # maps hang hooks on the model
-            return make_map(served.predictor, Image.fromarray(pixels), class_name, method)
+            chosen = method or explainer.methods_of(served.predictor)[0]
+            image = Image.fromarray(pixels)
+            return explainer.explain(served.predictor, image, class_name, chosen), chosen
 
     try:
         return await to_thread.run_sync(work)

@@ -51,6 +51,7 @@ class Settings:
         grace: seconds that batch jobs get to finish at shutdown.
         label_studio: address of the Label Studio whose pictures may be fetched; "" for none.
         label_studio_key: its API key.
+        slides: folder of the slides whose tiles may be asked for; None for none.
     """
 
     audit_log: Path
@@ -62,3 +63,4 @@ class Settings:
     grace: float = 30.0
     label_studio: str = ""
     label_studio_key: str = field(default="", repr=False)
+    slides: Path | None = None

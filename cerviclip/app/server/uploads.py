@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from cerviclip.app.dicom import DicomError, dicom_frames, is_dicom
+from cerviclip.app.parts.dicom import MOST_FRAMES, DicomError, dicom_frames, is_dicom
 from cerviclip.app.pictures import UnreadableError, open_picture
 from cerviclip.app.server.problems import Problem
 from cerviclip.app.server.settings import Limits
@@ -66,7 +66,10 @@ class Upload:
 
 
 def read_uploads(
-    files: Sequence[tuple[str, bytes]], limits: Limits, windows: Windows | None
+    files: Sequence[tuple[str, bytes]],
+    limits: Limits,
+    windows: Windows | None,
+    frame: int | None = None,
 ) -> list[Upload]:
     """Pictures of all files of a request.
 
@@ -74,6 +77,7 @@ def read_uploads(
         files: name and bytes of each.
         limits: ``pixels`` counts all files together.
         windows: as of `cerviclip.app.pictures.open_picture`.
+        frame: of DICOM files, from 0, that is read alone; None for all.
 
     Raises:
         Problem: 4xx, which names the file by its number.
@@ -82,7 +86,7 @@ def read_uploads(
     left = limits.pixels
     for number, (name, data) in enumerate(files, start=1):
         try:
-            read = read_upload(name, data, limits, windows, left)
+            read = read_upload(name, data, limits, windows, left, frame)
         except Problem as error:
             raise Problem(error.status_code, f"file {number} {error.detail}", file=number) from None
         found += [replace(one, file=number) for one in read]
@@ -91,7 +95,12 @@ def read_uploads(
 
 
 def read_upload(
-    name: str, data: bytes, limits: Limits, windows: Windows | None, pixels: int | None = None
+    name: str,
+    data: bytes,
+    limits: Limits,
+    windows: Windows | None,
+    pixels: int | None = None,
+    frame: int | None = None,
 ) -> list[Upload]:
     """Pictures of one file: one, or every frame of a DICOM file.
 
@@ -113,7 +122,9 @@ def read_upload(
     sha256 = hashlib.sha256(data).hexdigest()
     kind = _kind_of(data)
     if kind == "DICOM":
-        return _dicom_uploads(name, data, sha256, limits, pixels)
+        return _dicom_uploads(name, data, sha256, limits, pixels, frame)
+    if frame is not None:
+        raise Problem(422, "is no DICOM file, so it has no frame to choose")
     _check_one_kind(data, kind)
     image, note = _open(data, kind, pixels, limits.frames)
     try:
@@ -123,14 +134,18 @@ def read_upload(
     return [Upload(rgb, sha256, name, note=note)]
 
 
-def array_upload(values: np.ndarray) -> Upload:
-    """A picture that came as numbers (H, W, 3), uint8; its hash is that of the values."""
+def array_upload(values: np.ndarray, number: int = 1) -> Upload:
+    """A picture that came as numbers (H, W, 3), uint8; its hash is that of the values.
+
+    Args:
+        number: in the request, from 1.
+    """
     values = np.ascontiguousarray(values)
     digest = hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
     try:
-        return Upload(np.asarray(open_picture(values, None)), digest)
+        return Upload(np.asarray(open_picture(values, None)), digest, file=number)
     except UserError as error:
-        raise Problem(422, f"a tensor cannot be used: {error}") from None
+        raise Problem(422, f"picture {number} cannot be used: {error}") from None
 
 
 def _kind_of(data: bytes) -> str:
@@ -212,14 +227,15 @@ def _note_on_pages(image: Image.Image, kind: str, frames: int) -> str:
 
 
 def _dicom_uploads(
-    name: str, data: bytes, sha256: str, limits: Limits, pixels: int
+    name: str, data: bytes, sha256: str, limits: Limits, pixels: int, only: int | None
 ) -> list[Upload]:
+    most = limits.frames if only is None else MOST_FRAMES
     try:
-        frames = dicom_frames(data, pixels, limits.frames)
+        frames = dicom_frames(data, pixels, most, only)
         whole = [np.asarray(open_picture(frame, None)) for frame in frames]
     except UserError as error:
         large = isinstance(error, DicomError) and error.too_large
         raise Problem(413 if large else 422, f"cannot be read: {error}") from None
     if len(whole) == 1:
-        return [Upload(whole[0], sha256, name)]
+        return [Upload(whole[0], sha256, name, only)]
     return [Upload(frame, sha256, name, number) for number, frame in enumerate(whole)]

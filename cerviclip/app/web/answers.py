@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from cerviclip.app.answer_file import FIRST, LAST, USE
 from cerviclip.app.predictor import Prediction, Predictor
 from cerviclip.app.review.queue import uncertainty
-from cerviclip.app.verdicts import PatientFinder
+from cerviclip.app.table.columns import Columns
+from cerviclip.app.table.verdicts import PatientFinder
 from dassl.utils.images import why_unreadable
 
 if TYPE_CHECKING:
@@ -58,30 +58,25 @@ def predict_bytes(
 
 
 def answer_table(
-    answers: Sequence[Prediction], classnames: Sequence[str], model: str, pattern: str = ""
+    answers: Sequence[Prediction], predictor: Predictor, model: str, pattern: str = ""
 ) -> pandas.DataFrame:
     """A row per picture, in the columns of ``cerviclip predict --csv`` and `UNCERTAINTY`.
 
     Args:
         answers: in the order of the rows.
-        classnames: of the model.
+        predictor: that gave them.
         model: its identity.
         pattern: the run's ``DATASET.PATIENT_PATTERN``.
     """
     import pandas
 
-    patient_of = PatientFinder(pattern)
+    patient_of, columns = PatientFinder(pattern), Columns.of(predictor)
     rows = []
     for one in answers:
-        probs = one.probabilities or (None,) * len(classnames)
-        patient = patient_of(one.path)
         unsure = uncertainty(one.probabilities) if one.probabilities else None
-        head = [one.path, patient, one.predicted, one.positive_probability]
-        rows.append([*head, *probs, one.error, model, USE, unsure])
-    columns = [*FIRST, *(f"p_{name}" for name in classnames), *LAST, UNCERTAINTY]
-    table = pandas.DataFrame(rows, columns=columns)
-    numbers = ["positive_probability", *(f"p_{name}" for name in classnames), UNCERTAINTY]
-    return table.astype(dict.fromkeys(numbers, float))
+        rows.append([*columns.cells(one, patient_of(one.path), model), unsure])
+    table = pandas.DataFrame(rows, columns=[*columns.names, UNCERTAINTY])
+    return table.astype(dict.fromkeys([*columns.numbers, UNCERTAINTY], float))
 
 
 def filtered(
@@ -114,15 +109,8 @@ def filtered(
 def thumbnail(content: bytes, predictor: Predictor) -> Image.Image | None:
     """A picture as the model's reader sees it, 8-bit RGB; None where it cannot be read."""
     from cerviclip.app.pictures import open_picture
-    from dassl.errors import UserError
 
     try:
         return open_picture(Image.open(io.BytesIO(content)), predictor.reading.windows)
-    except (UserError, OSError, ValueError, Image.DecompressionBombError):
+    except Exception:  # Pillow's plug-ins raise anything
         return None
-
-
-def told_by(answer: Prediction, name: str) -> Any:
-    """What an answer may hold beside its probabilities (``neighbours`` ...); None where it does
-    not."""
-    return getattr(answer, name, None)

@@ -19,7 +19,11 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def probability_chart(
-    by_class: Mapping[str, float], positive: Sequence[str], names: Mapping[str, str], title: str
+    by_class: Mapping[str, float],
+    positive: Sequence[str],
+    names: Mapping[str, str],
+    title: str,
+    notes: Mapping[str, str],
 ) -> Figure:
     """Bars of the classes' probabilities in percent, the most probable on top.
 
@@ -28,6 +32,7 @@ def probability_chart(
         positive: classes that count as disease, in another colour and with a mark on their name.
         names: class -> how the page calls it.
         title: of the axis.
+        notes: class -> what is written at its bar.
     """
     import plotly.graph_objects as go
 
@@ -35,7 +40,7 @@ def probability_chart(
     values = [100 * by_class[name] for name in order]
     labels = [_wrapped(names.get(n, n)) + (" ●" if n in positive else "") for n in order]
     bars = go.Bar(
-        x=values, y=labels, orientation="h", text=[f"{v:.1f} %" for v in values],
+        x=values, y=labels, orientation="h", text=[notes[name] for name in order],
         textposition="auto", marker_color=[ORANGE if n in positive else BLUE for n in order],
         hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )  # fmt: skip

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cerviclip.app.demo import demo_run, is_demo
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.places import PACKAGE
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
@@ -73,7 +74,8 @@ def settings_of(args: argparse.Namespace) -> WebSettings:
     """
     from cerviclip.app.class_info import read_class_info
 
-    for run in args.runs:
+    runs = [run for run in args.runs if not is_demo(run)]
+    for run in runs:
         _check_run(run)
     for folder in (*args.images, *args.results):
         if not Path(folder).is_dir():
@@ -83,11 +85,9 @@ def settings_of(args: argparse.Namespace) -> WebSettings:
         raise UserError(f'--classes "{args.classes}" names fewer than two different classes')
     if args.class_info:
         read_class_info(args.class_info)
-    runs, images, samples = list(args.runs), list(args.images), ""
-    demo = not runs and not (images and classes)
+    images, samples = list(args.images), ""
+    demo = not runs and (bool(args.runs) or not (images and classes))
     if demo:
-        from cerviclip.app.web.demo import demo_run
-
         run, frames = demo_run()
         runs, samples = [str(run)], str(frames)
         images = images or [str(frames)]
@@ -133,9 +133,9 @@ def serve(settings: WebSettings, host: str, port: int, headless: bool) -> int:
 
 
 def _check_run(folder: str) -> None:
-    from cerviclip.runs.results_json import read_results
+    from cerviclip.app.export.record import known_results
 
-    results = read_results(folder) if Path(folder).is_dir() else None
+    results = known_results(folder)
     if results is None:
         raise MissingFileError(f"{folder} is no run's folder (it has no results.json)")
     if results["status"] != "done":

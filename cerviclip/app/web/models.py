@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cerviclip.app.export.record import known_results
 from cerviclip.app.predictor import Prediction, Predictor
 from cerviclip.app.web.answers import predict_bytes
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.plugins import add_plugins, is_phantom
-from cerviclip.runs.results_json import read_results
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Model:
         """Raises UserError as `Predictor.from_run`."""
         add_plugins(settings.plugins)
         predictor = Predictor.from_run(folder, settings.weights, settings.device, settings.plugins)
-        results = read_results(folder) or {}
+        results = known_results(folder) or {}
         return cls(Path(folder), predictor, results, is_phantom(results.get("dataset", "")))
 
     @cached_property
@@ -72,7 +72,7 @@ class Model:
 
 def title_of(folder: str) -> str:
     """A run in a line: ``PhantomOCT, LinearProbe, PhantomCLIP, 16 shots, seed 1``."""
-    results = read_results(folder) or {}
+    results = known_results(folder) or {}
     if not results:
         return str(folder)
     parts = [results[key] for key in ("dataset", "trainer", "backbone")]

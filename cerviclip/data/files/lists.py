@@ -7,7 +7,6 @@ in ``notes``.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,12 @@ from cerviclip.data.files.names import (
     quoted,
 )
 from cerviclip.data.splits import PARTS
+from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
 
+_READ = {*PATH_KEYS, *LABEL_KEYS, *PATIENT_KEYS, *PART_KEYS}  # columns that may be used
 _DELIMITERS = ",;\t|"
+_DIGITS = 10  # of a label's number
 _TABLES = (".csv", ".tsv", ".txt", ".tab", ".lst")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 # What our own record and the CoOp family's files hold beside the three parts.
@@ -120,6 +122,15 @@ def _encoding_of(start: bytes) -> str:
 
 
 def _read_table(path: Path) -> Entries:
+    return _from_rows(table_rows(path), ())
+
+
+def table_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a table with a column of paths, each with where it stands; empty ones are left out.
+
+    Raises:
+        UserError: no CSV, no column of paths, or a row of more cells than the head.
+    """
     lines = _text(path, "CSV").splitlines()
     start, delimiter = 0, ""
     while start < len(lines) and _is_before_head(lines[start]):
@@ -127,13 +138,15 @@ def _read_table(path: Path) -> Entries:
             delimiter = lines[start][4:5]
         start += 1
     if start == len(lines):
-        return Entries()
+        return []
     delimiter = delimiter or _delimiter_of(lines[start])
     try:
-        table = list(csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
+        rest = (f"{line}\n" for line in lines[start:])  # a cell in quotes may hold several lines
+        table = list(csv.reader(rest, delimiter=delimiter, skipinitialspace=True))
+    except (csv.Error, TypeError, ValueError) as error:  # these of a sign that cannot part cells
         raise UserError(f"{path} is not a CSV file ({error})") from error
     head = [text.strip() for text in table[0]]
+    _refuse_twin_columns(path, head)
     if not any(header_key(name) in PATH_KEYS for name in head):
         raise UserError(
             f"{path} line {start + 1} has no column of paths (it has {', '.join(head)}); such a "
@@ -155,7 +168,15 @@ def _read_table(path: Path) -> Entries:
                 f'hold "{delimiter}" in quotes'
             )
         rows.append((f"{path} line {n}", dict(zip(head, cells, strict=False))))
-    return _from_rows(rows, ())
+    return rows
+
+
+def _refuse_twin_columns(path: Path, head: Sequence[str]) -> None:
+    """Refuse two columns of one name, of which only one could count."""
+    names = [name for name in head if header_key(name) in _READ]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f'{path} has the column "{twice}" twice; rename one or take it out')
 
 
 def read_pairs(path: Path, part: str) -> Entries:
@@ -194,6 +215,7 @@ def _from_rows(
     rows: Sequence[tuple[str, Mapping[Any, Any]]], classes: tuple[str, ...], part: str = ""
 ) -> Entries:
     """Entries of rows of named fields, each with where it stands."""
+    _refuse_nested(rows)
     columns = {name: header_key(name) for _, row in rows for name in row}
     labels = _label_columns(rows, columns, classes)
     part_key = _part_column(rows, columns)
@@ -233,6 +255,14 @@ def _from_rows(
     if unused:
         entries.notes.append(f"columns that are not used: {', '.join(unused)}")
     return entries
+
+
+def _refuse_nested(rows: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
+    """Refuse a list or an object where a path or a name is meant; as text it would be a class."""
+    for where, row in rows:
+        for name, value in row.items():
+            if isinstance(value, (list, dict)) and header_key(name) in _READ:
+                raise UserError(f'{where}: "{name}" is one text, not {type(value).__name__}')
 
 
 def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
@@ -310,7 +340,13 @@ def class_of(label: list[Any], classes: tuple[str, ...]) -> str:
     if is_number(text):
         text = text.partition(".")[0]  # 0.0 is what a table with a gap makes of 0
         if classes:
-            return classes[int(text)] if int(text) < len(classes) else ""
+            number = int(text) if len(text) < _DIGITS else len(classes)
+            if number >= len(classes):
+                raise UserError(
+                    f'a label is {text[:_DIGITS]}, and "classes" has {len(classes)} names, from 0 '
+                    f"to {len(classes) - 1}; correct one of them"
+                )
+            return classes[number]
     return text
 
 
@@ -330,10 +366,10 @@ def _read_json(path: Path) -> Entries:
     text = _text(path, "JSON")
     try:
         if path.suffix.lower() == ".jsonl":
-            content: Any = [json.loads(line) for line in text.splitlines() if line.strip()]
+            content: Any = [parse_json(line) for line in text.splitlines() if line.strip()]
         else:
-            content = json.loads(text)
-    except json.JSONDecodeError as error:
+            content = parse_json(text)
+    except ValueError as error:
         raise UserError(
             f"{path} is not a JSON file ({error}); lists are CSV, JSON, JSON lines or pickles"
         ) from error
@@ -341,7 +377,10 @@ def _read_json(path: Path) -> Entries:
         return _from_list(content, "", str(path), ())
     if not isinstance(content, dict):
         raise UserError(f'{path} must hold an object with "train", "val" and "test", or a list')
-    classes = tuple(map(str, content.get("classes") or ()))
+    classes = content.get("classes") or ()
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(c, str) for c in classes):
+        raise UserError(f'{path}: "classes" is a list of names in label order')
+    classes = tuple(classes)
     parts = parts_of(content)
     if not parts and _holds_labels(content):
         return _from_list([list(pair) for pair in content.items()], "", str(path), classes)
@@ -410,7 +449,7 @@ def _from_list(values: Any, part: str, where: str, classes: tuple[str, ...]) -> 
             entries.append(Entry(clean_path(value), part=part))
         elif isinstance(value, dict):
             entries += _from_rows([(at, value)], classes, part)
-        elif isinstance(value, list) and value and isinstance(value[0], str):
+        elif _is_datum(value):
             classname = cell(value[2]) if len(value) > 2 else class_of(value[1:2], classes)
             entries.append(Entry(clean_path(value[0]), classname, part=part))
         else:
@@ -418,6 +457,13 @@ def _from_list(values: Any, part: str, where: str, classes: tuple[str, ...]) -> 
                 f"{at} is no image: expected a path, [path, label, classname] or object"
             )
     return entries
+
+
+def _is_datum(value: Any) -> bool:
+    """Whether a value is ``[path, label, classname]`` or the start of it."""
+    if not (isinstance(value, list) and value and isinstance(value[0], str)):
+        return False
+    return not any(isinstance(part, (list, dict)) for part in value[1:3])
 
 
 def _read_pickle(path: Path) -> Entries:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,19 @@ class LooksAtData:
             if remark := alone(items, cfg.DATASET.PATIENT_PATTERN):
                 self.warnings.append(f"{self.name}: {remark}")
                 self.notes.append(f"Warning: {remark}")
+
+    def _look_at_patients_per_class(self, patients: Sequence[str], classes: Sequence[str]) -> None:
+        """Warn where one name of a patient stands for several people, and might be one."""
+        of: dict[str, set[str]] = defaultdict(set)
+        for patient, classname in zip(patients, classes, strict=True):
+            of[patient].add(classname)
+        if several := sorted(patient for patient, names in of.items() if len(names) > 1):
+            self.warn(
+                f"{self.name}: {len(several)} of {len(of)} patients (such as {several[0]}) have "
+                "images in several classes and are taken for others in each "
+                "(DATASET.PATIENT_PER_CLASS); if they are the same people, they may be in train "
+                "and test"
+            )
 
     def _check_names_are_text(self, paths: Sequence[str]) -> None:
         odd = [path for path in paths if not is_text(path)]

@@ -55,6 +55,7 @@ class RoiFinder:
         kind: ``box`` (full width, from the first row that is all tissue to the bottom) or ``mask``.
         checkpoint: of the segmenter.
         folder: of the mask files.
+        keys: the config section that asks, for messages.
     """
 
     _known: Recent[tuple, StoredRoi] = Recent(_REMEMBERED_BYTES, _bytes_of)
@@ -65,14 +66,15 @@ class RoiFinder:
         kind: str = "box",
         checkpoint: str = "",
         folder: str = "masks",
+        keys: str = "TRAINER.SAVLT.ROI",
     ) -> None:
         if source not in SOURCES or kind not in KINDS:
             raise UserError(
-                f"TRAINER.SAVLT.ROI: SOURCE {source!r}, KIND {kind!r}; they take one of "
+                f"{keys}: SOURCE {source!r}, KIND {kind!r}; they take one of "
                 f"{', '.join(SOURCES)} and one of {', '.join(KINDS)}"
             )
         self.kind = kind
-        self.source = build_source(source, checkpoint, folder)
+        self.source = build_source(source, checkpoint, folder, keys)
         self.store = RoiStore(self.source.version, kind)
         self.identity = (source, self.source.version, kind, folder)
         self._asked: set[str] = set()
@@ -200,11 +202,21 @@ def patch_mask(roi: Image.Image, grid: tuple[int, int], coverage: float = 0.5) -
     Where none reaches it, the most covered ones are in; where nothing is covered (a crop that
     missed the ROI), all are: a pool over nothing has no value.
     """
-    share = np.asarray(roi.resize((grid[1], grid[0]), Image.Resampling.BOX)).reshape(-1)
+    share = _covered(roi, grid)
     inside = share >= coverage * 255
     if not inside.any():
         inside = share == share.max()
     return torch.from_numpy(inside)
+
+
+def tissue_patches(roi: Image.Image, grid: tuple[int, int]) -> Tensor:
+    """Which patches (N,) are tissue for at least half of their area; none where there is none."""
+    return torch.from_numpy(_covered(roi, grid) >= 0.5 * 255)
+
+
+def _covered(roi: Image.Image, grid: tuple[int, int]) -> np.ndarray:
+    """How much of each patch an ROI covers, 0-255."""
+    return np.asarray(roi.resize((grid[1], grid[0]), Image.Resampling.BOX)).reshape(-1)
 
 
 class RoiDataset(DatasetWrapper):
@@ -212,6 +224,7 @@ class RoiDataset(DatasetWrapper):
 
     finder: RoiFinder
     grid: tuple[int, int]
+    patches_of = staticmethod(patch_mask)
 
     def __getitem__(self, idx: int) -> dict:
         item = self.data_source[idx]
@@ -227,7 +240,7 @@ class RoiDataset(DatasetWrapper):
             "impath": item.impath,
             "index": idx,
             "img": pixels,
-            "roi": patch_mask(roi, self.grid),
+            "roi": self.patches_of(roi, self.grid),
         }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cerviclip.shapes import parse_json
 from cerviclip.vlm.base import CLIP_MEAN, CLIP_STD, Backbone, Preprocess
 from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
 from cerviclip.vlm.towers.open_clip_file import (
@@ -63,16 +64,52 @@ def build_open_clip(name: str, rest: str, weights: str | None) -> Backbone:
     state = read_state_dict(source.file) if source.file is not None else None
     if state is not None:
         follow_file(source, state)
+    return build_source(name, source, state)
+
+
+def build_source(
+    name: str,
+    source: Source,
+    state: dict[str, Tensor] | None,
+    late_tokenizer: bool = False,
+) -> Backbone:
+    """A backbone of a known shape.
+
+    Args:
+        name: the whole name, for records.
+        source: where shape and weights come from.
+        state: the weights; None leaves a fixed random state.
+        late_tokenizer: a tokenizer that cannot be read is an error only where texts are encoded.
+
+    Raises:
+        UserError: the extra is absent, or the weights are of another architecture.
+    """
+    open_clip = import_open_clip()
     with ExitStack() as stack:
         text_cfg = _local_text_config(source, state, stack)
         model = _create(open_clip, source, text_cfg)
+    fit_input(model.visual, source.model_cfg["vision_cfg"].get("image_size"))
     if state is not None:
         _fill(open_clip, model, state, source)
     sha256 = weights_identity(source.file) if source.file else state_sha256(model.state_dict())
     preprocess = {**getattr(model.visual, "preprocess_cfg", {}), **source.preprocess}
-    return _wrap(
-        name, source.arch, model, _tokenizer(open_clip, source), preprocess, sha256, source.file
-    )
+    try:
+        tokenizer = _tokenizer(open_clip, source)
+    except MissingFileError as error:
+        if not late_tokenizer:
+            raise
+        tokenizer = _no_tokenizer(error)
+    return _wrap(name, source.arch, model, tokenizer, preprocess, sha256, source.file)
+
+
+def _no_tokenizer(error: MissingFileError) -> Callable[[Sequence[str]], Tensor]:
+    """What stands in for a tokenizer: the error, where texts are asked for."""
+    message = str(error)
+
+    def tokenize(texts: Sequence[str]) -> Tensor:
+        raise MissingFileError(message)
+
+    return tokenize
 
 
 def _from_hub(open_clip: types.ModuleType, name: str, rest: str) -> Backbone:
@@ -81,7 +118,7 @@ def _from_hub(open_clip: types.ModuleType, name: str, rest: str) -> Backbone:
         tokenizer = open_clip.get_tokenizer(rest)
     except Exception as error:  # hub, network and file errors have no common type
         raise MissingFileError(
-            f"{rest} cannot be fetched ({_first_line(error)}); download its files ({CONFIG}, "
+            f"{rest} cannot be fetched ({first_line(error)}); download its files ({CONFIG}, "
             f"weights, tokenizer) into a folder and use open_clip:{LOCAL}FOLDER"
         ) from error
     sha256 = state_sha256(model.state_dict())
@@ -97,7 +134,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
         if place.startswith(LOCAL) or (place and place is not arch and Path(place).is_dir()):
             folder = Path(place.removeprefix(LOCAL)).expanduser()
     if folder is not None:
-        source = _from_folder(folder)
+        source = from_folder(folder)
         if weights and not Path(weights.removeprefix(LOCAL)).is_dir():
             source.file, source.tag = (None, RANDOM) if weights == RANDOM else (Path(weights), "")
         return source
@@ -129,15 +166,15 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     return source
 
 
-def _from_folder(folder: Path) -> Source:
+def from_folder(folder: Path) -> Source:
     path = folder / CONFIG
     if not path.is_file():
         raise MissingFileError(f"no {path}; put the model's {CONFIG} there (local-dir)")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        model_cfg = config["model_cfg"]
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path} has no readable model_cfg ({_first_line(error)})") from error
+        config = parse_json(path.read_text(encoding="utf-8"))
+        model_cfg = dict(config["model_cfg"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} has no readable model_cfg ({first_line(error)})") from error
     files = [folder / name for name in WEIGHT_NAMES if (folder / name).is_file()]
     files += sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt"))
     return Source(
@@ -154,7 +191,7 @@ def _download(open_clip: types.ModuleType, tagged: dict, source: Source, tag: st
         return Path(open_clip.download_pretrained(tagged))
     except Exception as error:  # hub, network and file errors have no common type
         raise MissingFileError(
-            f"the weights {tag} of {source.arch} cannot be downloaded ({_first_line(error)}); "
+            f"the weights {tag} of {source.arch} cannot be downloaded ({first_line(error)}); "
             "give a local copy by --weights FILE (MODEL.INIT_WEIGHTS)"
         ) from error
 
@@ -258,7 +295,7 @@ def _create(open_clip: types.ModuleType, source: Source, text_cfg: dict[str, Any
     except Exception as error:  # config, hub and network errors have no common type
         what = f"{CONFIG} of {source.folder}" if source.folder else source.arch
         raise UserError(
-            f"open_clip cannot build {what} ({_first_line(error)})"
+            f"open_clip cannot build {what} ({first_line(error)})"
             + (
                 f"; put the config.json of its text encoder {text_cfg['hf_model_name']} into the "
                 "model's folder, or name a local folder as hf_model_name"
@@ -268,6 +305,16 @@ def _create(open_clip: types.ModuleType, source: Source, text_cfg: dict[str, Any
         ) from error
     finally:
         quiet.setLevel(level)
+
+
+def fit_input(visual: Any, size: Any) -> None:
+    """Positions of a timm trunk for the input that the config states: open_clip leaves those of
+    the network's name, whatever the size."""
+    trunk = getattr(visual, "trunk", None)
+    if size and hasattr(trunk, "set_input_size"):
+        wanted = (size, size) if isinstance(size, int) else tuple(size)
+        if tuple(trunk.patch_embed.img_size or ()) != wanted:
+            trunk.set_input_size(img_size=wanted)
 
 
 def _fill(
@@ -316,7 +363,7 @@ def _tokenizer(open_clip: types.ModuleType, source: Source) -> Callable[[Sequenc
         where = source.folder or "the hub"
         raise MissingFileError(
             f"the tokenizer {text_cfg.get('hf_tokenizer_name', '')} cannot be read from {where} "
-            f"({_first_line(error)}); put tokenizer.json, tokenizer_config.json and vocab.txt into "
+            f"({first_line(error)}); put tokenizer.json, tokenizer_config.json and vocab.txt into "
             "the model's folder and use open_clip:local-dir:FOLDER"
         ) from error
 
@@ -358,6 +405,7 @@ def _wrap(
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The start of an error's text, for a sentence."""
     words = str(error).strip()
     return words.splitlines()[0][:120] if words else type(error).__name__

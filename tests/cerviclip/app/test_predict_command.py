@@ -149,7 +149,7 @@ def test_a_run_without_patients_gives_no_verdicts(make_run, cells, new, tmp_path
 
 
 def test_folders_tell_the_patient_where_names_do_not():
-    from cerviclip.app.verdicts import PatientFinder
+    from cerviclip.app.table.verdicts import PatientFinder
 
     patient_of = PatientFinder(r"(P\d{3})")
     assert patient_of("P001_a.png") == patient_of("P001/a.png") == patient_of("x/P001/b/a.png")

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from cerviclip.app.demo import sample_pictures
 from cerviclip.app.predictor import Prediction
-from cerviclip.app.web.demo import sample_pictures
 from cerviclip.app.web.models import Model
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.recent import Recent

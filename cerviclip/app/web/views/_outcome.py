@@ -12,7 +12,7 @@ from cerviclip.app.review.agreement import agreement
 from cerviclip.app.review.export import export
 from cerviclip.app.review.journal import Journal, readers_of
 from cerviclip.app.review.queue import ReviewQueue
-from cerviclip.app.verdicts import PatientFinder
+from cerviclip.app.table.verdicts import PatientFinder
 from cerviclip.app.web.models import Model
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from cerviclip.app.verdicts import PatientFinder, verdicts
+from cerviclip.app.table.columns import Columns
+from cerviclip.app.table.verdicts import PatientFinder, verdicts
 from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered
 from cerviclip.app.web.views._files import answers_for, gather
 from cerviclip.app.web.views._pdf import pdf_button
 from cerviclip.app.web.views.predict import class_title
+
+_TEXT = ("path", "patient_id", "prediction", "error")
 
 
 def show(page: Any) -> None:
@@ -22,7 +25,7 @@ def show(page: Any) -> None:
         return
     answers = answers_for(page, model, given)
     names = model.predictor.classnames
-    table = answer_table(answers, names, model.model_id, model.pattern)
+    table = answer_table(answers, model.predictor, model.model_id, model.pattern)
     failed = int((table["error"] != "").sum())
     st.write(t("batch_counts", n=len(table), failed=failed))
     first, second, third = st.columns(3)
@@ -50,12 +53,17 @@ def _table(page: Any, model: Any, shown: Any) -> None:
             *((f"p_{n}", class_title(page, model, n)) for n in model.predictor.classnames),
         ]
     }  # fmt: skip
+    columns = Columns.of(model.predictor)
     text = {
         key: st.column_config.TextColumn(t(f"column_{key}"))
-        for key in ("path", "patient_id", "prediction", "error")
+        for key in (*_TEXT, "conformal_set", "out_of_distribution")
+    } | {
+        key: st.column_config.TextColumn(t("column_called", point=t.maybe(f"point_{name}", name)))
+        for key, name in zip(columns.calls, columns.points, strict=True)
     }
     order = ["path", "prediction", UNCERTAINTY, "positive_probability", "patient_id"]
-    order += [f"p_{name}" for name in model.predictor.classnames] + ["error"]
+    order += [*columns.probabilities, *columns.calls, "conformal_set", "out_of_distribution"]
+    order.append("error")
     st.dataframe(
         shown, hide_index=True, column_order=order, column_config=percent | text,
         alt=t("alt_table"),

@@ -11,11 +11,11 @@ from PIL import Image
 
 from cerviclip.app.class_info import ClassInfo, class_info
 from cerviclip.app.predictor import Prediction
-from cerviclip.app.web.answers import thumbnail, told_by
+from cerviclip.app.web.answers import thumbnail
 from cerviclip.app.web.charts import probability_chart
 from cerviclip.app.web.models import Model
 from cerviclip.app.web.overlay import overlay
-from cerviclip.app.web.points import in_percent, points_of
+from cerviclip.app.web.points import in_percent
 from cerviclip.app.web.views._files import Given, answers_for, gather
 from cerviclip.app.web.views._pdf import pdf_button
 
@@ -43,8 +43,8 @@ def show(page: Any) -> None:
     with right:
         _chart(page, model, answer)
     _about_class(page, model, answer)
-    _operating_points(page, model, answer)
-    _neighbours(page, answer)
+    _operating_points(page, answer)
+    _neighbours(page, model, answer)
     pdf_button(page, model, [answer], [one], lambda name: class_title(page, model, name))
 
 
@@ -63,17 +63,25 @@ def _headline(page: Any, model: Model, answer: Prediction) -> None:
     title = class_title(page, model, answer.predicted)
     st.subheader(t("answer", name=title, percent=f"{100 * (answer.probability or 0):.1f}"))
     if answer.positive_probability is not None:
-        st.write(t("positive_sum", percent=f"{100 * answer.positive_probability:.1f}"))
-    score, threshold = told_by(answer, "ood_score"), told_by(answer, "ood_threshold")
-    if score is not None and threshold is not None:
-        unlike = score > threshold
-        say = st.warning if unlike else st.caption
-        key = "ood_unlike" if unlike else "ood_like"
-        say(t(key, score=f"{score:.3g}", threshold=f"{threshold:.3g}"))
-    members = told_by(answer, "conformal_set")
-    if members:
-        names = ", ".join(class_title(page, model, str(name)) for name in members)
+        text = t("positive_sum", percent=f"{100 * answer.positive_probability:.1f}")
+        if answer.calibrated_positive is not None:
+            text += " " + t("calibrated", percent=f"{100 * answer.calibrated_positive:.1f}")
+        st.write(text)
+    _likeness(page, answer)
+    if answer.conformal_set:
+        names = ", ".join(class_title(page, model, name) for name in answer.conformal_set)
         st.write(t("conformal", names=names))
+
+
+def _likeness(page: Any, answer: Prediction) -> None:
+    """Whether the picture is like those of the training, and what that means."""
+    t, unlike = page.t, answer.out_of_distribution
+    if unlike is None:
+        return
+    words = {"score": f"{answer.ood_score:.3g}", "threshold": f"{answer.ood_threshold:.3g}"}
+    (st.warning if unlike else st.caption)(t("ood_unlike" if unlike else "ood_like", **words))
+    with st.expander(t("ood_what")):
+        st.write(t("ood_meaning"))
 
 
 def _picture(page: Any, model: Model, one: Given, answer: Prediction) -> None:
@@ -132,11 +140,17 @@ def _heat(
 def _chart(page: Any, model: Model, answer: Prediction) -> None:
     t = page.t
     names = {name: class_title(page, model, name) for name in answer.classnames}
-    figure = probability_chart(answer.by_class, answer.positive, names, t("probability_axis"))
+    best, notes = answer.best_by_class, {}
+    for name, share in answer.by_class.items():
+        notes[name] = f"{100 * share:.1f} %"
+        if answer.calibrated is not None:
+            notes[name] += " " + t("calibrated", percent=f"{100 * best[name]:.1f}")
+    axis = t("probability_axis")
+    figure = probability_chart(answer.by_class, answer.positive, names, axis, notes)
     st.plotly_chart(figure, alt=t("alt_chart"), config={"displayModeBar": False})
     if answer.positive:
         st.caption(t("positive_mark"))
-    st.caption(t("calibration_note"))
+    st.caption(t("calibration_note" if answer.calibrated is not None else "no_calibration"))
 
 
 def _about_class(page: Any, model: Model, answer: Prediction) -> None:
@@ -156,12 +170,10 @@ def _about_class(page: Any, model: Model, answer: Prediction) -> None:
         st.markdown("\n".join(f"- {source}" for source in info.sources))
 
 
-def _operating_points(page: Any, model: Model, answer: Prediction) -> None:
+def _operating_points(page: Any, answer: Prediction) -> None:
     t = page.t
     st.subheader(t("operating_points"))
-    told = told_by(answer, "operating_points")
-    of_run = points_of(model.results, answer.positive_probability)
-    points = list(told.values()) if told else of_run
+    points = list((answer.operating_points or {}).values())
     if not points:
         st.caption(t("no_points"))
         return
@@ -181,19 +193,15 @@ def _operating_points(page: Any, model: Model, answer: Prediction) -> None:
     st.table(rows)
 
 
-def _neighbours(page: Any, answer: Prediction) -> None:
-    found = told_by(answer, "neighbours")
-    if found:
-        st.subheader(page.t("neighbours"))
-        st.table([_row(one) for one in found])
-
-
-def _row(neighbour: Any) -> dict[str, str]:
-    """A neighbour's fields, whatever it is: a mapping, a dataclass or a tuple."""
-    if hasattr(neighbour, "_asdict"):
-        neighbour = neighbour._asdict()
-    elif hasattr(neighbour, "__dict__"):
-        neighbour = vars(neighbour)
-    if isinstance(neighbour, dict):
-        return {str(key): str(value) for key, value in neighbour.items()}
-    return {str(i): str(v) for i, v in enumerate(neighbour)}
+def _neighbours(page: Any, model: Model, answer: Prediction) -> None:
+    t = page.t
+    if answer.neighbours:
+        st.subheader(t("neighbours"))
+        st.table([
+            {
+                t("column_path"): one.path,
+                t("class"): class_title(page, model, one.label),
+                t("distance"): f"{one.distance:.3f}",
+            }
+            for one in answer.neighbours
+        ])  # fmt: skip

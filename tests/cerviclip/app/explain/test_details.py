@@ -13,7 +13,8 @@ from PIL import Image
 from cerviclip import Predictor
 from cerviclip.app.explain import explain, explain_details, methods_of
 from cerviclip.app.explain.cams import CAMS
-from cerviclip.app.explain.scorer import log_odds
+from cerviclip.app.explain.occlusion import occlusion
+from cerviclip.app.explain.scorer import Scorer, log_odds
 from dassl.errors import UserError
 
 SPOT, CENTER, RADIUS = (150, 110), (62, 31), 9  # px: (width, height), (x, y)
@@ -27,7 +28,7 @@ def spot() -> Image.Image:
     return Image.fromarray(np.where(near, 255, 12).astype(np.uint8)).convert("RGB")
 
 
-@pytest.mark.parametrize("method", CAMS)
+@pytest.mark.parametrize("method", [*CAMS, "occlusion"])
 def test_the_peak_lies_on_the_spot(light, spot, method):
     heat = explain(light, spot, "bright", method)
     assert heat.shape == (SPOT[1], SPOT[0]) and heat.dtype == np.float32
@@ -138,6 +139,27 @@ def test_what_is_not_there_is_refused_in_a_line(light, spot, monkeypatch):
         explain(light, spot)
 
 
-def test_a_network_without_places_is_refused():
-    with pytest.raises(UserError, match="Light has no layer with places.*CNNBaseline"):
-        methods_of(predictor_of(BlindNet()))
+def test_a_network_without_places_has_occlusion_alone(spot):
+    blind = predictor_of(BlindNet())
+    assert methods_of(blind) == ["occlusion"]
+    assert explain(blind, spot, "bright").shape == (SPOT[1], SPOT[0])
+    with pytest.raises(UserError, match="has no gradcam; it has occlusion"):
+        explain(blind, spot, "bright", "gradcam")
+
+
+def test_occlusion_is_the_fall_of_the_log_odds(light, spot):
+    scorer = Scorer(light.members[0].trainer, spot)
+    found, pixels = occlusion(scorer, 1), scorer.pixels
+    score = log_odds(1)
+    falls = np.zeros((7, 7))
+    with torch.no_grad():
+        whole = score(scorer.logits(pixels)[0]).item()
+        for top in range(7):
+            for left in range(7):
+                covered = pixels.clone()
+                cell = covered[:, :, 8 * top : 8 * top + 16, 8 * left : 8 * left + 16]
+                cell[:] = pixels.mean((2, 3), keepdim=True)
+                falls[top, left] = whole - score(scorer.logits(covered)[0]).item()
+    assert found.shape == (8, 8) and found.max() > 0
+    assert found[0, 0] == pytest.approx(max(0, falls[0, 0]), abs=1e-9)
+    assert found[3, 4] == pytest.approx(max(0, falls[2:4, 3:5].mean()), abs=1e-9)

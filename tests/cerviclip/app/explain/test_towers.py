@@ -14,12 +14,13 @@ from PIL import Image
 from cerviclip import Predictor
 from cerviclip.app import explain_command
 from cerviclip.app.explain import explain, methods_of
-from cerviclip.app.explain.attention import rollout
+from cerviclip.app.explain.attention import attribution, rollout
 from cerviclip.app.explain.cams import cam
 from cerviclip.app.explain.scorer import Scorer, log_odds
 from cerviclip.app.explain.sites import find_site
 
-VIT = ["gradcam", "hirescam", "scorecam", "eigencam", "rollout"]
+CAMS = ["gradcam", "hirescam", "scorecam", "eigencam"]
+VIT = [*CAMS, "attribution", "rollout", "occlusion"]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,41 @@ def test_rollout_is_the_product_of_the_blocks(scorer):
     np.testing.assert_allclose(rollout(scorer), share[0, 1:].reshape(4, 4).numpy(), atol=1e-6)
 
 
+def test_attribution_is_attention_times_its_gradient(scorer):
+    """Chefer et al., eq. 5 and 6, by hand on the tower's own weights."""
+    trainer, label = scorer.trainer, 1
+    tower, seen = trainer.backbone.visual, []
+
+    def attend(block, query, x):
+        q, k, v = (block.attn.split(p(y)) for p, y in zip(
+            (block.attn.q_proj, block.attn.k_proj, block.attn.v_proj), (query, x, x), strict=True
+        ))  # fmt: skip
+        weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1)
+        seen.append(weights if weights.requires_grad else weights.requires_grad_())
+        return block.attn.out_proj(block.attn.merge(seen[-1] @ v))
+
+    h = tower.stem(scorer.pixels).detach()
+    for block in tower.blocks[:-1]:
+        x = block.ln_1(h)
+        h = block.feed(h + attend(block, x, x))
+    last = tower.blocks[-1]
+    x = last.ln_1(h)
+    row = last.feed(h[:, 0] + attend(last, x[:, :1], x).squeeze(1))
+    features = F.normalize((tower.ln_post(row) @ tower.proj).float(), dim=-1)
+    gradients = torch.autograd.grad(log_odds(label)(trainer.head(features)[0]), seen)
+    share = torch.eye(17)
+    for weights, gradient in zip(seen, gradients, strict=True):
+        step = (weights * gradient)[0].clamp(min=0).mean(0)
+        whole = torch.zeros(17, 17)
+        whole[: len(step)] = step
+        share = share + whole @ share
+    wanted = share[0, 1:].reshape(4, 4).detach().numpy()
+    found = attribution(scorer, label)
+    np.testing.assert_allclose(found, wanted, atol=0.02 * wanted.max())  # features: 16 bit
+    assert wanted.max() > 0
+    assert np.abs(found - attribution(scorer, 0)).max() > 1e-3 * wanted.max()
+
+
 @pytest.fixture(scope="module")
 def savlt(make_run, cells, tmp_path_factory):
     return make_run("SAVLT", cells, tmp_path_factory.mktemp("savlt") / "run")
@@ -78,7 +114,7 @@ def test_savlts_attention_is_that_of_its_tool(savlt, image):
     from cerviclip.tools.attention import look_at
 
     run = Predictor.from_run(savlt, device="cpu")
-    assert methods_of(run) == [*VIT[:4], "attention", "rollout"]
+    assert methods_of(run) == [*CAMS, "attention", "rollout", "occlusion"]
     wanted = look_at(run.members[0].trainer, image).attention.mean(0)
     heat = explain(run, image, method="attention")
     centers = heat[4::8, 4::8]  # of the patches of 8 px; enlarging blurs them
@@ -107,7 +143,7 @@ def test_trainers_with_and_without_stored_features(make_run, cells, image, tmp_p
     for label in run.classnames:
         heat = [explain(run, image, label, method) for method in VIT]
         assert all(np.isfinite(one).all() and one.shape == (32, 32) for one in heat)
-        assert all(one.max() > 0.9 for one in heat[2:])
+        assert all(one.max() > 0.9 for one in heat[2:])  # a map of gradients may be empty
     assert run.predict(image).probabilities == before
 
 
@@ -122,8 +158,8 @@ def test_a_resnet_tower(make_run, cells, image, tmp_path):
     save_file({k: v.clone() for k, v in model.state_dict().items()}, tmp_path / "rn.safetensors")
     opts = ("MODEL.INIT_WEIGHTS", tmp_path / "rn.safetensors")
     run = Predictor.from_run(make_run("ZeroShotCLIP", cells, tmp_path / "run", *opts, shots="0"))
-    assert methods_of(run) == VIT[:4]
-    for method in VIT[:4]:
+    assert methods_of(run) == [*CAMS, "occlusion"]
+    for method in methods_of(run):
         heat = explain(run, image, method=method)
         assert heat.shape == (32, 32) and np.isfinite(heat).all()
     site = find_site(Scorer(run.members[0].trainer, Image.open(image).convert("RGB")))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from cerviclip.app.audit_log import verify
@@ -142,7 +143,11 @@ def test_requests_by_the_schema_find_no_5xx(live, tmp_path):
 @pytest.mark.slow
 def test_the_page_runs_as_it_stands(live, repo_dir, pictures, tmp_path):
     """Every block of ``sh`` of docs/serve.md, in its order, against a server."""
-    server = live()
+    tifffile = pytest.importorskip("tifffile")
+    (tmp_path / "slides").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "slides" / "S1.tiff", pixels, photometric="rgb", tile=(64, 64))
+    server = live("--slides", str(tmp_path / "slides"))
     text = (repo_dir / "docs" / "serve.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     assert len(blocks) >= 4

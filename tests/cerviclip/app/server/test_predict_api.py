@@ -158,11 +158,12 @@ def test_explain(client, pictures, parts, monkeypatch, predictor):
         assert given is predictor and (class_name, method) == ("red", "gradcam")
         return np.linspace(0, 1, image.width * image.height).reshape(image.height, image.width)
 
-    module.explain = explain
+    module.explain, module.methods_of = explain, lambda given: ["gradcam", "rollout"]
     monkeypatch.setitem(sys.modules, name, module)
     form = {"files": parts(pictures[:1], "file"), "data": {"class_name": "red"}}
     said = client.post("/v1/explain", **form).json()
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["map_png"]))))
+    assert said["method"] == "gradcam"
     assert shown.shape == (said["height"], said["width"]) == (32, 32)
     assert shown[0, 0] == 0 and shown[-1, -1] == 255
     form["data"] = {"class_name": "violet"}

@@ -79,7 +79,7 @@ def test_dicom_frames_and_no_tag(client, predictor, caplog):
 
 
 def test_dicom_is_shown_as_its_tags_say():
-    from cerviclip.app.dicom import dicom_frames
+    from cerviclip.app.parts.dicom import dicom_frames
 
     stored = (np.arange(480) % 251).astype(float).reshape(20, 24)
     (plain,) = dicom_frames(dicom(), 10**6, 1)

@@ -16,7 +16,7 @@ from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered, predi
 from cerviclip.app.web.command import main
 from cerviclip.app.web.guide import read_guide, rules_for
 from cerviclip.app.web.overlay import overlay
-from cerviclip.app.web.points import in_percent, points_of
+from cerviclip.app.web.points import in_percent
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.app.web.texts import language_of, read_texts
 from cerviclip.cli import main as cli
@@ -85,7 +85,7 @@ def test_uploads_get_the_answers_of_their_files(predictor, probe, cells, tmp_pat
     assert cli(["predict", str(probe), *map(str, paths), "--csv", str(csv), "--device", "cpu"]) == 0
     import pandas
 
-    table = answer_table(answers, predictor.classnames, predictor.model_id)
+    table = answer_table(answers, predictor, predictor.model_id)
     columns = [c for c in table if c.startswith("p_")]
     told = pandas.read_csv(csv)
     assert list(table)[:-1] == list(told)
@@ -118,12 +118,7 @@ def test_a_heat_map_leaves_cold_places_as_they_are():
         overlay(image, heat.T, 0.5)
 
 
-def test_operating_points_are_applied():
-    points = {"youden": {"threshold": 0.4, "centers": {}}, "cost": {"threshold": None}}
-    results = {"operating_points": {"points": points}}
-    assert [p.called_positive for p in points_of(results, 0.4)] == [True]
-    assert [p.called_positive for p in points_of(results, 0.39)] == [False]
-    assert points_of({}, 0.4) == points_of(results, None) == []
+def test_figures_in_words():
     assert in_percent({"value": 96.25, "low": 88.0, "high": 99.0}) == "96.2 % (88.0–99.0)"
     assert in_percent(None) == in_percent({"value": None}) == "–"
 

@@ -1,0 +1,1 @@
+"""What a predictor is made of: trained runs, and how their probabilities become one."""

@@ -1,0 +1,122 @@
+"""The frames of a DICOM file as 8-bit RGB. Nothing but pixels leaves this module: no tag that could
+name a patient is returned, shown or logged."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from dassl.errors import UserError
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # its whole body is zlib: a small file may fill the memory
+
+
+class DicomError(UserError):
+    """A DICOM file that is not taken.
+
+    Args:
+        message: without any value of a tag but numbers of the picture.
+        too_large: it is over a limit.
+    """
+
+    def __init__(self, message: str, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.too_large = too_large
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether bytes begin as a DICOM file does."""
+    return data[128:132] == b"DICM"
+
+
+MOST_FRAMES = 100_000  # of a file of which one frame is read
+
+
+def dicom_frames(
+    data: bytes, pixels: int, frames: int, only: int | None = None
+) -> list[np.ndarray]:
+    """Every frame (H, W, 3), uint8: rescaled, windowed as the file says, dark for low values.
+
+    Without a window the lowest value becomes 0 and the highest 255. Patient orientation is left as
+    stored, since pictures of cells and OCT have none.
+
+    Args:
+        data: the file.
+        pixels: most that all frames may have together.
+        frames: most that there may be.
+        only: the frame, from 0, that is read alone; ``pixels`` then counts it alone.
+
+    Raises:
+        DicomError: no pixels, too many, or a compression that this installation cannot read.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise DicomError('DICOM needs pydicom: pip install "cerviclip[dicom]"') from error
+    try:
+        meta = pydicom.filereader.read_partial(
+            io.BytesIO(data), stop_when=lambda tag, vr, length: True
+        ).file_meta
+        if meta.get("TransferSyntaxUID") == _DEFLATED:
+            raise DicomError("it is a deflated DICOM file; save it without this compression")
+        file = pydicom.dcmread(io.BytesIO(data))
+        count = int(file.get("NumberOfFrames") or 1)
+        size = int(file.Rows) * int(file.Columns)
+        if only is not None and only >= count:
+            raise DicomError(f"it has {count} frames, counted from 0, and no frame {only}")
+        if count > frames or size * (count if only is None else 1) > pixels:
+            raise DicomError(
+                f"it has {count} frames of {size} px, over the limit; choose one of them",
+                too_large=True,
+            )
+        return [_rgb(file, frame) for frame in _frames_of(file, data, count, only)]
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom's readers raise anything, and their words may hold tags
+        raise DicomError(f"its DICOM pixels cannot be read ({type(error).__name__})") from error
+
+
+def _frames_of(file: Any, data: bytes, count: int, only: int | None) -> list[np.ndarray]:
+    from pydicom.pixels import convert_color_space, pixel_array
+
+    if only is None:
+        values = np.asarray(file.pixel_array)
+        values = values[None] if count == 1 else values
+    else:  # one frame is decoded, as it is stored
+        values = np.asarray(pixel_array(io.BytesIO(data), index=only, raw=True))[None]
+    kind = str(file.PhotometricInterpretation)
+    if values.ndim == 4 and kind.startswith("YBR"):
+        values = np.asarray(convert_color_space(values, kind, "RGB"))
+    return list(values)
+
+
+def _rgb(file: Any, values: np.ndarray) -> np.ndarray:
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+
+    kind = str(file.PhotometricInterpretation)
+    if kind == "PALETTE COLOR":
+        values = np.asarray(apply_color_lut(values, file))
+        return (values >> 8 if values.dtype == np.uint16 else values).astype(np.uint8)[..., :3]
+    if values.ndim == 3:
+        deep = int(file.BitsStored)
+        return (values >> (deep - 8) if deep > 8 else values).astype(np.uint8)
+    grey = np.asarray(apply_voi_lut(apply_modality_lut(values, file), file), dtype=np.float64)
+    low, high = _window(file, grey)
+    scaled = np.clip((grey - low) / max(high - low, 1e-12), 0, 1)
+    if kind == "MONOCHROME1":
+        scaled = 1 - scaled
+    return np.repeat(np.round(255 * scaled).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _window(file: Any, grey: np.ndarray) -> tuple[float, float]:
+    """What becomes 0 and 255. Behind a window pydicom gives the whole range of stored values."""
+    if "WindowWidth" in file and "VOILUTSequence" not in file:
+        bits, signed = int(file.BitsStored), bool(file.get("PixelRepresentation", 0))
+        slope, cut = float(file.get("RescaleSlope", 1)), float(file.get("RescaleIntercept", 0))
+        ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        return min(e * slope + cut for e in ends), max(e * slope + cut for e in ends)
+    if int(file.BitsStored) == 8 and "RescaleSlope" not in file:
+        return 0.0, 255.0
+    return float(grey.min()), float(grey.max())

@@ -1,0 +1,95 @@
+"""Subgroups of a centre's images by a column of any CSV file: age bands, devices, HPV types.
+
+The file names each image (column ``path``) or each patient (``patient_id``); an optional column
+``center`` tells patients of two centres apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cerviclip.data.files.csv_rows import read_rows
+from dassl.errors import MissingFileError, UserError, did_you_mean
+
+UNKNOWN = "unknown"
+MOST = 12  # groups; more are a number or a name, not a group
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """A column of a file.
+
+    Args:
+        path: of the file.
+        column: its name.
+        key: ``path`` or ``patient_id``.
+        values: (center or "", key's value) -> group.
+    """
+
+    path: Path
+    column: str
+    key: str
+    values: dict[tuple[str, str], str]
+
+    @property
+    def names(self) -> list[str]:
+        """The groups in the order of their names, numbers by size, ``unknown`` last."""
+        found = sorted(dict.fromkeys(self.values.values()), key=_by_size)
+        return [*(name for name in found if name != UNKNOWN), UNKNOWN]
+
+    def of_images(
+        self, center: str, paths: Sequence[str], patient_ids: Sequence[str]
+    ) -> np.ndarray:
+        """(B,) the group of each image; ``unknown`` where the file does not tell it."""
+        keys = paths if self.key == "path" else patient_ids
+        found = (self.values.get((center, k)) or self.values.get(("", k)) or UNKNOWN for k in keys)
+        return np.array(list(found), dtype=object)
+
+
+def read_subgroups(spec: str) -> Subgroups:
+    """From ``FILE:column``.
+
+    Raises:
+        UserError: the file has no such column, names neither images nor patients, says two things
+            of one of them, or has more groups than a table can show.
+    """
+    name, _, column = spec.rpartition(":")
+    if not name or not column:
+        raise UserError(f"subgroups {spec!r}: give FILE:column, such as patients.csv:age_band")
+    path = Path(name)
+    if not path.is_file():
+        raise MissingFileError(f"no file {path} for subgroups; give FILE:column")
+    head, rows = read_rows(path)
+    if column not in head:
+        hint = did_you_mean(column, head)
+        raise UserError(f"{path} has no column {column!r}{hint} (it has {', '.join(head)})")
+    key = next((k for k in ("path", "patient_id") if k in head), "")
+    if not key:
+        raise UserError(f"{path} needs a column path or patient_id beside {column!r}")
+    values: dict[tuple[str, str], str] = {}
+    for line, row in rows:
+        of = (row.get("center", "").strip(), row[key].strip())
+        group = row[column].strip() or UNKNOWN
+        if values.setdefault(of, group) != group:
+            raise UserError(
+                f"{path}, line {line}: {of[1]} is {group!r} here and "
+                f"{values[of]!r} above; a patient or an image has one {column}"
+            )
+    groups = set(values.values())
+    if len(groups) > MOST:
+        raise UserError(
+            f"{path}: column {column!r} has {len(groups)} values, more than {MOST}; "
+            "write groups into a column of its own, such as age_band"
+        )
+    return Subgroups(path, column, key, values)
+
+
+def _by_size(name: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)

@@ -1,0 +1,67 @@
+"""An export gives the run's answers without trainer, data or weights file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cerviclip import Predictor
+from cerviclip.app.export.graph import Program
+from cerviclip.app.export_command import main
+from dassl.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def exported(probe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "out"
+    assert main([str(probe), str(out)]) == 0
+    return out
+
+
+def test_an_export_answers_as_its_run(predictor, exported, cells, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(exported, moved)
+    other = Predictor.from_export(moved)
+    paths = sorted(cells.rglob("*.png"))[::5]
+    ours, theirs = predictor.predict(paths), other.predict(paths)
+    wanted = np.array([a.probabilities for a in ours])
+    assert np.ptp(wanted, axis=0).max() > 1e-4
+    np.testing.assert_allclose([a.probabilities for a in theirs], wanted, rtol=0, atol=1e-6)
+    for one, two in zip(ours, theirs, strict=True):
+        assert one.conformal_sets == two.conformal_sets and one.reasons == two.reasons
+        assert one.ood_score == pytest.approx(two.ood_score, abs=1e-5)
+        assert one.ood_threshold == two.ood_threshold
+        assert [n.path for n in one.neighbours] == [n.path for n in two.neighbours]
+    assert other.model_id == predictor.model_id
+
+
+def test_the_folder_names_no_place_of_this_machine(probe, exported, clip_weights):
+    text = (exported / "export.json").read_text() + (exported / "MODEL_CARD.md").read_text()
+    assert str(probe) not in text and str(clip_weights.parent) not in text
+    for word in ("Intended use", "Research use only", "Training data", "Caveats"):
+        assert word in text
+
+
+def test_a_changed_export_is_refused(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "bad")
+    with open(tmp_path / "bad" / "model.safetensors", "ab") as handle:
+        handle.write(b"0")
+    with pytest.raises(UserError, match="is not the one that export.json belongs to"):
+        Predictor.from_export(tmp_path / "bad")
+    with pytest.raises(UserError, match="no export in"):
+        Predictor.from_export(tmp_path)
+
+
+def test_a_program_calls_nothing_but_aten(exported):
+    values = json.loads((exported / "export.json").read_text())["programs"]["head"]
+    values["steps"][0][1] = "builtins.eval"
+    with pytest.raises(UserError, match="builtins.eval"):
+        Program.from_json(values, {})
+
+
+def test_another_folder_is_not_written_over(probe, cells):
+    with pytest.raises(UserError, match="holds something else"):
+        main([str(probe), str(cells)])

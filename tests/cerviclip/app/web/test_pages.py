@@ -1,0 +1,185 @@
+"""Every view of the page without a browser: what is shown for what is given and pressed."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas
+import pytest
+
+from cerviclip.app.web.guide import rules_for
+from cerviclip.app.web.settings import WebSettings
+
+AppTest = pytest.importorskip("streamlit.testing.v1").AppTest
+SCRIPT = """
+from cerviclip.app.web.frame import Page, show_view
+from cerviclip.app.web.settings import WebSettings
+from cerviclip.app.web.texts import Texts
+settings = WebSettings.from_json({settings!r})
+run = settings.runs[0] if settings.runs else ""
+show_view(Page(settings, Texts({language!r}), run), {name!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(probe, cells, tmp_path_factory):
+    home = tmp_path_factory.mktemp("page")
+    return WebSettings(
+        runs=(str(probe),),
+        results=(str(probe.parent),),
+        images=(str(cells),),
+        reviews=str(home / "reviews"),
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def view(settings):
+    """``view("predict")``: the page after its first run."""
+
+    def make(name: str, language: str = "en", **other):
+        text = replace(settings, **other).to_json()
+        page = AppTest.from_string(
+            SCRIPT.format(settings=text, language=language, name=name), default_timeout=60
+        )
+        return page.run()
+
+    return make
+
+
+def said(page) -> str:
+    """All words of a page."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    return "\n".join(str(one.value) for kind in kinds for one in page.get(kind))
+
+
+def files(*paths):
+    return [(path.name, path.read_bytes(), "image/png") for path in paths]
+
+
+def test_every_view_says_what_it_is_for(view):
+    for name in ("predict", "batch", "results", "guide", "review"):
+        page = view(name)
+        assert not page.exception and "Research use only" in said(page), name
+    assert "仅供研究" in said(view("guide", "zh")) or "研究" in said(view("guide", "zh"))
+
+
+def test_a_picture_gets_all_that_is_known(view, predictor, cells):
+    path = sorted(cells.rglob("*.png"))[0]
+    page = view("predict")
+    page.file_uploader[0].set_value(files(path))
+    page.run()
+    answer = predictor.predict(path)
+    text = said(page)
+    assert not page.exception
+    assert f"{answer.predicted}: {100 * answer.probability:.1f} %" in text
+    assert f"(calibrated {100 * answer.calibrated_positive:.1f} %)" in text
+    assert "Operating points" in text and "Nearest labelled pictures" in text
+    points, near = (table.value for table in page.table)
+    assert len(points) == len(answer.operating_points)
+    called = [one.called_positive for one in answer.operating_points.values()]
+    assert list(points["This picture"]) == ["positive" if c else "negative" for c in called]
+    assert [float(v) for v in near["Distance"]] == pytest.approx(
+        [one.distance for one in answer.neighbours], abs=6e-4
+    )
+    assert "95 of 100" in text
+
+
+def test_a_broken_file_is_named_and_nothing_breaks(view, cells):
+    good = sorted(cells.rglob("*.png"))[0]
+    broken = ("broken.png", b"no picture", "image/png")
+    page = view("predict")
+    page.file_uploader[0].set_value([broken])
+    page.run()
+    assert not page.exception and "broken.png cannot be read" in said(page)
+    page = view("batch")
+    page.file_uploader[0].set_value([*files(good), broken])
+    page.run()
+    assert not page.exception and "2 pictures, 1 of them unreadable" in said(page)
+    table = page.dataframe[0].value
+    assert list(table["path"]) == [good.name, "broken.png"] and table["error"].iloc[1]
+
+
+def test_a_table_is_filtered_and_sorted(view, predictor, cells):
+    paths = sorted(cells.rglob("*.png"))[::8]
+    page = view("batch")
+    page.file_uploader[0].set_value(files(*paths))
+    page.run()
+    table = page.dataframe[0].value
+    assert table["uncertainty"].is_monotonic_decreasing and len(table) == len(paths)
+    one = table["prediction"].iloc[0]
+    page.multiselect[0].select(one)
+    page.run()
+    assert set(page.dataframe[0].value["prediction"]) == {one}
+    page.text_input[0].set_value("no such name")
+    page.run()
+    assert not len(page.dataframe[0].value) and not page.exception
+
+
+def test_results_are_those_of_the_run(view, probe):
+    results = json.loads((probe / "results.json").read_text())
+    page = view("results")
+    accuracy = f"{results['centers']['test']['accuracy']['value']:.1f}"
+    assert any(accuracy in table.value.to_csv() for table in page.table)
+    assert not page.exception and len(page.get("plotly_chart")) == 2
+    assert "No folder of runs" in said(view("results", results=()))
+
+
+def test_the_guide_follows_the_age(view):
+    page = view("guide")
+    for age in (16, 45, 80):
+        page.slider[0].set_value(age)
+        page.run()
+        text = said(page)
+        assert all(rule.text in text and rule.title in text for rule in rules_for(age, "en"))
+
+
+def test_a_review_by_its_buttons(view, settings, cells):
+    page = view("review")
+    page.text_input[0].set_value("Bo")
+    page.selectbox[1].set_value("random")
+    next(one for one in page.button if one.label == "Start").click()
+    page.run()
+    assert not page.exception and "Bo" in page.query_params["reader"]
+
+    def press(word: str) -> None:
+        next(one for one in page.button if one.label.startswith(word)).click()
+        page.run()
+
+    def journal() -> list[dict]:
+        (path,) = Path(settings.reviews).rglob("Bo.jsonl")
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    press("red")
+    press("Accept")
+    press("Put aside")
+    assert [one["action"] for one in journal()] == ["label", "accept", "flag"]
+    press("Undo")
+    assert journal()[-1]["action"] == "undo" and "Decisions" in said(page)
+    assert any("2 pictures" in one.label for one in page.download_button)
+    again = view("review")
+    again.query_params["reader"] = "Bo"
+    again.query_params["order"] = "random"
+    again.run()
+    assert any("2 pictures" in one.label for one in again.download_button)  # after a reload
+
+
+def test_a_review_needs_pictures_and_classes(view):
+    assert "No pictures to review" in said(view("review", images=()))
+    assert "needs classes" in said(view("review", runs=()))
+    assert "No run was named" in said(view("predict", runs=()))
+
+
+def test_a_csv_of_the_page_is_read_back(predictor, cells):
+    from cerviclip.app.web.answers import answer_table, predict_bytes
+
+    paths = sorted(cells.rglob("*.png"))[:4]
+    table = answer_table(
+        predict_bytes(predictor, [(p.name, p.read_bytes()) for p in paths]), predictor, "m"
+    )
+    again = pandas.read_csv(io.StringIO(table.to_csv(index=False, lineterminator="\n")))
+    for name in ("p_red", "calibrated_p_red", "ood_score", "uncertainty"):
+        assert list(again[name]) == list(table[name])
