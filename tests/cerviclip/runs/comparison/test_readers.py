@@ -37,7 +37,10 @@ def predictions(skill, coarse=False):
 def run(tmp_path, trainer, skill, coarse=False):
     folder = tmp_path / trainer
     write_predictions(folder, [predictions(skill, coarse)], CLASSES)
-    points = {"sensitivity_95": {"threshold": 0.2}, "cost": {"threshold": None}}
+    points = {
+        "sensitivity_95": {"threshold": 0.2, "centers": {}},
+        "cost": {"threshold": None, "centers": {}},
+    }
     return {
         "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "RN50",
         "variant": "default", "shots": 4, "fold": "", "seed": 1, "split_hash": "one",
