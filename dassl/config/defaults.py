@@ -177,6 +177,8 @@ TRAIN: dict[str, Any] = {
     "PRINT_FREQ": 10,  # batches
     "COUNT_ITER": "train_x",  # what an epoch is: train_x, train_u or smaller_one
     "MAX_ITERS": 0,  # ours: above 0, trainers that train by iterations use this many
+    "FEDERATED_ROUNDS": 0,  # ours: weights are averaged with other centres so many times
+    "FEDERATED_MU": 0.0,  # ours: FedProx's weight of the distance to the common weights
 }
 
 TEST: dict[str, Any] = {
