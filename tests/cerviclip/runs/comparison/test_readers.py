@@ -45,7 +45,7 @@ def run(tmp_path, trainer, skill, coarse=False):
         "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "RN50",
         "variant": "default", "shots": 4, "fold": "", "seed": 1, "split_hash": "one",
         "test_read_early": False, "folder": str(folder), "positive_classes": list(POSITIVE),
-        "operating_points": {"points": points},
+        "operating_points": {"chosen_on": "val", "home": {}, "points": points},
         "centers": {"test": {"accuracy": {"value": 50.0, "low": None, "high": None}}},
     }  # fmt: skip
 
