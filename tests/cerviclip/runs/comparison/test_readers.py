@@ -37,12 +37,15 @@ def predictions(skill, coarse=False):
 def run(tmp_path, trainer, skill, coarse=False):
     folder = tmp_path / trainer
     write_predictions(folder, [predictions(skill, coarse)], CLASSES)
-    points = {"sensitivity_95": {"threshold": 0.2}, "cost": {"threshold": None}}
+    points = {
+        "sensitivity_95": {"threshold": 0.2, "centers": {}},
+        "cost": {"threshold": None, "centers": {}},
+    }
     return {
         "status": "done", "dataset": "PhantomOCT", "trainer": trainer, "backbone": "RN50",
         "variant": "default", "shots": 4, "fold": "", "seed": 1, "split_hash": "one",
         "test_read_early": False, "folder": str(folder), "positive_classes": list(POSITIVE),
-        "operating_points": {"points": points},
+        "operating_points": {"chosen_on": "val", "home": {}, "points": points},
         "centers": {"test": {"accuracy": {"value": 50.0, "low": None, "high": None}}},
     }  # fmt: skip
 
