@@ -23,6 +23,7 @@ COMMANDS = {
         "data sets x trainers x shots x seeds, and the tables",
     ),
     "chain": ("cerviclip.runs.chain", "a CNN from data set to data set, with a new head for each"),
+    "federate": ("cerviclip.federated.command", "one model across centres; images stay at home"),
     "adopt": ("cerviclip.adopt.command", "trainers of a published repository that would run here"),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
     "serve": ("cerviclip.app.server.command", "an HTTP API of trained runs, with an audit log"),
@@ -36,6 +37,9 @@ COMMANDS = {
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
     "ensemble": ("cerviclip.tools.ensemble", "finished runs as one: their mean, or stacked on val"),
+    "errors": ("cerviclip.tools.errors", "a run's surest errors by centre, as a contact sheet"),
+    "robustness": ("cerviclip.tools.robustness", "what blur, JPEG, stain, gain and noise do to it"),
+    "hospital-index": ("cerviclip.tools.hospital_index", "how well features tell the hospital"),
     "prompts": (
         "cerviclip.runs.prompts.command",
         "zero-shot accuracy under every template and prompt set",

@@ -330,6 +330,7 @@ def test_images_without_any_transform_give_no_number(train):
     assert not (folder / "results.json").exists() or results(folder)["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_variants_of_images_in_the_test_are_marked(train, root):
     for path in sorted((root / "cells").rglob("*.png")):
         shutil.copy(path, path.with_name(f"{path.name}.aug03-mirror.png"))
@@ -366,6 +367,7 @@ def test_another_activation_interpolation_or_size_under_the_same_weights(train, 
         refused(evaluate(folder, key, value), key)
 
 
+@pytest.mark.slow
 def test_another_setting_of_the_method_is_marked(train, evaluate):
     _, _, folder = train(trainer="TipAdapter")
     status, _, out = evaluate(folder, "TRAINER.TIPADAPTER.ALPHA", "9.0")
@@ -373,6 +375,7 @@ def test_another_setting_of_the_method_is_marked(train, evaluate):
         assert any("TIPADAPTER.ALPHA" in text for text in results(out)["warnings"])
 
 
+@pytest.mark.slow
 def test_going_on_under_other_weights_or_from_an_unknown_training(train, clips, tmp_path):
     status, _, folder = train("OPTIM.MAX_EPOCH", "1", trainer="CoOp")
     assert status == 0

@@ -51,7 +51,15 @@ class SplitsAndDraws:
 
         own = self.split_ratio
         given = tuple(cfg.DATASET.SPLIT_RATIO)
-        return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
+        if own is not None and given == DEFAULTS["SPLIT_RATIO"]:
+            return own
+        ratio = check_ratio(given)
+        total = sum(given)
+        if min(abs(total - 1), abs(total - 100)) > 1e-6:
+            shares = ", ".join(f"{100 * share / total:.0f} %" for share in given)
+            note = f"DATASET.SPLIT_RATIO {given} adds up to {total:g}; it is taken as {shares}"
+            self.notes += [note] if note not in self.notes else []
+        return ratio
 
     def _warn_of_few_patients(self, items: Sequence[Item], fold: Fold, by: str) -> None:
         short = classes_short_of_patients(items, fold.folds, by)

@@ -36,6 +36,7 @@ from cerviclip.features.shards import (
     write_shard,
 )
 from cerviclip.locks import locked
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -279,8 +280,8 @@ class FeatureStore:
         found = []
         for folder in sorted(self.folder.glob("*/")):
             try:
-                entry = json.loads((folder / "space.json").read_text())
-            except (OSError, ValueError):
+                entry = dict(parse_json((folder / "space.json").read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
                 entry = {}
             shards = list(folder.glob(f"*{SUFFIX}"))
             index = _Index(folder, tend=False)

@@ -158,6 +158,7 @@ WHOLE = record(
         "positive_classes": listed(text),
         "warnings": listed(text),
         "runtime": _RUNTIME,
+        "subgroups": mapping(mapping(mapping(CENTER))),  # column, centre, group
         "flow": mapping(anything),
         "adopted": maybe(mapping(anything)),
         "measured_with": maybe(mapping(anything)),

@@ -64,7 +64,20 @@ def resume_training(trainer: Trains, directory: str) -> int:
             _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
     wait_for_all()
 
-    # Files of upstream know none of these.
+    try:
+        _take_over(trainer, checkpoint)
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{directory}: what its checkpoint says beside its weights is damaged ({error}); go on "
+            "from an earlier one, or train from the start"
+        ) from error
+    return int(checkpoint["epoch"])
+
+
+def _take_over(trainer: Trains, checkpoint: Mapping[str, Any]) -> None:
+    """History, best result, search and random states; files of upstream know none of these."""
     trainer.best_result = checkpoint.get("best_result", trainer.best_result)
     trainer._history = [dict(row) for row in checkpoint.get("history", [])]
     trainer._search.update(checkpoint.get("search") or {})
@@ -75,7 +88,6 @@ def resume_training(trainer: Trains, directory: str) -> int:
         scaler.load_state_dict(checkpoint["scaler"])
     if checkpoint.get("rng") is not None:
         set_rng_state(checkpoint["rng"])
-    return int(checkpoint["epoch"])
 
 
 def check_backbone(checkpoint: Mapping[str, Any], trainer: Any, path: object) -> None:
@@ -111,7 +123,7 @@ def common_checkpoint(folders: list[str]) -> str | None:
         try:
             with open(osp.join(folder, "checkpoint"), encoding="utf-8") as handle:
                 named.add(handle.readline().strip())
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             named.add("")
     if len(named) == 1:
         file = named.pop()

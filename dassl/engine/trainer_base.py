@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dassl.errors import MissingFileError
-from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
-from dassl.utils.checkpoints import load_fitting
+from dassl.utils import save_checkpoint, tolist_if_not
+from dassl.utils.checkpoints import load_fitting, load_training_checkpoint
 from dassl.utils.distributed import (
     average_gradients,
     average_numbers,
@@ -184,9 +184,9 @@ class TrainerBase:
                 raise MissingFileError(
                     f"No model at {path}; give the epoch of a file that is there (--load-epoch)"
                 )
-            checkpoint = load_checkpoint(path)
+            checkpoint = load_training_checkpoint(path)
             result = checkpoint.get("val_result")
-            shown = "none" if result is None else f"{result:.1f}"
+            shown = f"{result:.1f}" if isinstance(result, (int, float)) else "none"
             print(f"Load {path} to {name} (epoch={checkpoint.get('epoch')}, val_result={shown})")
             load_fitting(self._models[name], checkpoint["state_dict"], path)
 

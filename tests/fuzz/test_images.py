@@ -133,7 +133,7 @@ def test_a_small_file_that_states_a_huge_image_takes_no_memory(tmp_path, content
 def test_the_check_of_a_folder_names_damaged_files(size, tmp_path):
     names = itertools.count()
 
-    @examples(size, 2, 150)
+    @examples(size, 1, 150)
     @given(st.data())
     def check(data):
         folder = tmp_path / f"set{next(names)}"

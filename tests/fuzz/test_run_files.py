@@ -115,16 +115,16 @@ def test_an_audit_and_a_report_of_a_run_with_an_odd_file_end(size, runs, name):
     document = yaml.safe_load(text) if name.endswith("yaml") else json.loads(text)
     commands = [
         ["audit", str(runs), "--full", "0"],
-        ["report", str(runs), "--out", str(runs.parent / "draft.md")],
         ["split", "--publish", str(runs), str(runs.parent / "published")],
-    ]
+        ["report", str(runs), "--out", str(runs.parent / "draft.md")],
+    ][: 2 if size == "few" else 3]
     turn = iter(range(10**9))
 
     @examples(size, 3, 600)
     @given(FILES[name](document))
     def check(content):
         path.write_bytes(content)
-        call(commands[next(turn) % 3])
+        call(commands[next(turn) % len(commands)])
 
     check()
 

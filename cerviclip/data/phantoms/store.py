@@ -176,7 +176,7 @@ def _is_current(folder: Path) -> bool:
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(f"{folder} holds files but no {MARKER}; {remedy}") from None
         return False
-    except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UserError(f"{folder / MARKER} cannot be read; {remedy}") from error
     if found != VERSION:
         raise UserError(

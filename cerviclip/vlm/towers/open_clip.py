@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cerviclip.shapes import parse_json
 from cerviclip.vlm.base import CLIP_MEAN, CLIP_STD, Backbone, Preprocess
 from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
 from cerviclip.vlm.towers.open_clip_file import (
@@ -170,9 +171,9 @@ def from_folder(folder: Path) -> Source:
     if not path.is_file():
         raise MissingFileError(f"no {path}; put the model's {CONFIG} there (local-dir)")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        model_cfg = config["model_cfg"]
-    except (ValueError, KeyError) as error:
+        config = parse_json(path.read_text(encoding="utf-8"))
+        model_cfg = dict(config["model_cfg"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} has no readable model_cfg ({first_line(error)})") from error
     files = [folder / name for name in WEIGHT_NAMES if (folder / name).is_file()]
     files += sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt"))
