@@ -34,7 +34,6 @@ def test_a_probe_on_a_file_is_the_probe_on_the_tower_that_made_it(
     def no_pixels(*args):
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(pixels, "read_image", no_pixels)
     monkeypatch.setattr(pixels.PixelReader, "batches", no_pixels)
     folder, given = run("LinearProbe", *PLAIN, backbone=f"embeddings:{features_file}")
     assert (folder / "predictions.csv").read_text() == expected

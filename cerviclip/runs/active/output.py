@@ -89,7 +89,7 @@ def write_study(out: Path, rounds: Sequence[Round], by: str, title: str) -> list
         for p in found:
             numbers = [p.mean, p.sd, p.low, p.high]
             shown = ["" if n is None else round(n, 4) for n in numbers]
-            writer.writerow([p.strategy, p.units, round(p.images, 1), p.seeds, *shown])
+            writer.writerow([p.strategy, p.units, f"{p.images:g}", p.seeds, *shown])
     with atomic_write(out / PAGE) as handle:
         handle.write(page(found, by, title))
     with atomic_write(out / FIGURE, "wb") as handle:
