@@ -19,7 +19,7 @@ VIEWS = {
     "guide": (guide.show, ":material/menu_book:"),
     "review": (review.show, ":material/rate_review:"),
 }
-#: Streamlit fades captions, menu icons and the words of charts to a contrast of 3.9:1 and less, where
+#: Streamlit fades captions, menu icons and the words of charts to a contrast of 3.9:1 and less.
 #: 4.5:1 is asked for (WCAG 1.4.3). Words inside bars keep their own colours.
 CONTRAST = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stImageCaption"], figcaption,
