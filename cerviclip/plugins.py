@@ -24,6 +24,7 @@ from cerviclip.adopt import stand_in
 from cerviclip.adopt.spec import is_adopted, is_adoption, read_adoption
 from cerviclip.class_sources import ClassSources, registry_name
 from cerviclip.places import HOME, PACKAGE
+from cerviclip.vlm import names  # the package itself imports no torch
 from dassl.errors import (
     DuplicateNameError,
     MissingFileError,
@@ -393,13 +394,7 @@ def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, E
 def _backbone_entries() -> dict[str, Entry]:
     """Backbones that ``load_backbone`` knows, from its torch-free list of names."""
     path = PACKAGE / "vlm" / "names.py"
-    if not path.is_file():
-        return {}
-    spec = importlib.util.spec_from_file_location("dassl_backbone_names", path)
-    module = importlib.util.module_from_spec(spec)  # by path: the package itself imports torch
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
     return {
         name: Entry(name, summary, str(path), "cerviclip.vlm")
-        for name, summary in dict(module.BACKBONES).items()
+        for name, summary in names.BACKBONES.items()
     }

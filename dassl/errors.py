@@ -1,15 +1,26 @@
 """Errors that a user can cause, and how a command shows them.
 
 Every message is one line that names the file, key or number at fault and the way out. Commands
-print that line and leave with status 2; anything else that escapes is a bug with its traceback.
+print that line and leave with status 2, or 1 where a disk stopped work that had begun; anything
+else that escapes is a bug with its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+AGAIN = "then give the same command again"
+_LONGEST = 2000  # characters of a message
+#: What the system refuses of a name or a folder that the user has given.
+_OF_FILES = (
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
+    *(errno.ELOOP, errno.EFBIG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.EILSEQ),
+)
 
 
 class UserError(ValueError):
@@ -41,6 +52,28 @@ class DuplicateNameError(UserError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class StoppedError(RuntimeError):
+    """Work was stopped by what the user must mend first; what was done by then stays."""
+
+
+def disk_sentence(error: OSError, place: str = "") -> str:
+    """What keeps a disk from being written to, and the way out; "" for any other error.
+
+    Args:
+        error: as the system raised it.
+        place: what was written to, where the error does not say.
+    """
+    file = error.filename or place or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {file} cannot be written; make room, {AGAIN}"
+    if error.errno == errno.EROFS:
+        return (
+            f"the file system is read-only: {file} cannot be written; mount it writable, {AGAIN}, "
+            "or name another folder"
+        )
+    return ""
+
+
 def similarity(a: str, b: str) -> float:
     """1 for equal strings, 0 for strings with nothing in common; capitals count a fifth."""
     exact = difflib.SequenceMatcher(None, a, b).ratio()
@@ -70,17 +103,19 @@ def cli_main(
         argv: arguments without the program's name.
 
     Returns:
-        0 done, 1 as ``main`` says, 2 user's error, 130 Ctrl-C, 141 nobody reads on (``| head``).
+        0 done, 1 as ``main`` says or stopped by a disk, 2 user's error, 130 Ctrl-C, 141 nobody
+        reads on (``| head``).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
     try:
         status = int(main(argv) or 0)
         sys.stdout.flush()
         return status
     except UserError as error:
-        if "--debug" in words:
+        if debug:
             raise
-        print(f"{_error_word()} {error}", file=sys.stderr)
+        print(f"{_error_word()} {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -88,6 +123,35 @@ def cli_main(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 141
+    except (StoppedError, OSError) as error:
+        stopped = disk_sentence(error) if isinstance(error, OSError) else str(error)
+        if debug or not (stopped or _is_about_files(error)):
+            raise
+        print(f"{_error_word()} {one_line(stopped or _of_file(error))}", file=sys.stderr)
+        return 1 if stopped else 2
+
+
+def one_line(error: object) -> str:
+    """An error's text in one line that a terminal can show.
+
+    Names in it come from files of other people: what is no printable character is written as its
+    escape, and of a very long text the middle is left out.
+    """
+    text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-200:]}"
+
+
+def _is_about_files(error: BaseException) -> bool:
+    if not isinstance(error, OSError):
+        return False
+    too_big = error.errno == errno.EFBIG  # names no file
+    return too_big or (error.errno in _OF_FILES and error.filename is not None)
+
+
+def _of_file(error: Any) -> str:
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{where}{error.strerror}; check the path, its permissions and the disk"
 
 
 def _error_word() -> str:

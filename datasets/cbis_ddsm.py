@@ -20,7 +20,6 @@ What the release is like, and what is done about it:
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,8 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.unpacked import unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
@@ -39,6 +38,7 @@ from cerviclip.data.release_split import ReleasedSplit
 from cerviclip.data.splits import Item, Split, check_ratio, split_by_ratio
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.utils.images import opened
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -105,19 +105,16 @@ def case_list(folder: Path, lesion: str, part: str) -> Path:
 
 
 def _read_list(file: Path, lesion: str, part: str) -> Iterator[Finding]:
-    with open(file, newline="", encoding="utf-8-sig") as opened:
-        for row in csv.DictReader(opened):
-            cells = {k.strip().replace("_", " "): (v or "").strip() for k, v in row.items() if k}
-            try:
-                film = (cells["patient id"], cells["left or right breast"], cells["image view"])
-                paths = (
-                    cells[f"{what} file path"] for what in ("image", "cropped image", "ROI mask")
-                )
-                yield Finding(lesion, part, film, cells["pathology"].lower(), *paths)
-            except KeyError as error:
-                raise UserError(
-                    f"{file} lacks the column {error}; take the list as it is released"
-                ) from error
+    for _, row in read_rows(file, even=False)[1]:
+        cells = {name.replace("_", " "): text.strip() for name, text in row.items()}
+        try:
+            film = (cells["patient id"], cells["left or right breast"], cells["image view"])
+            paths = (cells[f"{what} file path"] for what in ("image", "cropped image", "ROI mask"))
+            yield Finding(lesion, part, film, cells["pathology"].lower(), *paths)
+        except KeyError as error:
+            raise UserError(
+                f"{file} lacks the column {error}; take the list as it is released"
+            ) from error
 
 
 class Pictures:
@@ -311,7 +308,7 @@ def _size(path: str) -> tuple[int, int]:
     if path.endswith(".dcm"):
         header = _dicom(path, pixels=False)
         return int(header.Columns), int(header.Rows)
-    with Image.open(path) as image:
+    with opened(path) as image:
         return image.size
 
 
@@ -320,7 +317,7 @@ def _is_two_valued(path: str) -> bool:
     if path.endswith(".dcm"):
         pixels = read_dicom(path)
     else:
-        with Image.open(path) as image:
+        with opened(path) as image:
             pixels = np.asarray(image.convert("L"))
     low, high = float(pixels.min()), float(pixels.max())
     near = 0.06 * (high - low)
@@ -330,7 +327,10 @@ def _is_two_valued(path: str) -> bool:
 def read_dicom(path: str) -> np.ndarray:
     """The pixels of a DICOM file, (H, W), dark for low values."""
     file = _dicom(path)
-    pixels = file.pixel_array
+    try:
+        pixels = file.pixel_array
+    except Exception as error:  # pydicom's decoders raise anything
+        raise UserError(f"{path} has no pixels that can be read ({error!r})") from error
     if getattr(file, "PhotometricInterpretation", "") == "MONOCHROME1":
         pixels = pixels.max() - pixels
     return pixels
@@ -345,5 +345,5 @@ def _dicom(path: str, pixels: bool = True):
         ) from None
     try:
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except (pydicom.errors.InvalidDicomError, OSError, EOFError) as error:
+    except Exception as error:  # pydicom raises anything
         raise UserError(f"{path} is no whole DICOM file ({error}); download it again") from error

@@ -18,11 +18,11 @@ own, and a warning says so.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.names import clean
 from cerviclip.data.releases import ReleasedDataset
 from dassl.data.datasets import DATASET_REGISTRY
@@ -87,13 +87,10 @@ class ComparisonDetector(ReleasedDataset):
                 self.warn(f"{file}: {len(lost)} {what} (such as {lost[0]})")
 
     def _rows(self, file: Path) -> Iterator[tuple[str, str]]:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            for row in reader:
-                number, label = clean(row.get("Index") or ""), clean(row.get("Label") or "")
-                if not (number and label):
-                    raise UserError(
-                        f"{file} line {reader.line_num} has no Index or no Label; take the "
-                        "release's own list"
-                    )
-                yield number, label
+        for line, row in read_rows(file, even=False, delimiter="\t")[1]:
+            number, label = clean(row.get("Index", "")), clean(row.get("Label", ""))
+            if not (number and label):
+                raise UserError(
+                    f"{file} line {line} has no Index or no Label; take the release's own list"
+                )
+            yield number, label

@@ -17,9 +17,9 @@ field in one part, which is less than each patient: several fields may be one wo
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -33,15 +33,17 @@ import numpy as np
 from PIL import Image
 
 from cerviclip.data.cell_crops import DARK, Scale, cut, fit_scale
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.folders import class_folders, image_files
 from cerviclip.data.files.names import header_key
 from cerviclip.data.files.unpacked import UnpackedPictures
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of
 from cerviclip.environment import cache_folder
+from cerviclip.shapes import parse_json
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
-from dassl.utils.images import decode_image
+from dassl.utils.images import decode_image, opened
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -154,7 +156,9 @@ def read_cells(file: Path) -> list[Cell]:
     try:
         rows = list(_rows(file))
         return [_cell(row, file) for row in rows]
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{file} is no list of CRIC's cells ({type(error).__name__}: {error}); it has the "
             "columns image_id, image_filename, cell_id, bethesda_system, nucleus_x, nucleus_y"
@@ -164,14 +168,13 @@ def read_cells(file: Path) -> list[Cell]:
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
     """One mapping for each cell, its keys without capitals and underscores."""
     if file.suffix == ".json":
-        for image in json.loads(file.read_text("utf-8-sig")):
+        for image in parse_json(file.read_text("utf-8-sig")):
             outer = {header_key(k): v for k, v in image.items() if k != "classifications"}
             for cell in image["classifications"]:
                 yield outer | {header_key(k): v for k, v in cell.items()}
         return
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        for row in csv.DictReader(stream):
-            yield {header_key(k): v for k, v in row.items() if k}
+    for _, row in read_rows(file, even=False)[1]:
+        yield {header_key(k): v for k, v in row.items() if k}
 
 
 def _cell(row: Mapping[str, Any], file: Path) -> Cell:
@@ -180,13 +183,15 @@ def _cell(row: Mapping[str, Any], file: Path) -> Cell:
     if label is None:
         raise UserError(f'{file} has the class "{text}", which is none of CRIC\'s')
     name = str(row["imagefilename"] if "imagefilename" in row else row["imagename"])
+    place = float(row["nucleusx"]), float(row["nucleusy"])
+    if not all(map(math.isfinite, place)):
+        raise ValueError(f"the nucleus of cell {row['cellid']} is at {place}")
     return Cell(
         Path(name).stem.casefold(),
         str(row["imageid"]),
         str(row["cellid"]),
         label,
-        float(row["nucleusx"]),
-        float(row["nucleusy"]),
+        *place,
     )
 
 
@@ -238,7 +243,7 @@ def _scales(
     """The scale of each field, found for all fields of one width together."""
     widths: dict[int, list[str]] = defaultdict(list)
     for name in sorted(by_field):
-        with Image.open(used[name]) as image:
+        with opened(used[name]) as image:
             widths[image.width].append(name)
     scales, said = {}, []
     for width, names in sorted(widths.items()):

@@ -16,12 +16,12 @@ It is taken as it is, each image counts as a patient of its own, and a warning s
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.names import clean
 from cerviclip.data.releases import ReleasedDataset, home_and_below
@@ -102,19 +102,18 @@ class HiCervix(ReleasedDataset):
     def _rows(self, file: Path) -> dict[str, str]:
         """Label by image's name, its levels compared with the tree."""
         rows: dict[str, str] = {}
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            lacking = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if lacking:
-                raise UserError(f"{file} has no column {lacking[0]}; take the release's own list")
-            for row in reader:
-                name, label, *levels = (clean(row[column] or "") for column in _COLUMNS)
-                if self.levels.get(label) != tuple(levels):
-                    raise UserError(
-                        f'{file} puts {name} under "{label}" ({", ".join(filter(None, levels))}), '
-                        "which is not in HiCervix's tree; take the release's own list"
-                    )
-                rows[name] = label
+        head, lines = read_rows(file, even=False, skipinitialspace=True)
+        lacking = [c for c in _COLUMNS if c not in head]
+        if lacking:
+            raise UserError(f"{file} has no column {lacking[0]}; take the release's own list")
+        for _, row in lines:
+            name, label, *levels = (clean(row[column]) for column in _COLUMNS)
+            if self.levels.get(label) != tuple(levels):
+                raise UserError(
+                    f'{file} puts {name} under "{label}" ({", ".join(filter(None, levels))}), '
+                    "which is not in HiCervix's tree; take the release's own list"
+                )
+            rows[name] = label
         return rows
 
     def _account(self, file: Path, rows: dict[str, str], here: dict[str, str]) -> None:

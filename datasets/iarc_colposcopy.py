@@ -21,13 +21,13 @@ Each case has pictures of several steps of the examination, and the name tells t
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.names import clean
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.releases import ReleasedDataset
@@ -143,9 +143,8 @@ def _case_of(path: str) -> str:
 def _rows(file: Path) -> dict[str, dict[str, str]]:
     """A list's rows by case."""
     wanted = ("case_id", "histopathology_diagnosis", "num_images")
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        lacking = [column for column in wanted if column not in (reader.fieldnames or ())]
-        if lacking:
-            raise UserError(f"{file} has no column {lacking[0]}; take the repository's own list")
-        return {clean(row["case_id"] or ""): row for row in reader}
+    head, rows = read_rows(file, even=False)
+    lacking = [column for column in wanted if column not in head]
+    if lacking:
+        raise UserError(f"{file} has no column {lacking[0]}; take the repository's own list")
+    return {clean(row["case_id"]): row for _, row in rows}

@@ -14,7 +14,6 @@ no labels. Two blank pictures are left out.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import os
 import shutil
@@ -22,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
@@ -139,8 +139,10 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
         file = self._folder / f"camelyonpatch_level_2_split_{part}_meta.csv"
         if not file.is_file():
             return []
-        with open(file, newline="", encoding="utf-8") as opened:
-            rows = list(csv.DictReader(opened))
+        head, numbered = read_rows(file, even=False)
+        if lacking := {"center_tumor_patch", "wsi"} - set(head):
+            raise UserError(f"{file} lacks the column {min(lacking)}; download it again")
+        rows = [row for _, row in numbered]
         told = [int(row["center_tumor_patch"].strip().lower() == "true") for row in rows]
         if told != labels:
             raise UserError(
@@ -201,8 +203,7 @@ class PCamKaggle(_Patches):
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         """The labelled pictures of ``train``; those of ``test`` have no labels."""
-        with open(self.image_dir / "train_labels.csv", newline="", encoding="utf-8") as opened:
-            labels = {row["id"].strip(): int(row["label"]) for row in csv.DictReader(opened)}
+        labels = _labels(self.image_dir / "train_labels.csv")
         for path in image_files(self.image_dir, self.skipped, self.image_dir.name):
             patch = path.rpartition("/")[2].rpartition(".")[0]
             if patch in BLANK:
@@ -228,6 +229,21 @@ class PCamKaggle(_Patches):
 
     def below_parts(self, paths: list[str]) -> list[str]:
         return []
+
+
+def _labels(file: Path) -> dict[str, int]:
+    """Label by patch.
+
+    Raises:
+        UserError: the list lacks a column, or a label is neither 0 nor 1.
+    """
+    _, rows = read_rows(file, even=False)
+    labels = {}
+    for line, row in rows:
+        if row.get("label", "").strip() not in ("0", "1") or not row.get("id", "").strip():
+            raise UserError(f"{file} line {line} has no id, or a label that is neither 0 nor 1")
+        labels[row["id"].strip()] = int(row["label"])
+    return labels
 
 
 def open_hdf5(path: Path) -> Any:

@@ -38,7 +38,7 @@ def train(step: str, rows: range) -> list[float]:
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     trainer = TrainerBase()
     trainer.register_model("model", model, torch.optim.Adam(model.parameters(), lr=0.05))
-    trainer.gradient_weight = len(rows)
+    trainer.gradient_share = len(rows) / 7
     for _ in range(4):
         output = model(x[rows])
         loss = (output - y[rows]).square().mean()
@@ -77,12 +77,12 @@ def main() -> None:
     report["types"] = [None if p.grad is None else str(p.grad.dtype) for p in made[:4]]
     report["frozen"] = gradients(made)[4]
     made = parameters(rank)
-    distributed.average_gradients(made, weight=3 if rank == 0 else 1)
+    distributed.average_gradients(made, share=0.75 if rank == 0 else 0.25)
     report["weighted"] = gradients(made)[:4]
 
     half = range(0, 4) if rank == 0 else range(4, 7)
     report |= {step: train(step, half) for step in ("plain", "prograd")}
-    distributed.barrier()
+    distributed.wait_for_all()
     distributed.shut_down()
     report["after"] = [distributed.rank(), distributed.world_size()]
     print(json.dumps(report))

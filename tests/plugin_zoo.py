@@ -162,3 +162,52 @@ class ZooSleeper(ZooLinear):
             (Path(self.output_dir) / "asleep").touch()
             time.sleep(300)
         return super().forward_backward(batch)
+
+
+@TRAINER_REGISTRY.register()
+class ZooQuick(ZooLinear):
+    """A run of it is said to take seconds, so that jobs take several."""
+
+    trains_in_seconds = True
+
+
+@TRAINER_REGISTRY.register()
+class ZooGated(ZooLinear):
+    """Waits before epoch N (from 1) of seed S while the data folder has ``gates/closed-S-N``, and
+    says by ``gates/at-S-N`` that it is there. Without gates it is ZooLinear."""
+
+    def before_epoch(self) -> None:
+        import time
+
+        super().before_epoch()
+        gates, name = Path(self.cfg.DATASET.ROOT) / "gates", f"{self.cfg.SEED}-{self.epoch + 1}"
+        while (gates / f"closed-{name}").exists():
+            (gates / f"at-{name}").touch()
+            time.sleep(0.05)
+
+
+@TRAINER_REGISTRY.register()
+class ZooFlaky(ZooLinear):
+    """Fails as often as the data folder's file ``failures`` has letters left."""
+
+    def before_train(self) -> None:
+        super().before_train()
+        left = Path(self.cfg.DATASET.ROOT) / "failures"
+        if left.exists() and (text := left.read_text()):
+            left.write_text(text[1:])
+            raise RuntimeError("the node is out of order")
+
+
+@TRAINER_REGISTRY.register()
+class ZooFragile(ZooLinear):
+    """Is killed in its second epoch, the first time that it comes there."""
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        import os
+        import signal
+
+        place = Path(self.output_dir) / "model"
+        begun_here = self.start_epoch == 0 and not os.environ.get("ZOO_MENDED")
+        if self.epoch == 1 and begun_here and place.is_dir():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward_backward(batch)

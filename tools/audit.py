@@ -4,6 +4,7 @@
 Usage:
     python tools/audit.py output/
     python tools/audit.py output/ --full all --root /data --json audit.json
+    python tools/audit.py output/ --quick               # of 100,000 runs: results.json and tables
     python tools/audit.py --kinds                       # every kind of finding
 
 Exit status: 0 nothing found (notes do not count), 1 findings, 2 something to correct in the
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.requests import number_in
 from dassl.errors import UserError, cli_main
 
 
@@ -40,6 +42,11 @@ def build_parser(prog: str) -> Parser:
         help="runs whose intervals and measures are made again too (half a second each); "
         "default 16",
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="results.json and tables alone: for very many runs",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings")
     parser.add_argument("--kinds", action="store_true", help="list every kind of finding")
     parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
@@ -57,20 +64,23 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/audit.py")
         return 0
     if not args.folder:
         raise UserError(f"name a folder of runs ({prog} --help lists the flags)")
-    if args.full != "all" and not args.full.isdecimal():
+    if args.full != "all" and number_in(args.full) is None:
         raise UserError(f"--full is {args.full}; it takes a number from 0, or all")
     if args.root and not Path(args.root).is_dir():
         raise UserError(f"--root {args.root}: there is no such folder")
     from rich.console import Console
 
     from cerviclip.app.predict_command import progress
-    from cerviclip.runs.audit.run import audit
+    from cerviclip.runs.audit.run import audit, audit_results
     from cerviclip.runs.settings.folders import find_results
     from dassl.utils.files import atomic_write
 
     full = None if args.full == "all" else int(args.full)
     with progress(sum(1 for _ in find_results(args.folder)), 0) as advance:
-        report = audit(args.folder, args.root, full, advance)
+        if args.quick:
+            report = audit_results(args.folder, advance)
+        else:
+            report = audit(args.folder, args.root, full, advance)
     report.show(Console())
     if args.json:
         with atomic_write(args.json) as file:

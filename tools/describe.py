@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
@@ -70,11 +71,11 @@ def check_file(path: Path) -> int:
 
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
-    table = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
-    lacking = [n for n in ("path", "label", "split", "description") if n not in (table or [{}])[0]]
+    head, table = read_rows(path)
+    lacking = [n for n in ("path", "label", "split", "description") if n not in head]
     if lacking:
         raise UserError(f"{path} has no column {', '.join(lacking)}; it takes {', '.join(COLUMNS)}")
-    rows = [Row(r["path"], r["label"], r["split"], "", r["description"] or "") for r in table]
+    rows = [Row(r["path"], r["label"], r["split"], "", r["description"]) for _, r in table]
     if not any(row.split in ("val", "test") for row in rows):
         raise UserError(f"{path} has no image in val or test; there is nothing to check")
     leaks = find_leaks(rows)

@@ -15,9 +15,11 @@ Example output (--format md):
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from cerviclip.runs.comparison.marks import marks_against
+from cerviclip.runs.many.load import table_runs
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_latex, to_markdown
 from cerviclip.runs.report.groups import (
     METRICS,
@@ -28,10 +30,19 @@ from cerviclip.runs.report.groups import (
 )
 from cerviclip.runs.report.output import print_or_write, report_parser
 from cerviclip.runs.report.tables import build_tables
+from cerviclip.runs.settings.folders import find_results
 from dassl.errors import UserError, cli_main
 
+_MANY = 2000  # runs, from which on reading them takes seconds
 
-def make_text(folder: str, form: str, metrics: Sequence[str], baseline: str = "") -> str:
+
+def make_text(
+    folder: str,
+    form: str,
+    metrics: Sequence[str],
+    baseline: str = "",
+    advance: Callable[[Any], object] = lambda _: None,
+) -> str:
     """The tables of all runs below ``folder`` in one of the four formats.
 
     Args:
@@ -39,18 +50,37 @@ def make_text(folder: str, form: str, metrics: Sequence[str], baseline: str = ""
         form: of ``report.output.FORMATS``.
         metrics: none named: accuracy, or all of them in csv and json.
         baseline: a row's label; tables mark what beats it for certain.
+        advance: called after each run that was read.
     """
-    runs = load_runs(folder)
+    metrics = metrics or (METRICS if form in ("csv", "json") else ("accuracy",))
+    # A comparison reads more of each run than a table shows.
+    runs = load_runs(folder) if baseline else table_runs(folder, metrics, advance)
     groups = group_runs(runs, sweep_order(folder))
     if form == "json":
-        return to_json(summary(groups, runs, metrics or METRICS))
+        return to_json(summary(groups, runs, metrics))
     if form == "csv":
-        return to_csv(groups, metrics or METRICS)
+        return to_csv(groups, metrics)
     render = to_latex if form == "latex" else to_markdown
-    metrics = metrics or ("accuracy",)
-    marks = marks_against(groups, baseline, metrics) if baseline else {}
+    marks = {}
+    if baseline:
+        from cerviclip.runs.comparison.marks import marks_against  # brings SciPy
+
+        marks = marks_against(groups, baseline, metrics)
     tables = [t for metric in metrics for t in build_tables(groups, metric, marks.get(metric))]
     return "\n".join(render(table) for table in tables)
+
+
+@contextmanager
+def reading(folder: str) -> Iterator[Callable[[Any], object]]:
+    """A bar on a terminal while very many runs are read; what to call after each of them."""
+    count = sum(1 for _ in find_results(folder)) if sys.stderr.isatty() else 0
+    if count < _MANY:
+        yield lambda _: None
+        return
+    from cerviclip.app.predict_command import progress
+
+    with progress(count, 0) as advance:
+        yield advance
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_tables.py") -> int:
@@ -63,7 +93,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_table
     metrics = [check_metric(m) for m in args.metric]
     if args.baseline and args.format in ("csv", "json"):
         raise UserError("--baseline marks tables of md and latex; for numbers: cerviclip compare")
-    print_or_write(make_text(args.folder, args.format, metrics, args.baseline), args.output)
+    with reading(args.folder) as advance:
+        text = make_text(args.folder, args.format, metrics, args.baseline, advance)
+    print_or_write(text, args.output)
     return 0
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
@@ -59,9 +60,8 @@ def read_points(path: Path, slides: Sequence[str]) -> dict[str, list[Spot]]:
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
     points: dict[str, list[Spot]] = {name: [] for name in slides}
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    for n, row in enumerate(csv.DictReader(lines, skipinitialspace=True), start=2):
-        fields = {(k or "").strip().casefold(): (v or "").strip() for k, v in row.items()}
+    for n, row in read_rows(path)[1]:
+        fields = {k.casefold(): v.strip() for k, v in row.items()}
         try:
             x, y = float(fields["x"]), float(fields["y"])
         except (KeyError, ValueError) as error:
@@ -86,6 +86,8 @@ def write_tiles(slide: Any, spots: Sequence[Spot], args: Any, advance: Any) -> I
                 f"{slide.size[1]} px): are its coordinates of the full resolution?"
             )
         folder = spot.label.replace("/", "_") or "unlabelled"
+        if not folder.strip("."):
+            raise UserError(f"the label {spot.label!r} cannot be a folder; give the class a name")
         inner = f"{folder}/{name}_x{spot.x:g}_y{spot.y:g}.png"
         file = args.out / inner
         tile = slide.crop(spot.x, spot.y, args.size, args.downsample)

@@ -32,6 +32,7 @@ from cerviclip.vlm.prompts import class_texts
 from cerviclip.vlm.teaching import mean_divergence
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
+from dassl.utils.batch_share import whole_batch
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -102,7 +103,8 @@ class BiomedCoOp(LearnedContext):
         cfg = self.cfg.TRAINER.BIOMEDCOOP
         images, classes = self.image_features(input), self.class_features()
         logits = self.logits_of(images, classes)
-        teacher = self.logits_of(images, select(images, self.prompts, self.backbone.scale, cfg.TAU))
+        kept = select(whole_batch(images), self.prompts, self.backbone.scale, cfg.TAU)
+        teacher = self.logits_of(images, kept)
         sccm = F.mse_loss(classes, self.described)
         kdsp = mean_divergence(logits, teacher)
         return F.cross_entropy(logits, label) + cfg.SCCM * sccm + cfg.KDSP * kdsp, logits

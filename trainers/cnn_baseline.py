@@ -10,18 +10,32 @@ Run: python train.py --trainer CNNBaseline --backbone torchvision:resnet50 \\
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from cerviclip.data.images.cache import build_image_loader
+from cerviclip.data.roi.finder import PatchRois, RoiFinder, tissue_patches
+from cerviclip.data.roi.mask_head import (
+    LastMap,
+    MaskHead,
+    add_mask_keys,
+    mask_dataset,
+    mask_loss,
+    mask_scores,
+)
 from cerviclip.engine.iterations import ByIterations, max_iters_or
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.vlm.logistic import fit_linear
 from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.towers.cnn import last_layer, timm_model, torchvision_model
+from dassl.data import DataManager
+from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
@@ -39,6 +53,8 @@ def extend_cfg(cfg: CN) -> None:
     # Few shots make short epochs: at least this many iterations, with the schedule stretched over
     # them; 0 trains OPTIM.MAX_EPOCH epochs whatever their length.
     cfg.TRAINER.CNNBASELINE.MIN_ITERS = 0
+    # A second task, the tissue mask: WEIGHT 0 leaves it out.
+    add_mask_keys(cfg.TRAINER.CNNBASELINE)
 
 
 def build_classifier(name: str, num_classes: int, weights: str, pretrained: bool) -> nn.Module:
@@ -61,6 +77,7 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
 
     learns = "weights"
     saves_all_weights = True
+    mask_head: MaskHead | None = None
 
     def check_cfg(self, cfg: CN) -> None:
         precision_of(cfg)
@@ -81,6 +98,58 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
             model.BACKBONE.NAME, self.num_classes, model.INIT_WEIGHTS, model.BACKBONE.PRETRAINED
         ).to(self.device, memory_format=torch.channels_last)  # 1.5 times faster convolutions
         self.register_learner("model", self.model)
+        if self.mask_weight > 0:
+            self.build_mask_head()
+
+    # -- the tissue mask, a second task ------------------------------------------------------------
+
+    @property
+    def mask_weight(self) -> float:
+        return self.cfg.TRAINER.CNNBASELINE.MASK.WEIGHT
+
+    def make_data_manager(self) -> DataManager:
+        if self.mask_weight <= 0:
+            return super().make_data_manager()
+        mask, keys = self.cfg.TRAINER.CNNBASELINE.MASK, "TRAINER.CNNBASELINE.MASK"
+        self.finder = RoiFinder(mask.SOURCE, "mask", mask.CHECKPOINT, mask.FOLDER, keys)
+        self.with_masks = mask_dataset(self.finder)
+        return DataManager(self.cfg, custom_tfm_test=self.tfm_test, dataset_wrapper=self.with_masks)
+
+    def build_mask_head(self) -> None:
+        self.last_map = LastMap(self.model, tuple(self.cfg.INPUT.SIZE))
+        self.mask_head = MaskHead(self.last_map.channels).to(self.device)
+        self.register_learner("mask_head", self.mask_head)
+
+    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
+        image, label = self.parse_batch_test(batch)
+        return ((image, self._to_device(batch["roi"])) if self.mask_head else image), label
+
+    def mask_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (B, C) and the mask's logits (B, N) over the places of the last map."""
+        logits, tokens = self.last_map.tokens(lambda: self.model_inference(image))
+        return logits, self.mask_head(tokens)
+
+    def after_train(self) -> None:
+        if self.mask_head:
+            self.extra_results = {"tissue_mask_on_val": self.score_masks(self.dm.dataset.val or [])}
+        super().after_train()
+
+    @torch.no_grad()
+    def score_masks(self, items: Sequence[Datum]) -> dict[str, Any]:
+        """How well the mask of the last step is found on these images; not the tested ones."""
+        self.set_model_mode("eval")
+        grid = self.last_map.grid
+        rois = PatchRois(self.finder, self.tfm_test, self.tfm_test, grid)
+        pairs = []
+        for batch in build_image_loader(self.cfg, items, self.tfm_test):
+            tissue = [
+                tissue_patches(rois.plain(self.finder.mask(path)), grid) for path in batch["impath"]
+            ]
+            logits = self.mask_logits(self._to_device(batch["img"]))[1]
+            pairs.append((logits, torch.stack(tissue)))
+        return {**mask_scores(pairs), "grid": list(grid)}
+
+    # -- training ----------------------------------------------------------------------------------
 
     def count_iterations(self) -> int:
         by_epochs = self.cfg.OPTIM.MAX_EPOCH * max(1, len(self.train_loader_x))
@@ -89,6 +158,8 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
 
     def prepare_fit(self) -> None:
         super().prepare_fit()
+        if self.mask_head:
+            self.with_masks.grid = self.last_map.grid
         if self.cfg.TRAINER.CNNBASELINE.HEAD == "probe":
             self.start_head()
 
@@ -120,10 +191,14 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
         (features,) = inputs
         return logits, features.mean((2, 3)) if features.ndim == 4 else features
 
-    def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model_inference(input)
+    def loss_and_logits(self, input: Any, label: Tensor) -> tuple[Tensor, Tensor]:
         smoothing = self.cfg.TRAINER.CNNBASELINE.LABEL_SMOOTHING
-        return F.cross_entropy(logits, label, label_smoothing=smoothing), logits
+        if self.mask_head is None:
+            logits = self.model_inference(input)
+            return F.cross_entropy(logits, label, label_smoothing=smoothing), logits
+        logits, mask = self.mask_logits(input[0])
+        loss = F.cross_entropy(logits, label, label_smoothing=smoothing)
+        return loss + self.mask_weight * mask_loss(mask, input[1]), logits
 
     def model_inference(self, input: Tensor) -> Tensor:
         with self.precision.autocast():

@@ -26,6 +26,7 @@ from cerviclip.engine.unfrozen import Unfrozen, add_unfrozen_keys
 from cerviclip.vlm.prompts import encode_in_chunks
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
+from dassl.utils.batch_share import draw_rows, own_rows, whole_batch
 
 
 def extend_cfg(cfg: CN) -> None:
@@ -74,7 +75,7 @@ class FLYP(Unfrozen):
 
     def draw_prompts(self, label: Tensor) -> Tensor:
         """Numbers (B,) of prompts, one of each image's class."""
-        share = torch.rand(len(label)).to(label.device)
+        share = draw_rows(len(label), torch.rand).to(label.device)
         return self.first[label] + (share * self.counts[label]).long()
 
     def prompt_features(self, chosen: Tensor) -> Tensor:
@@ -91,10 +92,12 @@ class FLYP(Unfrozen):
     def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and logits (B, C): of a class, that of its likeliest prompt in the batch."""
         images = self.unit_image_features(input)
-        pairs = self.scale() * images @ self.prompt_features(self.draw_prompts(label)).t()
-        absent = pairs.new_full((len(label), self.num_classes), -torch.inf)
-        logits = absent.scatter_reduce(1, label.expand(len(label), -1), pairs.detach(), "amax")
-        return contrastive_loss(pairs), logits
+        prompts = whole_batch(self.prompt_features(self.draw_prompts(label)))
+        pairs = self.scale() * whole_batch(images) @ prompts.t()
+        own = pairs.detach()[own_rows(len(label))]
+        absent = own.new_full((len(label), self.num_classes), -torch.inf)
+        of_class = whole_batch(label).expand(len(label), -1)
+        return contrastive_loss(pairs), absent.scatter_reduce(1, of_class, own, "amax")
 
     def classify(self, image_features: Tensor) -> Tensor:
         with self.precision.autocast():

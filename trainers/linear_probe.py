@@ -8,6 +8,8 @@ Run: python train.py --trainer LinearProbe --dataset-config-file configs/dataset
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,18 +44,33 @@ class LinearProbe(FitOnce, VLMTrainer):
         self.head = nn.Linear(self.backbone.embed_dim, self.num_classes).to(self.device)
         self.register_model("head", self.head)
 
+    def candidates(self, grid: Sequence[float]) -> Iterator[tuple[dict[str, float], Tensor | None]]:
+        """Hook: what is tried on val: settings, and a factor (D,) on each standardised feature.
+
+        Args:
+            grid: inverse penalties; one alone where there is no val.
+        """
+        for c in grid:
+            yield {"C": c}, None
+
     def fit(self) -> dict[str, float]:
         cfg = self.cfg.TRAINER.LINEARPROBE
         views, labels = self.split_features("train")  # (N, V, D), (N,)
         train_x, train_y = views.flatten(0, 1), labels.repeat_interleave(views.shape[1])
         val_x, val_y = self.split_features("val")
         grid = cfg.C_GRID if len(val_y) else (cfg.C_DEFAULT,)
-        fits = [fit_linear(train_x, train_y, self.num_classes, c, cfg.MAX_ITER) for c in grid]
+        tried = list(self.candidates(grid))
+        fits = [
+            fit_linear(train_x, train_y, self.num_classes, setting["C"], cfg.MAX_ITER, scale)
+            for setting, scale in tried
+        ]
         best = 0
         if len(val_y):
             logits = torch.stack([F.linear(val_x[:, 0].cpu(), *fit) for fit in fits])
             best = self.choose_on_val(
-                [{"C": c} for c in grid], *val_scores(logits, val_y.cpu()), by=cfg.SELECT
+                [setting for setting, _ in tried],
+                *val_scores(logits, val_y.cpu()),
+                by=cfg.SELECT,
             )
         self.head.load_state_dict({"weight": fits[best][0], "bias": fits[best][1]})
         accuracy, loss = val_scores(self.head(train_x), train_y)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from cerviclip.data.roi.finder import PatchRois, RoiFinder, roi_dataset
+from cerviclip.data.roi.mask_head import MaskHead, mask_loss
 from cerviclip.data.roi.sources import SOURCES
 from cerviclip.engine.head_first import head_optim_cfg, random_batches, train_head
 from cerviclip.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
@@ -36,6 +37,7 @@ from dassl.data.transforms import build_styled_transform
 from dassl.data.transforms.style import RandomStyle, StyleStrength
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
+from dassl.utils.distributed import main_first
 
 # Transforms that move pixels by draws that are not replayed on the ROI.
 UNFOLLOWED = {
@@ -88,6 +90,9 @@ def extend_cfg(cfg: CN) -> None:
     section.ROI.CLASS_TOKEN = (
         True  # the pool corrects the class token; False is the pool alone (original)
     )
+
+    # Weight of a second task, the tissue of each patch (ROI.KIND mask): 0 leaves it out.
+    section.MASK_WEIGHT = 0.0
 
     section.CONSISTENCY = CN()
     section.CONSISTENCY.WEIGHT = 1.0  # of the loss between two styles of an image; 0 is original
@@ -164,6 +169,7 @@ class SAVLTHead(nn.Module):
         alpha: weight of the prototype logits.
         pool: the ROI pool; None for the class token alone.
         class_token: the pool is added to the class token, instead of taking its place.
+        mask: a head beside it tells which patches are tissue.
     """
 
     def __init__(
@@ -173,8 +179,10 @@ class SAVLTHead(nn.Module):
         alpha: float,
         pool: RoiAttentionPool | None = None,
         class_token: bool = True,
+        mask: MaskHead | None = None,
     ) -> None:
         super().__init__()
+        self.mask = mask
         self.alpha, self.pool, self.class_token = alpha, pool, class_token
         self.prototypes = nn.Parameter(torch.empty(num_classes, dim)) if alpha > 0 else None
         if self.prototypes is not None:
@@ -237,6 +245,12 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
             raise UserError(
                 f"TRAINER.SAVLT.ROI.SOURCE is {section.ROI.SOURCE!r}; take one of "
                 f"{', '.join(SOURCES)}, none"
+            )
+        roi = section.ROI
+        if section.MASK_WEIGHT > 0 and (roi.SOURCE in ("full", "none") or roi.KIND != "mask"):
+            raise UserError(
+                "TRAINER.SAVLT.MASK_WEIGHT > 0 learns the tissue mask; set TRAINER.SAVLT.ROI.KIND "
+                "to mask and TRAINER.SAVLT.ROI.SOURCE to surface, masks or segmenter"
             )
         moving = [t for t in cfg.INPUT.TRANSFORMS if t in UNFOLLOWED]
         if moving and section.ROI.SOURCE not in ("full", "none"):
@@ -302,7 +316,8 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         dim, roi, pool = self.backbone.embed_dim, cfg.ROI, None
         if self.has_roi:
             pool = RoiAttentionPool(dim, roi.HEADS, roi.QUERIES, start_at_zero=roi.CLASS_TOKEN)
-        self.head = SAVLTHead(dim, self.num_classes, cfg.ALPHA, pool, roi.CLASS_TOKEN)
+        mask = MaskHead(dim) if cfg.MASK_WEIGHT > 0 else None
+        self.head = SAVLTHead(dim, self.num_classes, cfg.ALPHA, pool, roi.CLASS_TOKEN, mask)
         self.head.to(self.device)
         if any(True for _ in self.head.parameters()):
             self.register_learner("head", self.head)
@@ -353,7 +368,8 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def before_train(self) -> None:
         super().before_train()
         if self.has_roi:
-            self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
+            with main_first():
+                self.finder.prepare(item.impath for item in self.dm.dataset.train_x)
         if self.start_epoch == 0:  # else all of it is in the checkpoint
             self.start_prototypes()
             self.train_head_first()
@@ -420,9 +436,16 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
                 inside = self._to_device(rois[index, view])
                 features = self.head.image_features(tokens[:, 0], tokens[:, 1:], inside)
             logits = self.head.logits(features, texts, self.backbone.scale)
-            return self.head.loss(*logits, self._to_device(label))
+            total = self.head.loss(*logits, self._to_device(label))
+            if self.head.mask is not None:
+                total = total + self.loss_of_masks(tokens[:, 1:], inside)
+            return total
 
         return loss
+
+    def loss_of_masks(self, patches: Tensor, inside: Tensor) -> Tensor:
+        """The weighted loss of the tissue of patches (B, N, D) against the ROI (B, N)."""
+        return self.cfg.TRAINER.SAVLT.MASK_WEIGHT * mask_loss(self.head.mask(patches), inside)
 
     def rois_of_views(
         self, paths: Sequence[str], views: int, transform: Callable | None
@@ -435,16 +458,17 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
         rois = PatchRois(self.finder, self.tfm_test, transform, self.backbone.visual.grid)
         return torch.stack([rois([path] * views, range(views)) for path in paths])
 
-    def features_in_roi(self, image: Tensor, inside: Tensor | None) -> Tensor:
-        """Unit image features (B, D) from pixels or stored hidden states, and the ROI (B, N)."""
+    def tokens_of(self, image: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Class token (B, D) and patches (B, N, D) of pixels or stored hidden states."""
         hidden = self.hidden_states(image)
         with self.precision.autocast():
             if inside is None:
-                token, patches = self.visual.finish(hidden, self.first_block), None
-            else:
-                hidden = self.visual.run_blocks(hidden, self.first_block)
-                token, patches = self.visual.head(hidden)
-        return self.head.image_features(token, patches, inside)
+                return self.visual.finish(hidden, self.first_block), None
+            return self.visual.head(self.visual.run_blocks(hidden, self.first_block))
+
+    def features_in_roi(self, image: Tensor, inside: Tensor | None) -> Tensor:
+        """Unit image features (B, D) from pixels or stored hidden states, and the ROI (B, N)."""
+        return self.head.image_features(*self.tokens_of(image, inside), inside)
 
     @torch.no_grad()
     def roi_attention(self, image: Tensor, inside: Tensor) -> Tensor:
@@ -470,13 +494,18 @@ class SAVLT(SupervisedStep, ByIterations, VLMTrainer):
     def loss_and_logits(self, input: Any, label: Tensor) -> tuple[Tensor, Tensor]:
         image, inside = input
         weight = self.cfg.TRAINER.SAVLT.CONSISTENCY.WEIGHT
-        if weight <= 0:
-            text, prototype = self.both_logits(image, inside)
-            return self.head.loss(text, prototype, label), self.head.mix(text, prototype)
-        views = [self.both_logits(self.style(image), inside) for _ in range(2)]
-        loss = sum(self.head.loss(*logits, label) for logits in views) / 2
-        loss = loss + weight * consistency_loss(views[0][0], views[1][0])
-        return loss, self.head.mix(*views[0])
+        # One view after the other: a style and its pass draw from the same generator.
+        styled = (self.style(image) for _ in range(2)) if weight > 0 else iter([image])
+        views, masks = [], []
+        for view in styled:
+            token, patches = self.tokens_of(view, inside)
+            views.append(self.logits_of(self.head.image_features(token, patches, inside)))
+            if self.head.mask is not None:
+                masks.append(self.loss_of_masks(patches, inside))
+        loss = sum(self.head.loss(*logits, label) for logits in views) / len(views)
+        if weight > 0:
+            loss = loss + weight * consistency_loss(views[0][0], views[1][0])
+        return loss + sum(masks) / len(views), self.head.mix(*views[0])
 
     def inference_with_features(self, input: Any) -> tuple[Tensor, Tensor | None]:
         features = self.features_in_roi(*input)

@@ -55,6 +55,7 @@ class ZeroShotCLIP(VLMTrainer):
     learns = "nothing"
     image_input = "features"
     needs_training = False
+    many_processes = True  # they share the test
 
     def build_model(self) -> None:
         self.max_epoch = 0  # nothing to train

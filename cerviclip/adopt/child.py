@@ -27,6 +27,7 @@ from cerviclip.adopt.launch import Answer, Job
 from cerviclip.adopt.repository import Repository, find_repositories, walk
 from cerviclip.adopt.spec import Adoption, read_adoption
 from cerviclip.adopt.trainer import build
+from cerviclip.locks import AtWorkError
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.named_files import named_files, named_folders
 from dassl.config import CfgNode, get_cfg_default
@@ -46,7 +47,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except UserError as error:
-        answer = Answer(str(error), is_user_error=True)
+        at_work = isinstance(error, AtWorkError)
+        answer = Answer(str(error), is_user_error=True, at_work=at_work)
     except Exception as error:
         answer = Answer(" ".join(str(error).split()), trace=traceback.format_exc())
     part = folder / "answer.part"
@@ -127,6 +129,7 @@ def make(job: Job, adoption: Adoption) -> Any:
         echo=job.echo,
         train=job.train,
         keep_user_errors=job.keep_user_errors,
+        wait=job.wait,
     )
     return None
 

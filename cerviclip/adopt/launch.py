@@ -32,7 +32,7 @@ class Job:
         plugin: the adoption, as a plug-in; of ``list`` the repository's folder.
         request: of ``run`` and ``evaluate``, a RunRequest.
         descriptions: what earlier children said, by plug-in.
-        fresh, train, keep_user_errors: as of `run_one`.
+        fresh, train, keep_user_errors, wait: as of `run_one`.
         echo: print to this process's console.
     """
 
@@ -43,6 +43,7 @@ class Job:
     fresh: bool = False
     train: bool = True
     keep_user_errors: bool = False
+    wait: bool = False
     echo: bool = False
 
 
@@ -53,12 +54,14 @@ class Answer:
     Attributes:
         error: one line, "" where all went well.
         is_user_error: the error is the user's to mend.
+        at_work: the error is that another process is at work on the run.
         trace: the traceback of an error that is not.
         value: the description, or the folder of an evaluation.
     """
 
     error: str = ""
     is_user_error: bool = False
+    at_work: bool = False
     trace: str = ""
     value: Any = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cerviclip.locks import lock
 from dassl.errors import UserError
 
 
@@ -67,14 +68,6 @@ class AppendFile:
 
 
 def _lock(handle: int, path: Path, what: str) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock; a second process is then not noticed
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not lock(handle, wait=False):
         os.close(handle)
-        raise UserError(
-            f"{what} {path} is in use by another server; give each server its own"
-        ) from None
+        raise UserError(f"{what} {path} is in use by another server; give each server its own")

@@ -31,6 +31,7 @@ from typing import Any
 from cerviclip.app.answer import Prediction
 from cerviclip.app.append_file import AppendFile
 from cerviclip.runs.settings.flags import Parser
+from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError, cli_main
 
 START = "0" * 64  # what the first entry names as the one before it
@@ -192,7 +193,7 @@ def check_entries(lines: Sequence[str]) -> Iterator[Fault]:
     last = START
     for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             known = isinstance(entry, dict) and all(key in entry for key in _KEYS)
         except ValueError:
             known = False

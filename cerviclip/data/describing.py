@@ -83,7 +83,8 @@ def _of_class(path: Path, name: str, value: object) -> dict[str, list[str]]:
     for aspect in NAMES:
         texts = value.get(aspect) if isinstance(value, dict) else None
         texts = [texts] if isinstance(texts, str) else texts
-        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        sound = isinstance(texts, list) and all(isinstance(t, str) and t.strip() for t in texts)
+        if not texts or not sound:
             raise UserError(
                 f"{path} has no {aspect} for class {name}; --aspects names another file"
             )

@@ -64,7 +64,8 @@ def _one_set(
     for classname in classnames:
         value = content.get(classname)
         lines = [value] if isinstance(value, str) else value
-        if not lines or not all(isinstance(line, str) and line.strip() for line in lines):
+        sound = isinstance(lines, list) and all(isinstance(t, str) and t.strip() for t in lines)
+        if not lines or not sound:
             raise UserError(f'prompt set "{name}" in {path} has no texts for class {classname}')
         texts[classname] = [" ".join(line.split()) for line in lines]
     return texts

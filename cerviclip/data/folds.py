@@ -17,6 +17,8 @@ from typing import NamedTuple
 from cerviclip.data.splits import Item, Split, hash_order, main_class, split_by_ratio, unit_of
 from dassl.errors import UserError
 
+MOST_FOLDS = 100_000  # more than any data set here has patients
+
 
 class Fold(NamedTuple):
     """Fold ``number`` of ``folds``, counted from 1; ``str(fold)`` is the text it was read from.
@@ -46,7 +48,7 @@ def parse_fold(text: str) -> Fold | None:
     """
     if not text:
         return None
-    found = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)(?:@([1-9][0-9]*))?", str(text))
+    found = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})(?:@([1-9]\d{0,8}))?", str(text), re.ASCII)
     if found is None:
         raise UserError(
             f"DATASET.FOLD is {text!r}; write NUMBER/FOLDS, both from 1, such as 3/10, or 3/10@2 "
@@ -55,6 +57,8 @@ def parse_fold(text: str) -> Fold | None:
     fold = Fold(int(found[1]), int(found[2]), int(found[3] or 1))
     if fold.folds < 2:
         raise UserError(f"DATASET.FOLD is {text}; a split into folds has at least 2 of them")
+    if fold.folds > MOST_FOLDS:
+        raise UserError(f"DATASET.FOLD is {text}; a split has at most {MOST_FOLDS} folds")
     if fold.number > fold.folds:
         last = Fold(fold.folds, fold.folds)
         raise UserError(f"DATASET.FOLD is {text}; its folds are 1/{fold.folds} to {last}")

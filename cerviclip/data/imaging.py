@@ -202,6 +202,7 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
         paths = [path for path, _ in kept]
         patients = self.patients_of(paths, cfg.DATASET.PATIENT_PATTERN)
         if cfg.DATASET.PATIENT_PER_CLASS and self.patients_known:
+            self._look_at_patients_per_class(patients, [name for _, name in kept])
             patients = [f"{name}/{p}" for (_, name), p in zip(kept, patients, strict=True)]
         items = [
             Item(path, -1, classname, patient)
@@ -322,6 +323,7 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
             self._check_map_means_others(class_map, {folder for _, folder in found})
             class_map = {}
         self.mapped = set()
+        self.folder_names = {clean(folder) for _, folder in found}
         kept = []
         for path, folder in found:
             name = folder if folder in declared else class_map.get(clean(folder), folder)

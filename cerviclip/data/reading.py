@@ -8,11 +8,13 @@ set may say. A run keeps both as ``reading.json``.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 from dassl.utils.deep_images import Range, Windows, windows_of
 from dassl.utils.files import atomic_write
@@ -82,11 +84,11 @@ class Reading:
         if not path.is_file():
             return cls(_declared(cfg), cfg.DATASET.PATIENT_PATTERN)
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
             version = int(record["version"])
             integers, floats = _range(record["integers"]), _range(record["floats"])
             reading = cls(Windows(integers, floats), str(record["patient_pattern"]))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
             what = f"{type(error).__name__}: {error}"
             raise UserError(f"{path} does not say how images were read ({what})") from error
         if version > VERSION:
@@ -105,4 +107,6 @@ def _range(values: Any) -> Range | None:
     if values is None:
         return None
     low, high = map(float, values)
+    if not low < high < math.inf or low == -math.inf:
+        raise ValueError(f"the values {low:g} to {high:g} are no range")
     return low, high

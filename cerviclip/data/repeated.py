@@ -5,12 +5,12 @@ The file is a run's ``split.json`` or one of a published set, which also has a h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cerviclip.data.split_files import place_entries, read_split_file
+from cerviclip.data.split_record import read_split_record
 from cerviclip.data.splits import PARTS, Item, Split, hash_of
 from dassl.errors import MissingFileError, UserError
 
@@ -29,10 +29,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f"there is no split {path}; give a run's split.json (--split)")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        lacking = [key for key in _NEEDED if key not in record]
-    except (ValueError, TypeError) as error:
+        record = read_split_record(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is no split in JSON ({error})") from error
+    lacking = [key for key in _NEEDED if record.get(key) is None]
     if lacking:
         raise UserError(
             f"{path} does not say its {', '.join(lacking)}, so it cannot be repeated exactly; take "

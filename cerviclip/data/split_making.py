@@ -19,6 +19,7 @@ from cerviclip.data.splits import (
     Split,
     check_ratio,
     draw_shots,
+    patients_on_two_parts,
 )
 from cerviclip.data.subsample import BASE_TO_NEW
 from cerviclip.data.variants.names import heads, is_variant, with_variants
@@ -50,7 +51,15 @@ class SplitsAndDraws:
 
         own = self.split_ratio
         given = tuple(cfg.DATASET.SPLIT_RATIO)
-        return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
+        if own is not None and given == DEFAULTS["SPLIT_RATIO"]:
+            return own
+        ratio = check_ratio(given)
+        total = sum(given)
+        if min(abs(total - 1), abs(total - 100)) > 1e-6:
+            shares = ", ".join(f"{100 * share / total:.0f} %" for share in given)
+            note = f"DATASET.SPLIT_RATIO {given} adds up to {total:g}; it is taken as {shares}"
+            self.notes += [note] if note not in self.notes else []
+        return ratio
 
     def _warn_of_few_patients(self, items: Sequence[Item], fold: Fold, by: str) -> None:
         short = classes_short_of_patients(items, fold.folds, by)
@@ -80,6 +89,13 @@ class SplitsAndDraws:
     def _without_tested_variants(self, cfg: CfgNode, split: Split) -> Split:
         """A split whose val and test hold no variants, unless ``DATASET.TEST_VARIANTS`` asks."""
         if cfg.DATASET.TEST_VARIANTS:
+            variants = sum(is_variant(item.path) for item in split["test"])
+            if variants:
+                self.warn(
+                    f"{self.name}: {variants} of {len(split['test'])} test images are variants "
+                    "made by augmentation (DATASET.TEST_VARIANTS): scores are not of real images "
+                    "alone"
+                )
             return split
         kept = dict(split)
         for part in ("val", "test"):
@@ -110,7 +126,21 @@ class SplitsAndDraws:
             notes=notes,
         )
         self.notes += [f"split file {path.name}: {note}" for note in notes]
+        self._warn_of_other_names(split, items, path)
         return split
+
+    def _warn_of_other_names(self, split: Split, items: Sequence[Item], path: Path) -> None:
+        """Say where a file gives images to several patients that by their names are of one, who is
+        then in two parts. What the file says counts."""
+        by_name = {item.path: item for item in items}
+        named = {part: [by_name[i.path] for i in own] for part, own in split.items()}
+        crossing = patients_on_two_parts(named).keys() - patients_on_two_parts(split).keys()
+        if crossing:
+            self.warn(
+                f"{path} puts images in two parts that by their files' names are of one patient "
+                f"({len(crossing)} such, {min(crossing)} for one): by the file they are of others; "
+                "if it is wrong, the results are too good"
+            )
 
     def _repeat(self, cfg: CfgNode, items: list[Item], record: dict[str, Any]) -> Split:
         """The split of ``DATASET.DRAW_FILE``."""
@@ -128,7 +158,9 @@ class SplitsAndDraws:
             )
         self.split_source = "file"
         self.fold = parse_fold(record.get("fold", ""))
-        return repeat_split(path, record, items, self.root, self.image_dir)
+        split = repeat_split(path, record, items, self.root, self.image_dir)
+        self._warn_of_other_names(split, items, path)
+        return split
 
     def _draw(self, cfg: CfgNode, split: Split) -> Split:
         """Draw the shots: ``NUM_SHOTS`` of train, at most ``NUM_SHOTS_VAL`` of val, per class."""
@@ -162,16 +194,6 @@ class SplitsAndDraws:
     def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
         """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""
         options = cfg.DATASET
-        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
-        prefix = "" if prefix == "." else f"{prefix}/"
-
-        def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
-            known = self.patients_known
-            return [
-                {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
-                for i in items
-            ]
-
         made = bool(self.split_source)
         return {
             "dataset": self.name,
@@ -187,5 +209,15 @@ class SplitsAndDraws:
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
             "classes": list(names),
-            **{part: rows(drawn[part]) for part in PARTS},
+            **{part: self.record_rows(drawn[part]) for part in PARTS},
         }
+
+    def record_rows(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """Images as a split's record has them: paths relative to the root."""
+        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+        known = self.patients_known
+        return [
+            {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
+            for i in items
+        ]

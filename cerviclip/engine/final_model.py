@@ -6,8 +6,7 @@ from pathlib import Path
 
 from dassl.engine.resume import check_backbone
 from dassl.errors import MissingFileError
-from dassl.utils import load_checkpoint
-from dassl.utils.checkpoints import load_fitting
+from dassl.utils.checkpoints import load_fitting, load_training_checkpoint
 
 
 class FinalModel:
@@ -31,8 +30,8 @@ class FinalModel:
             return
         for name in self.get_model_names():
             path = self._checkpoint_path(Path(directory) / name, epoch)
-            checkpoint = load_checkpoint(str(path))
-            print(f'Loading weights to {name} from "{path}" (epoch = {checkpoint["epoch"]})')
+            checkpoint = load_training_checkpoint(str(path))
+            print(f'Loading weights to {name} from "{path}" (epoch = {checkpoint.get("epoch")})')
             check_backbone(checkpoint, self, path)
             load_fitting(self._models[name], checkpoint["state_dict"], path)
 
@@ -44,7 +43,8 @@ class FinalModel:
             last = folder / "checkpoint"
             if self.cfg.TEST.FINAL_MODEL != "best_val" or not path.exists():
                 if last.exists():
-                    path = folder / last.read_text().strip()
-        if not path.exists():
+                    named = last.read_text(encoding="utf-8", errors="replace").strip()
+                    path = folder / (Path(named).name or path.name)
+        if not path.is_file():
             raise MissingFileError(f"no checkpoint {path}; give a run's folder by --model-dir")
         return path

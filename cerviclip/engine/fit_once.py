@@ -14,6 +14,7 @@ class FitOnce:
     Checkpoints, the choice of the final model and the test are the engine's own, with one epoch.
     """
 
+    many_processes = False  # nothing to share: a fit is one piece
     trains_in_seconds = True  # a sweep that names no seeds gives it 20 draws
 
     def build_model(self) -> None:

@@ -22,7 +22,14 @@ class SupervisedStep(LearnersInTurn):
 
     The loss is cross-entropy of ``model_inference`` unless ``loss_and_logits`` says otherwise.
     Autocast belongs around the towers, within these two: logits and losses are float32.
+
+    Several processes may share the batches (torchrun), each with a loss of its own images: the loss
+    is a mean over images, and terms without images count as they are. A loss that compares images
+    takes their rows from ``dassl.utils.batch_share.whole_batch``, and what is drawn for each image
+    in a step comes from ``draw_rows``.
     """
+
+    many_processes = True
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
         return self.parse_batch_test(batch)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 
 FILE = "task.json"
@@ -85,14 +86,14 @@ class Task:
             UserError: no task, or one of a later version.
         """
         try:
-            values = dict(json.loads(text))
+            values = dict(parse_json(text))
             version = int(values["version"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise UserError(f"{source} is no task ({_short(error)})") from error
         if version > VERSION:
             raise UserError(f"{source} has version {version}, newer than this code reads")
         try:
-            return cls(
+            task = cls(
                 dataset=str(values["dataset"]),
                 classnames=_texts(values["classnames"]),
                 descriptions=_prompt_sets(values["descriptions"]),
@@ -100,6 +101,19 @@ class Task:
             )
         except (TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{source} is no task ({_short(error)})") from error
+        if wrong := task.contradiction():
+            raise UserError(f"{source} is no task: {wrong}")
+        return task
+
+    def contradiction(self) -> str:
+        """What cannot be in a task that a file gives; "" for a sound one."""
+        if not self.classnames or len(set(self.classnames)) < len(self.classnames):
+            return f"its {len(self.classnames)} classes are none, or one is there twice"
+        if strange := set(self.positive) - {*self.classnames, *self.all_classnames}:
+            return f"the positive {min(strange)!r} is no class of it"
+        if lacking := [text for text in self.templates if "{}" not in text]:
+            return f"the template {lacking[0]!r} has no {{}} for the class name"
+        return ""
 
     def save(self, folder: str | Path) -> Path:
         """Write ``task.json`` into a run's folder, whole or not at all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,21 @@ from torch import Tensor, nn
 from cerviclip.engine import inference
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
+from cerviclip.parallel.agreement import check_enough_images, share_weights
+from cerviclip.parallel.batch_norm import share_batch_norms
+from cerviclip.parallel.loaders import (
+    check_draw_by,
+    drawn_for_each,
+    loads_whole_batches,
+    own_batches,
+    training_batches,
+)
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
 from dassl.engine.trainer import TrainerX
 from dassl.optim import build_optimizer
+from dassl.utils.batch_share import align_generators
+from dassl.utils.distributed import gather_rows, world_size
 
 
 class TaskTrainer(FinalModel, TrainerX):
@@ -25,14 +36,17 @@ class TaskTrainer(FinalModel, TrainerX):
     Class attributes:
         saves_all_weights: the checkpoint holds the whole network, so that loading a run needs
             neither the file nor the download that its training started from.
+        many_processes: several processes may share a run (torchrun), see ``SupervisedStep``.
     """
 
     saves_all_weights = False
+    many_processes = False
     task: Task  # classes and texts; all that build_model may know of the data
     _learners: tuple[str, ...] = ()
     _fit_prepared = False
 
     def build_data_loader(self) -> None:
+        check_draw_by(self.cfg)
         if not hasattr(self, "tfm_test"):
             self.tfm_test = build_transform(self.cfg, is_train=False)
         super().build_data_loader()
@@ -60,10 +74,53 @@ class TaskTrainer(FinalModel, TrainerX):
         if self._fit_prepared:
             return
         self.prepare_fit()
+        if world_size() > 1:
+            self._prepare_sharing()
         for name in self._learners:
             optim = build_optimizer(self._models[name], self.cfg.OPTIM)
             self._optims[name], self._scheds[name] = optim, self.build_schedule(optim)
         self._fit_prepared = True
+
+    # -- several processes -------------------------------------------------------------------------
+
+    def _prepare_sharing(self) -> None:
+        part = self.cfg.DATALOADER.TRAIN_X
+        check_enough_images(len(self.dm.dataset.train_x), part.BATCH_SIZE)
+        share_batch_norms((self._models[name] for name in self._learners), self.device)
+        if drawn_for_each(self.train_loader_x) and loads_whole_batches(
+            self.train_loader_x, self.cfg.DATALOADER.DRAW_BY == "image"
+        ):
+            print(
+                f"Note: each of the {world_size()} processes loads all images, so that they are "
+                "augmented as in one process; DATALOADER.DRAW_BY image shares the loading out"
+            )
+
+    def train_batches(self) -> Iterable[Any]:
+        """The coming epoch's batches, of several processes this one's part of each."""
+        return training_batches(self, super().train_batches())
+
+    def _begin_epoch(self) -> None:
+        if world_size() > 1:
+            if self.epoch == self.start_epoch:
+                share_weights(self._models)
+            align_generators(self.cfg.SEED, self.epoch)
+        super()._begin_epoch()
+
+    def _calibrate(self, file: str) -> None:
+        super()._calibrate(file)
+        if type(self).calibrate is not TrainerX.calibrate:
+            share_weights(self._models)
+
+    def test_outputs(self, loader: Any) -> Iterator[tuple[Any, Tensor]]:
+        """Of several processes each infers its batches, and all get what came of them, in one."""
+        if world_size() == 1:
+            yield from super().test_outputs(loader)
+            return
+        found = list(super().test_outputs(own_batches(loader)))
+        empty = torch.zeros(0, self.num_classes, device=self.device)
+        outputs = [output.float() for output, _ in found] or [empty]
+        labels = [label for _, label in found] or [empty[:, 0].long()]
+        yield gather_rows(torch.cat(outputs)), gather_rows(torch.cat(labels))
 
     # -- features ----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from cerviclip.data.split_checks import check_labels
 from cerviclip.engine.fit_once import choose_on_val
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
-from cerviclip.features.encode import FrozenEncoder
+from cerviclip.features.encode import FrozenEncoder, encoder_of
 from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
 from cerviclip.features.source import FeatureSource
 from cerviclip.recent import Recent
@@ -198,7 +198,7 @@ class VLMTrainer(TaskTrainer):
     def _encoder(self, kind: str) -> FrozenEncoder:
         if kind not in self._encoders:
             dtype = self.cfg.INPUT.STORE_DTYPE or store_dtype()
-            self._encoders[kind] = FrozenEncoder(self.backbone, kind, dtype)
+            self._encoders[kind] = encoder_of(self.backbone, kind, dtype)
         return self._encoders[kind]
 
     def _open(
@@ -265,11 +265,20 @@ class VLMTrainer(TaskTrainer):
         if not items:
             empty = torch.zeros(0, views, self.backbone.embed_dim, device=self.device)
             return empty, torch.zeros(0, dtype=torch.int64, device=self.device)
-        table = self._open("pooled", views, [item.impath for item in items])
-        index = torch.arange(len(items))
-        rows = torch.stack([table.gather(index, view) for view in range(views)], dim=1)
         labels = torch.tensor([item.label for item in items], device=self.device)
-        return F.normalize(rows.to(self.device), dim=-1), labels
+        return self.frozen_features([item.impath for item in items], views), labels
+
+    def frozen_features(self, paths: Sequence[str], views: int = 1) -> Tensor:
+        """Unit features (N, V, D), float32, of image files by the frozen backbone, whatever the
+        batches hold.
+
+        Args:
+            views: V; one plain view for 1.
+        """
+        table = self._open("pooled", views, paths)
+        index = torch.arange(len(paths))
+        rows = torch.stack([table.gather(index, view) for view in range(views)], dim=1)
+        return F.normalize(rows.to(self.device), dim=-1)
 
     def choose_on_val(
         self,

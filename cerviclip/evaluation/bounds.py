@@ -5,7 +5,7 @@ Letters: P patients, B images, C classes, M proportions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,13 @@ from cerviclip.evaluation.bootstrap import (
 from cerviclip.evaluation.intervals import (
     Interval,
     auc,
-    auc_intervals,
     calibration,
     class_mean_interval,
     ece_interval,
     means,
-    proportion_intervals,
     proportions,
+    several_auc_intervals,
+    several_proportion_intervals,
 )
 
 LEVEL = 0.95
@@ -66,6 +66,71 @@ def bootstrap_uncertainty(unit: str, samples: Mapping[str, np.ndarray]) -> dict[
     }
 
 
+def without_small_groups(
+    bounds: Mapping[str, np.ndarray], carriers: Mapping[str, np.ndarray], least: int
+) -> dict[str, np.ndarray]:
+    """Limits by resampling, NaN where fewer than ``least`` patients carry a metric.
+
+    Where one patient is the only one of a group, each resample has her or has no value: its limits
+    would have no width.
+
+    Args:
+        bounds: metric -> (2,) or (2, C).
+        carriers: metric -> () or (C,) patients, from ``carriers_of``.
+        least: patients that an interval needs.
+    """
+    return {
+        name: np.where(carriers[name] < least, np.nan, limits) if name in carriers else limits
+        for name, limits in bounds.items()
+    }
+
+
+def carriers_of(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    patients: np.ndarray,
+    n_classes: int,
+    group: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """How many patients of its group each metric rests on; all patients carry the others.
+
+    Of a mean over classes, and of an AUC, the smallest group counts.
+
+    Returns:
+        metric -> () or (C,) patients.
+    """
+
+    def patients_with(images: np.ndarray) -> np.ndarray:
+        return (images > 0).sum(axis=0)
+
+    _, support, predicted = class_counts(labels, predictions, patients, n_classes)
+    of_class, of_others = (
+        patients_with(part) for part in (support, support.sum(axis=1)[:, None] - support)
+    )
+    here = of_class > 0
+    out = {
+        "recall": of_class,
+        "precision": patients_with(predicted),
+        "f1": patients_with(support + predicted),
+        "balanced_accuracy": of_class[here].min(),
+        "macro_f1": of_class[here].min(),
+        "macro_auc": np.minimum(of_class, of_others)[here].min(),
+    }
+    if group.any():
+        positive, said = (group[part].astype(np.int64) for part in (labels, predictions))
+        _, support, predicted = class_counts(positive, said, patients, 2)
+        negatives, positives = patients_with(support)
+        said_negative, said_positive = patients_with(predicted)
+        out |= {
+            "binary/sensitivity": positives,
+            "binary/specificity": negatives,
+            "binary/ppv": said_positive,
+            "binary/npv": said_negative,
+            "binary/auc": min(positives, negatives),
+        }
+    return out
+
+
 def center_bounds(
     labels: np.ndarray,
     probs: np.ndarray,
@@ -85,28 +150,52 @@ def center_bounds(
     Returns:
         name -> (2,) or (2, C); NaN where a metric is undefined.
     """
-    out = _predicted_class_bounds(labels, predictions, patients, probs.shape[1])
-    out["macro_auc"] = _macro_auc(labels, probs, patients)
-    out["ece"] = _ece(labels, probs, predictions, patients, out["accuracy"] / 100)
+    is_positive = group[labels]
+    counts = class_counts(labels, predictions, patients, probs.shape[1])
+    hits, support, predicted = counts
+    rows = [_side_by_side(hits, support, predicted, support + predicted - hits)]
     if group.any():
-        is_positive, said_positive = group[labels], group[predictions]
-        out |= _binary_bounds(is_positive, said_positive, patients)
-        if is_positive.any() and not is_positive.all():
-            score = probs[:, group].sum(axis=1)
-            limits, _ = auc_intervals(score[None], is_positive, patients, LEVEL)
-            out["binary/auc"] = np.array([limits.low[0], limits.high[0]])
+        of = is_positive.astype(np.int64), group[predictions].astype(np.int64)
+        rows.append(_side_by_side(*class_counts(*of, patients, 2)))
+    limits = [np.stack(found) for found in several_proportion_intervals(rows, LEVEL)]
+
+    present = np.unique(labels)
+    tasks = [(probs[:, c], labels == c) for c in present] if len(present) > 1 else []
+    macro = len(tasks)
+    if group.any() and is_positive.any() and not is_positive.all():
+        tasks.append((probs[:, group].sum(axis=1), is_positive))
+    aucs = several_auc_intervals(tasks, patients, LEVEL)
+
+    out = _predicted_class_bounds(*counts, limits[0])
+    out["macro_auc"] = _macro_auc(aucs[:macro])
+    out["ece"] = _ece(labels, probs, predictions, patients, out["accuracy"] / 100)
+    names = ("accuracy", "specificity", "sensitivity", "npv", "ppv") if group.any() else ()
+    out |= {f"binary/{name}": 100 * limits[1][:, i] for i, name in enumerate(names)}
+    if len(aucs) > macro:
+        out["binary/auc"] = np.array(aucs[-1][:2])
     return out
 
 
+def _side_by_side(hits: np.ndarray, *trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M, P) hits and trials of all images, then of each class of each (P, C) kind of trials."""
+    everything = hits.sum(axis=1)[:, None], trials[0].sum(axis=1)[:, None]
+    return (
+        np.concatenate([everything[0], *[hits] * len(trials)], axis=1).T,
+        np.concatenate([everything[1], *trials], axis=1).T,
+    )
+
+
 def _predicted_class_bounds(
-    labels: np.ndarray, predictions: np.ndarray, patients: np.ndarray, n_classes: int
+    hits: np.ndarray, support: np.ndarray, predicted: np.ndarray, limits: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Accuracy, the classes' metrics and their means, in percent."""
-    hits, support, predicted = class_counts(labels, predictions, patients, n_classes)
-    either = support + predicted - hits  # images of the class, or said to be
-    rows = [(hits.sum(axis=1)[:, None], support.sum(axis=1)[:, None])]
-    rows += [(hits, trials) for trials in (support, predicted, either)]
-    limits = _proportions(rows)
+    """Accuracy, the classes' metrics and their means, in percent.
+
+    Args:
+        hits, support, predicted: of ``class_counts``.
+        limits: (2, 1 + 3 C) of the shares of ``hits`` among all images, and among those of each
+            class, said to be of it, and either.
+    """
+    either, n_classes = support + predicted - hits, hits.shape[1]
     overall, recall, precision, jaccard = np.split(limits, [1, 1 + n_classes, 1 + 2 * n_classes], 1)
     f1 = _f1(jaccard)
     here = support.sum(axis=0) > 0
@@ -120,24 +209,6 @@ def _predicted_class_bounds(
         "recall": 100 * recall,
         "f1": 100 * f1,
     }
-
-
-def _binary_bounds(
-    is_positive: np.ndarray, said_positive: np.ndarray, patients: np.ndarray
-) -> dict[str, np.ndarray]:
-    hits, support, predicted = class_counts(
-        is_positive.astype(np.int64), said_positive.astype(np.int64), patients, 2
-    )
-    rows = [(hits.sum(axis=1)[:, None], support.sum(axis=1)[:, None])]
-    limits = 100 * _proportions([*rows, (hits, support), (hits, predicted)])
-    names = ("accuracy", "specificity", "sensitivity", "npv", "ppv")
-    return {f"binary/{name}": limits[:, i] for i, name in enumerate(names)}
-
-
-def _proportions(rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(2, M) limits of (P, ...) hits of trials, all in one call."""
-    hits, trials = (np.concatenate(part, axis=1).T for part in zip(*rows, strict=True))
-    return np.stack(proportion_intervals(hits, trials, LEVEL))
 
 
 def _f1(jaccard: np.ndarray) -> np.ndarray:
@@ -158,18 +229,15 @@ def _mean_over_classes(
     return np.stack(class_mean_interval(values, Interval(*limits), influence))
 
 
-def _macro_auc(labels: np.ndarray, probs: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """(2,) limits of the mean over classes of one against the rest."""
-    present = np.unique(labels)
-    if len(present) < 2:
+def _macro_auc(aucs: Sequence[tuple[float, float, auc.Placements]]) -> np.ndarray:
+    """(2,) limits of the mean over the classes' AUCs; NaN where there are none."""
+    if not aucs:
         return np.full(2, np.nan)
-    values, influence = np.empty(len(present)), np.empty((patients.max() + 1, len(present)))
-    limits = np.empty((2, len(present)))
-    for i, c in enumerate(present):
-        found, placed = auc_intervals(probs[None, :, c], labels == c, patients, LEVEL)
-        values[i], influence[:, i] = placed.auc[0], placed.influence[0]
-        limits[:, i] = found.low[0], found.high[0]
-    return np.stack(class_mean_interval(values, Interval(*limits), influence))
+    low, high, placed = zip(*aucs, strict=True)
+    values = np.array([p.auc[0] for p in placed])
+    influence = np.stack([p.influence[0] for p in placed], axis=1)
+    limits = Interval(np.array(low), np.array(high))
+    return np.stack(class_mean_interval(values, limits, influence))
 
 
 def _ece(

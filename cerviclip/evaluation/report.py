@@ -15,7 +15,13 @@ from cerviclip.evaluation.bootstrap import (
     patient_indices,
     weighted_metrics,
 )
-from cerviclip.evaluation.bounds import bootstrap_uncertainty, center_bounds, uncertainty
+from cerviclip.evaluation.bounds import (
+    bootstrap_uncertainty,
+    carriers_of,
+    center_bounds,
+    uncertainty,
+    without_small_groups,
+)
 from cerviclip.evaluation.names import (
     BINARY,
     FEW,
@@ -30,6 +36,7 @@ from cerviclip.evaluation.names import (
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
+FEW_OF_GROUP = f"{FEW_PATIENTS} of each group that it rests on"
 
 
 def score(
@@ -73,12 +80,13 @@ def score(
     bounds: dict[str, np.ndarray] = {}
     samples: dict[str, np.ndarray] = {}
     if n_patients >= MIN_PATIENTS and intervals != POINTS:
+        chosen = np.isin(classnames, list(positive))
         if intervals == FEW:
-            chosen = np.isin(classnames, list(positive))
             bounds = center_bounds(truth, scores, predictions, patients, chosen)
         else:
             samples = measure(patient_draws(n_patients))
-            bounds = _bounds(samples)
+            carriers = carriers_of(truth, predictions, patients, len(classnames), chosen)
+            bounds = without_small_groups(_bounds(samples), carriers, MIN_PATIENTS)
     support = np.bincount(truth, minlength=len(classnames))
 
     def metric(name: str, reason: str, column: int | None = None) -> dict[str, Any]:
@@ -87,7 +95,7 @@ def score(
 
         value = at(point[name], 0) if name in point else np.nan
         interval = at(bounds[name], slice(None)) if name in bounds else (np.nan, np.nan)
-        return _metric(value, interval, reason)
+        return _metric(value, interval, reason, FEW_OF_GROUP if name in bounds else FEW_PATIENTS)
 
     confusion = np.zeros((len(classnames), len(classnames)), dtype=np.int64)
     np.add.at(confusion, (truth, predictions), 1)
@@ -151,11 +159,19 @@ def undefined(reason: str) -> dict[str, Any]:
     return {"value": None, "low": None, "high": None, "reason": reason}
 
 
-def _metric(value: float, interval: Sequence[float], reason: str) -> dict[str, Any]:
+def _metric(value: float, interval: Sequence[float], reason: str, without: str) -> dict[str, Any]:
+    """One metric.
+
+    Args:
+        value: NaN where it is undefined.
+        interval: NaN where there is none.
+        reason: why there is no value.
+        without: why there is no interval.
+    """
     if np.isnan(value):
         return undefined(reason)
     if np.isnan(interval[0]):
-        return {"value": float(value), "low": None, "high": None, "reason": FEW_PATIENTS}
+        return {"value": float(value), "low": None, "high": None, "reason": without}
     return {"value": float(value), "low": float(interval[0]), "high": float(interval[1])}
 
 

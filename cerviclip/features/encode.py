@@ -9,7 +9,9 @@ its output is rounded to the store's number format whether or not it goes to the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from cerviclip.environment import STORE_DTYPE
+from cerviclip.features.pixels import ImageView, PixelReader, decode_threads
 from cerviclip.features.store import DTYPES, Space
 from cerviclip.vlm.projection import without_projection
 from dassl.errors import UserError
@@ -79,6 +82,73 @@ class FrozenEncoder:
                     padded = chunk.contiguous()
                 rows.append(self._encode(padded)[: len(chunk)].to(getattr(torch, self.dtype)))
         return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def check_views(self, views: int) -> None:
+        """Refuse a number of augmented views of each image that cannot be made."""
+
+    def rows_of_files(
+        self, reader: PixelReader, views: Sequence[ImageView]
+    ) -> Iterator[np.ndarray]:
+        """Rows of views of image files, as the store keeps them, batch by batch."""
+        if views:
+            for pixels in reader.batches(views, self.batch_size, decode_threads(self.device)):
+                yield to_numpy(self(pixels))
+
+    def content_of(self, path: str, hashes: Any) -> str:
+        """What stands for an image in the store: 64 hex digits.
+
+        Args:
+            hashes: behaves as `cerviclip.data.files.hashes.HashCache`.
+        """
+        return hashes.pixels(path)
+
+
+class GivenRows(FrozenEncoder):
+    """Rows that a file holds under the images' paths: no pixel is read, no network runs.
+
+    Args:
+        backbone: a `cerviclip.vlm.towers.given.GivenBackbone`.
+        kind: ``pooled``; there is no other.
+        dtype: number format of the rows.
+    """
+
+    def __init__(self, backbone: Any, kind: str = "pooled", dtype: str = "float16") -> None:
+        if kind != "pooled":
+            raise UserError(
+                f"{backbone.name} holds one feature of each image, and this method works on "
+                f"{kind.partition(':')[0]} features; choose one that works on pooled ones, such as "
+                "LinearProbe"
+            )
+        super().__init__(backbone, kind, dtype)
+
+    def space(self, transform_text: str) -> Space:
+        """One for each file: nothing is done to an image."""
+        sha256, arch = self.backbone.weights_sha256, self.backbone.arch
+        return Space(sha256, arch, "given", self.kind, device="any", dtype=self.dtype)
+
+    def check_views(self, views: int) -> None:
+        if views > 1:
+            raise UserError(
+                f"{self.backbone.name} holds one feature of each image, without augmentation, and "
+                f"INPUT.FEATURE_VIEWS is {views}; set INPUT.FEATURE_VIEWS 1"
+            )
+
+    def rows_of_files(
+        self, reader: PixelReader, views: Sequence[ImageView]
+    ) -> Iterator[np.ndarray]:
+        if views:
+            rows = self.backbone.embeddings.rows_of([view.path for view in views])
+            yield to_numpy(torch.from_numpy(rows).to(getattr(torch, self.dtype)))
+
+    def content_of(self, path: str, hashes: Any) -> str:
+        """By the path: the file may say different things of two copies of an image."""
+        return hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def encoder_of(backbone: Any, kind: str, dtype: str) -> FrozenEncoder:
+    """The encoder that fits a backbone: its network, or the rows of its file."""
+    made = GivenRows if hasattr(backbone, "embeddings") else FrozenEncoder
+    return made(backbone, kind, dtype)
 
 
 def _encode_function(backbone: Any, kind: str) -> Callable[[Tensor], Tensor]:

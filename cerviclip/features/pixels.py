@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cerviclip.data.images.cache import PlainPixels
 from cerviclip.data.images.views import describe_transform, make_view
-from dassl.utils import read_image
+from dassl.utils.images import BegunImage
 
 
 class ImageView(NamedTuple):
@@ -54,8 +54,8 @@ class PixelReader:
         """What threads may do at once: nothing that touches the global generators."""
         if self.plain is not None:
             return self.plain.bytes_of(view.path)
-        image = read_image(view.path)
-        return image if self.seeded else self.transform(image)
+        transform, image = BegunImage(view.path).behind(self.transform)
+        return (transform, image) if self.seeded else transform(image)
 
     def _finish(self, views: Sequence[ImageView], decoded: Sequence[Any]) -> Tensor:
         if self.plain is not None:
@@ -63,8 +63,8 @@ class PixelReader:
         if not self.seeded:
             return torch.stack(list(decoded))
         made = [
-            make_view(image, self.transform, self.text, view.sha256, view.view)
-            for view, image in zip(views, decoded, strict=True)
+            make_view(image, transform, self.text, view.sha256, view.view)
+            for view, (transform, image) in zip(views, decoded, strict=True)
         ]
         return torch.stack(made)
 

@@ -22,6 +22,7 @@ import numpy as np
 
 MAGIC = b"CCLIPFS1"
 KEY_BYTES = 36
+DTYPES = ("float16", "uint16")  # of rows; uint16 holds the bits of bfloat16
 SUFFIX = ".shard"
 _LENGTH = struct.Struct("<I")
 
@@ -42,6 +43,18 @@ class Shard:
     path: Path
     keys: list[bytes]
     rows: np.ndarray  # (count, *shape), float16 or uint16 (the bits of bfloat16)
+    rows_crc: int
+    checked: bool = False  # the rows were compared with their checksum
+
+    def check(self) -> None:
+        """Read every row and compare the checksum, once.
+
+        Raises:
+            DamagedShardError: they differ.
+        """
+        if not self.checked and _crc(self.rows) != self.rows_crc:
+            raise DamagedShardError(f"{self.path}: its rows do not match their checksum")
+        self.checked = True
 
     def release(self) -> None:
         """Give back the memory of rows that were read; they are read again when asked for."""
@@ -114,23 +127,27 @@ def open_shard(path: Path, *, verify: bool = False) -> Shard:
         try:
             header = json.loads(file.read(_LENGTH.unpack(start[len(MAGIC) :])[0]))
             count, dtype = int(header["count"]), np.dtype(header["dtype"])
-            shape = (count, *header["shape"])
-        except (ValueError, KeyError, TypeError) as error:
+            shape = tuple(int(n) for n in (count, *header["shape"]))
+            keys_crc, rows_crc = int(header["keys_crc"]), int(header["rows_crc"])
+            if min(shape) < 0 or dtype.name not in DTYPES:
+                raise ValueError(f"{count} rows of {shape[1:]} {dtype}")
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DamagedShardError(f"{path}: unreadable header ({error})") from None
         packed = file.read(count * KEY_BYTES)
         offset = file.tell() + (-file.tell() % 64)
     if size != offset + int(np.prod(shape)) * dtype.itemsize:
         raise DamagedShardError(f"{path}: cut short")
-    if zlib.crc32(packed) != header["keys_crc"]:
+    if zlib.crc32(packed) != keys_crc:
         raise DamagedShardError(f"{path}: its keys do not match their checksum")
     if count and int(np.prod(shape)):
         rows: np.ndarray = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
     else:
         rows = np.zeros(shape, dtype)
-    if verify and _crc(rows) != header["rows_crc"]:
-        raise DamagedShardError(f"{path}: its rows do not match their checksum")
     keys = [packed[i : i + KEY_BYTES] for i in range(0, len(packed), KEY_BYTES)]
-    return Shard(Path(path), keys, rows)
+    shard = Shard(Path(path), keys, rows, rows_crc)
+    if verify:
+        shard.check()
+    return shard
 
 
 def _crc(rows: np.ndarray) -> int:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cerviclip.features.encode import FrozenEncoder, to_numpy, to_tensor
-from cerviclip.features.pixels import ImageView, PixelReader, decode_threads
+from cerviclip.features.encode import FrozenEncoder, to_tensor
+from cerviclip.features.pixels import ImageView, PixelReader
 from cerviclip.features.store import FeatureStore, Space, get_store, make_key
 from dassl.errors import UserError
+from dassl.utils.distributed import own_share, wait_for_all, world_size
 
 TABLE_BYTES = 2 * 2**30  # of all tables of this process
 # A run has a table for each of its lists (train, val, test, centres), a sweep those of many draws.
@@ -101,6 +102,7 @@ class FeatureSource:
         store: FeatureStore | None = None,
         counts: Counter | None = None,
     ) -> None:
+        encoder.check_views(views)
         self.encoder = encoder
         self.reader = PixelReader(transform, seeded=views > 1)
         self.views = views
@@ -109,8 +111,18 @@ class FeatureSource:
         self.space = encoder.space(f"{'view' if views > 1 else 'plain'} {self.reader.text}")
 
     def table(self, paths: Sequence[str]) -> Table | StoredTable:
-        """The rows of these images, encoding those that nobody has encoded yet."""
-        hashes = [self.store.hashes.pixels(path) for path in paths]
+        """The rows of these images, encoding those that nobody has encoded yet.
+
+        Of several processes each encodes its part, and finds the rest in the store.
+        """
+        if world_size() > 1:
+            if own := [paths[n] for n in own_share(len(paths))]:
+                self._table(own)
+            wait_for_all()
+        return self._table(paths)
+
+    def _table(self, paths: Sequence[str]) -> Table | StoredTable:
+        hashes = [self.encoder.content_of(path, self.store.hashes) for path in paths]
         self.store.hashes.flush()
         number = len(hashes) * self.views
         content = hashlib.sha256("".join(hashes).encode()).hexdigest()
@@ -163,9 +175,7 @@ class FeatureSource:
         kept: list[np.ndarray] = []
         waiting: list[np.ndarray] = []
         done, kept_bytes, since = 0, 0, time.monotonic()
-        size, threads = self.encoder.batch_size, decode_threads(self.encoder.device)
-        for pixels in self.reader.batches(views, size, threads) if views else ():
-            rows = to_numpy(self.encoder(pixels))
+        for rows in self.encoder.rows_of_files(self.reader, views):
             waiting.append(rows)
             kept.append(rows)
             kept_bytes += rows.nbytes

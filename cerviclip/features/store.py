@@ -4,7 +4,8 @@ The store is a folder of spaces. A space is one (weights, preprocessing, kind, p
 number format); its rows are keyed by the SHA-256 of an image's bytes and a view's number, so a
 changed weight file, transform or image never meets an old row. Rows lie in immutable shards (see
 `features.shards`): any number of processes may write at once, and a kill leaves every finished
-shard in place. A lock is held only while shards are dropped or merged.
+shard in place. A process compares a shard with its checksum before it first uses it. A lock is
+held only while shards are dropped or merged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ from cerviclip.features.shards import (
     open_shard,
     write_shard,
 )
+from cerviclip.locks import locked
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
+from dassl.utils.files import atomic_write
 
 DEFAULT_MAX_BYTES = 20 * 2**30
 DTYPES = ("float16", "bfloat16")
@@ -64,13 +68,19 @@ class Space:
 
 
 class _Index:
-    """The open shards of one space and where each key lies."""
+    """The open shards of one space and where each key lies.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: the space's.
+        tend: name damaged shards in a warning and remove them; else they are only left out.
+    """
+
+    def __init__(self, folder: Path, tend: bool = True) -> None:
+        self.folder, self.tend = folder, tend
         self.shards: dict[str, Shard] = {}
         self.where: dict[bytes, tuple[str, int]] = {}
         self.used: dict[str, float] = {}
+        self.bad: set[str] = set()  # shards that cannot be read
 
     def refresh(self) -> None:
         """Open shards that appeared since the last look, forget those that are gone."""
@@ -78,24 +88,59 @@ class _Index:
             names = {e.name for e in os.scandir(self.folder) if e.name.endswith(SUFFIX)}
         except OSError:  # not made yet, or not to be made
             names = set()
-        gone = self.shards.keys() - names
-        for name in gone:
-            for key in self.shards.pop(name).keys:
-                if self.where.get(key, ("", 0))[0] == name:
-                    del self.where[key]
-        if gone:  # another shard may hold the same keys
-            for name, shard in self.shards.items():
-                self._register(name, shard)
+        self.forget(self.shards.keys() - names)
         for name in sorted(names - self.shards.keys()):
             self.open(name)
 
     def open(self, name: str) -> None:
+        if name in self.bad:
+            return
         try:
             shard = open_shard(self.folder / name)
-        except (DamagedShardError, FileNotFoundError):
-            return  # its rows count as absent and are encoded anew; `verify` reports the file
+        except FileNotFoundError:  # another process dropped it
+            return
+        except DamagedShardError as error:
+            self.drop_damaged(name, error)
+            return
+        except OSError as error:  # it may be whole: another process, or a later one, reads it
+            self.bad.add(name)
+            if self.tend:
+                warnings.warn(f"features cannot be read and are computed: {error}", stacklevel=2)
+            return
         self.shards[name] = shard
         self._register(name, shard)
+
+    def check(self, keys: Iterable[bytes]) -> None:
+        """Compare with their checksums the shards that hold these keys, each once per process."""
+        unchecked = {place[0] for key in keys if (place := self.where.get(key))}
+        while unchecked:
+            for name in unchecked:
+                try:
+                    self.shards[name].check()
+                except DamagedShardError as error:
+                    self.drop_damaged(name, error)
+            places = (self.where.get(key) for key in keys)  # another shard may hold the same keys
+            unchecked = {p[0] for p in places if p and not self.shards[p[0]].checked}
+
+    def drop_damaged(self, name: str, error: Exception) -> None:
+        """Forget a damaged shard and remove it: its rows count as absent, and are computed anew."""
+        self.bad.add(name)
+        self.forget({name})
+        if self.tend:
+            warnings.warn(f"damaged features are removed and computed again: {error}", stacklevel=2)
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
+
+    def forget(self, gone: Iterable[str]) -> None:
+        """Take shards out; what other shards hold of their keys comes from there."""
+        lost = [self.shards.pop(name) for name in gone if name in self.shards]
+        for shard in lost:
+            for key in shard.keys:
+                if self.where.get(key, ("", 0))[0] == shard.path.name:
+                    del self.where[key]
+        if lost:
+            for name, shard in self.shards.items():
+                self._register(name, shard)
 
     def _register(self, name: str, shard: Shard) -> None:
         for row, key in enumerate(shard.keys):
@@ -118,14 +163,20 @@ class FeatureStore:
         self.writable = True
         self.hashes = image_hashes(self.root)
         self._indices: dict[str, _Index] = {}
+        self._swept: set[str] = set()
 
     # -- reading and writing rows ------------------------------------------------------------
 
     def contains(self, space: Space, keys: Sequence[bytes]) -> np.ndarray:
-        """Which of the keys are stored: booleans (len(keys),)."""
+        """Which of the keys are stored, whole and right: booleans (len(keys),).
+
+        The first use of a shard in a process reads all of it and compares its checksum. A damaged
+        one is named in a warning and removed.
+        """
         index = self._index(space)
         if any(key not in index.where for key in keys):
             index.refresh()  # another process may have written them meanwhile
+        index.check(keys)
         return np.array([key in index.where for key in keys], dtype=bool)
 
     def release(self, space: Space) -> None:
@@ -168,21 +219,30 @@ class FeatureStore:
             return
         index = self._index(space)
         try:
-            index.folder.mkdir(parents=True, exist_ok=True)
-            described = index.folder / "space.json"
-            if not described.exists():
-                temporary = index.folder / f".tmp-{os.getpid():x}-{time.monotonic_ns():x}"
-                temporary.write_text(json.dumps(asdict(space), indent=1, sort_keys=True))
-                os.replace(temporary, described)
+            self._make_space(index.folder, space)
             path = write_shard(index.folder, keys, rows)
+            index.open(path.name)
+            index.used[path.name] = time.time()
+            self.hashes.flush()
+            self.tidy(space)
         except OSError as error:
             self.writable = False
-            warnings.warn(f"features are not stored: {self.root}: {error}", stacklevel=2)
-            return
-        index.open(path.name)
-        index.used[path.name] = time.time()
-        self.hashes.flush()
-        self.tidy(space)
+            warnings.warn(
+                f"features are not stored: {self.root}: {error}; the work goes on without, and "
+                "computes them again next time",
+                stacklevel=2,
+            )
+
+    def _make_space(self, folder: Path, space: Space) -> None:
+        """The folder of a space, with what its rows are of."""
+        if folder.name not in self._swept:  # what killed writers left
+            self._swept.add(folder.name)
+            self._sweep_leftovers(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        described = folder / "space.json"
+        if not described.exists():
+            with atomic_write(described) as file:
+                file.write(json.dumps(asdict(space), indent=1, sort_keys=True))
 
     # -- upkeep ------------------------------------------------------------------------------
 
@@ -198,7 +258,7 @@ class FeatureStore:
         if total <= self.max_bytes and not many:
             return 0
         dropped = 0
-        with self._lock():
+        with locked(self.root / "lock"):
             if total > self.max_bytes:
                 sizes = self._shard_stats()  # another process may have dropped some already
                 total = sum(size for _, size, _ in sizes)
@@ -208,7 +268,6 @@ class FeatureStore:
                     path.unlink(missing_ok=True)
                     total -= size
                     dropped += 1
-                self._sweep_leftovers()
             if many and space is not None:
                 self._merge(self._index(space))
         for index in self._indices.values():
@@ -221,11 +280,11 @@ class FeatureStore:
         found = []
         for folder in sorted(self.folder.glob("*/")):
             try:
-                entry = json.loads((folder / "space.json").read_text())
-            except (OSError, ValueError):
+                entry = dict(parse_json((folder / "space.json").read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
                 entry = {}
             shards = list(folder.glob(f"*{SUFFIX}"))
-            index = _Index(folder)
+            index = _Index(folder, tend=False)
             index.refresh()
             stats = [path.stat() for path in shards]
             entry.update(
@@ -240,7 +299,7 @@ class FeatureStore:
 
     def remove(self, space_id: str) -> None:
         """Delete one space."""
-        with self._lock():
+        with locked(self.root / "lock"):
             shutil.rmtree(self.folder / space_id, ignore_errors=True)
         self._indices.pop(space_id, None)
 
@@ -290,9 +349,10 @@ class FeatureStore:
                 found.append((stat.st_mtime, stat.st_size, path))
         return found
 
-    def _sweep_leftovers(self) -> None:
+    def _sweep_leftovers(self, folder: Path) -> None:
+        """Remove what writers of a space were writing when they were killed."""
         limit = time.time() - _LEFTOVER_SECONDS
-        for path in self.folder.glob("*/.tmp-*"):
+        for path in (*folder.glob(".tmp-*"), *folder.glob(".*.tmp")):
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < limit:
                     path.unlink()
@@ -301,8 +361,13 @@ class FeatureStore:
         """One shard in place of the many small ones. Killed half-way it leaves doubles, which do
         no harm."""
         index.refresh()
+        index.check(  # else damage would get a checksum that fits it
+            [k for s in index.shards.values() if s.rows.nbytes < _SMALL_SHARD for k in s.keys]
+        )
         small = [
-            n for n, s in index.shards.items() if s.rows.nbytes < _SMALL_SHARD and len(s.keys) > 0
+            n
+            for n, s in index.shards.items()
+            if s.rows.nbytes < _SMALL_SHARD and s.checked and s.keys
         ]
         keys = [
             k for n in small for k in index.shards[n].keys if index.where.get(k, ("", 0))[0] == n
@@ -313,21 +378,6 @@ class FeatureStore:
         write_shard(index.folder, keys, rows)
         for name in small:
             (index.folder / name).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / "lock", "a") as file:
-            try:
-                import fcntl
-            except ImportError:  # Windows: one process at a time is the user's care there
-                yield
-                return
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def default_max_bytes() -> int:

@@ -14,6 +14,7 @@ from cerviclip.runs.measured import read_val, sample_of
 from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.report.groups import Group, group_runs, load_runs, sweep_order
 from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.settings.run_key import shots_order
 from dassl.config import read_yaml
 from dassl.errors import UserError, did_you_mean
@@ -95,6 +96,8 @@ class Study:
                 hint = did_you_mean(featured, labels)
                 raise UserError(f"no runs of {featured!r}{hint} (known: {', '.join(labels)})")
         parts = [_part(name, own, featured) for name, own in by_dataset.items()]
+        for part in parts:
+            check_blocks(part.run, part.run["folder"])
         return cls(Path(folder), runs, parts)
 
     @property

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cerviclip.places import CHAINS
 from cerviclip.runs.run.summation_order import fix_summation_order
@@ -27,9 +27,17 @@ from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, cli_main, did_you_mean
 from dassl.utils.files import atomic_write
 
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
 TRAINER = "CNNBaseline"
 KEYS = {"backbone", "shots", "seed", "opts", "stages"}
 STAGE_KEYS = {"dataset", "root", "config", "opts"}
+#: Keys of DATASET that decide which images are test images.
+SPLIT_KEYS = (
+    *("SPLIT_FILE", "SPLIT_RATIO", "SPLIT_BY", "PATIENT_PATTERN", "FOLD", "FILE", "FOLDER"),
+    *("CLASS_MAP", "SUBSAMPLE_CLASSES", "SPLIT_SEED"),
+)
 
 
 @dataclass(frozen=True)
@@ -125,30 +133,63 @@ def run_chain(
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
-    folders = []
-    for number, stage in enumerate(chain.stages, 1):
-        name = f"{number}-{safe_part(stage.dataset)}"
-        print(f"stage {number} of {len(chain.stages)}: {stage.dataset}")
-        request = RunRequest(
-            trainer=TRAINER,
-            dataset=stage.dataset,
-            backbone=chain.backbone,
-            shots=chain.shots,
-            seed=chain.seed,
-            weights=weights,
-            root=stage.root or root,
-            output_dir=str(out / name),
-            config_file=stage.config,
-            variant=f"{chain.name}-{number}",
-            plugins=tuple(plugins),
-            # Every epoch, so that little is lost with a stage that is cut off.
-            opts=("TRAIN.CHECKPOINT_FREQ", 1, *stage.opts, *opts),
+    names = [f"{n}-{safe_part(stage.dataset)}" for n, stage in enumerate(chain.stages, 1)]
+
+    def configured(at: int, weights: str) -> CfgNode:
+        stage = chain.stages[at]
+        return setup_cfg(
+            RunRequest(
+                trainer=TRAINER,
+                dataset=stage.dataset,
+                backbone=chain.backbone,
+                shots=chain.shots,
+                seed=chain.seed,
+                weights=weights,
+                root=stage.root or root,
+                output_dir=str(out / names[at]),
+                config_file=stage.config,
+                variant=_variant(chain, at),
+                plugins=tuple(plugins),
+                # Every epoch, so that little is lost with a stage that is cut off.
+                opts=("TRAIN.CHECKPOINT_FREQ", 1, *stage.opts, *opts),
+            )
         )
-        run_one(setup_cfg(request), variant=request.variant, fresh=fresh)
-        folders.append(out / name)
-        if number < len(chain.stages):
+
+    check_returns(chain, [configured(at, weights) for at in range(len(names))])
+    for at, (stage, name) in enumerate(zip(chain.stages, names, strict=True)):
+        print(f"stage {at + 1} of {len(names)}: {stage.dataset}")
+        run_one(configured(at, weights), variant=_variant(chain, at), fresh=fresh)
+        if at + 1 < len(names):
             weights = str(write_weights(out / name, out / "weights" / f"{name}.safetensors"))
-    return folders
+    return [out / name for name in names]
+
+
+def _variant(chain: Chain, at: int) -> str:
+    return f"{chain.name}-{at + 1}"
+
+
+def check_returns(chain: Chain, cfgs: Sequence[CfgNode]) -> None:
+    """A stage that comes back to a data set must split it as the earlier stage did.
+
+    Otherwise the earlier stage trained on images of the later one's test.
+
+    Raises:
+        UserError: two stages of one data set differ in a key that decides the split.
+    """
+    for later, cfg in enumerate(cfgs):
+        for earlier, other in enumerate(cfgs[:later]):
+            if (cfg.DATASET.NAME, cfg.DATASET.ROOT) != (other.DATASET.NAME, other.DATASET.ROOT):
+                continue
+            own = cfg.DATASET.NAME.upper()  # a data set's keys of its own
+            keys = [key for key in (*SPLIT_KEYS, own) if key in cfg.DATASET]
+            differing = [key for key in keys if cfg.DATASET[key] != other.DATASET[key]]
+            if differing:
+                keys = ", ".join(f"DATASET.{key}" for key in differing)
+                raise UserError(
+                    f"chain {chain.name}: stages {earlier + 1} and {later + 1} split "
+                    f"{cfg.DATASET.NAME} differently ({keys}), so the first would train on images "
+                    "of the last one's test; give both stages the same values"
+                )
 
 
 def write_weights(run: Path, file: Path) -> Path:

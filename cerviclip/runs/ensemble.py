@@ -14,6 +14,7 @@ import numpy as np
 
 from cerviclip.data.coarse import is_coarse
 from cerviclip.evaluation.measures import Settings
+from cerviclip.locks import claimed
 from cerviclip.runs.measured import measure_predictions, read_val
 from cerviclip.runs.predictions import (
     PREDICTIONS,
@@ -24,6 +25,7 @@ from cerviclip.runs.predictions import (
 )
 from cerviclip.runs.report.groups import member_label
 from cerviclip.runs.report.pooled import intervals_of
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import (
     KEYS,
     SCHEMA_VERSION,
@@ -109,11 +111,13 @@ class Ensemble:
             check_only_run_files,
             folder_beside,
             replace_folder,
+            tidy_up,
         )
 
-        if folder.is_dir():
-            check_only_run_files(folder)
-        with folder_beside(folder) as new:
+        with claimed(folder), folder_beside(folder) as new:
+            if folder.is_dir():
+                check_only_run_files(folder)
+            tidy_up(folder)
             results = self._write_into(new)
             replace_folder(folder, new)
         return folder, results
@@ -126,6 +130,7 @@ class Ensemble:
         first, names = self.runs[0], predictions[0].classnames
         positive = first["positive_classes"]
         centers = score_predictions(predictions, names, positive, intervals_of(self.runs))
+        check_blocks(first, first["folder"])
         settings = Settings.from_json(first["measured_with"] or {})
         blocks = measure_predictions(val, predictions, positive, centers, settings, _VAL_DIFFERS)
         folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ from cerviclip.runs.predictions import (
     Predictions,
     read_predictions,
 )
-from cerviclip.runs.results_json import finite_or_none, read_results
+from cerviclip.runs.results_json import finite_or_none, read_measured
 from dassl.errors import MissingFileError
 
 NO_VAL_FILE = f"the run has no {VAL_PREDICTIONS}: it has no val images, or an older version made it"
@@ -85,7 +85,7 @@ def measure_files(folder: str | Path, settings: Settings | None = None) -> dict[
     Raises:
         MissingFileError: it holds no results.json or no predictions.csv.
     """
-    folder, results = Path(folder), read_results(folder)
+    folder, results = Path(folder), read_measured(folder)
     if results is None:
         raise MissingFileError(f"no run in {folder}: it holds no results.json")
     if settings is None:

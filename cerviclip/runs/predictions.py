@@ -16,6 +16,7 @@ from dassl.errors import UserError
 
 PREDICTIONS = "predictions.csv"
 VAL_PREDICTIONS = "val_predictions.csv"  # what thresholds are chosen on; of the same form
+_SUM_TOLERANCE = 1e-3  # files of before or of elsewhere may hold rounded probabilities
 HEAD = ("center", "path", "patient_id", "label", "prediction")  # then p_<class> of each class
 
 
@@ -103,16 +104,20 @@ def read_predictions(folder: str | Path) -> list[Predictions]:
         with open(path, newline="", encoding="utf-8") as handle:
             reader = csv.reader(handle)
             head = next(reader)
-            if tuple(head[: len(HEAD)]) != HEAD:
+            classnames = tuple(column.removeprefix("p_") for column in head[len(HEAD) :])
+            if tuple(head[: len(HEAD)]) != HEAD or not classnames:
                 raise ValueError(f"its columns are {', '.join(head)}")
+            if len(set(classnames)) < len(classnames):
+                raise ValueError("a class has two columns")
             for row in reader:
                 if len(row) != len(head):
                     raise ValueError(f"line {reader.line_num} has {len(row)} columns")
                 by_center.setdefault(row[0], []).append(row)
         _check_last_line(path)
-        classnames = tuple(column.removeprefix("p_") for column in head[len(HEAD) :])
         return [_of_rows(center, rows, classnames) for center, rows in by_center.items()]
-    except (StopIteration, ValueError, KeyError) as error:
+    except FileNotFoundError:
+        raise
+    except (StopIteration, ValueError, KeyError, csv.Error, OSError) as error:
         raise UserError(f"{path} is not a run's predictions ({error!r}); run it again") from error
 
 
@@ -127,11 +132,23 @@ def _of_rows(center: str, rows: list[list[str]], classnames: tuple[str, ...]) ->
         probs=np.array([row[len(HEAD) :] for row in rows], dtype=np.float64),
         classnames=classnames,
     )
+    _check_probabilities(predictions)
     stated = np.array([number[row[4]] for row in rows], dtype=np.int64)
     if (wrong := np.flatnonzero(stated != predictions.predicted)).size:
         path = predictions.paths[wrong[0]]
         raise ValueError(f"the prediction for {path} is not its most probable class")
     return predictions
+
+
+def _check_probabilities(predictions: Predictions) -> None:
+    """Refuse what no model says: every score, threshold and interval would follow from it."""
+    probs = predictions.probs
+    with np.errstate(invalid="ignore"):
+        wrong = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1)
+        wrong |= ~(np.abs(probs.sum(axis=1) - 1) < _SUM_TOLERANCE)
+    if wrong.any():
+        path = predictions.paths[int(wrong.argmax())]
+        raise ValueError(f"the numbers for {path} are not probabilities that add up to 1")
 
 
 def _check_last_line(path: Path) -> None:

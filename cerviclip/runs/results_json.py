@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.evaluation.names import BLOCKS
+from cerviclip.runs.results_check import WAY_OUT, check_blocks, why_no_results
 from cerviclip.runs.settings.folders import RESULTS
+from cerviclip.shapes import refuse_constant
 from dassl.errors import UserError
 
 SCHEMA_VERSION = 2
@@ -42,6 +44,7 @@ KEYS = (
     "test_read_early",
     "centers",
     *BLOCKS,
+    "subgroups",
     "flow",
     "warnings",
     "runtime",
@@ -59,6 +62,7 @@ ADDED: dict[int, dict[str, Any]] = {
         "transductive": False,
         "ensemble": {},
         **dict.fromkeys(BLOCKS),
+        "subgroups": {},
         "flow": {},
         "warnings": [],
     }
@@ -69,11 +73,16 @@ ADDED: dict[int, dict[str, Any]] = {
 ADDED_TO_CENTERS: dict[int, tuple[str, ...]] = {2: ("counts", "uncertainty")}
 
 
-def read_results(folder: str | Path) -> dict[str, Any] | None:
+def read_results(folder: str | Path, consistent: bool = True) -> dict[str, Any] | None:
     """The results.json of a run's folder, as the newest schema has it; None where there is none.
 
+    Args:
+        folder: the run's, or the file.
+        consistent: refuse numbers that do not follow from each other; an audit names them itself.
+
     Raises:
-        UserError: it is there and cannot be read as results.
+        UserError: it is there and cannot be read as results, or says what cannot be
+            (``results_check``).
     """
     path = Path(folder)
     path = path if path.suffix == ".json" else path / RESULTS
@@ -81,15 +90,33 @@ def read_results(folder: str | Path) -> dict[str, Any] | None:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {WAY_OUT}") from error
     try:
-        results = json.loads(text)
-        newer = results["schema_version"] > SCHEMA_VERSION
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a run's results ({error}); remove it") from error
-    if newer:
+        results = json.loads(text, parse_constant=refuse_constant)
         version = results["schema_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"schema_version is {version!r}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is not a run's results ({error}); remove it") from error
+    if version > SCHEMA_VERSION:
         raise UserError(f"{path} has schema version {version}, newer than this code reads")
-    return upgrade(results)
+    results = upgrade(results)
+    if why := why_no_results(results, consistent):
+        raise UserError(f"{path}: {why}; {WAY_OUT}")
+    return results
+
+
+def read_measured(folder: str | Path) -> dict[str, Any] | None:
+    """As `read_results`, for those who show or use the blocks that follow from predictions.
+
+    Raises:
+        UserError: also where such a block is not of its shape.
+    """
+    results = read_results(folder)
+    if results is not None:
+        check_blocks(results, folder)
+    return results
 
 
 def write_results(folder: str | Path, results: Mapping[str, Any]) -> Path:
@@ -149,6 +176,11 @@ def is_finished(results: Mapping[str, Any] | None, wanted_hash: str) -> bool:
 
 def finite_or_none(value: Any) -> Any:
     """Numbers as JSON allows them: NaN and infinities become None."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or value is None:
+        return value  # most of a results.json
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

@@ -12,8 +12,11 @@ from torch import nn
 
 from cerviclip.vlm import names
 from cerviclip.vlm.base import Backbone
+from cerviclip.vlm.files.beside import check_beside, check_known
+from cerviclip.vlm.files.foreign_names import openai_names
 from cerviclip.vlm.files.formats import read_state_dict, weights_identity
 from cerviclip.vlm.precision import check_precision, matrix_dtype, precision_of
+from cerviclip.vlm.published import PUBLISHED
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
@@ -32,8 +35,8 @@ def load_backbone(
 
     Args:
         name: an OpenAI name, ``CLIP`` (that architecture at any size, from ``weights``),
-            ``PhantomCLIP``, ``open_clip:<arch>[:<pretrained or path>]``, ``torchvision:<arch>`` or
-            ``timm:<arch>``.
+            ``PhantomCLIP``, a published one (``UNI``, ``PLIP`` ...), ``torchvision:<arch>``,
+            ``open_clip:<arch>[:<pretrained or path>]``, ``timm:<arch>`` or ``embeddings:<file>``.
         weights: a local checkpoint instead of the download; TorchScript archive, state dict or
             safetensors.
         precision: see ``cerviclip.vlm.precision``; ``fp16`` and ``bf16`` keep the matrices in that
@@ -54,28 +57,41 @@ def load_backbone(
 
 
 def _build(name: str, weights: str | None) -> Backbone:
-    from cerviclip.vlm.towers import openai
-
     if name in names.OPENAI_FILES or name in (names.PHANTOM, names.ANY_CLIP):
-        path = weights or _own_file(name)
-        state = read_state_dict(path)
-        return openai.build_backbone(
-            name,
-            state,
-            source=str(path),
-            expected=name if name in names.OPENAI_FILES else None,
-            weights_sha256=weights_identity(path),
-        )
+        return _build_openai(name, weights or _own_file(name))
+    if name in PUBLISHED:
+        from cerviclip.vlm.towers.published import build_published
+
+        return build_published(name, weights)
     kind, _, rest = name.partition(":")
-    if rest and f"{kind}:" in names.PREFIXES:
+    if rest and f"{kind}:" in (*names.PREFIXES, names.EMBEDDINGS):
         if kind == "open_clip":
             from cerviclip.vlm.towers.open_clip import build_open_clip
 
             return build_open_clip(name, rest, weights)
+        if f"{kind}:" == names.EMBEDDINGS:
+            from cerviclip.vlm.towers.given import build_given
+
+            return build_given(name)
         from cerviclip.vlm.towers.cnn import build_cnn
 
         return build_cnn(name, weights)
     raise _unknown(name)
+
+
+def _build_openai(name: str, path: str) -> Backbone:
+    """A CLIP in OpenAI's architecture, of OpenAI's files or those of transformers."""
+    from cerviclip.vlm.towers import openai
+
+    state, sha256 = openai_names(read_state_dict(path)), weights_identity(path)
+    check_known(name, path, sha256)
+    expected = name if name in names.OPENAI_FILES else None
+    backbone = openai.build_backbone(
+        name, state, source=str(path), expected=expected, weights_sha256=sha256
+    )
+    pixels = backbone.preprocess
+    check_beside(name, path, True, pixels.mean, pixels.std, pixels.size[0])
+    return backbone
 
 
 def _own_file(name: str) -> str:
@@ -128,8 +144,18 @@ def get_backbone(cfg: Any, device: str | torch.device = "cpu") -> Backbone:
     """
     name = cfg.MODEL.BACKBONE.NAME
     weights = cfg.MODEL.INIT_WEIGHTS or None
-    precision = precision_of(cfg)
-    identity = weights_identity(weights) if weights and Path(weights).is_file() else weights
+    return shared_backbone(name, weights, precision_of(cfg), device)
+
+
+def shared_backbone(
+    name: str,
+    weights: str | None = None,
+    precision: str = "fp32",
+    device: str | torch.device = "cpu",
+) -> Backbone:
+    """As `load_backbone`, one for all runs of this process. Callers must not alter it."""
+    named = weights or name.rpartition(":")[2]  # the file of library:arch:/a/file
+    identity = weights_identity(named) if Path(named).is_file() else weights
     key = (name, identity, precision, str(torch.device(device)))
     if key not in _pool:
         while len(_pool) >= POOL_SIZE:

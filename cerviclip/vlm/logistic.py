@@ -32,11 +32,26 @@ def fit_logistic(
 
 
 def fit_linear(
-    features: Tensor, labels: Tensor, num_classes: int, c: float, max_iter: int = 2000
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    c: float,
+    max_iter: int = 2000,
+    scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Logistic regression on standardised features, folded back into a layer on raw features."""
+    """Logistic regression on standardised features, folded back into a layer on raw features.
+
+    Args:
+        scale: (D,) factor on each feature once it is standardised: the penalty falls less on
+            those of more weight, and one of 0 has no part; None for all alike.
+    """
     x = features.double().cpu().numpy()
     mean, std = x.mean(0), x.std(0).clip(min=1e-6)
+    if scale is not None:
+        factor = scale.double().numpy()
+        std = std / np.where(factor > 0, factor, 1.0)
+        out = factor == 0
+        x[:, out], mean[out] = 0.0, 0.0
     weight, bias = fit_logistic((x - mean) / std, labels.cpu().numpy(), num_classes, c, max_iter)
     weight = weight / std
     return torch.from_numpy(weight).float(), torch.from_numpy(bias - weight @ mean).float()

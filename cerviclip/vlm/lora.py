@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cerviclip.shapes import parse_json
 from cerviclip.vlm.base import Tower
 from cerviclip.vlm.merged import MergedWeight
 from dassl.errors import UserError
@@ -228,8 +229,14 @@ def saved_config(state: Mapping[str, Tensor]) -> LoRAConfig | None:
     """How the adapters in a saved state were built."""
     if CONFIG_KEY not in state:
         return None
-    values = json.loads(_from_bytes(state[CONFIG_KEY]))
-    return LoRAConfig(**{**values, "targets": tuple(values["targets"])})
+    try:
+        values = parse_json(_from_bytes(state[CONFIG_KEY]))
+        return LoRAConfig(**{**values, "targets": tuple(values["targets"])})
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"the saved adapters do not say how they were built ({error}); take the checkpoint "
+            "as the run wrote it"
+        ) from error
 
 
 def load_lora_state_dict(

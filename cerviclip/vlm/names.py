@@ -1,4 +1,5 @@
-"""The backbones there are, one line each, and what the OpenAI ones look like. Imports nothing.
+"""The backbones there are, one line each, and what the OpenAI ones look like. Imports
+nothing heavy.
 
 ``--list`` reads this file without torch; ``load_backbone`` reads the same tables.
 """
@@ -6,6 +7,8 @@
 from __future__ import annotations
 
 import re
+
+from cerviclip.vlm.published import PUBLISHED
 
 OPENAI_URL = "https://openaipublic.azureedge.net/clip/models"
 
@@ -54,6 +57,7 @@ VIT, RESNET, FEATURES = VISION_TOWERS = ("vit", "resnet", "features")
 ANY_CLIP = "CLIP"
 PHANTOM = "PhantomCLIP"
 PREFIXES = ("open_clip:", "torchvision:", "timm:")
+EMBEDDINGS = "embeddings:"
 
 BACKBONES = {
     PHANTOM: "small CLIP pre-trained on OCT phantoms, shipped here; for trying out only",
@@ -64,9 +68,11 @@ BACKBONES = {
     "ViT-L/14": "OpenAI CLIP, ViT-L, patch 14, 224 px, features 768",
     "ViT-L/14@336px": "OpenAI CLIP, ViT-L, patch 14, 336 px, features 768",
     ANY_CLIP: "OpenAI's architecture at any size, as read from --weights FILE",
-    "open_clip:<arch>[:<pretrained or path>]": "any open_clip model (BiomedCLIP, PLIP ...)",
-    "torchvision:<arch>": "a CNN of torchvision as image features (resnet50, squeezenet1_0 ...)",
+    **{name: entry.summary for name, entry in PUBLISHED.items()},
+    "open_clip:<arch>[:<pretrained or path>]": "any other open_clip model",
+    "torchvision:<arch>": "a CNN or ViT of torchvision as image features (resnet50, vit_b_16 ...)",
     "timm:<arch>": "a model of timm as image features",
+    f"{EMBEDDINGS}<file>": "features made elsewhere (npz, h5, parquet), by the images' paths",
 }
 
 
@@ -79,7 +85,9 @@ def known_towers(name: str) -> tuple[str, bool] | None:
         return (RESNET if isinstance(OPENAI_GEOMETRY[name][2], tuple) else VIT), True
     if name == PHANTOM:
         return VIT, True
-    if name.startswith(("torchvision:", "timm:")):
+    if name in PUBLISHED:  # all are transformers
+        return VIT, PUBLISHED[name].has_text
+    if name.startswith(("torchvision:", "timm:", EMBEDDINGS)):
         return FEATURES, False
     arch = name.removeprefix("open_clip:")
     if arch != name and re.match(r"(ViT|RN)[-\d]", arch):

@@ -36,6 +36,7 @@ INPUT: dict[str, Any] = {
     "GN_STD": 0.15,
     "RANDAUGMENT_N": 2,
     "RANDAUGMENT_M": 10,
+    "RESIZE_FIRST": 0,  # ours: px of the smaller edge before the first random step; 0: as it is
     "STYLE": (0.3, 0.3, 0.2, 0.5),  # gain, gamma, speckle, attenuation (transforms/style.py)
     "ROTATION": 15.0,  # ours: random_rotation's largest angle to either side, degrees
     "COLORJITTER_B": 0.4,
@@ -67,6 +68,7 @@ DATASET: dict[str, Any] = {
     "NUM_SHOTS_VAL": 16,  # a few-shot run's val set has at most this many images per class
     "SHOTS_BY": "class",  # or "patient": from distinct patients while there are enough
     "SHOTS_SCENARIO": "balanced",  # or natural, natural_missing: classes as often as they come
+    "PACKED": "",  # folder of decoded images (cerviclip pack); "": files are decoded
     "SPLIT_FILE": "",  # JSON with train, val and test; "": split by ratio
     "SPLIT_RATIO": (0.45, 0.15, 0.40),  # train, val, test
     "SPLIT_BY": "patient",  # or "image", which leaks patients and warns
@@ -113,6 +115,9 @@ DATALOADER: dict[str, Any] = {
     "NUM_WORKERS": 4,
     "K_TRANSFORMS": 1,  # augmented copies of each training image
     "RETURN_IMG0": False,  # also the image without augmentation
+    # Ours: "image" draws an image's augmentation from the epoch's seed and its place alone, so that
+    # it does not depend on NUM_WORKERS; "batch", as upstream, from the loader process's generator.
+    "DRAW_BY": "batch",
     "TRAIN_X": {
         "SAMPLER": "RandomSampler",
         "BATCH_SIZE": 32,
@@ -172,6 +177,8 @@ TRAIN: dict[str, Any] = {
     "PRINT_FREQ": 10,  # batches
     "COUNT_ITER": "train_x",  # what an epoch is: train_x, train_u or smaller_one
     "MAX_ITERS": 0,  # ours: above 0, trainers that train by iterations use this many
+    "FEDERATED_ROUNDS": 0,  # ours: weights are averaged with other centres so many times
+    "FEDERATED_MU": 0.0,  # ours: FedProx's weight of the distance to the common weights
 }
 
 TEST: dict[str, Any] = {
@@ -184,6 +191,7 @@ TEST: dict[str, Any] = {
     "MISS_COST": 0.0,  # ours: false alarms that one missed positive is worth; 0: not stated
     "PREVALENCES": (0.01, 0.05, 0.2),  # ours: shares of positives for which PPV and NPV are given
     "COVERAGE": 0.9,  # ours: share of prediction sets that are to hold the true class
+    "SUBGROUPS": (),  # ours: "FILE.csv:column" of patients or images, scored apart as well
     "SPLIT": "test",  # or "val"
     "FINAL_MODEL": "last_step",  # or "best_val"
     "EXTERNAL": (),  # ours: registered data sets scored after training

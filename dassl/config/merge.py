@@ -116,10 +116,31 @@ def _set(cfg: CfgNode, node: CfgNode, key: Any, written: Written) -> None:
     elif section in NAME_MAPS:
         node[str(key)] = name(written)
     elif key in node:
-        node[key] = coerce(written, node[key])
+        value = coerce(written, node[key])
+        _check_plain(value, written)
+        node[key] = value
     else:
-        value = written.value
-        node[key] = CfgNode(value) if isinstance(value, dict) else decode(value)
+        value = decode(written.value)
+        _check_plain(value, written)
+        node[key] = CfgNode(value) if isinstance(value, dict) else value
+
+
+_PLAIN = (str, int, float, bool, type(None))  # what yacs takes and writes again
+
+
+def _check_plain(value: Any, written: Written) -> None:
+    """Refuse what yacs cannot write: a date, a set, bytes, a mapping with other keys than text."""
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        for inner in value.values():
+            _check_plain(inner, written)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_plain(inner, written)
+    elif not isinstance(value, _PLAIN):
+        raise UserError(
+            f"{written.where} holds {value!r} ({type(value).__name__}), which is no plain value; "
+            "quote it if a name is meant"
+        )
 
 
 def _fill_name_map(node: CfgNode, written: Written) -> None:

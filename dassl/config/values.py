@@ -35,8 +35,8 @@ def decode(value: Any) -> Any:
     if isinstance(value, str):
         try:
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return value
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return value  # TypeError: {[1]: 2}, a key that cannot be hashed
     return value
 
 
@@ -46,6 +46,7 @@ def coerce(written: Written, default: Any) -> Any:
     Raises:
         UserError: the value is of another type.
     """
+    refuse_no_text(written)
     if written.value is None and written.full_key in NAME_LISTS:
         return type(default)()  # nothing after the colon
     if written.value is not None and _takes_names(written.full_key, default):
@@ -53,8 +54,12 @@ def coerce(written: Written, default: Any) -> Any:
     value, raw = decode(written.value), written.value
     if raw is None and isinstance(default, str) and written.full_key.startswith("DATASET."):
         return ""  # nothing after the colon; in a data set's keys "" says "as the data set has it"
-    if isinstance(value, float) and math.isnan(value):
-        raise UserError(f"{written.where} is not a number (nan); give one")
+    _refuse_no_numbers(written, value)
+    if value is None and isinstance(default, (bool, int, float)):
+        raise UserError(
+            f"{written.where} has nothing where a number or a truth value is meant; give one, such "
+            f"as {default}, or take the line out"
+        )
     if default is None or value is None or type(value) is type(default):
         return value
     if isinstance(default, tuple) and isinstance(value, list):
@@ -72,12 +77,37 @@ def coerce(written: Written, default: Any) -> Any:
     _refuse_type(written, value, default)
 
 
+def refuse_no_text(written: Written) -> None:
+    """Refuse text that no file can be called by or hold: zero bytes, and what is not Unicode.
+
+    A run writes its settings down before anything else.
+    """
+    values = written.typed if isinstance(written.typed, (list, tuple)) else [written.typed]
+    for value in values:
+        if isinstance(value, str) and (
+            "\0" in value or any("\ud800" <= c <= "\udfff" for c in value)
+        ):
+            raise UserError(
+                f"{written.where} is {value!r}, which holds a zero byte or is not Unicode; "
+                "rename what it names"
+            )
+
+
+def _refuse_no_numbers(written: Written, value: Any) -> None:
+    """Refuse NaN and infinities, in a list too: every comparison with a NaN is false, so checks of
+    ranges let it pass."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if wrong := [part for part in parts if isinstance(part, float) and not math.isfinite(part)]:
+        raise UserError(f"{written.where} is not a number ({wrong[0]}); give one")
+
+
 def name(written: Written) -> str:
     """One name, as it was typed.
 
     Raises:
         UserError: yaml takes it for a truth value or for nothing, or it is a list.
     """
+    refuse_no_text(written)
     if written.value is None or isinstance(written.value, bool):
         meaning = "nothing" if written.value is None else "a truth value"
         raise UserError(

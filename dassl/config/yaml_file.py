@@ -16,6 +16,7 @@ import yaml
 from dassl.errors import MissingFileError, UserError
 
 BASE = "_BASE_"
+MOST_REPEATED = 100_000  # values of one file that stand there by aliases alone
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -73,20 +74,35 @@ def parse_typed(text: str, source: str) -> tuple[Any, Any]:
         text: one yaml document.
         source: where it stands, for messages.
     """
-    loader = _LOADER(text)
     try:
-        node = loader.get_single_node()
+        node = _root_of(text)
         if node is None:
             return None, ""
+        _refuse_bombs(node, source)
         _refuse_repeated_keys(node, source)
         value = yaml.constructor.SafeConstructor().construct_document(node)
-        return value, _AsTyped().construct_document(node)
+        typed = _AsTyped().construct_document(node)
     except UserError:
         raise
-    # A scalar such as 2021-13-01 looks like a date and is none: that is a plain ValueError.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, *_NO_SUCH_VALUE) as error:
         detail = " ".join(str(error).split()) or "it is nested too deep"
+        if isinstance(error, (AttributeError, LookupError)):
+            detail = "a value is not of the type that its tag (such as !!int) says"
         raise UserError(f"{source} is not valid yaml: {detail}") from error
+    _refuse_lost_keys(value, typed, source)
+    return value, typed
+
+
+# What PyYAML's constructors raise of a scalar that is not what it looks like (2021-13-01, a date)
+# or what its tag says (!!bool maybe, !!timestamp soon).
+_NO_SUCH_VALUE = (ValueError, TypeError, OverflowError, AttributeError, LookupError)
+
+
+def _root_of(text: str) -> yaml.Node | None:
+    """The node of the one document in a text."""
+    loader = _LOADER(text)
+    try:
+        return loader.get_single_node()
     finally:
         loader.dispose()
 
@@ -120,13 +136,59 @@ class _AsTyped(yaml.constructor.SafeConstructor):
         return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
 
 
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _refuse_bombs(root: yaml.Node, source: str) -> None:
+    """Refuse aliases that lead back to what holds them, or that a few lines make billions of
+    values with: everything that walks, copies or prints the values would never end."""
+    sizes: dict[int, int] = {}  # 0: its children are being counted
+    todo = [root]
+    while todo:
+        node, children = todo[-1], _children(todo[-1])
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            if any(sizes.get(id(child)) == 0 for child in children):
+                line = node.start_mark.line + 1
+                raise UserError(f"{source} has an alias within its own anchor, in line {line}")
+            todo += [child for child in children if id(child) not in sizes]
+            continue
+        todo.pop()
+        if sizes[id(node)] == 0:
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+        if sizes[id(node)] > len(sizes) + MOST_REPEATED:
+            raise UserError(
+                f"{source} repeats more than {MOST_REPEATED:,} values by aliases (*name); write "
+                "out what is meant"
+            )
+
+
+def _refuse_lost_keys(value: Any, typed: Any, source: str) -> None:
+    """Refuse mappings in which two keys of different text are one to Python, as ``1`` and ``0x1``
+    of a merge (``<<``) are."""
+    todo = [(value, typed)]
+    while todo:
+        one, text = todo.pop()
+        if isinstance(one, dict) and isinstance(text, dict):
+            if len(one) != len(text):
+                raise UserError(
+                    f"{source} has a key twice in other words, such as 1 and 0x1, among "
+                    f"{', '.join(map(str, text))[:200]}; only one can count: rename one"
+                )
+            todo += zip(one.values(), text.values(), strict=True)
+        elif isinstance(one, list) and isinstance(text, list):
+            todo += zip(one, text, strict=True)
+
+
 def _refuse_repeated_keys(root: yaml.Node, source: str) -> None:
     todo, seen = [root], {id(root)}
     while todo:
         node = todo.pop()
-        children = node.value if isinstance(node, yaml.SequenceNode) else []
+        children = _children(node)
         if isinstance(node, yaml.MappingNode):
-            children = [child for pair in node.value for child in pair]
             _refuse_repeated_keys_of(node, source)
         new = [c for c in children if isinstance(c, yaml.Node) and id(c) not in seen]
         seen |= {id(child) for child in new}

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from dassl.errors import UserError
-from dassl.utils import read_image
+from dassl.utils import images
 from dassl.utils.deep_images import all_windows, restore_windows
 from dassl.utils.distributed import choose_device
+from dassl.utils.images import BegunImage
 
 from .datasets import build_dataset
 from .samplers import build_sampler
@@ -249,11 +250,12 @@ class DatasetWrapper(TorchDataset):
         self.to_tensor = T.Compose(plain)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Worker processes that start afresh scale deep images as this process does."""
-        return {**self.__dict__, "_windows": all_windows()}
+        """Worker processes that start afresh read images as this process does."""
+        return {**self.__dict__, "_windows": all_windows(), "_kept": images.for_workers()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore_windows(state.pop("_windows", {}))
+        images.from_parent(state.pop("_kept", None))
         self.__dict__.update(state)
 
     def __len__(self) -> int:
@@ -267,18 +269,20 @@ class DatasetWrapper(TorchDataset):
             "impath": item.impath,
             "index": idx,
         }
-        img0 = read_image(item.impath)
+        image = BegunImage(item.impath)
 
         if self.transform is None:
-            output["img"] = img0
+            output["img"] = image.whole
         elif callable(self.transform):
-            output["img"] = self._transform_image(self.transform, img0)
+            output["img"] = self._transform_image(*image.behind(self.transform))
         else:
             for i, tfm in enumerate(self.transform):
-                output["img" if i == 0 else f"img{i + 1}"] = self._transform_image(tfm, img0)
+                key = "img" if i == 0 else f"img{i + 1}"
+                output[key] = self._transform_image(*image.behind(tfm))
 
         if self.return_img0:
-            output["img0"] = self.to_tensor(img0)
+            to_tensor, img0 = image.behind(self.to_tensor)
+            output["img0"] = to_tensor(img0)
         return output
 
     def _transform_image(self, tfm: Callable, img0: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dassl.utils import AverageMeter, MetricMeter
+from dassl.utils.distributed import average_numbers, world_size
 
 from .loss_watch import on_device
 from .protocol import Trains
@@ -53,6 +54,8 @@ class EpochProgress:
     def batch_done(self, summary: dict[str, Any] | None) -> None:
         """Call after ``forward_backward`` with what it returned."""
         trainer, now = self.trainer, time.time()
+        if summary and world_size() > 1:
+            summary = average_numbers(summary, trainer.gradient_share)
         if summary:
             for value in summary.values():
                 if isinstance(value, torch.Tensor):  # no graph may live on, no value change

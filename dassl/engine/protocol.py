@@ -19,11 +19,14 @@ class Trains(Protocol):
     output_dir: str
     best_result: float
     precision: Any
+    gradient_share: float | None
     _models: OrderedDict[str, nn.Module]
     _optims: OrderedDict[str, Any]
     _scheds: OrderedDict[str, Any]
     _averaged: Sequence[str]
     _history: list[dict[str, float]]
+    _search: dict[str, dict[str, int]]
+    dm: Any
 
     def get_model_names(self, names: str | Sequence[str] | None = None) -> list[str]: ...
 

@@ -12,6 +12,7 @@ from typing import Any
 from dassl.errors import UserError
 from dassl.utils import get_rng_state, set_rng_state
 from dassl.utils.checkpoints import restore_checkpoint
+from dassl.utils.distributed import is_main, wait_for_all
 
 from .protocol import Trains
 
@@ -24,6 +25,8 @@ def training_state(trainer: Trains) -> dict[str, Any]:
     return {
         "best_result": float(trainer.best_result),
         "history": [dict(row) for row in trainer._history],
+        "search": {what: dict(cost) for what, cost in trainer._search.items()},
+        "test_read_early": bool(getattr(trainer.dm, "test_read_early", False)),
         "rng": get_rng_state(),
         "scaler": None if scaler is None else scaler.state_dict(),
         "backbone_sha256": _backbone_sha256(trainer),
@@ -57,17 +60,34 @@ def resume_training(trainer: Trains, directory: str) -> int:
             path, trainer._models[name], trainer._optims[name], trainer._scheds[name]
         )
         check_backbone(checkpoint, trainer, path)
-        _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+        if is_main():
+            _bring_best_along(osp.join(directory, name), osp.join(trainer.output_dir, name))
+    wait_for_all()
 
-    # Files of upstream know none of these.
+    try:
+        _take_over(trainer, checkpoint)
+    except UserError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{directory}: what its checkpoint says beside its weights is damaged ({error}); go on "
+            "from an earlier one, or train from the start"
+        ) from error
+    return int(checkpoint["epoch"])
+
+
+def _take_over(trainer: Trains, checkpoint: Mapping[str, Any]) -> None:
+    """History, best result, search and random states; files of upstream know none of these."""
     trainer.best_result = checkpoint.get("best_result", trainer.best_result)
     trainer._history = [dict(row) for row in checkpoint.get("history", [])]
+    trainer._search.update(checkpoint.get("search") or {})
+    if checkpoint.get("test_read_early"):
+        trainer.dm.test_read_early = True
     scaler = getattr(trainer.precision, "scaler", None)
     if scaler is not None and checkpoint.get("scaler"):
         scaler.load_state_dict(checkpoint["scaler"])
     if checkpoint.get("rng") is not None:
         set_rng_state(checkpoint["rng"])
-    return int(checkpoint["epoch"])
 
 
 def check_backbone(checkpoint: Mapping[str, Any], trainer: Any, path: object) -> None:
@@ -103,7 +123,7 @@ def common_checkpoint(folders: list[str]) -> str | None:
         try:
             with open(osp.join(folder, "checkpoint"), encoding="utf-8") as handle:
                 named.add(handle.readline().strip())
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             named.add("")
     if len(named) == 1:
         file = named.pop()

@@ -26,7 +26,7 @@ from dassl.utils import (
     mkdir_if_missing,
 )
 from dassl.utils.checkpoints import replace_weights
-from dassl.utils.distributed import choose_device, device_type
+from dassl.utils.distributed import choose_device, device_type, is_main
 
 from .progress import EpochProgress
 from .resume import BEST_MODEL
@@ -201,7 +201,8 @@ class SimpleTrainer(TrainerBase):
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.cfg.OUTPUT_DIR)
 
         writer_dir = osp.join(self.output_dir, "tensorboard")
-        mkdir_if_missing(writer_dir)
+        if is_main():
+            mkdir_if_missing(writer_dir)
         self.init_writer(writer_dir)
 
         self.time_start = time.time()
@@ -266,7 +267,7 @@ class SimpleTrainer(TrainerBase):
             self.calibrate()
         finally:
             self.dm.training_ended = True
-        for name, model in self._models.items():
+        for name, model in self._models.items() if is_main() else ():
             replace_weights(osp.join(self.output_dir, name, file), model)
 
     # Test ----------------------------------------------------------------------------------------
@@ -291,14 +292,19 @@ class SimpleTrainer(TrainerBase):
                 raise UserError(f'data set "{self.cfg.DATASET.NAME}" has no test images')
         print(f"Evaluate on the *{split}* set")
 
-        for batch in loader:
-            input, label = self.parse_batch_test(batch)
-            self.evaluator.process(self.model_inference(input), label)
+        for output, label in self.test_outputs(loader):
+            self.evaluator.process(output, label)
 
         results = self.evaluator.evaluate()
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         return list(results.values())[0]
+
+    def test_outputs(self, loader: Iterable[Any]) -> Iterator[tuple[Any, Tensor]]:
+        """What the model makes of each batch of a test, and its labels."""
+        for batch in loader:
+            input, label = self.parse_batch_test(batch)
+            yield self.model_inference(input), label
 
     def model_inference(self, input: Tensor) -> Tensor:
         return self.model(input)

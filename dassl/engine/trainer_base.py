@@ -12,10 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from dassl.errors import MissingFileError
-from dassl.utils import load_checkpoint, save_checkpoint, tolist_if_not
-from dassl.utils.checkpoints import load_fitting
-from dassl.utils.distributed import average_gradients, world_size
+from dassl.utils import save_checkpoint, tolist_if_not
+from dassl.utils.checkpoints import load_fitting, load_training_checkpoint
+from dassl.utils.distributed import (
+    average_gradients,
+    average_numbers,
+    is_main,
+    wait_for_all,
+    world_size,
+)
 
+from .batch_norm import lone_images_are_named
 from .last_good import LastGoodState, advice
 from .loss_watch import LossWatch, Place, on_device
 from .progress import EpochProgress
@@ -39,9 +46,9 @@ class TrainerBase:
     output_dir = ""
     best_result = -float("inf")
     precision: Any = None  # an object whose gradient ``scaler`` is used where it has one
-    # Of this process in the mean of gradients, where a run has several: the images of its part of
+    # Of this process in the mean of gradients, where a run has several: its images among those of
     # the batch. None: all processes alike.
-    gradient_weight: float | None = None
+    gradient_share: float | None = None
     _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 
     def __init__(self) -> None:
@@ -125,7 +132,7 @@ class TrainerBase:
         """Write each model to ``<directory>/<name>/``.
 
         Besides upstream's keys a checkpoint has what an exact continuation needs: best result,
-        history and random states.
+        history and random states. Of several processes the first one writes; the others wait.
 
         Args:
             epoch: the epoch just done, from 0.
@@ -135,8 +142,8 @@ class TrainerBase:
             model_name: file name, ``model.pth.tar-<epoch + 1>`` if empty.
         """
         self._check_losses()
-        extra = training_state(self)
-        for name in self.get_model_names():
+        extra = training_state(self) if is_main() else {}
+        for name in self.get_model_names() if is_main() else ():
             optim, sched = self._optims[name], self._scheds[name]
             save_checkpoint(
                 {
@@ -151,6 +158,7 @@ class TrainerBase:
                 is_best=is_best,
                 model_name=model_name,
             )
+        wait_for_all()
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Load the last checkpoint below ``directory`` into all models; return the next epoch."""
@@ -176,9 +184,9 @@ class TrainerBase:
                 raise MissingFileError(
                     f"No model at {path}; give the epoch of a file that is there (--load-epoch)"
                 )
-            checkpoint = load_checkpoint(path)
+            checkpoint = load_training_checkpoint(path)
             result = checkpoint.get("val_result")
-            shown = "none" if result is None else f"{result:.1f}"
+            shown = f"{result:.1f}" if isinstance(result, (int, float)) else "none"
             print(f"Load {path} to {name} (epoch={checkpoint.get('epoch')}, val_result={shown})")
             load_fitting(self._models[name], checkpoint["state_dict"], path)
 
@@ -193,7 +201,8 @@ class TrainerBase:
         for self.epoch in range(self.start_epoch, self.max_epoch):  # noqa: B020
             self._begin_epoch()
             self.before_epoch()
-            self.run_epoch()
+            with lone_images_are_named():
+                self.run_epoch()
             self._check_losses()
             self._check_weights()
             self.after_epoch()
@@ -261,7 +270,7 @@ class TrainerBase:
         if world_size() > 1:
             groups = [group for optim in optims for group in optim.param_groups]
             parameters = [p for group in groups for p in group["params"]]
-            average_gradients(parameters, self.gradient_weight)
+            average_gradients(parameters, self.gradient_share)
         for optim in optims:
             if scaler is None:
                 optim.step()
@@ -319,13 +328,13 @@ class TrainerBase:
         self.model_zero_grad(names)
         self.detect_anomaly(loss_b)
         loss_b.backward(retain_graph=True)
-        average_gradients(parameters, self.gradient_weight)
+        average_gradients(parameters, self.gradient_share)
         gradients_b = [None if p.grad is None else p.grad.clone() for p in parameters]
 
         self.model_zero_grad(names)
         self.detect_anomaly(loss_a)
         loss_a.backward()
-        average_gradients(parameters, self.gradient_weight)
+        average_gradients(parameters, self.gradient_share)
         project_gradients(parameters, gradients_b, lambda_, opposing_only)
 
         for name in names:
@@ -353,6 +362,8 @@ class TrainerBase:
         Raises:
             FloatingPointError: with epoch, batch, learning rate and what to try.
         """
+        if world_size() > 1:  # one for all, so that all stop at the same batch
+            loss = average_numbers({"loss": loss.detach().mean()}, self.gradient_share)["loss"]
         if self._loss_watch is not None and self._looks_later(loss):
             place = Place(getattr(self, "batch_idx", None), self.get_current_lr())
             self._loss_watch.note(place, loss)
@@ -393,7 +404,7 @@ class TrainerBase:
     # Scalars -------------------------------------------------------------------------------------
 
     def init_writer(self, log_dir: str) -> None:
-        if self.__dict__.get("_writer") is None:
+        if is_main() and self.__dict__.get("_writer") is None:
             print(f"Initialize tensorboard (log_dir={log_dir})")
             self._writer = SummaryWriter(log_dir=log_dir)
 

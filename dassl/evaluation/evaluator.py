@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from dassl.errors import UserError
 from dassl.evaluation.base import EvaluatorBase
 from dassl.evaluation.build import EVALUATOR_REGISTRY
+from dassl.utils.distributed import is_main
 from dassl.utils.files import atomic_write
 from dassl.utils.rng import random_kept
 
@@ -86,7 +87,7 @@ class Classification(EvaluatorBase):
         )
         if self._per_class_res is not None:
             results["perclass_accuracy"] = self._print_per_class()
-        if self.cfg.TEST.COMPUTE_CMAT:
+        if self.cfg.TEST.COMPUTE_CMAT and is_main():
             self._save_confusion_matrix()
         return results
 

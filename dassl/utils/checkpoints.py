@@ -27,6 +27,7 @@ __all__ = [
     "load_fitting",
     "load_pretrained_weights",
     "load_scheduler_state",
+    "load_training_checkpoint",
     "replace_weights",
     "restore_checkpoint",
     "resume_from_checkpoint",
@@ -158,10 +159,32 @@ def load_checkpoint(fpath: str | Path) -> dict[str, Any]:
         ) from error
 
 
+def load_training_checkpoint(fpath: str | Path) -> dict[str, Any]:
+    """As `load_checkpoint`, of a file that a training has saved: weights by name, and an epoch.
+
+    Raises:
+        UserError: also where the file holds something else.
+    """
+    found = load_checkpoint(fpath)
+    state = found.get("state_dict") if isinstance(found, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise UserError(
+            f'checkpoint "{fpath}" holds no state_dict with weights by name; name a checkpoint '
+            "that a training has saved"
+        )
+    epoch = found.get("epoch", 0)
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+        raise UserError(f'checkpoint "{fpath}" is of epoch {epoch!r}, which is no number of epochs')
+    return found
+
+
 def _refuse_other_kinds(fpath: str) -> None:
     if zipfile.is_zipfile(fpath):
-        with zipfile.ZipFile(fpath) as archive:
-            names = [name.split("/", 1)[-1] for name in archive.namelist()]
+        try:
+            with zipfile.ZipFile(fpath) as archive:
+                names = [name.split("/", 1)[-1] for name in archive.namelist()]
+        except Exception as error:  # BadZipFile and others of a damaged directory
+            raise UserError(f'checkpoint "{fpath}" is damaged ({error}); save it again') from error
         if "constants.pkl" in names:
             raise UserError(
                 f'checkpoint "{fpath}" is a TorchScript archive, not a training checkpoint; '
@@ -170,7 +193,7 @@ def _refuse_other_kinds(fpath: str) -> None:
         return
     try:
         is_tar = tarfile.is_tarfile(fpath)
-    except (OSError, EOFError):
+    except Exception:  # of a damaged compressed file; it is no tar that could be read
         is_tar = False
     if is_tar:
         raise UserError(
@@ -208,7 +231,7 @@ def resume_from_checkpoint(
     marker = osp.join(fdir, "checkpoint")
     if not osp.isfile(marker):
         raise MissingFileError(f'no file "checkpoint" in {fdir}; nothing to resume from')
-    name = Path(marker).read_text(encoding="utf-8").splitlines()[0].strip()
+    name = Path(marker).read_text(encoding="utf-8", errors="replace").strip().partition("\n")[0]
     checkpoint = restore_checkpoint(osp.join(fdir, osp.basename(name)), model, optimizer, scheduler)
     return int(checkpoint["epoch"])
 
@@ -218,25 +241,30 @@ def restore_checkpoint(
 ) -> dict[str, Any]:
     """Restore model, optimiser and scheduler from one file; returns all that the file holds."""
     print(f'Loading checkpoint from "{fpath}"')
-    checkpoint = load_checkpoint(fpath)
+    checkpoint = load_training_checkpoint(fpath)
     load_fitting(model, checkpoint["state_dict"], fpath)
     print("Loaded model weights")
     if optimizer is not None and checkpoint.get("optimizer") is not None:
         try:
             optimizer.load_state_dict(checkpoint["optimizer"])
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise MisfitError(f"{fpath} {_MISFIT}: its optimizer: {error}; {_WAY_OUT}") from error
         print("Loaded optimizer")
     if scheduler is not None and checkpoint.get("scheduler") is not None:
-        load_scheduler_state(scheduler, checkpoint["scheduler"])
+        try:
+            load_scheduler_state(scheduler, checkpoint["scheduler"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MisfitError(f"{fpath} {_MISFIT}: its scheduler: {error}; {_WAY_OUT}") from error
         print("Loaded scheduler")
+    if "epoch" not in checkpoint:
+        raise UserError(f'checkpoint "{fpath}" does not say its epoch; it cannot be gone on from')
     print(f"Previous epoch: {checkpoint['epoch']}")
     return checkpoint
 
 
 def replace_weights(fpath: str | Path, model: nn.Module) -> None:
     """Put a model's weights as they are now into a checkpoint; all else in the file stays."""
-    checkpoint = load_checkpoint(fpath)
+    checkpoint = load_training_checkpoint(fpath)
     checkpoint["state_dict"] = _without_module(model.state_dict())
     with atomic_write(fpath, "wb") as handle:
         torch.save(to_plain(checkpoint), handle)
@@ -258,7 +286,9 @@ def load_fitting(model: Any, state: Mapping[str, Any], source: object) -> None:
 
     Raises:
         MisfitError: a tensor is missing, unknown or of another shape.
+        UserError: weights are no numbers, or of a type that cannot be theirs.
     """
+    refuse_no_weights(state, source, _types_of(model))
     try:
         model.load_state_dict(state)
     except UserError as error:  # a model that makes checks of its own
@@ -269,6 +299,40 @@ def load_fitting(model: Any, state: Mapping[str, Any], source: object) -> None:
             raise
         what = _first_misfit(model.state_dict(), state) or " ".join(details).strip()
         raise MisfitError(f"{source} {_MISFIT}: {what}; {_WAY_OUT}") from error
+
+
+def _types_of(model: Any) -> Mapping[str, torch.dtype]:
+    own = model.state_dict() if hasattr(model, "state_dict") else {}
+    return {name: v.dtype for name, v in own.items() if isinstance(v, torch.Tensor)}
+
+
+def refuse_no_weights(
+    state: Mapping[str, Any], source: object, types: Mapping[str, torch.dtype] | None = None
+) -> None:
+    """Refuse weights that give no number, or a wrong one, without an error of torch's.
+
+    Args:
+        state: tensors by name; other values are let be.
+        source: where they come from, for the message.
+        types: those that the network has; whole numbers in place of broken ones are refused.
+
+    Raises:
+        UserError: a tensor holds NaN, or is of whole numbers where the network's is not.
+    """
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        wanted = (types or {}).get(name)
+        if wanted is not None and wanted.is_floating_point and not value.is_floating_point():
+            raise UserError(
+                f"{source}: {name} is of type {value.dtype}, and the network's is {wanted}; save "
+                "the weights as they were trained"
+            )
+        if value.is_floating_point() and bool(torch.isnan(value).any()):
+            raise UserError(
+                f"{source}: {name} holds NaN, so its training broke; take an earlier checkpoint, "
+                "or fetch the file again"
+            )
 
 
 def _first_misfit(own: Mapping[str, Any], state: Mapping[str, Any]) -> str:
@@ -288,13 +352,21 @@ def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
     ``module.`` in front of names is dropped; the file may hold a checkpoint or a bare state dict.
     """
     checkpoint = load_checkpoint(weight_path)
-    state_dict = _without_module(checkpoint.get("state_dict", checkpoint))
+    found = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(found, Mapping):
+        raise UserError(f'"{weight_path}" holds no weights by name; give a state dict')
+    state_dict = {
+        name: value
+        for name, value in _without_module({str(k): v for k, v in found.items()}).items()
+        if isinstance(value, torch.Tensor)
+    }
     own = model.state_dict()
     matched = {
         name: value
         for name, value in state_dict.items()
         if name in own and own[name].shape == value.shape
     }
+    refuse_no_weights(matched, weight_path, _types_of(model))
     discarded = [name for name in state_dict if name not in matched]
     model.load_state_dict(matched, strict=False)
     if not matched:

@@ -3,12 +3,18 @@
 In one process every function here is the identity and costs nothing: nothing is sent, and
 ``torch.distributed`` is not touched. A group that a trainer opens by itself is its own business:
 only after :func:`init_from_env` does the engine send anything.
+
+A process that fails says so by `say_failure` before it ends. Whoever waits for it then stops with
+a `LostProcessError` that has its words.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -21,22 +27,39 @@ from torch import distributed as dist
 from dassl.errors import UserError
 
 __all__ = [
+    "LostProcessError",
     "average_gradients",
-    "barrier",
+    "average_numbers",
     "broadcast_object",
     "choose_device",
+    "failure_of_another",
     "gather_objects",
     "gather_rows",
     "init_from_env",
     "is_main",
+    "join",
+    "leave",
     "local_rank",
+    "main_first",
     "own_share",
     "rank",
+    "say_failure",
+    "settle_failure",
     "shut_down",
+    "sum_over_processes",
+    "wait_for_all",
     "world_size",
 ]
 
 Rows = TypeVar("Rows", np.ndarray, Tensor)
+
+TIMEOUT_S = 600.0  # of an exchange within a step; None of them takes seconds
+_WAITING = timedelta(days=7)  # of a wait for work that one process does for all
+_POLL_S = 0.02
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run has failed, has ended, or does not answer."""
 
 
 class _Place(NamedTuple):
@@ -48,12 +71,38 @@ class _Place(NamedTuple):
 
 
 _place = _Place()
+_store: dist.Store | None = None  # what the processes say to each other beside the exchanges
+_of_cpu: dist.ProcessGroup | None = None  # None: the group of the GPUs' tensors is that of all
+_waiting: dist.ProcessGroup | None = None
 
 
 # The group -------------------------------------------------------------------------------------
 
 
-def init_from_env(use_cuda: bool = True, timeout_s: float = 600.0) -> bool:
+def join(timeout_s: float = TIMEOUT_S) -> bool:
+    """Meet the other processes that ``torchrun`` started. They can tell of failures from here on;
+    to exchange anything they need `init_from_env`.
+
+    Returns:
+        Whether there are several processes. Without torchrun nothing is done.
+
+    Raises:
+        UserError: torchrun's variables are incomplete.
+    """
+    global _place, _store
+    if world_size() > 1:
+        return True
+    place = _place_from_env()
+    if place.world_size == 1:
+        return False
+    timeout = timedelta(seconds=timeout_s)
+    sizes = {"rank": place.rank, "world_size": place.world_size}
+    store, _, _ = next(dist.rendezvous("env://", **sizes, timeout=timeout))
+    _place, _store = place, dist.PrefixStore("cerviclip", store)
+    return True
+
+
+def init_from_env(use_cuda: bool = True, timeout_s: float = TIMEOUT_S) -> bool:
     """Join the other processes that ``torchrun`` started; call it before anything is built.
 
     Args:
@@ -66,27 +115,31 @@ def init_from_env(use_cuda: bool = True, timeout_s: float = 600.0) -> bool:
     Raises:
         UserError: torchrun's variables are incomplete, or there are fewer GPUs than processes.
     """
-    global _place
-    if world_size() > 1:
+    global _of_cpu, _waiting
+    if _waiting is not None:
         return True
     place = _place_from_env()
-    if place.world_size == 1:
+    on_gpu = use_cuda and torch.cuda.is_available() and place.world_size > 1
+    if on_gpu and place.local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"process {place.local_rank + 1} of this machine finds {torch.cuda.device_count()} "
+            "GPUs; start no more processes than GPUs (torchrun --nproc_per_node)"
+        )
+    if not join(timeout_s):
         return False
-    on_gpu = use_cuda and torch.cuda.is_available()
     if on_gpu:
-        if place.local_rank >= torch.cuda.device_count():
-            raise UserError(
-                f"process {place.local_rank + 1} of this machine finds {torch.cuda.device_count()} "
-                "GPUs; start no more processes than GPUs (torchrun --nproc_per_node)"
-            )
-        torch.cuda.set_device(place.local_rank)
-    dist.init_process_group(
-        "nccl" if on_gpu else "gloo",
-        rank=place.rank,
-        world_size=place.world_size,
-        timeout=timedelta(seconds=timeout_s),
-    )
-    _place = place
+        torch.cuda.set_device(local_rank())
+    timeout = timedelta(seconds=timeout_s)
+    with _exchange():
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            store=_store,
+            rank=rank(),
+            world_size=world_size(),
+            timeout=timeout,
+        )
+        _of_cpu = dist.new_group(backend="gloo", timeout=timeout) if on_gpu else None
+        _waiting = dist.new_group(backend="gloo", timeout=_WAITING)
     return True
 
 
@@ -106,12 +159,21 @@ def _place_from_env() -> _Place:
     return place
 
 
+def leave() -> None:
+    """Close the exchange with the others: who waits for this process gets an error. It can still
+    say and hear of failures."""
+    global _of_cpu, _waiting
+    if _waiting is not None and dist.get_backend() == "gloo":  # NCCL's would wait for the others
+        dist.destroy_process_group()
+    _of_cpu = _waiting = None
+
+
 def shut_down() -> None:
     """Leave the group; the process is alone again."""
-    global _place
-    if world_size() > 1:
+    global _place, _store, _of_cpu, _waiting
+    if _waiting is not None:
         dist.destroy_process_group()
-    _place = _Place()
+    _place, _store, _of_cpu, _waiting = _Place(), None, None, None
 
 
 def rank() -> int:
@@ -151,13 +213,134 @@ def device_type(device: torch.device | str | int) -> str:
     return torch.device(device).type
 
 
+# Failures --------------------------------------------------------------------------------------
+
+
+def say_failure(text: str) -> None:
+    """Let the other processes know why this one ends."""
+    if _store is not None:
+        with suppress(RuntimeError):
+            _store.set(f"failure/{rank()}", text)
+
+
+def failure_of_another() -> str:
+    """What another process has said of its failure, the first of them; empty where none has."""
+    for number in range(world_size()):
+        if number != rank() and (text := _said(f"failure/{number}")):
+            return f"process {number + 1} of {world_size()}: {text}"
+    return ""
+
+
+def _said(key: str) -> str:
+    """A value that a process has left; empty where there is none, or nobody keeps it any more."""
+    try:
+        if _store is None or not _store.check([key]):
+            return ""
+        return _store.get(key).decode()
+    except RuntimeError:
+        return ""
+
+
+def settle_failure(printed: bool, patience_s: float = 10.0) -> bool:
+    """Wait for the others to end as well, and agree on who prints the error: the first process.
+
+    Args:
+        printed: this is the first process, and it has printed the error.
+        patience_s: how long to wait at most.
+
+    Returns:
+        Whether the error has been printed.
+    """
+    if _store is None:
+        return printed
+    if printed:
+        _store.set("printed", "yes")
+    keys = ["printed"] if not printed else [f"ended/{n}" for n in range(1, world_size())]
+    end = time.monotonic() + patience_s
+    while not (settled := all(map(_said, keys))) and time.monotonic() < end:
+        time.sleep(_POLL_S)
+    with suppress(RuntimeError):  # the first process kept the values, and has gone
+        _store.set(f"ended/{rank()}", "yes")
+    return printed or settled
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """What is sent or awaited here fails with one line where another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, LostProcessError):
+            raise
+        what = failure_of_another()
+        if not what:
+            what = f"another process has ended or does not answer ({_short(error)})"
+        raise LostProcessError(what) from error
+
+
+def _short(error: Exception) -> str:
+    """The first sentence of a library's message, without the place in its source."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^\[[^\]]*\]\s*", "", lines[0]).split(" [")[0].split(". ")[0]
+
+
 # Exchange --------------------------------------------------------------------------------------
 
 
-def barrier() -> None:
-    """Wait until every process is here."""
+def group_of(device: torch.device) -> dist.ProcessGroup | None:
+    """The group that sends tensors of a device; None is the default group."""
+    return _of_cpu if device.type == "cpu" else None
+
+
+def wait_for_all() -> None:
+    """Wait until every process is here, however long one of them works.
+
+    Raises:
+        LostProcessError: one has failed or is gone.
+    """
+    if world_size() == 1:
+        return
+    with _exchange():
+        work = dist.barrier(group=_waiting, async_op=True)
+        while not work.is_completed():
+            if failed := failure_of_another():
+                raise LostProcessError(failed)
+            time.sleep(_POLL_S)
+        work.wait()
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """The block runs in the first process, then in all others: what writes shared files is done
+    once, and found by the others."""
+    if not is_main():
+        wait_for_all()
+    yield
+    if is_main():
+        wait_for_all()
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The sum of this tensor over the processes, in its place; without gradients."""
     if world_size() > 1:
-        dist.barrier()
+        with _exchange():
+            dist.all_reduce(tensor, group=group_of(tensor.device))
+    return tensor
+
+
+def average_numbers(numbers: Mapping[str, Any], share: float | None = None) -> dict[str, Any]:
+    """The mean of each number over the processes, as scalar tensors on the device of the first.
+
+    Args:
+        numbers: the same names in all processes, in one order; numbers or scalar tensors.
+        share: of this process in the mean, see `average_gradients`.
+    """
+    if world_size() == 1 or not numbers:
+        return dict(numbers)
+    tensors = [torch.as_tensor(value).detach().float().reshape(()) for value in numbers.values()]
+    device = tensors[0].device
+    means = torch.stack([tensor.to(device) for tensor in tensors]) * _factor(share)
+    return dict(zip(numbers, sum_over_processes(means).unbind(), strict=True))
 
 
 def broadcast_object(value: Any, source: int = 0) -> Any:
@@ -165,7 +348,8 @@ def broadcast_object(value: Any, source: int = 0) -> Any:
     if world_size() == 1:
         return value
     box = [value if rank() == source else None]
-    dist.broadcast_object_list(box, src=source)
+    with _exchange():
+        dist.broadcast_object_list(box, src=source, group=_of_cpu)
     return box[0]
 
 
@@ -174,7 +358,8 @@ def gather_objects(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with _exchange():
+        dist.all_gather_object(values, value, group=_of_cpu)
     return values
 
 
@@ -201,7 +386,7 @@ def gather_rows(rows: Rows) -> Rows:
     return torch.cat(parts).to(rows.device) if isinstance(rows, Tensor) else np.concatenate(parts)
 
 
-def average_gradients(parameters: Iterable[Tensor], weight: float | None = None) -> None:
+def average_gradients(parameters: Iterable[Tensor], share: float | None = None) -> None:
     """Replace each gradient by its mean over the processes.
 
     All must call it with the same parameters in the same order. A parameter that has a gradient in
@@ -209,8 +394,8 @@ def average_gradients(parameters: Iterable[Tensor], weight: float | None = None)
 
     Args:
         parameters: those that require no gradient are left out.
-        weight: of this process in the mean, such as the images of its part of a batch where the
-            parts differ; None for all alike. 0 is allowed, but not in all processes.
+        share: of this process in the mean: its images among those of the batch. The shares of all
+            processes add up to 1. None: all alike.
     """
     if world_size() == 1:
         return
@@ -219,20 +404,15 @@ def average_gradients(parameters: Iterable[Tensor], weight: float | None = None)
         if parameter.requires_grad:
             groups.setdefault((parameter.dtype, parameter.device), []).append(parameter)
     for group in groups.values():
-        _average_group(group, _own_factor(weight, group[0].device))
+        _average_group(group, _factor(share))
 
 
-def _own_factor(weight: float | None, device: torch.device) -> float | Tensor:
-    """What this process's gradients are multiplied by before they are summed up."""
-    if weight is None:
-        return 1 / world_size()
-    total = torch.tensor(float(weight), device=device)
-    dist.all_reduce(total)
-    return weight / total
+def _factor(share: float | None) -> float:
+    return 1 / world_size() if share is None else share
 
 
 @torch.no_grad()
-def _average_group(group: Sequence[Tensor], factor: float | Tensor) -> None:
+def _average_group(group: Sequence[Tensor], factor: float) -> None:
     """All gradients of one type on one device in one transfer, with a mark for each of them."""
     first = group[0]
     marks = torch.tensor([p.grad is not None for p in group], dtype=first.dtype)
@@ -240,7 +420,7 @@ def _average_group(group: Sequence[Tensor], factor: float | Tensor) -> None:
     flat = torch.cat([*parts, marks.to(first.device)])
     sums, marks = flat[: -len(group)], flat[-len(group) :]
     sums.mul_(factor)
-    dist.all_reduce(flat)
+    sum_over_processes(flat)
     # Where a gradient is there the mark is known, and on a GPU nobody need wait for it.
     lacking = any(p.grad is None for p in group)
     found = (marks > 0).tolist() if lacking else [True] * len(group)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -19,6 +22,9 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     Args:
         path: its folder is made if absent.
         mode: "w" (UTF-8 text, line ends as written) or "wb".
+
+    Raises:
+        OSError: it cannot be written, with ``path`` as its ``filename``.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"atomic_write writes whole files: mode 'w' or 'wb', not {mode!r}")
@@ -32,9 +38,27 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # also FileNotFoundError, or a file system that became read-only
+            temporary.unlink()
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch.save's
+        if isinstance(cause, OSError) and cause.filename in (None, str(temporary)):
+            cause.filename = str(path)
+        if isinstance(cause, OSError) and cause is not error:
+            raise cause from error
         raise
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `atomic_write` writes under."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed processes were writing; nobody may be writing into the folder now."""
+    for path in folder.iterdir():
+        if is_temporary(path.name):
+            path.unlink(missing_ok=True)
 
 
 def file_sha256(path: str | Path) -> str:
@@ -50,16 +74,3 @@ def _sha256(path: str, size: int, mtime_ns: int) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def process_alive(pid: int) -> bool:
-    """Whether a process of this number is at work on this machine; True where none can tell."""
-    if os.name == "nt":  # a signal of 0 is no question there
-        return True
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

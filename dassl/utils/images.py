@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from PIL import Image
+from PIL import Image, features
 
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.deep_images import Windows, depth_of, to_eight_bits
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# A box around JPEG 2000's code stream, and the bare stream; both end in the mark of JPEG's end.
+_JP2_STARTS = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,14 +29,22 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# How files begin that are taken for pictures, and what they are.
+_NO_PICTURES = {
+    b"version https://git-lfs": "is a git-LFS pointer, not the picture (git lfs pull fetches it)",
+    b"<!doctype html": "is a page of HTML, not a picture",
+    b"<html": "is a page of HTML, not a picture",
+    b"<svg": "is a drawing (SVG), which has no pixels",
+}
 BACKGROUND = (0, 0, 0)  # what shows through transparent pixels, as padding does
 MAX_PIXELS = "CERVICLIP_MAX_PIXELS"  # environment variable that raises Pillow's limit
 
-if os.environ.get(MAX_PIXELS, "").isdigit():
+if re.fullmatch(r"[0-9]{1,18}", os.environ.get(MAX_PIXELS, "")):
     Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
 
 
-#: Set by ``cerviclip.data.images.cache`` while our own runs keep decoded images in memory.
+#: Set by ``cerviclip.data.images.cache`` while our own runs keep decoded images in memory, or read
+#: them from a pack.
 decoded_cache: Any = None
 
 
@@ -56,15 +68,69 @@ def decode_image(path: str) -> Image.Image:
         raise MissingFileError(
             f"image {path} does not exist; restore the file or take it out of the split"
         )
+    with opened(path) as image:
+        return to_rgb(image, path)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], what: str = "image") -> Iterator[Image.Image]:
+    """An image file, open for reading.
+
+    Args:
+        path: the file.
+        what: it is, for the message.
+
+    Raises:
+        UserError: whatever Pillow raises of it, also while its pixels are read in the block. Its
+            decoders raise anything, SyntaxError and struct's and zlib's errors included.
+    """
     try:
         with Image.open(path) as image:
-            return to_rgb(image, path)
-    # Pillow's decoders raise these, SyntaxError and struct's and zlib's errors included.
+            yield image
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
-            f"image {path} cannot be read ({why_unreadable(error)}); replace the file or take it "
+            f"{what} {path} cannot be read ({why_unreadable(error)}); replace the file or take it "
             "out of the split"
         ) from error
+
+
+class BegunImage:
+    """An image file on its way through transforms, decoded at most once and only if need be.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._whole: Image.Image | None = None
+
+    @property
+    def whole(self) -> Image.Image:
+        """The image as `read_image` gives it."""
+        if self._whole is None:
+            self._whole = read_image(self.path)
+        return self._whole
+
+    def behind(self, transform: Any) -> tuple[Any, Image.Image]:
+        """A transform and the image to give to it; where the image behind the transform's first,
+        deterministic steps is kept somewhere, that one, and a transform of the other steps."""
+        kept = None if decoded_cache is None else decoded_cache.begun(self.path, transform)
+        return (transform, self.whole) if kept is None else kept
+
+
+def for_workers() -> Any:
+    """What a process that starts afresh needs in order to find kept images, None for nothing."""
+    return None if decoded_cache is None else decoded_cache.for_workers()
+
+
+def from_parent(kept: Any) -> None:
+    """Take over what `for_workers` gave in the parent, unless this process keeps its own."""
+    global decoded_cache
+    if decoded_cache is None:
+        decoded_cache = kept
 
 
 def to_rgb(
@@ -185,12 +251,21 @@ def _problem(path: str, size: int) -> str:
             tail = handle.read()
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
+    words = head.lstrip().lower()
+    for start, what in _NO_PICTURES.items():
+        if words.startswith(start):
+            return what
     if head.startswith(_PNG_START):
         return "" if _PNG_END in tail else "is a truncated PNG (its end is missing)"
     if head.startswith(_JPEG_START):
         if _JPEG_END in tail:
             return ""
         # Some cameras append data after the picture's end: only the decoder can tell.
+    elif head.startswith(_JP2_STARTS):
+        if not features.check("jpg_2000"):
+            return "is JPEG 2000, which this Pillow was built without (its wheels on PyPI have it)"
+        if _JPEG_END in tail:
+            return ""
     elif head.startswith(b"BM"):
         needed = _bmp_bytes(head)
         if needed is not None:

@@ -6,6 +6,7 @@ import os
 import os.path as osp
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -27,9 +28,19 @@ class Logger:
             self.file = open(fpath, "w", encoding="utf-8", buffering=1)  # line by line
 
     def write(self, msg: str) -> int:
+        """Write to both.
+
+        Raises:
+            OSError: the file cannot be written, which is said once; the console goes on.
+        """
         self.console.write(msg)
         if self.file is not None:
-            self.file.write(msg)
+            try:
+                self.file.write(msg)
+            except OSError as error:
+                error.filename = self.file.name
+                self._close_file()
+                raise
         return len(msg)
 
     def flush(self) -> None:
@@ -39,11 +50,15 @@ class Logger:
 
     def close(self) -> None:
         """Close the file and, if this is still ``sys.stdout``, put the console back."""
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        self._close_file()
         if sys.stdout is self:
             sys.stdout = self.console
+
+    def _close_file(self) -> None:
+        file, self.file = self.file, None
+        if file is not None:
+            with suppress(OSError):  # on a full disk: half a line, of which `write` has told
+                file.close()
 
     def __enter__(self) -> Logger:
         return self
@@ -79,6 +94,10 @@ def setup_logger(output: str | None = None) -> Logger | None:
     fpath = output if output.endswith((".txt", ".log")) else osp.join(output, "log.txt")
     if osp.exists(fpath):
         fpath += time.strftime("-%Y-%m-%d-%H-%M-%S")
+        first, n = fpath, 1
+        while osp.exists(fpath):  # two in one second
+            n += 1
+            fpath = f"{first}-{n}"
     logger = Logger(fpath)
     sys.stdout = logger  # type: ignore[assignment]
     return logger

@@ -34,7 +34,8 @@ def folder(tmp_path):
         ("ZeroShotCLIP", 0, 0, 30.0), ("CoOp", 1, 1, 40.0), ("CoOp", 1, 2, 50.0),
     ):  # fmt: skip
         entry = {
-            "n_images": 2, "accuracy": metric(value), "confusion_matrix": [[1, 0], [1, 0]],
+            "n_images": 10, "accuracy": metric(value),
+            "confusion_matrix": [[int(value) // 10, 0], [10 - int(value) // 10, 0]],
             "per_class": {"a": {"f1": metric(12.5)}, "b": {"f1": metric(None)}},
         }  # fmt: skip
         run = {

@@ -94,3 +94,59 @@ def test_mode_0_serves_a_cnn_that_has_no_text_and_mode_1_refuses_it(build, tmp_p
 def test_an_unknown_mode_is_refused(build):
     with pytest.raises(UserError, match="MODE is 2"):
         build("CLIVP", "TRAINER.CLIVP.MODE", 2)
+
+
+# -- mode 2: the report beside an image ------------------------------------------------------------
+
+
+@pytest.fixture
+def reports(image_root, tmp_path):
+    """A report for each image, written without a look at its class."""
+    table = tmp_path / "reports.csv"
+    paths = sorted(image_root.rglob("*.png"))
+    lines = [f"{p.parent.name}/{p.name},frame {n} of the series" for n, p in enumerate(paths)]
+    table.write_text("\n".join(["path,report", *lines]))
+    return ("TRAINER.CLIVP.MODE", "2", "TRAINER.CLIVP.REPORTS", str(table))
+
+
+def test_the_text_stream_of_mode_2_is_the_images_own_report(build, reports):
+    trainer = build("CLIVP", *reports)
+    trainer.set_model_mode("eval")
+    batch = next(iter(trainer.make_loader(trainer.dm.dataset.val)))
+    (image, text), _ = trainer.parse_batch_test(batch)
+    own = [trainer.reports.of(path) for path in batch["impath"]]
+    encoded = trainer.backbone.encode_text(trainer.backbone.tokenize(own))
+    torch.testing.assert_close(text, F.normalize(encoded, dim=-1), atol=1e-5, rtol=1e-4)
+    logits = trainer.model_inference((image, text))
+    torch.testing.assert_close(logits, trainer.head(trainer.image_features(image), text))
+    assert not torch.equal(logits, trainer.model_inference((image, text.flip(0))))
+
+
+def test_a_run_with_reports_ends_and_loads_again(run, evaluate, reports):
+    folder, results = run("CLIVP", *reports)
+    counts = results["runtime"]["trainer"]["reports"]
+    assert counts["without_report"] == 0 and counts["texts"] == counts["images"] > 0
+    assert evaluate(folder) == (folder / "predictions.csv").read_text()
+
+
+def test_a_report_that_names_a_class_ends_the_run(run, reports, image_root):
+    from pathlib import Path
+
+    table = Path(reports[-1])
+    table.write_text(table.read_text().replace("frame", "red frame"))
+    with pytest.raises(UserError, match="name a class"):
+        run("CLIVP", *reports)
+    assert image_root.is_dir()
+
+
+def test_an_image_in_memory_has_no_report(build, reports):
+    from PIL import Image
+
+    with pytest.raises(UserError, match="give the image's file"):
+        build("CLIVP", *reports).sample_of(Image.new("RGB", (32, 32)))
+
+
+@pytest.mark.parametrize("opts", [("TRAINER.CLIVP.MODE", 2), ("TRAINER.CLIVP.REPORTS", "r.csv")])
+def test_mode_2_and_a_table_belong_together(build, opts):
+    with pytest.raises(UserError, match=r"mode 2, and no other, takes a table of reports"):
+        build("CLIVP", *opts)

@@ -40,7 +40,8 @@ def check_threads() -> Check:
     given = {name: os.environ[name] for name in _THREADS if os.environ.get(name)}
     found = f"{usable:g} of {os.cpu_count()} processors usable"
     found += "".join(f", {name}={value}" for name, value in given.items())
-    over = [name for name, value in given.items() if value.isdigit() and int(value) > usable]
+    numbers = {name: int(v) for name, v in given.items() if re.fullmatch(r"[0-9]{1,9}", v)}
+    over = [name for name, number in numbers.items() if number > usable]
     if over:
         return Check("threads", NOTE, found, f"set {over[0]} to at most {max(1, int(usable))}")
     if not given and (os.cpu_count() or 1) > usable:

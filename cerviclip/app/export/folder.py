@@ -241,7 +241,8 @@ def _read_member(folder: Path, record: dict[str, Any], device: str) -> Member:
         return Member(folder, model, task, reading, record["results"], record["identity"])
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
         raise UserError(f"{folder} is no whole export ({error!r})") from error
 
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -29,11 +31,14 @@ def read_record(folder: Path) -> dict[str, Any]:
         UserError: it is broken, or of a later version.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
+        check_blocks(record["results"], folder / RECORD)
         version, members = int(record["version"]), record.get("members", [])
         if not all(_MEMBER.fullmatch(name) for name in members):
             raise ValueError("a member's name")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{folder} is no whole export ({error!r})") from error
     if version > ENSEMBLE:
         raise UserError(f"{folder / RECORD} is newer than this code reads")

@@ -21,7 +21,7 @@ from cerviclip.engine.inference import (
 )
 from cerviclip.engine.task import Task
 from cerviclip.engine.transductive import Transductive
-from cerviclip.runs.results_json import read_results
+from cerviclip.runs.results_json import read_measured
 from cerviclip.runs.run.load import load_run
 from dassl.errors import UserError
 
@@ -50,7 +50,7 @@ class Member:
                 "answer for one picture; evaluate it by train.py --eval-only --model-dir, or in "
                 "Python by load_run(...).trainer.predict_images(all pictures)"
             )
-        reading, results = Reading.load(folder, cfg), read_results(folder) or {}
+        reading, results = Reading.load(folder, cfg), read_measured(folder) or {}
         return cls(Path(folder), trainer, task, reading, results)
 
     @property

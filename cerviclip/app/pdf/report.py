@@ -256,7 +256,7 @@ class _Writer:
         windows = None if self.predictor is None else self.predictor.reading.windows
         if picture is None:
             return None
-        with suppress(UserError, OSError, ValueError, Image.DecompressionBombError):
+        with suppress(Exception):  # Pillow's plug-ins raise anything
             source = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
             return open_picture(source, windows)
         return None

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 
 LABEL, ACCEPT, FLAG, UNDO = "label", "accept", "flag", "undo"
@@ -142,7 +143,7 @@ class Journal:
         if not line.strip():
             return None
         try:
-            return Decision(**json.loads(line))
+            return Decision(**parse_json(line.decode("utf-8")))
         except (ValueError, TypeError) as error:
             if not line.rstrip().endswith(b"}"):
                 return None

@@ -23,6 +23,7 @@ from cerviclip.app.server.batching import Served
 from cerviclip.app.server.problems import Problem, log, log_unexpected
 from cerviclip.app.server.settings import Settings
 from cerviclip.app.server.uploads import read_upload
+from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 
 QUEUED, RUNNING, DONE = "queued", "running", "done"
@@ -257,7 +258,7 @@ def read_jobs(lines: Sequence[str], path: Path) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            facts = json.loads(line)
+            facts = parse_json(line)
             id, event = facts.pop("job"), facts.pop("event")
             if event == "taken":
                 facts["inputs"] = tuple(facts["inputs"])

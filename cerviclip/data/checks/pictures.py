@@ -30,6 +30,7 @@ _FORMATS = {
     "WEBP": "webp",
     "GIF": "gif",
     "PPM": "ppm pgm pbm pnm",
+    "JPEG2000": "jp2 j2k jpx jpf jpc j2c",
 }
 
 

@@ -1,7 +1,8 @@
 """Content hashes of images, remembered by (path, size, mtime) across processes.
 
 A second sweep over the same folder asks the file system for 800 sizes and dates instead of reading
-800 images. Each process appends to a file of its own; a line cut off by a kill is not taken.
+800 images. Each process appends to a file of its own. A line begins with its checksum: one that a
+kill has cut off, or that has a flipped bit, is not taken.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import os
 import time
 import uuid
+import zlib
 from pathlib import Path
 
 from cerviclip.data.images.facts import reading_of
@@ -71,7 +73,7 @@ class HashCache:
         self._known[key] = digest
         name, size, mtime = key
         if self.folder is not None and "\n" not in name and "\t" not in name:
-            self._pending.append(f"{digest}\t{size}\t{mtime}\t{name}\n")
+            self._pending.append(_line(key, digest))
 
     def _load(self, folder: Path) -> None:
         files = sorted(folder.glob("*.tsv"))
@@ -81,9 +83,10 @@ class HashCache:
             except OSError:
                 continue
             for line in text.split("\n")[:-1]:  # what follows the last newline is a line cut off
-                parts = line.split("\t", 3)
-                if len(parts) == 4 and len(parts[0]) == 64:
-                    self._known[(parts[3], int(parts[1]), int(parts[2]))] = parts[0]
+                checksum, _, rest = line.partition("\t")
+                if checksum == _checksum(rest):
+                    digest, size, mtime, name = rest.split("\t", 3)
+                    self._known[(name, int(size), int(mtime))] = digest
         if len(files) > _MERGE_ABOVE:
             self._merge(folder, files)
 
@@ -93,13 +96,23 @@ class HashCache:
         temporary = folder / f".tmp-{uuid.uuid4().hex}"
         try:
             with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as out:
-                for (name, size, mtime), digest in self._known.items():
-                    out.write(f"{digest}\t{size}\t{mtime}\t{name}\n")
+                for key, digest in self._known.items():
+                    out.write(_line(key, digest))
             os.replace(temporary, folder / f"merged-{uuid.uuid4().hex[:12]}.tsv")
             for path in files:
                 path.unlink(missing_ok=True)
         except OSError:
             temporary.unlink(missing_ok=True)
+
+
+def _line(key: tuple[str, int, int], digest: str) -> str:
+    name, size, mtime = key
+    rest = f"{digest}\t{size}\t{mtime}\t{name}"
+    return f"{_checksum(rest)}\t{rest}\n"
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
 _caches: dict[str, HashCache] = {}

@@ -7,7 +7,6 @@ in ``notes``.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,13 @@ from typing import Any
 
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.data.files.names import (
+    FOLDER_KEYS,
     LABEL_KEYS,
     PART_KEYS,
     PATH_KEYS,
     PATIENT_KEYS,
     cell,
+    clean,
     header_key,
     is_number,
     part_name,
@@ -27,9 +28,12 @@ from cerviclip.data.files.names import (
     quoted,
 )
 from cerviclip.data.splits import PARTS
+from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
 
+_READ = {*PATH_KEYS, *LABEL_KEYS, *PATIENT_KEYS, *PART_KEYS}  # columns that may be used
 _DELIMITERS = ",;\t|"
+_DIGITS = 10  # of a label's number
 _TABLES = (".csv", ".tsv", ".txt", ".tab", ".lst")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 # What our own record and the CoOp family's files hold beside the three parts.
@@ -38,12 +42,21 @@ _ABOUT = ("classes classnames ratio sources targets unlabeled train_u notes warn
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a split or list file; what the file does not say is empty."""
+    """One line of a split or list file; what the file does not say is empty.
+
+    Attributes:
+        path: with the folder of a column of its own before it.
+        classname: of the image.
+        patient: whom it is of.
+        part: of the split.
+        alone: the path without that folder.
+    """
 
     path: str
     classname: str = ""
     patient: str = ""
     part: str = ""
+    alone: str = ""
 
 
 class Entries(list[Entry]):
@@ -83,9 +96,9 @@ def read_list_file(path: str | Path) -> Entries:
 
 
 def _text(path: Path, kind: str) -> str:
-    """A file's text in UTF-8, or in UTF-16 where it begins as such."""
+    """A file's text in UTF-8, or in UTF-16 or UTF-32 where it begins as such."""
     content = path.read_bytes()
-    code = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    code = _encoding_of(content[:4])
     try:
         return content.decode(code).lstrip()
     except UnicodeDecodeError as error:
@@ -94,10 +107,30 @@ def _text(path: Path, kind: str) -> str:
         ) from error
 
 
+def _encoding_of(start: bytes) -> str:
+    """The encoding that four bytes tell: by their mark, or by where their zeros stand."""
+    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    zeros = tuple(n for n, byte in enumerate(start) if byte == 0)
+    known = {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le"}
+    return known.get(zeros, "utf-32-be" if zeros == (0, 1, 2) else "utf-8-sig")
+
+
 # -- tables ---------------------------------------------------------------------------------------
 
 
 def _read_table(path: Path) -> Entries:
+    return _from_rows(table_rows(path), ())
+
+
+def table_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a table with a column of paths, each with where it stands; empty ones are left out.
+
+    Raises:
+        UserError: no CSV, no column of paths, or a row of more cells than the head.
+    """
     lines = _text(path, "CSV").splitlines()
     start, delimiter = 0, ""
     while start < len(lines) and _is_before_head(lines[start]):
@@ -105,18 +138,25 @@ def _read_table(path: Path) -> Entries:
             delimiter = lines[start][4:5]
         start += 1
     if start == len(lines):
-        return Entries()
+        return []
     delimiter = delimiter or _delimiter_of(lines[start])
     try:
-        table = list(csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
+        rest = (f"{line}\n" for line in lines[start:])  # a cell in quotes may hold several lines
+        table = list(csv.reader(rest, delimiter=delimiter, skipinitialspace=True))
+    except (csv.Error, TypeError, ValueError) as error:  # these of a sign that cannot part cells
         raise UserError(f"{path} is not a CSV file ({error})") from error
     head = [text.strip() for text in table[0]]
+    _refuse_twin_columns(path, head)
     if not any(header_key(name) in PATH_KEYS for name in head):
         raise UserError(
             f"{path} line {start + 1} has no column of paths (it has {', '.join(head)}); such a "
             f"column is called {', '.join(PATH_KEYS[:8])}, that of the classes "
             f"{', '.join(LABEL_KEYS[:4])}"
+        )
+    twice = sorted({name for name in head if name and head.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"{path} line {start + 1} has {quoted(twice)} as the head of several columns; keep one"
         )
     rows = []
     for n, cells in enumerate(table[1:], start=start + 2):
@@ -128,7 +168,15 @@ def _read_table(path: Path) -> Entries:
                 f'hold "{delimiter}" in quotes'
             )
         rows.append((f"{path} line {n}", dict(zip(head, cells, strict=False))))
-    return _from_rows(rows, ())
+    return rows
+
+
+def _refuse_twin_columns(path: Path, head: Sequence[str]) -> None:
+    """Refuse two columns of one name, of which only one could count."""
+    names = [name for name in head if header_key(name) in _READ]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f'{path} has the column "{twice}" twice; rename one or take it out')
 
 
 def read_pairs(path: Path, part: str) -> Entries:
@@ -167,13 +215,16 @@ def _from_rows(
     rows: Sequence[tuple[str, Mapping[Any, Any]]], classes: tuple[str, ...], part: str = ""
 ) -> Entries:
     """Entries of rows of named fields, each with where it stands."""
+    _refuse_nested(rows)
     columns = {name: header_key(name) for _, row in rows for name in row}
     labels = _label_columns(rows, columns, classes)
     part_key = _part_column(rows, columns)
-    words = parts_of(
-        {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
-    )
-    used = [*PATH_KEYS, *PATIENT_KEYS, part_key]
+    words = {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
+    part_of = parts_of(words)
+    used = [*PATH_KEYS, *PATIENT_KEYS, *FOLDER_KEYS, part_key]
+    truth = "" if words - {""} else _truth_column(rows, columns)
+    used += [truth] if truth else []
+    hot = [] if labels else _one_hot(rows, [n for n, k in columns.items() if k and k not in used])
     entries = Entries()
     for where, row in rows:
         by_key = {columns[name]: row[name] for name in reversed(list(row))}
@@ -181,18 +232,37 @@ def _from_rows(
         if not path:
             raise UserError(f'{where} has no "path" (it has {", ".join(map(str, row))})')
         label = next((text for name in labels if (text := cell(row.get(name)))), "")
+        label = next((clean(name) for name in hot if _is_true(row[name])), label)
+        told = cell(by_key.get(part_key))
+        if truth:
+            told = _TRUTH_PARTS[truth][not _is_true(by_key[truth])]
+        path, folder = clean_path(path), clean_path(_first(by_key, FOLDER_KEYS))
         entries.append(
             Entry(
-                clean_path(path),
+                f"{folder}/{path}" if folder else path,
                 class_of([label], classes) if label else "",
                 _first(by_key, PATIENT_KEYS),
-                part or words.get(told := cell(by_key.get(part_key)), part_name(told)),
+                part or part_of.get(told, part_name(told)),
+                path if folder else "",
             )
         )
-    unused = [str(n) for n, key in columns.items() if n not in labels and key not in used]
+    if hot:
+        entries.notes.append(
+            f"classes are the columns {', '.join(map(str, hot))}, 1 in one of them"
+        )
+    labels += hot
+    unused = [str(n) for n, k in columns.items() if k and n not in labels and k not in used]
     if unused:
         entries.notes.append(f"columns that are not used: {', '.join(unused)}")
     return entries
+
+
+def _refuse_nested(rows: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
+    """Refuse a list or an object where a path or a name is meant; as text it would be a class."""
+    for where, row in rows:
+        for name, value in row.items():
+            if isinstance(value, (list, dict)) and header_key(name) in _READ:
+                raise UserError(f'{where}: "{name}" is one text, not {type(value).__name__}')
 
 
 def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
@@ -203,6 +273,39 @@ def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping
         if words - {""} and (key in PART_KEYS[:3] or all(part_name(w) in PARTS for w in words)):
             return key
     return PART_KEYS[0]
+
+
+# What a column that says yes or no of a part means: yes, no.
+_TRUTH_PARTS = {
+    **dict.fromkeys(("istrain", "istraining", "train", "training"), ("train", "test")),
+    **dict.fromkeys(("istest", "istesting", "test", "testing"), ("test", "train")),
+}
+_TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
+
+
+def _is_true(value: Any) -> bool:
+    return cell(value).casefold() in _TRUE
+
+
+def _truth_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
+    """The key of a column that says yes or no of one part in each row; "" without such a one."""
+    for name, key in columns.items():
+        said = {cell(row.get(name)).casefold() for _, row in rows}
+        if key in _TRUTH_PARTS and said <= _TRUE | _FALSE and said & _TRUE and said & _FALSE:
+            return key
+    return ""
+
+
+def _one_hot(rows: Sequence[tuple[str, Mapping[Any, Any]]], names: list[Any]) -> list[Any]:
+    """Columns of which each row has 1 in one and 0 in all others; [] if there are no such."""
+    hot = [
+        name
+        for name in names
+        if {cell(row.get(name)) for _, row in rows} <= {"0", "1", "0.0", "1.0"}
+    ]
+    if len(hot) < 2 or any(sum(_is_true(row[name]) for name in hot) != 1 for _, row in rows):
+        return []
+    return hot
 
 
 def _label_columns(
@@ -237,7 +340,13 @@ def class_of(label: list[Any], classes: tuple[str, ...]) -> str:
     if is_number(text):
         text = text.partition(".")[0]  # 0.0 is what a table with a gap makes of 0
         if classes:
-            return classes[int(text)] if int(text) < len(classes) else ""
+            number = int(text) if len(text) < _DIGITS else len(classes)
+            if number >= len(classes):
+                raise UserError(
+                    f'a label is {text[:_DIGITS]}, and "classes" has {len(classes)} names, from 0 '
+                    f"to {len(classes) - 1}; correct one of them"
+                )
+            return classes[number]
     return text
 
 
@@ -257,10 +366,10 @@ def _read_json(path: Path) -> Entries:
     text = _text(path, "JSON")
     try:
         if path.suffix.lower() == ".jsonl":
-            content: Any = [json.loads(line) for line in text.splitlines() if line.strip()]
+            content: Any = [parse_json(line) for line in text.splitlines() if line.strip()]
         else:
-            content = json.loads(text)
-    except json.JSONDecodeError as error:
+            content = parse_json(text)
+    except ValueError as error:
         raise UserError(
             f"{path} is not a JSON file ({error}); lists are CSV, JSON, JSON lines or pickles"
         ) from error
@@ -268,11 +377,20 @@ def _read_json(path: Path) -> Entries:
         return _from_list(content, "", str(path), ())
     if not isinstance(content, dict):
         raise UserError(f'{path} must hold an object with "train", "val" and "test", or a list')
-    classes = tuple(map(str, content.get("classes") or ()))
+    classes = content.get("classes") or ()
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(c, str) for c in classes):
+        raise UserError(f'{path}: "classes" is a list of names in label order')
+    classes = tuple(classes)
     parts = parts_of(content)
+    if not parts and _holds_labels(content):
+        return _from_list([list(pair) for pair in content.items()], "", str(path), classes)
     if not parts:
-        found = ", ".join(sorted(content)) or "nothing"
-        raise UserError(f'{path} has no "train", "val" or "test" (it has {found})')
+        found = ", ".join(sorted(content)[:6]) or "nothing"
+        found += f" and {len(content) - 6} more" if len(content) > 6 else ""
+        way = ""
+        if {"images", "annotations"} <= content.keys():
+            way = "; it looks like COCO's form: write its images and classes as CSV, path,label"
+        raise UserError(f'{path} has no "train", "val" or "test" (it has {found}){way}')
     for key, value in content.items():
         if key not in parts and key not in _ABOUT and _holds_images(value):
             raise UserError(
@@ -285,6 +403,14 @@ def _read_json(path: Path) -> Entries:
         entries += listed
         entries.notes += [note for note in listed.notes if note not in entries.notes]
     return entries
+
+
+def _holds_labels(content: Mapping[str, Any]) -> bool:
+    """Whether a file maps images to labels."""
+    return bool(content) and all(
+        key.lower().endswith(IMAGE_SUFFIXES) and isinstance(value, (str, int))
+        for key, value in content.items()
+    )
 
 
 def _holds_images(value: Any) -> bool:
@@ -323,7 +449,7 @@ def _from_list(values: Any, part: str, where: str, classes: tuple[str, ...]) -> 
             entries.append(Entry(clean_path(value), part=part))
         elif isinstance(value, dict):
             entries += _from_rows([(at, value)], classes, part)
-        elif isinstance(value, list) and value and isinstance(value[0], str):
+        elif _is_datum(value):
             classname = cell(value[2]) if len(value) > 2 else class_of(value[1:2], classes)
             entries.append(Entry(clean_path(value[0]), classname, part=part))
         else:
@@ -331,6 +457,13 @@ def _from_list(values: Any, part: str, where: str, classes: tuple[str, ...]) -> 
                 f"{at} is no image: expected a path, [path, label, classname] or object"
             )
     return entries
+
+
+def _is_datum(value: Any) -> bool:
+    """Whether a value is ``[path, label, classname]`` or the start of it."""
+    if not (isinstance(value, list) and value and isinstance(value[0], str)):
+        return False
+    return not any(isinstance(part, (list, dict)) for part in value[1:3])
 
 
 def _read_pickle(path: Path) -> Entries:

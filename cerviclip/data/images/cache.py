@@ -1,4 +1,5 @@
-"""Decoded images and resized test images, kept in memory by the runs of one process.
+"""Decoded images and resized test images, kept in memory by the runs of one process, or read from
+a pack that was made before.
 
 Off until `enable` is called, which our own runner does: foreign code decodes as it always did. A
 cached image has the very bytes that Pillow decodes, and a test image resized once has the very bits
@@ -13,13 +14,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import Compose
 
+from cerviclip.data.images.packs import Pack
+from cerviclip.data.images.steps import DECODED, DETERMINISTIC, first_steps, steps_text
 from dassl.utils import images
 from dassl.utils.deep_images import windows_of
 
@@ -36,14 +41,17 @@ class ImageCache:
 
     Args:
         max_bytes: bound on the sum of the arrays.
+        pack: asked first; what comes from there is not kept here.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, max_bytes: int = DEFAULT_BYTES, pack: Pack | None = None) -> None:
         self.max_bytes = max_bytes
+        self.pack = pack
         self.bytes = 0
         self.hits = 0
         self.misses = 0
         self._items: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._split: WeakKeyDictionary[Any, tuple[str, Any]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def get(self, path: str, step: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -51,6 +59,9 @@ class ImageCache:
 
         Callers must not write to it.
         """
+        packed = None if self.pack is None else self.pack.get(path, step)
+        if packed is not None:
+            return packed
         stat = os.stat(path)
         name = os.path.abspath(path)
         key = (name, stat.st_size, stat.st_mtime_ns, windows_of(name), step)
@@ -75,7 +86,33 @@ class ImageCache:
         """An RGB image; a new object each time, so that callers may alter it."""
         if not os.path.exists(path):
             return decode(path)  # which says what is wrong
-        return Image.fromarray(self.get(path, "decoded", lambda: np.array(decode(path))))
+        return Image.fromarray(self.get(path, DECODED, lambda: np.array(decode(path))))
+
+    def begun(self, path: str, transform: Any) -> tuple[Any, Image.Image] | None:
+        """The transform without its first steps, and the packed image behind these; None where the
+        pack lacks it."""
+        if self.pack is None:
+            return None
+        if type(transform) is not Compose:  # it need be no key
+            text, rest = DECODED, None
+        elif transform in self._split:
+            text, rest = self._split[transform]
+        else:
+            steps, others = first_steps(transform)
+            text, rest = steps_text(steps), others if steps else None
+            self._split[transform] = text, rest
+        packed = self.pack.get(path, text)
+        return None if packed is None else (rest or transform, Image.fromarray(packed))
+
+    def for_workers(self) -> ImageCache | None:
+        """What a process that starts afresh takes over: the pack, if there is one."""
+        return None if self.pack is None else ImageCache(self.max_bytes, self.pack)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"max_bytes": self.max_bytes, "pack": self.pack}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
 
 _active: ImageCache | None = None
@@ -106,7 +143,7 @@ class PlainPixels:
     one normalisation that a whole batch shares.
 
     Args:
-        transform: of the form [Resize or CenterCrop ..., ToTensor, Normalize].
+        transform: of the form [first steps that draw nothing ..., ToTensor, Normalize].
     """
 
     def __init__(self, transform: Any) -> None:
@@ -116,7 +153,7 @@ class PlainPixels:
         self.steps, mean, std = parts
         self.mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self.std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
-        self.text = f"resized {self.steps}"
+        self.text = steps_text(self.steps)
 
     @staticmethod
     def possible(transform: Any) -> bool:
@@ -144,14 +181,14 @@ class PlainPixels:
 
 
 def _split(transform: Any) -> tuple[list[Callable], Sequence[float], Sequence[float]] | None:
-    from torchvision.transforms import CenterCrop, Normalize, Resize, ToTensor
+    from torchvision.transforms import Normalize, ToTensor
 
     steps = list(getattr(transform, "transforms", []))
     places = [i for i, step in enumerate(steps) if isinstance(step, ToTensor)]
     if len(places) != 1:
         return None
     before, after = steps[: places[0]], steps[places[0] + 1 :]
-    if not all(isinstance(step, (Resize, CenterCrop)) for step in before):
+    if not all(type(step) in DETERMINISTIC for step in before):
         return None
     if len(after) > 1 or not all(isinstance(step, Normalize) for step in after):
         return None

@@ -46,12 +46,13 @@ def describe_value(value: Any) -> str:
 def make_view(image: Any, transform: Callable, text: str, image_sha256: str, view: int) -> Any:
     """View number ``view`` of an image: its randomness comes from the image's content, the view's
     number and the transform alone, and the global generators are left as they were."""
-    with _seeded(stable_seed("feature view", image_sha256, view, text)):
+    with seeded(stable_seed("feature view", image_sha256, view, text)):
         return transform(image)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators start at a seed; afterwards they are as they were."""
     before = (random.getstate(), np.random.get_state(), torch.get_rng_state())
     try:
         random.seed(seed)

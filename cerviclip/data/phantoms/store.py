@@ -15,8 +15,8 @@ from PIL import Image
 from cerviclip.data.phantoms.centers import CENTERS, Center
 from cerviclip.data.phantoms.render import Frame, render_patient, surface_rows
 from cerviclip.data.phantoms.structures import CLASSES
+from cerviclip.locks import claimed
 from dassl.errors import UserError
-from dassl.utils.files import process_alive
 
 # Part of the split hash. Frozen: see docs/phantom.md before raising it.
 VERSION = "1.0"
@@ -115,8 +115,8 @@ def ensure_center(
 ) -> Path:
     """The folder of a centre, rendered if it is not there yet.
 
-    It is rendered into a temporary folder and renamed, so two processes that start at once both end
-    with one whole centre, and an interrupted one leaves no half of it behind.
+    It is rendered into a temporary folder and renamed, so an interrupted process leaves no half of
+    it behind. Of two processes that start at once one renders and the other waits.
 
     Args:
         root: ``DATASET.ROOT``.
@@ -128,12 +128,26 @@ def ensure_center(
         UserError: the folder holds something else, or phantoms of another generator version.
     """
     folder = center_folder(root, name)
-    _clear_stopped(folder)
-    if not fresh and _is_current(folder):
+    if not fresh and _is_current(folder) and not _left(folder):
         return folder
+    with claimed(folder, wait=True):
+        for left in _left(folder):
+            shutil.rmtree(left, ignore_errors=True)
+        if fresh or not _is_current(folder):
+            _render(folder, name, progress)
+    return folder
+
+
+def _left(folder: Path) -> list[Path]:
+    """What renderings of this centre are writing, or wrote when they were killed."""
+    return list(folder.parent.glob(f".{folder.name}-*"))
+
+
+def _render(folder: Path, name: str, progress: Callable[[int, int], None] | None) -> None:
+    """Put a new centre into the place of whatever is in ``folder``."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(
             f"cannot write phantoms to {folder} ({error.strerror}); choose another --root"
@@ -141,28 +155,15 @@ def ensure_center(
     try:
         write_center(temporary, CENTERS[name], progress)
         temporary.chmod(0o755)
-        if fresh and folder.exists():
+        if folder.exists():
             old = temporary.with_name(temporary.name + "-old")
             folder.rename(old)
             temporary.rename(folder)
             shutil.rmtree(old)
-            return folder
-        try:
+        else:
             temporary.rename(folder)
-        except OSError:
-            if not _is_current(folder):  # else another process was faster, with the same content
-                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _clear_stopped(folder: Path) -> None:
-    """Remove what renderings of this centre left when they were killed."""
-    for left in folder.parent.glob(f".{folder.name}-*"):
-        writer = left.name.removeprefix(f".{folder.name}-").partition("-")[0]
-        if writer.isdigit() and not process_alive(int(writer)):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_current(folder: Path) -> bool:
@@ -175,7 +176,7 @@ def _is_current(folder: Path) -> bool:
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(f"{folder} holds files but no {MARKER}; {remedy}") from None
         return False
-    except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UserError(f"{folder / MARKER} cannot be read; {remedy}") from error
     if found != VERSION:
         raise UserError(

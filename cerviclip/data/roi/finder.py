@@ -19,9 +19,11 @@ from cerviclip.data.roi.sources import SOURCES, build_source
 from cerviclip.data.roi.store import RoiStore, StoredRoi
 from cerviclip.recent import Recent
 from dassl.data.data_manager import DatasetWrapper
+from dassl.data.transforms.transforms import ShrinkShorter
 from dassl.errors import UserError
 from dassl.utils import read_image
 from dassl.utils.deep_images import windows_of
+from dassl.utils.images import BegunImage
 
 KINDS = ("box", "mask")
 _TOP = 0.10  # part of the height, from the top, in which a box never starts
@@ -53,6 +55,7 @@ class RoiFinder:
         kind: ``box`` (full width, from the first row that is all tissue to the bottom) or ``mask``.
         checkpoint: of the segmenter.
         folder: of the mask files.
+        keys: the config section that asks, for messages.
     """
 
     _known: Recent[tuple, StoredRoi] = Recent(_REMEMBERED_BYTES, _bytes_of)
@@ -63,14 +66,15 @@ class RoiFinder:
         kind: str = "box",
         checkpoint: str = "",
         folder: str = "masks",
+        keys: str = "TRAINER.SAVLT.ROI",
     ) -> None:
         if source not in SOURCES or kind not in KINDS:
             raise UserError(
-                f"TRAINER.SAVLT.ROI: SOURCE {source!r}, KIND {kind!r}; they take one of "
+                f"{keys}: SOURCE {source!r}, KIND {kind!r}; they take one of "
                 f"{', '.join(SOURCES)} and one of {', '.join(KINDS)}"
             )
         self.kind = kind
-        self.source = build_source(source, checkpoint, folder)
+        self.source = build_source(source, checkpoint, folder, keys)
         self.store = RoiStore(self.source.version, kind)
         self.identity = (source, self.source.version, kind, folder)
         self._asked: set[str] = set()
@@ -154,6 +158,7 @@ class RoiFinder:
 # an ROI where it is; trainers refuse what moves pixels by other draws.
 _GEOMETRIC = (
     T.Resize,
+    ShrinkShorter,
     T.CenterCrop,
     T.RandomCrop,
     T.RandomResizedCrop,
@@ -197,11 +202,21 @@ def patch_mask(roi: Image.Image, grid: tuple[int, int], coverage: float = 0.5) -
     Where none reaches it, the most covered ones are in; where nothing is covered (a crop that
     missed the ROI), all are: a pool over nothing has no value.
     """
-    share = np.asarray(roi.resize((grid[1], grid[0]), Image.Resampling.BOX)).reshape(-1)
+    share = _covered(roi, grid)
     inside = share >= coverage * 255
     if not inside.any():
         inside = share == share.max()
     return torch.from_numpy(inside)
+
+
+def tissue_patches(roi: Image.Image, grid: tuple[int, int]) -> Tensor:
+    """Which patches (N,) are tissue for at least half of their area; none where there is none."""
+    return torch.from_numpy(_covered(roi, grid) >= 0.5 * 255)
+
+
+def _covered(roi: Image.Image, grid: tuple[int, int]) -> np.ndarray:
+    """How much of each patch an ROI covers, 0-255."""
+    return np.asarray(roi.resize((grid[1], grid[0]), Image.Resampling.BOX)).reshape(-1)
 
 
 class RoiDataset(DatasetWrapper):
@@ -209,19 +224,23 @@ class RoiDataset(DatasetWrapper):
 
     finder: RoiFinder
     grid: tuple[int, int]
+    patches_of = staticmethod(patch_mask)
 
     def __getitem__(self, idx: int) -> dict:
         item = self.data_source[idx]
-        image = read_image(item.impath)
-        steps = steps_of(self.transform)
-        pixels, roi = transform_together(steps, image, self.finder.mask(item.impath, image))
+        rest, image = BegunImage(item.impath).behind(self.transform)
+        roi = self.finder.mask(item.impath, image if rest is self.transform else None)
+        steps, rest_steps = steps_of(self.transform), steps_of(rest)
+        for step in steps[: len(steps) - len(rest_steps)]:  # the image has been through them
+            roi = step(roi)
+        pixels, roi = transform_together(rest_steps, image, roi)
         return {
             "label": item.label,
             "domain": item.domain,
             "impath": item.impath,
             "index": idx,
             "img": pixels,
-            "roi": patch_mask(roi, self.grid),
+            "roi": self.patches_of(roi, self.grid),
         }
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.checkpoints import load_fitting
 
@@ -108,7 +109,7 @@ def load_segmenter(path: str | Path) -> Segmenter:
     if not path.is_file():
         raise MissingFileError(
             f"no segmenter at {path}: train one with tools/train_segmenter.py, "
-            "or set TRAINER.SAVLT.ROI.SOURCE to surface"
+            "or set SOURCE of the ROI to surface"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -118,7 +119,12 @@ def load_segmenter(path: str | Path) -> Segmenter:
         raise UserError(f"{path} is not a safetensors file: {error}") from None
     if header is None:
         raise UserError(f"{path} holds no segmenter: its header names no architecture")
-    model = Segmenter(SegmenterSpec(**json.loads(header)))
+    try:
+        model = Segmenter(SegmenterSpec(**parse_json(header)))
+    except UserError:
+        raise
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:
+        raise UserError(f"{path} names no segmenter that can be built ({error})") from error
     load_fitting(model, state, path)
     return model.eval()
 

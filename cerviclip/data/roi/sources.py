@@ -21,7 +21,7 @@ from cerviclip.data.images.facts import facts_of
 from cerviclip.data.roi import surface
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256
-from dassl.utils.images import orientation_of, turn, upright
+from dassl.utils.images import opened, orientation_of, turn, upright
 
 SOURCES = ("surface", "masks", "segmenter", "full")
 
@@ -37,19 +37,25 @@ class Source(Protocol):
         """What besides the image file would change this image's mask within a process."""
 
 
-def build_source(name: str, checkpoint: str = "", folder: str = "masks") -> Source:
+def build_source(
+    name: str,
+    checkpoint: str = "",
+    folder: str = "masks",
+    keys: str = "TRAINER.SAVLT.ROI",
+) -> Source:
     """One of ``SOURCES``.
 
     Args:
         name: of the source.
         checkpoint: of the segmenter.
         folder: of the mask files.
+        keys: the config section that asks, for messages.
     """
     build: dict[str, Callable[[], Source]] = {
         "surface": Surface,
         "full": Full,
-        "masks": lambda: MaskFiles(folder),
-        "segmenter": lambda: SegmenterMasks(checkpoint),
+        "masks": lambda: MaskFiles(folder, keys),
+        "segmenter": lambda: SegmenterMasks(checkpoint, keys),
     }
     return build[name]()
 
@@ -89,8 +95,8 @@ class MaskFiles:
 
     version = ""  # a file is there already
 
-    def __init__(self, folder: str = "masks") -> None:
-        self.folder = folder
+    def __init__(self, folder: str = "masks", keys: str = "TRAINER.SAVLT.ROI") -> None:
+        self.folder, self.keys = folder, keys
 
     def __call__(self, path: str, image: np.ndarray) -> np.ndarray | None:
         mask = read_mask(self._file(path), path, image.shape)
@@ -103,14 +109,14 @@ class MaskFiles:
     def _file(self, path: str) -> Path:
         if not path:
             raise UserError(
-                "TRAINER.SAVLT.ROI.SOURCE masks takes the mask beside an image's file; give the "
+                f"{self.keys}.SOURCE masks takes the mask beside an image's file; give the "
                 "file's path instead of an image in memory"
             )
         file = existing_mask(mask_path(path, self.folder))
         if not file.is_file():
             raise MissingFileError(
                 f"no mask {file} for image {path}: put it there, or set "
-                "TRAINER.SAVLT.ROI.SOURCE to surface"
+                f"{self.keys}.SOURCE to surface"
             )
         return file
 
@@ -118,12 +124,12 @@ class MaskFiles:
 class SegmenterMasks:
     """Masks from a network that ``tools/train_segmenter.py`` trained."""
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, checkpoint: str, keys: str = "TRAINER.SAVLT.ROI") -> None:
         from cerviclip.data.roi import segmenters
 
         if not checkpoint:
             raise UserError(
-                "TRAINER.SAVLT.ROI.SOURCE segmenter needs TRAINER.SAVLT.ROI.CHECKPOINT, a file "
+                f"{keys}.SOURCE segmenter needs {keys}.CHECKPOINT, a file "
                 "that tools/train_segmenter.py wrote"
             )
         self.segmenter = segmenters.load_segmenter(checkpoint)
@@ -191,15 +197,12 @@ def read_mask(file: str | Path, impath: str | Path, shape: tuple[int, ...]) -> n
 
 def _values_of(file: str | Path) -> tuple[np.ndarray, bool]:
     """A mask's values, and whether its own EXIF data turned it."""
-    try:
-        with Image.open(file) as picture:
-            coloured = picture.mode in ("P", "PA", "LA", "RGBA")
-            picture.load()
-            tagged = orientation_of(picture) > 1
-            turned = upright(picture)
-            values = np.asarray(turned.convert("RGB") if coloured else turned)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"mask {file} cannot be read ({error}); replace the file") from error
+    with opened(file, "mask") as picture:
+        coloured = picture.mode in ("P", "PA", "LA", "RGBA")
+        picture.load()
+        tagged = orientation_of(picture) > 1
+        turned = upright(picture)
+        values = np.asarray(turned.convert("RGB") if coloured else turned)
     return (values.max(-1) if values.ndim == 3 else values), tagged
 
 

@@ -18,6 +18,7 @@ from cerviclip.data.splits import PARTS
 from cerviclip.data.variants.names import is_variant, variant_name
 from cerviclip.data.variants.recipes import NUMBERS, VERSION, make_variant
 from cerviclip.data.workers import mapper
+from cerviclip.shapes import parse_json
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UserError
 from dassl.utils.deep_images import Windows, windows_of
@@ -170,8 +171,8 @@ def _check_folder(folder: Path, settings: Settings) -> None:
     if not record.is_file():
         raise UserError(f"{folder} is not empty; name a new folder by --out")
     try:
-        before = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before = dict(parse_json(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{record} is no record of an augmentation ({error})") from error
     now = json.loads(json.dumps(asdict(settings)))
     differ = [key for key in now if before.get(key) != now[key]]

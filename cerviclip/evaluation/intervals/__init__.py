@@ -8,7 +8,7 @@ A measure without a file of its own takes ``interval_of``:
     interval_of(one_by_one(f1), labels, scores, patients)  # Estimate(value, low, high, undefined)
 """
 
-from cerviclip.evaluation.intervals.auc import auc_intervals
+from cerviclip.evaluation.intervals.auc import auc_intervals, several_auc_intervals
 from cerviclip.evaluation.intervals.binomial import Interval
 from cerviclip.evaluation.intervals.calibration import ece_interval
 from cerviclip.evaluation.intervals.generic import Estimate, Statistic, interval_of, one_by_one
@@ -19,7 +19,10 @@ from cerviclip.evaluation.intervals.measures import (
     kappa_interval,
     log_loss_interval,
 )
-from cerviclip.evaluation.intervals.proportions import proportion_intervals
+from cerviclip.evaluation.intervals.proportions import (
+    proportion_intervals,
+    several_proportion_intervals,
+)
 
 __all__ = [
     "Estimate",
@@ -36,4 +39,6 @@ __all__ = [
     "loss_interval",
     "one_by_one",
     "proportion_intervals",
+    "several_auc_intervals",
+    "several_proportion_intervals",
 ]

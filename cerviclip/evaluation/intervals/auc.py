@@ -11,14 +11,16 @@ Letters: R rows of scores on the same images, B images, P patients, G values of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from cerviclip.evaluation.intervals.binomial import Interval
+from cerviclip.evaluation.intervals.memory import Memory, key_of, read_only
 from cerviclip.evaluation.intervals.proportions import _CAUTION, _ICC_PRIOR, ICC_GRID, few
 
 METHOD = "score interval on clustered DeLong variance (Newcombe, Obuchowski)"
@@ -48,15 +50,77 @@ class Placements:
         return self.positive_parts + self.negative_parts
 
 
+_memory: Memory[tuple[float, float, Placements]] = Memory()
+
+
+class _Ranks(NamedTuple):
+    """Ranks of (R, B) scores among all images and within each kind; equal scores share theirs."""
+
+    overall: np.ndarray
+    positive: np.ndarray
+    negative: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray, positive: np.ndarray) -> _Ranks:
+        return cls(*map(_ranks, (scores, scores[:, positive], scores[:, ~positive])))
+
+
+def _ranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks from 1 in each row; equal scores have their mean rank."""
+    if len(scores) > 1:
+        return rankdata(scores, axis=1)
+    rising = np.sort(scores[0])  # of one row in less time
+    below = np.searchsorted(rising, scores[0], side="left")
+    up_to = np.searchsorted(rising, scores[0], side="right")
+    return (below + up_to + 1)[None] / 2
+
+
+class _Patients:
+    """Sums over the images of each patient.
+
+    Args:
+        patients: (B,) patient numbers from 0.
+        count: of patients.
+    """
+
+    def __init__(self, patients: np.ndarray, count: int) -> None:
+        self.images = np.bincount(patients, minlength=count)
+        self.order = np.argsort(patients, kind="stable")
+        self.present = np.flatnonzero(self.images)
+        self.starts = np.cumsum(np.concatenate([[0], self.images[self.present][:-1]]))
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """(R, P) sums of (R, B) values."""
+        out = np.zeros((len(values), len(self.images)))
+        out[:, self.present] = np.add.reduceat(values[:, self.order], self.starts, axis=1)
+        return out
+
+
+class _Kinds(NamedTuple):
+    """The patients of all images, of the positive and of the negative ones."""
+
+    all: _Patients
+    positive: _Patients
+    negative: _Patients
+
+    @classmethod
+    def of(cls, positive: np.ndarray, patients: np.ndarray) -> _Kinds:
+        parts = patients, patients[positive], patients[~positive]
+        return cls(*(_Patients(part, int(patients.max()) + 1) for part in parts))
+
+
 def placements(scores: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> Placements:
     """Of (R, B) scores, (B,) true where positive, (B,) patient numbers from 0."""
-    n1, n0, count = positive.sum(), (~positive).sum(), patients.max() + 1
-    overall = rankdata(scores, axis=1)
-    above = (overall[:, positive] - rankdata(scores[:, positive], axis=1)) / n0
-    below = 1 - (overall[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / n1
+    return _placements(_Ranks.of(scores, positive), positive, _Kinds.of(positive, patients))
+
+
+def _placements(ranks: _Ranks, positive: np.ndarray, kinds: _Kinds) -> Placements:
+    n1, n0 = positive.sum(), (~positive).sum()
+    above = (ranks.overall[:, positive] - ranks.positive) / n0
+    below = 1 - (ranks.overall[:, ~positive] - ranks.negative) / n1
     auc = above.mean(axis=1)
-    one = _by_patient(above - auc[:, None], patients[positive], count) / n1
-    two = _by_patient(below - auc[:, None], patients[~positive], count) / n0
+    one = kinds.positive.sums(above - auc[:, None]) / n1
+    two = kinds.negative.sums(below - auc[:, None]) / n0
     return Placements(auc, above, below, one, two)
 
 
@@ -64,13 +128,16 @@ def obuchowski_variance(
     placed: Placements, positive: np.ndarray, patients: np.ndarray
 ) -> np.ndarray:
     """(R,) variance of the AUC by patient; DeLong's where each patient has one image."""
-    with_positive = len(np.unique(patients[positive]))
-    with_negative = len(np.unique(patients[~positive]))
+    return _obuchowski(placed, _Kinds.of(positive, patients))
+
+
+def _obuchowski(placed: Placements, kinds: _Kinds) -> np.ndarray:
+    with_positive, with_negative = len(kinds.positive.present), len(kinds.negative.present)
     both = (placed.positive_parts * placed.negative_parts).sum(axis=1)
     variance = (
         _corrected(with_positive) * (placed.positive_parts**2).sum(axis=1)
         + _corrected(with_negative) * (placed.negative_parts**2).sum(axis=1)
-        + 2 * _corrected(len(np.unique(patients))) * both
+        + 2 * _corrected(len(kinds.all.present)) * both
     )
     return np.maximum(variance, 0.0)
 
@@ -86,36 +153,79 @@ def auc_intervals(
         patients: (B,) patient numbers from 0.
         level: nominal coverage.
     """
-    placed = placements(scores, positive, patients)
-    auc, at = placed.auc, np.minimum(placed.auc, 1 - 1e-9)
-    count = patients.max() + 1
-    per_positive = np.bincount(patients[positive], minlength=count)
-    per_negative = np.bincount(patients[~positive], minlength=count)
+    placed, model = _model_of(scores, positive, patients, level)
+    return _limits(model), placed
+
+
+def several_auc_intervals(
+    tasks: Sequence[tuple[np.ndarray, np.ndarray]], patients: np.ndarray, level: float = 0.95
+) -> list[tuple[float, float, Placements]]:
+    """Limits of the AUC of each task, and what it rests on; all limits are found in one search.
+
+    Args:
+        tasks: (B,) scores and (B,) true where an image is positive, such as one class each.
+        patients: (B,) patient numbers from 0.
+        level: nominal coverage.
+    """
+    keys = [(level, key_of(score, positive, patients)) for score, positive in tasks]
+    found = {key: known for key in keys if (known := _memory.get(key)) is not None}
+    new = {key: task for key, task in zip(keys, tasks, strict=True) if key not in found}
+    if new:
+        made = [_model_of(task[0][None], task[1], patients, level) for task in new.values()]
+        columns = zip(*(model for _, model in made), strict=True)
+        low, high = _limits(_Model(*map(np.concatenate, columns)))
+        for i, (key, (placed, _)) in enumerate(zip(new, made, strict=True)):
+            read_only(*vars(placed).values())
+            found[key] = float(low[i]), float(high[i]), placed
+    for key in keys:
+        _memory.put(key, found[key])
+    return [found[key] for key in keys]
+
+
+class _Model(NamedTuple):
+    """What the variance of each AUC follows from, (R,) each."""
+
+    auc: np.ndarray
+    size1: np.ndarray  # effective positives
+    size0: np.ndarray  # effective negatives
+    shared: np.ndarray
+    shape1: np.ndarray
+    shape0: np.ndarray
+    scale: np.ndarray  # of the variance: squared normal quantile, widened for few patients
+
+    def variance(self, auc: np.ndarray) -> np.ndarray:
+        """Hanley and McNeil's variance with the two kinds of comparison made alike (Newcombe)."""
+        single = auc * (1 - auc) / (self.size1 * self.size0) * (1 - _exponential(auc))
+        both = self.shared * np.sqrt(self.shape1 * self.shape0)
+        pairs = self.shape1 / self.size1 + self.shape0 / self.size0 - both
+        return np.maximum(single + _spread(auc) * pairs, _TINY)
+
+
+def _model_of(
+    scores: np.ndarray, positive: np.ndarray, patients: np.ndarray, level: float
+) -> tuple[Placements, _Model]:
+    ranks = _Ranks.of(scores, positive)
+    kinds = _Kinds.of(positive, patients)
+    placed = _placements(ranks, positive, kinds)
+    at = np.minimum(placed.auc, 1 - 1e-9)
+    per_positive, per_negative = kinds.positive.images, kinds.negative.images
     n1, n0 = per_positive.sum(), per_negative.sum()
-    icc, across = _score_icc(scores, positive, patients)
+    icc, across = _score_icc(ranks, positive, kinds)
     size1 = n1 / (1 + ((per_positive**2).sum() / n1 - 1) * icc)
     size0 = n0 / (1 + ((per_negative**2).sum() / n0 - 1) * icc)
     shared = 2 * across * (per_positive * per_negative).sum() / (n1 * n0)
 
-    telling1 = _telling(placed.positive, patients[positive], count)
-    telling0 = _telling(placed.negative, patients[~positive], count)
+    telling1 = _telling(placed.positive, kinds.positive)
+    telling0 = _telling(placed.negative, kinds.negative)
     shape1 = _shape(placed.positive.var(axis=1) / _spread(at), telling1)
     shape0 = _shape(placed.negative.var(axis=1) / _spread(at), telling0)
-    model = partial(_variance, size1, size0, shared, shape1, shape0)
-    seen = obuchowski_variance(placed, positive, patients) / model(at)
+    model = _Model(placed.auc, size1, size0, shared, shape1, shape0, np.ones_like(at))
+    seen = _obuchowski(placed, kinds) / model.variance(at)
     telling = np.minimum(telling1, telling0)
     wider = np.clip(seen, 1.0, 5.0) ** (telling / (telling + _TRUST))
     fewest = np.minimum((per_positive > 0).sum(), (per_negative > 0).sum())
     z2 = ndtri(0.5 + level / 2) ** 2 * np.sqrt(few(fewest, level))
-    low, high = (_limit(auc, side, lambda a: z2 * wider * model(a)) for side in (0.0, 1.0))
-    return Interval(low, high), placed
-
-
-def _variance(size1, size0, shared, shape1, shape0, auc):  # type: ignore[no-untyped-def]
-    """Hanley and McNeil's variance with the two kinds of comparison made alike (Newcombe)."""
-    single = auc * (1 - auc) / (size1 * size0) * (1 - _exponential(auc))
-    pairs = shape1 / size1 + shape0 / size0 - shared * np.sqrt(shape1 * shape0)
-    return np.maximum(single + _spread(auc) * pairs, _TINY)
+    return placed, model._replace(scale=z2 * wider)
 
 
 def _exponential(auc: np.ndarray) -> np.ndarray:
@@ -134,50 +244,41 @@ def _shape(ratio: np.ndarray, telling: np.ndarray) -> np.ndarray:
     return np.exp(log * telling / (telling + half))
 
 
-def _limit(auc: np.ndarray, side: float, scaled_variance) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """The AUC farthest to one side that is still compatible with the observed one."""
-    near, far = auc.copy(), np.full_like(auc, side)
+def _limits(model: _Model) -> Interval:
+    """The AUCs farthest to both sides that are still compatible with the observed ones."""
+    far = np.stack([np.zeros_like(model.auc), np.ones_like(model.auc)])
+    near = np.broadcast_to(model.auc, far.shape)
     for _ in range(_STEPS):
         middle = (near + far) / 2
-        inside = (middle - auc) ** 2 <= scaled_variance(middle)
+        inside = (middle - model.auc) ** 2 <= model.scale * model.variance(middle)
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-    return far
+    return Interval(*far)
 
 
-def _score_icc(
-    scores: np.ndarray, positive: np.ndarray, patients: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _score_icc(ranks: _Ranks, positive: np.ndarray, kinds: _Kinds) -> tuple[np.ndarray, np.ndarray]:
     """(R,) cautious ICC of the scores' ranks within their class, and the correlation of a
     patient's positive with her negative images."""
-    normal = np.empty(scores.shape)
-    for part in (positive, ~positive):
-        size = part.sum()
-        ranks = ndtri((rankdata(scores[:, part], axis=1) - 0.375) / (size + 0.25))
-        normal[:, part] = ranks / np.maximum(np.sqrt((ranks**2).mean(axis=1)), _TINY)[:, None]
-    count = patients.max() + 1
-    images = np.bincount(patients, minlength=count)
-    mean, spread = _anova_icc(normal, patients, images)
-    of_positive = _by_patient(normal[:, positive], patients[positive], count)
-    of_negative = _by_patient(normal[:, ~positive], patients[~positive], count)
-    pairs = np.bincount(patients[positive], minlength=count) * np.bincount(
-        patients[~positive], minlength=count
-    )
+    normal = np.empty(ranks.overall.shape)
+    for part, within in ((positive, ranks.positive), (~positive, ranks.negative)):
+        scores = ndtri((within - 0.375) / (part.sum() + 0.25))
+        normal[:, part] = scores / np.maximum(np.sqrt((scores**2).mean(axis=1)), _TINY)[:, None]
+    mean, spread = _anova_icc(normal, kinds.all)
+    of_positive = kinds.positive.sums(normal[:, positive])
+    of_negative = kinds.negative.sums(normal[:, ~positive])
+    pairs = kinds.positive.images * kinds.negative.images
     mixed = (pairs > 0).sum()
     across = (of_positive * of_negative).sum(axis=1) / max(pairs.sum(), 1) * mixed / (mixed + 2)
     return np.minimum(1.0, mean + _CAUTION * spread), np.clip(across, 0.0, mean)
 
 
-def _anova_icc(
-    values: np.ndarray, patients: np.ndarray, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _anova_icc(values: np.ndarray, patients: _Patients) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the ICC by the F of a one-way analysis, flat prior."""
-    images = images[images > 0]
+    images = patients.images[patients.present]
     between, within = len(images) - 1, len(values[0]) - len(images)
     if between < 1 or within < 1:
         weights = np.broadcast_to(_ICC_PRIOR / _ICC_PRIOR.sum(), (len(values), len(ICC_GRID)))
     else:
-        sums = _by_patient(values, patients, patients.max() + 1)
-        sums = sums[:, np.bincount(patients) > 0]
+        sums = patients.sums(values)[:, patients.present]
         grand = values.mean(axis=1, keepdims=True)
         among = (images * (sums / images - grand) ** 2).sum(axis=1)
         rest = ((values - grand) ** 2).sum(axis=1) - among
@@ -192,23 +293,11 @@ def _anova_icc(
     return mean, np.sqrt(np.maximum(weights @ ICC_GRID**2 - mean**2, 0.0))
 
 
-def _telling(placed: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:
+def _telling(placed: np.ndarray, patients: _Patients) -> np.ndarray:
     """(R,) patients with an image that is not placed perfectly, or not utterly wrong if fewer."""
     return np.minimum(
-        *(
-            (_by_patient(side.astype(float), patients, count) > 0).sum(axis=1)
-            for side in (placed < 1, placed > 0)
-        )
+        *((patients.sums(side.astype(float)) > 0).sum(axis=1) for side in (placed < 1, placed > 0))
     )
-
-
-def _by_patient(values: np.ndarray, patients: np.ndarray, count: int) -> np.ndarray:
-    """(R, P) sums of (R, B) values over each patient's images."""
-    order = np.argsort(patients, kind="stable")
-    present, starts = np.unique(patients[order], return_index=True)
-    out = np.zeros((len(values), count))
-    out[:, present] = np.add.reduceat(values[:, order], starts, axis=1)
-    return out
 
 
 def _corrected(units: int) -> float:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betainc, ndtri
+from scipy.special import betainc, betaincinv, betaln, ndtri
 
 _STEPS = 40  # halvings: the limits are right to 1e-12
+_NEWTON = 4
 
 
 class Interval(NamedTuple):
@@ -49,13 +50,51 @@ def mid_p_or_wilson(share: np.ndarray, trials: np.ndarray, level: float = 0.95) 
 
 
 def _mid_p_limit(share: np.ndarray, trials: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """(2, M) p at which P(more hits | p) + P(as many hits | p) / 2 is ``goal`` (2, 1)."""
-    hits, misses = share * trials, (1 - share) * trials
-    low, high = np.zeros_like(goal + hits), np.ones_like(goal + hits)
+    """(2, M) p at which P(more hits | p) + P(as many hits | p) / 2 is ``goal`` (2, 1).
+
+    What halving the range from 0 to 1 leaves. Newton's method finds the place in a few steps; where
+    it does not, the range is halved indeed.
+    """
+    hits, misses, goal = np.broadcast_arrays(share * trials, (1 - share) * trials, goal)
+    of = (hits.ravel(), misses.ravel(), goal.ravel())
+    found, sure = _by_newton(*of)
+    sure |= (of[0] <= 0) & (of[2] < 0.5) | (of[1] <= 0) & (of[2] > 0.5)  # these ends are 0 and 1
+    if not sure.all():
+        found[~sure] = _by_halving(*(part[~sure] for part in of))
+    return found.reshape(goal.shape)
+
+
+def _mid_p_value(hits: np.ndarray, misses: np.ndarray, p: np.ndarray) -> np.ndarray:
+    at_least = np.where(hits > 0, betainc(np.maximum(hits, 1e-12), misses + 1, p), 1.0)
+    more = np.where(misses > 0, betainc(hits + 1, np.maximum(misses, 1e-12), p), 0.0)
+    return (at_least + more) / 2
+
+
+def _by_halving(hits: np.ndarray, misses: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    low, high = np.zeros_like(goal), np.ones_like(goal)
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        at_least = np.where(hits > 0, betainc(np.maximum(hits, 1e-12), misses + 1, middle), 1.0)
-        more = np.where(misses > 0, betainc(hits + 1, np.maximum(misses, 1e-12), middle), 0.0)
-        below = (at_least + more) / 2 < goal
+        below = _mid_p_value(hits, misses, middle) < goal
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return (low + high) / 2
+
+
+def _by_newton(
+    hits: np.ndarray, misses: np.ndarray, goal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of the part that halving would end at, and whether it is surely that part."""
+    p = betaincinv(hits + 0.5, misses + 0.5, goal)
+    norm_one, norm_two = (betaln(np.maximum(hits, 1e-12), misses + 1),
+                          betaln(hits + 1, np.maximum(misses, 1e-12)))  # fmt: skip
+    for _ in range(_NEWTON):
+        log_p, log_q = np.log(p), np.log1p(-p)
+        slope = np.exp((hits - 1) * log_p + misses * log_q - norm_one)
+        slope += np.exp(hits * log_p + (misses - 1) * log_q - norm_two)
+        step = (_mid_p_value(hits, misses, p) - goal) / np.maximum(slope / 2, 1e-12)
+        p = np.clip(p - step, 1e-12, 1 - 1e-12)
+    size = 0.5**_STEPS
+    low = np.floor(p / size) * size
+    high = low + size
+    sure = (low <= 0) | (_mid_p_value(hits, misses, low) < goal)
+    sure &= (high >= 1) | (_mid_p_value(hits, misses, high) >= goal)
+    return (low + high) / 2, sure

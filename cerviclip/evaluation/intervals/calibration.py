@@ -17,6 +17,7 @@ from cerviclip.evaluation.intervals.proportions import few
 
 METHOD = "test inversion over resampled patients"
 _FACTORS = np.linspace(0.0, 3.0, 61)
+_AT_ONCE = 6  # factors
 
 
 def ece_interval(
@@ -45,9 +46,8 @@ def ece_interval(
     centred = gaps - mean * images[:, None]
     inflation = np.sqrt(few(patients, level) * patients / (patients - 1))
     noise = draws @ centred / total * inflation  # (R, K)
-    simulated = np.stack([np.abs(f * mean + noise).sum(axis=1) for f in _FACTORS])  # (F, R)
-    at_most = (simulated <= observed).mean(axis=1)  # falls as the factor grows
     tail = (1 - level) / 2
+    at_most = _shares_at_most(mean, noise, tail)
     low = _crossing(at_most, 1 - tail) * observed
     high = max(observed, _crossing(at_most, tail) * observed)
     if min(accuracy) <= 0:  # all right, or all wrong: patients show no errors to resample
@@ -55,6 +55,33 @@ def ece_interval(
     gap = mean.sum()  # share right less mean confidence
     farthest = max(accuracy[0] - gap, gap + accuracy[1])
     return Interval(np.float64(low), np.float64(min(max(high, farthest), 1.0)))
+
+
+def _shares_at_most(mean: np.ndarray, noise: np.ndarray, least: float) -> np.ndarray:
+    """Share of resamples whose ECE is at most the observed one, for each factor in turn.
+
+    The share falls as the factor grows. Factors beyond the one at which it is ``least`` are left
+    out, and so are bins without images.
+
+    Args:
+        mean: (K,) observed gaps.
+        noise: (R, K) how the gaps of the resamples vary.
+        least: share at which to stop.
+    """
+    used = (mean != 0) | (noise != 0).any(axis=0)
+    mean, noise = mean[used], np.ascontiguousarray(noise[:, used].T)  # (K, R)
+    # Bin by bin, as for the resamples: one that equals the images is as high, not higher.
+    observed = sum(np.abs(mean), start=np.float64(0.0))
+    found: list[float] = []
+    for factors in np.split(_FACTORS, range(_AT_ONCE, len(_FACTORS), _AT_ONCE)):
+        gaps = np.abs(factors[:, None] * mean[:, None, None] + noise[:, None])  # (K, F, R)
+        simulated = np.zeros(gaps.shape[1:])
+        for part in gaps:
+            simulated += part
+        found += (simulated <= observed).mean(axis=1).tolist()
+        if min(found) <= least:
+            break
+    return np.array(found)
 
 
 def _crossing(falling: np.ndarray, goal: float) -> float:

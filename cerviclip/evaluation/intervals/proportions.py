@@ -11,10 +11,13 @@ Letters: M proportions, P patients, G values of the ICC, Q values of p for each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import betaincinv, betaln, gammaln, ndtri, stdtrit
 
 from cerviclip.evaluation.intervals.binomial import Interval, mid_p_or_wilson
+from cerviclip.evaluation.intervals.memory import Memory, key_of, read_only
 
 METHOD = "mid-P and Wilson on the effective number of images (beta-binomial ICC)"
 _ROOTS = (np.arange(20) + 0.5) / 20
@@ -24,6 +27,11 @@ _NODES = (np.arange(12) + 0.5) / 12
 _CAUTION = 0.25  # standard deviations of the ICC that are added to its mean
 _TRUST = 20.0  # patients with errors at which the observed spread counts one half
 _CHUNK = 4_000_000  # numbers held at once
+
+
+Counts = tuple[np.ndarray, np.ndarray]  # hits and trials, (M, P) each
+_memory: Memory[Interval] = Memory()
+_nodes_memory: Memory[np.ndarray] = Memory(4096)  # of 4 kB each
 
 
 def proportion_intervals(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) -> Interval:
@@ -37,24 +45,80 @@ def proportion_intervals(hits: np.ndarray, trials: np.ndarray, level: float = 0.
     Returns:
         (M,) limits between 0 and 1, never equal; NaN where there are no trials.
     """
-    hits, trials = np.atleast_2d(hits).astype(float), np.atleast_2d(trials).astype(float)
-    low, high = np.full((2, len(hits)), np.nan)
-    some = trials.sum(axis=1) > 0
-    if some.any():
-        hits, trials = hits[some], trials[some]
-        share = hits.sum(axis=1) / trials.sum(axis=1)
-        size = effective_trials(hits, trials, level)
-        low[some], high[some] = mid_p_or_wilson(share, size, level)
-    return Interval(low, high)
+    return several_proportion_intervals([(hits, trials)], level)[0]
+
+
+def several_proportion_intervals(parts: Sequence[Counts], level: float = 0.95) -> list[Interval]:
+    """The intervals of several calls in one search, each as its own call gives it.
+
+    Args:
+        parts: hits and trials of each call, as ``proportion_intervals`` takes them.
+        level: nominal coverage.
+    """
+    pairs = [(np.atleast_2d(h).astype(float), np.atleast_2d(t).astype(float)) for h, t in parts]
+    keys = [(level, key_of(*pair)) for pair in pairs]
+    found = {key: known for key in keys if (known := _memory.get(key)) is not None}
+    new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
+    found |= zip(new, _solve(list(new.values()), level), strict=True)
+    for key in keys:
+        _memory.put(key, found[key])
+    return [found[key] for key in keys]
+
+
+def _solve(parts: Sequence[Counts], level: float) -> list[Interval]:
+    """The limits of each part; the slow steps are taken for the rows of all parts together."""
+    some = [trials.sum(axis=1) > 0 for _, trials in parts]
+    counts = [(h[here], t[here]) for (h, t), here in zip(parts, some, strict=True)]
+    weights = _icc_weights_of(counts)
+    sizes = [_size(*pair, w, level) for pair, w in zip(counts, weights, strict=True)]
+    shares = [h.sum(axis=1) / t.sum(axis=1) for h, t in counts]
+    if not shares:
+        return []
+    limits = mid_p_or_wilson(np.concatenate(shares), np.concatenate(sizes), level)
+    out, start = [], 0
+    for here in some:
+        low, high = np.full((2, len(here)), np.nan)
+        end = start + here.sum()
+        low[here], high[here] = limits.low[start:end], limits.high[start:end]
+        read_only(low, high)
+        out.append(Interval(low, high))
+        start = end
+    return out
+
+
+def _icc_weights_of(counts: Sequence[Counts]) -> list[np.ndarray]:
+    """The (M, G) weights of each part's rows that have several images of a patient.
+
+    Equal rows are computed once. Rows of one number of patients are computed together.
+    """
+    rows: dict[int, dict[bytes, Counts]] = {}
+    keys = []
+    for hits, trials in counts:
+        several = (trials > 1).any(axis=1)  # with one image a patient nothing is alike
+        found = [(h, t) for h, t in zip(hits[several], trials[several], strict=True)]
+        keys.append([(len(h), h.tobytes() + t.tobytes()) for h, t in found])
+        for (size, key), pair in zip(keys[-1], found, strict=True):
+            rows.setdefault(size, {}).setdefault(key, pair)
+    known: dict[tuple[int, bytes], np.ndarray] = {}
+    for size, of in rows.items():
+        hits, trials = (np.stack(side) for side in zip(*of.values(), strict=True))
+        weights = icc_weights(hits, trials)
+        known |= {(size, key): row for key, row in zip(of, weights, strict=True)}
+    return [np.array([known[key] for key in part]).reshape(-1, len(ICC_GRID)) for part in keys]
 
 
 def effective_trials(hits: np.ndarray, trials: np.ndarray, level: float = 0.95) -> np.ndarray:
     """(M,) how many independent images say as much as the (M, P) images of these patients."""
+    return _size(hits, trials, _icc_weights_of([(hits, trials)])[0], level)
+
+
+def _size(hits: np.ndarray, trials: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
+    """The same, from the weights of the rows that have several images of a patient."""
     total, patients = trials.sum(axis=1), (trials > 0).sum(axis=1)
     mean, spread = np.zeros((2, len(hits)))
-    several = (trials > 1).any(axis=1)  # with one image a patient nothing is alike
+    several = (trials > 1).any(axis=1)
     if several.any():
-        mean[several], spread[several] = icc_posterior(hits[several], trials[several])
+        mean[several], spread[several] = icc_moments(weights)
     icc = np.minimum(1.0, (mean + _CAUTION * spread) * (1 + (few(patients, level) - 1) / 2))
     size = total / (1 + ((trials**2).sum(axis=1) / total - 1) * icc)
     return np.clip(size * _observed_ratio(hits, trials, size), 1.0, total)
@@ -66,16 +130,20 @@ def few(units: np.ndarray | int, level: float = 0.95) -> np.ndarray:
     return (stdtrit(np.maximum(units - 1, 1), tail) / ndtri(tail)) ** 2
 
 
-def icc_posterior(hits: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, (M,) each, of the ICC that (M, P) patients' counts suggest."""
+def icc_moments(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, (M,) each, of the ICC under (M, G) weights."""
+    mean = weights @ ICC_GRID
+    return mean, np.sqrt(np.maximum(weights @ ICC_GRID**2 - mean**2, 0.0))
+
+
+def icc_weights(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """(M, G) how likely (M, P) patients' counts make each ICC of the grid."""
     per_row = max(1, hits.shape[1], len(ICC_GRID) * len(_NODES))
     rows = max(1, _CHUNK // per_row)
     parts = [
         _icc_weights(hits[i : i + rows], trials[i : i + rows]) for i in range(0, len(hits), rows)
     ]
-    weights = np.concatenate(parts)  # (M, G)
-    mean = weights @ ICC_GRID
-    return mean, np.sqrt(np.maximum(weights @ ICC_GRID**2 - mean**2, 0.0))
+    return np.concatenate(parts)
 
 
 def _icc_weights(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
@@ -84,24 +152,51 @@ def _icc_weights(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
     For each ICC, p runs over quantiles of a beta distribution that is as wide as the likelihood
     ought to be; each is weighted by prior over density, as in importance sampling.
     """
-    total, right = trials.sum(axis=1), hits.sum(axis=1)
-    design = 1 + ((trials**2).sum(axis=1) / total - 1)[:, None] * ICC_GRID
-    a = (right[:, None] / design + 0.5)[:, :, None]  # (M, G, 1)
-    b = ((total - right)[:, None] / design + 0.5)[:, :, None]
-    p = np.clip(betaincinv(a, b, _NODES), 1e-9, 1 - 1e-9)  # (M, G, Q)
-    log_prior_ratio = betaln(a, b) - a * np.log(p) - b * np.log1p(-p)  # common factors left out
-    log_prior_ratio += 0.5 * (np.log(p) + np.log1p(-p))
+    p, log_prior_ratio = _nodes_of(hits.sum(axis=1), trials.sum(axis=1), (trials**2).sum(axis=1))
     strength = ((1 - ICC_GRID) / ICC_GRID)[:, None]
     fit = _rising(hits, p * strength) + _rising(trials - hits, (1 - p) * strength)
-    fit -= _rising(trials, np.broadcast_to(strength, p.shape[1:])[None])
+    fit -= _rising(trials, strength[None])  # the same for every p
     log_weight = fit + log_prior_ratio
     top = log_weight.max(axis=(1, 2), keepdims=True)
     weights = np.exp(log_weight - top).sum(axis=2) * _ICC_PRIOR
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+def _nodes_of(
+    right: np.ndarray, total: np.ndarray, squares: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M, G, Q) values of p, and logarithms of prior over density at each.
+
+    They are slow to find and follow from three numbers, which all runs on the same images share.
+
+    Args:
+        right: (M,) sums of hits.
+        total: (M,) sums of trials.
+        squares: (M,) sums of squared trials.
+    """
+    keys = list(zip(right.tolist(), total.tolist(), squares.tolist(), strict=True))
+    found = {key: known for key in keys if (known := _nodes_memory.get(key)) is not None}
+    new = [key for key in dict.fromkeys(keys) if key not in found]
+    if new:
+        right, total, squares = np.array(new).T
+        design = 1 + (squares / total - 1)[:, None] * ICC_GRID
+        a = (right[:, None] / design + 0.5)[:, :, None]  # (M, G, 1)
+        b = ((total - right)[:, None] / design + 0.5)[:, :, None]
+        p = np.clip(betaincinv(a, b, _NODES), 1e-9, 1 - 1e-9)  # (M, G, Q)
+        ratio = betaln(a, b) - a * np.log(p) - b * np.log1p(-p)  # common factors left out
+        ratio += 0.5 * (np.log(p) + np.log1p(-p))
+        for key, pair in zip(new, np.stack([p, ratio], axis=1), strict=True):
+            found[key] = pair
+            _nodes_memory.put(key, pair)
+    both = np.stack([found[key] for key in keys])
+    return both[:, 0], both[:, 1]
+
+
 def _rising(counts: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Sum over patients of log(start (start + 1) ... (start + count - 1)); (M, P), (M, G, Q)."""
+    """Sum over patients of log(start (start + 1) ... (start + count - 1)).
+
+    Of (M, P) counts and a start that is (M, G, Q), or (1, G, 1) for all rows and p.
+    """
     values = np.unique(counts)
     out = np.zeros((len(counts), *start.shape[1:]))
     base = gammaln(start)

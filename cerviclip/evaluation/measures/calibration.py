@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
-from scipy.stats import t
+from scipy.special import expit, stdtrit
 
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.intervals import proportion_intervals
@@ -40,18 +39,31 @@ def calibration(sample: Sample, home: Home) -> dict[str, Any]:
         classwise_ece``) and ``binary`` (``intercept slope observed_expected brier log_loss ece``,
         a ``reliability`` diagram and a ``decision_curve``), or a ``reason`` where there is none.
     """
-    out: dict[str, Any] = {BEFORE: _entry(sample, sample.score)}
-    if home.temperature is None:
-        out[TEMPERATURE] = {"reason": home.reason}
-    else:
+    out: dict[str, Any] = {
+        TEMPERATURE: {"reason": home.reason},
+        ISOTONIC: {"reason": home.no_binary},
+    }
+    for name, version, score in versions(sample, home):
+        if version is not None:
+            out[name] = _entry(version, score)
+        else:
+            binary = binary_calibration(sample, score)
+            out[name] = {"classes": {"reason": ONLY_GROUP}, "binary": binary}
+    return {name: out[name] for name in (BEFORE, TEMPERATURE, ISOTONIC)}
+
+
+def versions(sample: Sample, home: Home) -> list[tuple[str, Sample | None, np.ndarray]]:
+    """The sample as it is and recalibrated: name, sample, and score of the positive group.
+
+    Isotonic regression gives the score alone; its sample is None.
+    """
+    found: list[tuple[str, Sample | None, np.ndarray]] = [(BEFORE, sample, sample.score)]
+    if home.temperature is not None:
         changed = sample.with_probs(home.temperature.apply(sample.probs))
-        out[TEMPERATURE] = _entry(changed, changed.score)
-    if home.isotonic is None:
-        out[ISOTONIC] = {"reason": home.no_binary}
-    else:
-        binary = binary_calibration(sample, home.isotonic.apply(sample.score))
-        out[ISOTONIC] = {"classes": {"reason": ONLY_GROUP}, "binary": binary}
-    return out
+        found.append((TEMPERATURE, changed, changed.score))
+    if home.isotonic is not None:
+        found.append((ISOTONIC, None, home.isotonic.apply(sample.score)))
+    return found
 
 
 def _entry(sample: Sample, score: np.ndarray) -> dict[str, Any]:
@@ -114,7 +126,7 @@ def _cell(
     value, error = found[0][k], np.sqrt(found[1][k, k])
     if np.isnan(value) or sample.n_patients < MIN_PATIENTS:
         return metric(value, reason=reason if np.isnan(value) else FEW_PATIENTS)
-    reach = t.ppf(0.5 + LEVEL / 2, sample.n_patients - 1) * error
+    reach = stdtrit(sample.n_patients - 1, 0.5 + LEVEL / 2) * error
     return metric(value, (value - reach, value + reach))
 
 
@@ -138,7 +150,7 @@ def logistic(
     for _ in range(_STEPS):
         p = expit(x @ beta + offset)
         bread = x.T @ (x * (p * (1 - p))[:, None])
-        if np.linalg.cond(bread) > 1e12:
+        if _singular(bread):
             return none
         step = np.linalg.solve(bread, x.T @ (outcome - p))
         length = np.abs(step).max()
@@ -152,6 +164,17 @@ def logistic(
     inverse = np.linalg.inv(bread)
     correction = count / max(count - 1, 1) * (n - 1) / max(n - len(beta), 1)
     return beta, inverse @ (sums @ sums.T) @ inverse * correction
+
+
+def _singular(bread: np.ndarray) -> bool:
+    """Whether a symmetric matrix of one or two rows is so nearly singular that no step is safe."""
+    if len(bread) == 1:
+        return not bread[0, 0] > 0
+    if len(bread) > 2:
+        return bool(np.linalg.cond(bread) > 1e12)
+    product, middle = bread[0, 0] * bread[1, 1] - bread[0, 1] ** 2, np.trace(bread) / 2
+    greatest = middle + np.sqrt(max(middle**2 - product, 0.0))
+    return not greatest**2 < 1e12 * product
 
 
 def _observed_expected(sample: Sample, score: np.ndarray) -> dict[str, Any]:
@@ -179,11 +202,7 @@ def reliability(sample: Sample, score: np.ndarray) -> dict[str, Any]:
     observed = np.bincount(bins, sample.is_positive, RELIABILITY_BINS)[here] / images[here]
     low = high = [None] * len(here)
     if sample.n_patients >= MIN_PATIENTS:
-        cells, size = bins * sample.n_patients + sample.patients, RELIABILITY_BINS
-        shape = (size, sample.n_patients)
-        trials = np.bincount(cells, minlength=size * sample.n_patients).reshape(shape)[here]
-        hits = np.bincount(cells, sample.is_positive, size * sample.n_patients).reshape(shape)
-        low, high = (x.tolist() for x in proportion_intervals(hits[here], trials, LEVEL))
+        low, high = (x.tolist() for x in proportion_intervals(*bin_counts(sample, score), LEVEL))
     return {
         "predicted": predicted.tolist(),
         "observed": observed.tolist(),
@@ -191,3 +210,15 @@ def reliability(sample: Sample, score: np.ndarray) -> dict[str, Any]:
         "high": high,
         "images": images[here].tolist(),
     }
+
+
+def bin_counts(sample: Sample, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images of each patient in each bin of a reliability diagram that has any, (M, P): positive
+    ones, and all."""
+    bins = bins_of(score, RELIABILITY_BINS)
+    cells, size = bins * sample.n_patients + sample.patients, RELIABILITY_BINS * sample.n_patients
+    shape = (RELIABILITY_BINS, sample.n_patients)
+    trials = np.bincount(cells, minlength=size).reshape(shape)
+    hits = np.bincount(cells, sample.is_positive, size).reshape(shape)
+    here = trials.any(axis=1)
+    return hits[here], trials[here]

@@ -102,14 +102,15 @@ def measure_sets(sample: Sample, fitted: ConformalSets) -> dict[str, Any]:
     if not len(sample):
         nothing = metric(np.nan, reason="no images")
         return dict.fromkeys(NUMBERS, nothing)
-    inside = fitted.sets(sample.probs)
-    size = inside.sum(axis=1)
-    covered = inside[np.arange(len(sample)), sample.labels]
-    ones, n_classes = np.ones(len(sample)), len(sample.classnames)
-    shares = [(covered, ones), (size, n_classes * ones), (size == 1, ones), (size == 0, ones)]
-    if fitted.method == CLASS_CONDITIONAL:
-        shares += [(covered & (sample.labels == c), sample.labels == c) for c in range(n_classes)]
-    values, limits = _shares(sample, shares)
+    n_classes = len(sample.classnames)
+    hits, trials = set_counts(sample, fitted)
+    total = trials.sum(axis=1)
+    values = np.full(len(total), np.nan)
+    np.divide(hits.sum(axis=1), total, out=values, where=total > 0)
+    limits = np.full((2, len(values)), np.nan)
+    if sample.n_patients >= MIN_PATIENTS:
+        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
+    values, limits = 100 * values, 100 * limits
     values[1], limits[:, 1] = values[1] * n_classes / 100, limits[:, 1] * n_classes / 100
     cells = [
         metric(v, limits[:, i], "no image of this class here" if np.isnan(v) else FEW_PATIENTS)
@@ -121,18 +122,18 @@ def measure_sets(sample: Sample, fitted: ConformalSets) -> dict[str, Any]:
     return out
 
 
-def _shares(
-    sample: Sample, parts: list[tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Percent of (hits, trials) of images, and (2, M) limits by patient."""
-    count = sample.n_patients
+def set_counts(sample: Sample, fitted: ConformalSets) -> tuple[np.ndarray, np.ndarray]:
+    """Images of each patient, (M, P) hits and trials: covered, classes in the sets, sets of one
+    class, empty sets; for ``class_conditional`` also covered ones of each class."""
+    inside = fitted.sets(sample.probs)
+    size = inside.sum(axis=1)
+    covered = inside[np.arange(len(sample)), sample.labels]
+    ones, n_classes = np.ones(len(sample)), len(sample.classnames)
+    parts = [(covered, ones), (size, n_classes * ones), (size == 1, ones), (size == 0, ones)]
+    if fitted.method == CLASS_CONDITIONAL:
+        parts += [(covered & (sample.labels == c), sample.labels == c) for c in range(n_classes)]
     hits, trials = (
-        np.array([np.bincount(sample.patients, part, count) for part in column])
+        np.array([np.bincount(sample.patients, part, sample.n_patients) for part in column])
         for column in zip(*parts, strict=True)
     )
-    total = trials.sum(axis=1)
-    values = np.divide(hits.sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
-    limits = np.full((2, len(values)), np.nan)
-    if count >= MIN_PATIENTS:
-        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
-    return 100 * values, 100 * limits
+    return hits, trials

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
-from cerviclip.evaluation.intervals import (
-    Interval,
-    auc_intervals,
-    loss_interval,
-)
+from cerviclip.evaluation.intervals import Interval, loss_interval, several_auc_intervals
 from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
+from cerviclip.evaluation.measures.curves import (
+    Steps,
+    average_precision,
+    partial_roc_area,
+    roc_area,
+)
 from cerviclip.evaluation.measures.losses import NO_INTERVAL, loss_cells
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.measures.sample import FEW_PATIENTS, LEVEL, Sample, Settings, metric
@@ -38,8 +40,8 @@ def discrimination(sample: Sample, settings: Settings) -> dict[str, Any]:
     """
     if not len(sample):
         return {"reason": "no images"}
-    curves = [_class_curves(sample, c) for c in range(len(sample.classnames))]
-    binary = curve_cells(sample.score, sample.is_positive, sample.patients)
+    tasks = [(sample.probs[:, c], sample.labels == c) for c in range(len(sample.classnames))]
+    *curves, binary = curve_cells([*tasks, (sample.score, sample.is_positive)], sample.patients)
     if sample.no_group:
         binary = dict.fromkeys(CURVES, metric(np.nan, reason=sample.no_group))
     return {
@@ -53,37 +55,53 @@ def discrimination(sample: Sample, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _class_curves(sample: Sample, c: int) -> dict[str, Any]:
-    return curve_cells(sample.probs[:, c], sample.labels == c, sample.patients)
-
-
-def curve_cells(score: np.ndarray, positive: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """AUC, area under the precision-recall curve, and partial AUC of (B,) scores, 0 to 1.
+def curve_cells(
+    tasks: Sequence[tuple[np.ndarray, np.ndarray]], patients: np.ndarray
+) -> list[dict[str, Any]]:
+    """AUC, area under the precision-recall curve, and partial AUC of each task, 0 to 1.
 
     The area under the precision-recall curve is average precision; its interval is binomial
     (Boyd et al. 2013), with the patients who have positives as trials. The partial AUC is that of
     specificities of 90 % and more, standardised so that chance has 0.5 (McClish 1989).
-    """
-    from sklearn.metrics import average_precision_score, roc_auc_score
 
-    if not positive.any() or positive.all():
+    Args:
+        tasks: (B,) scores and (B,) true where an image is positive.
+        patients: (B,) patient numbers from 0.
+    """
+    both = [bool(positive.any() and not positive.all()) for _, positive in tasks]
+    here = [task for task, there in zip(tasks, both, strict=True) if there]
+    found = iter(_defined_cells(here, patients) if here else ())
+    cells = []
+    for (_, positive), there in zip(tasks, both, strict=True):
         reason = "only one class has images here" if positive.all() else "no image of it here"
-        return dict.fromkeys(CURVES, metric(np.nan, reason=reason))
-    precision = average_precision_score(positive, score)
-    around: dict[str, Any] = dict.fromkeys(("auc", "auprc"))
-    if patients.max() + 1 >= MIN_PATIENTS:
-        limits, placed = auc_intervals(score[None], positive, patients, LEVEL)
-        area = placed.auc[0]
-        around["auc"] = limits.low[0], limits.high[0]
-        trials = np.array(float(len(np.unique(patients[positive]))))
-        around["auprc"] = mid_p_or_wilson(np.array(precision), trials, LEVEL)
+        undefined = dict.fromkeys(CURVES, metric(np.nan, reason=reason))
+        cells.append(next(found) if there else undefined)
+    return cells
+
+
+def _defined_cells(
+    tasks: Sequence[tuple[np.ndarray, np.ndarray]], patients: np.ndarray
+) -> list[dict[str, Any]]:
+    steps = [Steps.of(*task) for task in tasks]
+    precision = np.array([average_precision(s) for s in steps])
+    partial = [partial_roc_area(s, MAX_FPR) for s in steps]
+    if patients.max() + 1 < MIN_PATIENTS:
+        areas = [roc_area(s) for s in steps]
+        around: Sequence[Any] = [None] * len(steps)
+        auprc: Sequence[Any] = around
     else:
-        area = roc_auc_score(positive, score)
-    return {
-        "auc": metric(area, around["auc"], FEW_PATIENTS),
-        "auprc": metric(precision, around["auprc"], FEW_PATIENTS),
-        "partial_auc": metric(roc_auc_score(positive, score, max_fpr=MAX_FPR), reason=NO_INTERVAL),
-    }
+        limits = several_auc_intervals(tasks, patients, LEVEL)
+        areas, around = [x[2].auc[0] for x in limits], [x[:2] for x in limits]
+        trials = [float(len(np.unique(patients[positive]))) for _, positive in tasks]
+        auprc = list(zip(*mid_p_or_wilson(precision, np.array(trials), LEVEL), strict=True))
+    return [
+        {
+            "auc": metric(areas[i], around[i], FEW_PATIENTS),
+            "auprc": metric(precision[i], auprc[i], FEW_PATIENTS),
+            "partial_auc": metric(partial[i], reason=NO_INTERVAL),
+        }
+        for i in range(len(tasks))
+    ]
 
 
 def _macro(sample: Sample, curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -129,7 +147,7 @@ def kappa(sample: Sample, weights: np.ndarray | None = None) -> dict[str, Any]:
         return metric(value, reason=FEW_PATIENTS)
     parts = np.bincount(sample.patients, influence, count) / len(sample)
     error = np.sqrt((parts**2).sum() * count / (count - 1))
-    reach = t.ppf(0.5 + LEVEL / 2, count - 1) * error
+    reach = stdtrit(count - 1, 0.5 + LEVEL / 2) * error
     unseen = _disagreement(sample, weights).high / expected
     return metric(value, (max(min(value - reach, 1 - unseen), -1.0), min(value + reach, 1.0)))
 

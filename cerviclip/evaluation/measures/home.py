@@ -12,7 +12,7 @@ from typing import Any
 
 from cerviclip.evaluation.measures import operating_points
 from cerviclip.evaluation.measures.conformal import METHODS, ConformalSets
-from cerviclip.evaluation.measures.recalibration import Isotonic, Temperature
+from cerviclip.evaluation.measures.recalibration import ByFold, Isotonic, Temperature
 from cerviclip.evaluation.measures.sample import Sample, Settings
 
 
@@ -23,6 +23,7 @@ class Home:
     Args:
         chosen_on: the sample's name, such as ``val``; "" where there was none.
         thresholds: operating point -> least positive-group probability that is called positive.
+            Where each fold has its own (``crossed.fit_folds``), (B,) thresholds and maps by fold.
         temperature: for all classes' probabilities; None where there was nothing to fit it on.
         isotonic: for the positive-group probability; None likewise.
         conformal: method -> its sets; empty likewise.
@@ -33,10 +34,10 @@ class Home:
     """
 
     chosen_on: str = ""
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    temperature: Temperature | None = None
-    isotonic: Isotonic | None = None
-    conformal: Mapping[str, ConformalSets] = field(default_factory=dict)
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+    temperature: Temperature | ByFold | None = None
+    isotonic: Isotonic | ByFold | None = None
+    conformal: Mapping[str, ConformalSets | ByFold] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
     reason: str = ""

@@ -82,11 +82,17 @@ def _first_best(values: np.ndarray) -> int:
 
 def apply(
     sample: Sample,
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, float | np.ndarray],
     prevalences: Sequence[float] = (),
     miss_cost: float = 0.0,
 ) -> dict[str, Any]:
     """What carried thresholds do at one centre.
+
+    Args:
+        sample: of the centre.
+        thresholds: point -> threshold; of each image, (B,), where it differs from fold to fold.
+        prevalences: shares of positives for which PPV and NPV are given.
+        miss_cost: as of ``choose``.
 
     Returns:
         point -> ``sensitivity specificity ppv npv`` (percent), ``lr_positive lr_negative``,
@@ -102,15 +108,32 @@ def apply(
     for (name, threshold), (values, limits) in zip(thresholds.items(), counted, strict=True):
         entry = _cells(sample, values, limits)
         entry |= _ratios(values, limits, prevalences)
-        entry |= _beside_own_best(sample, threshold, own.get(name))
+        entry |= _beside_own_best(sample, threshold, values[:2], own.get(name))
         out[name] = entry
     return out
 
 
 def _rates_with_intervals(
-    sample: Sample, thresholds: Sequence[float]
+    sample: Sample, thresholds: Sequence[float | np.ndarray]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each threshold (4,) values and (2, 4) limits of ``_RATES`` in 0-1."""
+    if not thresholds:
+        return []
+    hits, trials = rate_counts(sample, thresholds)
+    total = trials.sum(axis=1)
+    values = np.full(len(total), np.nan)
+    np.divide(hits.sum(axis=1), total, out=values, where=total > 0)
+    limits = np.full((2, len(values)), np.nan)
+    if sample.n_patients >= MIN_PATIENTS:
+        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
+    size = len(_RATES)
+    return [(values[i : i + size], limits[:, i : i + size]) for i in range(0, len(values), size)]
+
+
+def rate_counts(
+    sample: Sample, thresholds: Sequence[float | np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images of each patient, (4 T, P) hits and trials: ``_RATES`` at each threshold."""
     truth, count = sample.is_positive, sample.n_patients
     hits, trials = [], []
     for threshold in thresholds:
@@ -119,17 +142,7 @@ def _rates_with_intervals(
             true_call = of & (truth == said) & (said == right)
             hits.append(np.bincount(sample.patients[true_call], minlength=count))
             trials.append(np.bincount(sample.patients[of], minlength=count))
-    if not thresholds:
-        return []
-    total = np.array(trials).sum(axis=1)
-    values = np.divide(
-        np.array(hits).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0
-    )
-    limits = np.full((2, len(values)), np.nan)
-    if count >= MIN_PATIENTS:
-        limits = np.stack(proportion_intervals(np.array(hits), np.array(trials), LEVEL))
-    size = len(_RATES)
-    return [(values[i : i + size], limits[:, i : i + size]) for i in range(0, len(values), size)]
+    return np.array(hits), np.array(trials)
 
 
 def _cells(sample: Sample, values: np.ndarray, limits: np.ndarray) -> dict[str, Any]:
@@ -176,11 +189,15 @@ def _percent(found: np.ndarray) -> tuple[float, np.ndarray]:
     return 100 * found[0], 100 * found[1:]
 
 
-def _beside_own_best(sample: Sample, carried: float, own: float | None) -> dict[str, Any]:
+def _beside_own_best(
+    sample: Sample, carried: float | np.ndarray, rates: np.ndarray, own: float | None
+) -> dict[str, Any]:
     if own is None:
         return {"own_best": None, "loss": None, "loss_reason": sample.no_binary}
-    at = np.array([carried, own])
+    at = np.array([own if np.ndim(carried) else carried, own])
     sensitivity, specificity = (100 * r for r in rates_at(sample.score, sample.is_positive, at))
+    if np.ndim(carried):
+        sensitivity[0], specificity[0] = 100 * rates
     youden = sensitivity + specificity - 100
     found = {"sensitivity": sensitivity, "specificity": specificity, "youden": youden}
     return {

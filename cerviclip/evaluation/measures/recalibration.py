@@ -83,5 +83,35 @@ class Isotonic:
         return cls(tuple(values["x"]), tuple(values["y"]))
 
 
+@dataclass(frozen=True)
+class ByFold:
+    """A map, or prediction sets, of each fold; for the rows of all folds in their order.
+
+    Args:
+        sizes: images of each fold.
+        fitted: what each fold has, with ``apply`` or with ``sets``.
+    """
+
+    sizes: tuple[int, ...]
+    fitted: tuple[Any, ...]
+
+    @property
+    def method(self) -> str:
+        return self.fitted[0].method
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """(B, C) probabilities, or (B,) scores, each row as its own fold maps it."""
+        return self._each("apply", values)
+
+    def sets(self, probs: np.ndarray) -> np.ndarray:
+        """(B, C) true where a class is in the image's set."""
+        return self._each("sets", probs)
+
+    def _each(self, name: str, values: np.ndarray) -> np.ndarray:
+        parts = np.split(values, np.cumsum(self.sizes)[:-1])
+        pairs = zip(self.fitted, parts, strict=True)
+        return np.concatenate([getattr(one, name)(part) for one, part in pairs])
+
+
 def _logits(probs: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probs, LEAST_PROBABILITY))

@@ -120,6 +120,12 @@ class Sample:
         of = (self.center, self.labels, probs, self.patients, self.classnames)
         return Sample(*of, self.positive, self.known, self.groups_only)
 
+    def take(self, chosen: np.ndarray, center: str = "") -> Sample:
+        """The images at which (B,) ``chosen`` is true, under another name if one is given."""
+        patients = np.unique(self.patients[chosen], return_inverse=True)[1]
+        of = (self.labels[chosen], self.probs[chosen], patients, self.classnames, self.positive)
+        return Sample(center or self.center, *of, self.known, self.groups_only)
+
     @cached_property
     def predicted(self) -> np.ndarray:
         """(B,) the most probable class of each image."""

@@ -95,13 +95,17 @@ def check_weights(runs: Sequence[AuditedRun]) -> None:
                 run.note("weights", f"weights_sha256 is another one than in {first.where}")
 
 
-def check_no_run_twice(runs: Sequence[AuditedRun]) -> None:
-    """No two runs have one key; no two draws of a cell give the same probabilities."""
+def check_keys(runs: Sequence[AuditedRun]) -> None:
+    """No two runs have one key."""
     keys: dict[object, AuditedRun] = {}
     for run in runs:
         other = keys.setdefault(run.key, run)
         if other is not run and run.done and other.done:
             run.note("same_run", f"it has the key of {other.where}")
+
+
+def check_predictions(runs: Sequence[AuditedRun]) -> None:
+    """No two draws of a cell give the same probabilities."""
     for members in _by_cell(run for run in runs if run.done and run.key.shots != 0).values():
         found: dict[str, AuditedRun] = {}
         for run in members:

@@ -10,6 +10,7 @@ from cerviclip.severity import ERROR, NOTE, RANK, WARNING
 #: Kind: how grave it is, and what it means. Notes do not change the exit status.
 KINDS: dict[str, tuple[str, str]] = {
     "unreadable": (ERROR, "a file of a run cannot be read"),
+    "altered": (ERROR, "results.json was changed, but its size and time were not"),
     "missing_file": (ERROR, "a finished run lacks a file"),
     "config_hash": (ERROR, "config.yaml is not the configuration of config_hash"),
     "identity": (ERROR, "results.json, config.yaml, split.json and task.json differ"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.audit.run_folder import AuditedRun
@@ -30,7 +32,6 @@ def check_config_hash(run: AuditedRun) -> None:
 
 def check_identity(run: AuditedRun) -> None:
     """The facts that results.json shares with config.yaml, split.json and task.json."""
-    results = run.results
     if run.config is not None:
         shots = run.option("DATASET", "NUM_SHOTS")
         said = {
@@ -50,8 +51,13 @@ def check_identity(run: AuditedRun) -> None:
             _compare(run, "split.json", {k: split[v] for k, v in names.items() if v in split})
     if run.done and run.task is not None and "positive" in run.task:
         _compare(run, "task.json", {"positive_classes": run.task["positive"]})
-    if results["status"] == "done" and results["error"]:
-        run.note("identity", f"status is done, but there is an error: {results['error']}")
+
+
+def check_status(run: AuditedRun) -> None:
+    """A finished run has no error."""
+    if run.done and run.results["error"]:
+        text = f"status is done, but there is an error: {run.results['error']}"
+        run.note("identity", text)
 
 
 def _compare(run: AuditedRun, source: str, said: dict[str, Any]) -> None:
@@ -66,10 +72,14 @@ def check_place(run: AuditedRun) -> None:
     if not re.fullmatch(r"seed_-?\d+", run.folder.name):
         return
     wanted = run.key.folder("").parts
-    depth = min(len(wanted), len(run.folder.resolve().parts) - 1)
-    have = run.folder.resolve().parts[-depth:]
     # The audited folder may be any one above; a copy of the output has its own names above that.
     inside = run.folder.relative_to(run.root).parts
+    have = (*_parts_of(run.root), *inside)[-len(wanted) :]
     count = min(len(inside), len(wanted)) or 1
     if have[-count:] != wanted[-count:]:
         run.note("misplaced", f"its results are those of {'/'.join(wanted[-count:])}")
+
+
+@lru_cache(maxsize=4)
+def _parts_of(root: Path) -> tuple[str, ...]:
+    return root.resolve().parts[1:]

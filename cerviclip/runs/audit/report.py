@@ -28,6 +28,7 @@ class Report:
         done: how many of them are finished.
         full: of how many the intervals and all blocks were made again.
         findings: in the order in which they are shown.
+        quick: results.json and tables alone were looked at.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Report:
     done: int
     full: int
     findings: Sequence[Finding]
+    quick: bool = False
 
     @property
     def faults(self) -> list[Finding]:
@@ -49,6 +51,7 @@ class Report:
             "runs": self.runs,
             "done": self.done,
             "measured_again_in_full": self.full,
+            **({"quick": True} if self.quick else {}),
             "findings": [finding.record() for finding in self.findings],
         }
 
@@ -61,6 +64,8 @@ class Report:
         part = "" if self.full == self.done else f" of {self.done} (--full all takes every run)"
         head = f"{self.folder}: {self.runs} runs, {self.done} finished"
         said = f"values of all and intervals of {self.full}{part} made again from predictions"
+        if self.quick:
+            said = "results.json and tables alone (without --quick: all files of every run)"
         console.print(f"{head}; {said}", markup=False, highlight=False, soft_wrap=True)
         table = Table(box=box.SIMPLE)
         table.add_column("finding", no_wrap=True)

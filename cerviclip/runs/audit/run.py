@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cerviclip.runs.audit import cells, identity, scores, splits
 from cerviclip.runs.audit.copies import check_copies
-from cerviclip.runs.audit.findings import Finding, ordered, relative
+from cerviclip.runs.audit.findings import KINDS, Finding, ordered, relative
 from cerviclip.runs.audit.report import Report
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.audit.tables import check_tables
+from cerviclip.runs.many.index import Index
+from cerviclip.runs.many.load import Narrow
+from cerviclip.runs.report.groups import METRICS
+from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import MissingFileError, UserError
 
 #: Checks of one run, whatever became of it.
-EVERY_RUN = (identity.check_config_hash, identity.check_identity, identity.check_place)
+EVERY_RUN = (
+    identity.check_config_hash,
+    identity.check_identity,
+    identity.check_status,
+    identity.check_place,
+)
 #: Checks of one finished run.
 FINISHED_RUN = (
     splits.check_split_hash,
@@ -32,8 +42,13 @@ ALL_RUNS = (
     cells.check_seeds,
     cells.check_versions,
     cells.check_weights,
-    cells.check_no_run_twice,
+    cells.check_keys,
+    cells.check_predictions,
 )
+#: Those that need results.json alone.
+QUICK_RUN = (identity.check_status, identity.check_place, cells.check_flags)
+QUICK_ALL = (cells.check_seeds, cells.check_versions, cells.check_weights, cells.check_keys)
+_QUICK_KEYS = ("weights_sha256", "runtime")
 
 
 def audit(
@@ -80,26 +95,87 @@ def audit(
     return Report(root, len(runs), sum(run.done for run in runs), len(chosen), ordered(findings))
 
 
-def find_runs(root: Path) -> tuple[list[AuditedRun], list[Finding]]:
-    """The runs below a folder, and those whose results.json cannot be read."""
+def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda _: None) -> Report:
+    """Check what results.json files and tables alone tell, of very many runs.
+
+    Each file is read and compared with what the index knows of it (`many.index`).
+
+    Args:
+        folder: such as ``output``.
+        advance: called after each run.
+
+    Raises:
+        MissingFileError: there is no such folder, or no run in it.
+    """
+    root = Path(folder)
+    _check_folder(root)
+    narrow, runs, findings = Narrow(METRICS), [], []
+    with Index(root) as index:
+        for found in index.check(advance):
+            where = relative(found.path, root)
+            if found.results is None:
+                findings.append(Finding("unreadable", where, str(found.error)))
+                continue
+            if found.altered:
+                findings.append(Finding("altered", where, KINDS["altered"][1]))
+            slim = {**found.results, "runtime": _versions(found.results)}
+            run = AuditedRun(found.path.parent, root, narrow.run(slim, _QUICK_KEYS))
+            for check in QUICK_RUN:
+                check(run)
+            runs.append(run)
+    _check_found(root, runs, findings)
+    for check_all in QUICK_ALL:
+        check_all(runs)
+    findings += [finding for run in runs for finding in run.findings]
+    findings += check_tables(root, runs)
+    done = sum(run.done for run in runs)
+    return Report(root, len(runs), done, 0, ordered(findings), quick=True)
+
+
+def _versions(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {"versions": results["runtime"].get("versions")}
+
+
+def _check_folder(root: Path) -> None:
     if not root.is_dir():
         raise MissingFileError(f"there is no folder {root}; give a folder of runs, such as output/")
-    runs, findings = [], []
+
+
+def _check_found(root: Path, runs: Sequence[AuditedRun], findings: Sequence[Finding]) -> None:
+    if not runs and not findings:
+        raise MissingFileError(f"no results.json below {root}; run train.py or run_shell.py first")
+
+
+def altered_files(root: Path) -> list[Finding]:
+    """Results whose bytes are not those that the index has for their size and time."""
+    with Index(root) as index:
+        return [
+            Finding("altered", relative(found.path, root), KINDS["altered"][1])
+            for found in index.check()
+            if found.altered
+        ]
+
+
+def find_runs(root: Path) -> tuple[list[AuditedRun], list[Finding]]:
+    """The runs below a folder, and those whose results.json cannot be read."""
+    _check_folder(root)
+    runs: list[AuditedRun] = []
+    findings = altered_files(root)
     for path in find_results(root):
         try:
-            results = read_results(path)
+            results = read_results(path, consistent=False)
             if results is None:
                 continue
             run = AuditedRun(path.parent, root, results)
             _ = run.key, run.done, run.results["config_hash"], run.results["runtime"]
+            check_blocks(results, path)
             runs.append(run)
         except UserError as error:
             findings.append(Finding("unreadable", relative(path, root), str(error)))
         except KeyError as error:
             text = f"it lacks the key {error}"
             findings.append(Finding("unreadable", relative(path, root), text))
-    if not runs and not findings:
-        raise MissingFileError(f"no results.json below {root}; run train.py or run_shell.py first")
+    _check_found(root, runs, findings)
     return runs, findings
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.split_record import read_split_record
 from cerviclip.data.splits import PARTS
 from cerviclip.runs.audit.findings import Finding, relative
 from cerviclip.runs.predictions import (
@@ -18,6 +18,7 @@ from cerviclip.runs.predictions import (
     read_predictions,
 )
 from cerviclip.runs.settings.run_key import RunKey
+from cerviclip.shapes import parse_json
 from dassl.config import read_yaml
 from dassl.errors import UserError
 
@@ -67,12 +68,14 @@ class AuditedRun:
     def split(self) -> dict[str, Any] | None:
         """split.json, each row with path, label and patient; None likewise."""
         try:
-            record = self._json("split.json")
+            record = read_split_record(self.folder / "split.json")
             for part in PARTS:
-                record[part] = [dict(row) for row in record.get(part, ())]
+                record[part] = [dict(row) for row in record.get(part) or ()]
                 _ = [(row["path"], row["label"], row["patient"]) for row in record[part]]
+            if "draw_hash" in record:
+                _ = [record[key] for key in ("classes", "hash", "dataset", "version")]
             return record
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError) as error:
             self._lost("split.json", error)
             return None
 
@@ -113,7 +116,7 @@ class AuditedRun:
         return part.get(key, default) if isinstance(part, Mapping) else default
 
     def _json(self, name: str) -> dict[str, Any]:
-        content = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        content = parse_json((self.folder / name).read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}")
         return content

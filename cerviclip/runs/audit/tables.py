@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,8 @@ _CELL = ("dataset", "trainer", "backbone", "variant", "shots")
 def check_tables(root: Path, runs: Sequence[AuditedRun]) -> list[Finding]:
     """The tables of every sweep's folder: ``root``, and those above or below it that have some."""
     found: list[Finding] = []
-    folders = {path.parent for name in (JSON, CSV, MARKDOWN) for path in root.rglob(name)}
+    names = {JSON, CSV, MARKDOWN}
+    folders = [Path(folder) for folder, _, files in os.walk(root) if names.intersection(files)]
     for folder in sorted(folders):
         below = [run for run in runs if run.folder.is_relative_to(folder)]
         if below:

@@ -6,13 +6,13 @@ number that rises with suspicion), or both. One line per reader and image.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.runs.comparison.outputs import Outputs
 from dassl.errors import MissingFileError, UserError
 
@@ -79,24 +79,22 @@ def read_study(path: str | Path, allow_unmatched: bool = False) -> ReaderStudy:
     if not path.is_file():
         raise MissingFileError(f"no reader study {path}; give a CSV file")
     readers: dict[str, Reader] = {}
-    with open(path, newline="", encoding="utf-8-sig") as handle:
-        rows = csv.DictReader(handle)
-        head = rows.fieldnames or []
-        if not {"path", "reader"} <= set(head) or not {"label", "score"} & set(head):
-            raise UserError(
-                f"{path} needs the columns path, reader, and label or score; it has "
-                f"{', '.join(head) or 'none'}"
-            )
-        for row in rows:
-            _add(readers, row, f"{path}, line {rows.line_num}")
+    head, rows = read_rows(path)
+    if not {"path", "reader"} <= set(head) or not {"label", "score"} & set(head):
+        raise UserError(
+            f"{path} needs the columns path, reader, and label or score; it has "
+            f"{', '.join(head) or 'none'}"
+        )
+    for line, row in rows:
+        _add(readers, row, f"{path}, line {line}")
     if not readers:
         raise UserError(f"{path} has no line below its head")
     return ReaderStudy(path, list(readers.values()), allow_unmatched)
 
 
-def _add(readers: dict[str, Reader], row: Mapping[str, str | None], where: str) -> None:
-    name, image = (row["reader"] or "").strip(), (row["path"] or "").strip().replace("\\", "/")
-    label, score = ((row.get(key) or "").strip() for key in ("label", "score"))
+def _add(readers: dict[str, Reader], row: Mapping[str, str], where: str) -> None:
+    name, image = row["reader"].strip(), row["path"].strip().replace("\\", "/")
+    label, score = (row.get(key, "").strip() for key in ("label", "score"))
     if not name or not image or not (label or score):
         raise UserError(f"{where} lacks its path, its reader, or both label and score")
     reader = readers.setdefault(name, Reader(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -14,6 +13,7 @@ from cerviclip.evaluation.names import BINARY, IN_DOMAIN, OVERALL
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.run_key import Cell, Repeat, RunKey, shots_order
+from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
 
 METRICS = (*OVERALL, *(f"binary.{name}" for name in BINARY))
@@ -209,8 +209,8 @@ def load_runs(folder: str | Path) -> list[dict[str, Any]]:
 def sweep_order(folder: str | Path) -> list[tuple[str, str]]:
     """(trainer, variant) as the sweep whose summary lies in the folder has them; empty without."""
     try:
-        groups = json.loads((Path(folder) / "summary.json").read_text())["groups"]
-        return list(dict.fromkeys((g["trainer"], g["variant"]) for g in groups))
+        groups = parse_json((Path(folder) / "summary.json").read_text(encoding="utf-8"))["groups"]
+        return list(dict.fromkeys((str(g["trainer"]), str(g["variant"])) for g in groups))
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

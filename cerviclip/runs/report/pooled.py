@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,25 @@ from cerviclip.data.folds import Fold
 from cerviclip.evaluation import report
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.measures import Settings
+from cerviclip.evaluation.measures.blocks import measure_folds
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
-from cerviclip.runs.measured import measure_predictions
+from cerviclip.runs.measured import sample_of
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import Group, fold_of, in_tables
 from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels
+from cerviclip.runs.results_check import check_center
+from cerviclip.runs.results_json import finite_or_none
+from cerviclip.runs.results_shape import CENTER
 from cerviclip.runs.settings.run_key import Cell, shots_order
+from cerviclip.shapes import listed, maybe, parse_json, record, text
 from dassl.errors import UserError
 
 POOLED = "pooled.json"
+_SHAPE = record({"pooled": listed(record({"source": text, "score": maybe(CENTER)}))})
 CELL = tuple(f.name for f in fields(Cell))
 CENTER = "test, pooled"  # how tables call it
-NO_POOLED_VAL = (
-    "val patients of one fold are test patients of another, so no threshold is chosen for the "
-    "pooled test set; each fold's results.json has thresholds of its own"
-)
+ALL_MODELS = "each image counts once for each fold's model"
 
 Entry = dict[str, Any]
 
@@ -50,7 +53,8 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
     Returns:
         Entries with what names the cell, ``seed test_read_early source`` and ``score``, which is as
         a centre's entry of results.json, or None with a ``reason``. With a score come
-        ``measures``, the blocks of results.json without what is chosen on val.
+        ``measures``, the blocks of results.json, in which thresholds and the like are chosen out of
+        fold.
     """
     known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
     return [
@@ -63,11 +67,15 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
 
 
 def read_pooled(folder: str | Path) -> list[Entry]:
-    """The entries of a folder's pooled.json; none where there is no such file."""
+    """The entries of a folder's pooled.json; none where there is no such file, or one that is
+    damaged: then all is scored again."""
     try:
-        content = json.loads((Path(folder) / POOLED).read_text(encoding="utf-8"))
+        content = parse_json((Path(folder) / POOLED).read_text(encoding="utf-8"))
+        _SHAPE(content, "")
+        for entry in content["pooled"]:
+            check_center(entry["score"] or {}, "score")
         return list(content["pooled"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return []
 
 
@@ -96,14 +104,15 @@ def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> 
         old = known[entry["source"]]
         return entry | {key: old[key] for key in ("score", "measures", "reason") if key in old}
     try:
-        parts = [p for r in runs for p in read_predictions(r["folder"]) if p.center == IN_DOMAIN]
+        found = [read_predictions(run["folder"]) for run in runs]
     except UserError as error:  # a broken file of one run must not cost the others their table
         return entry | {"reason": str(error)}
+    parts = [p for every in found for p in every if p.center == IN_DOMAIN]
     reason = why_not_pooled(parts, group.folds)
     if reason:
         return entry | {"reason": reason}
     score = _score(parts, runs)
-    return entry | {"score": score, "measures": _measures(parts, runs, score)}
+    return entry | {"score": score, "measures": _measures(parts, _elsewhere(found), runs, score)}
 
 
 def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
@@ -129,13 +138,42 @@ def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> d
     )
 
 
+def _elsewhere(found: Sequence[Sequence[Predictions]]) -> list[Predictions]:
+    """The predictions of all folds' models at each external centre that all of them tested."""
+    by_center: dict[str, list[Predictions]] = {}
+    for every in found:
+        for p in every:
+            by_center.setdefault(p.center, []).append(p)
+    return [
+        pooled(parts)
+        for center, parts in by_center.items()
+        if center != IN_DOMAIN
+        and len(parts) == len(found)
+        and all(p.paths == parts[0].paths and p.classnames == parts[0].classnames for p in parts)
+    ]
+
+
 def _measures(
-    parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]], score: Mapping[str, Any]
+    parts: Sequence[Predictions],
+    elsewhere: Sequence[Predictions],
+    runs: Sequence[Mapping[str, Any]],
+    score: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The blocks of results.json for the pooled predictions, but for what is chosen on val."""
+    """The blocks of results.json for the pooled predictions, thresholds chosen out of fold."""
     settings = Settings.from_json(runs[0].get("measured_with") or {})
-    of = (runs[0]["positive_classes"], {IN_DOMAIN: score}, settings, NO_POOLED_VAL)
-    return measure_predictions(None, [pooled(parts)], *of)
+    positive = runs[0]["positive_classes"]
+    others = [sample_of(_with_patients(p), positive) for p in elsewhere]
+    of = (sample_of(pooled(parts), positive), [len(part) for part in parts], others)
+    blocks = finite_or_none(measure_folds(*of, {IN_DOMAIN: score}, settings))
+    if others:
+        blocks["centers_note"] = ALL_MODELS
+    return blocks
+
+
+def _with_patients(p: Predictions) -> Predictions:
+    """An image of an unknown patient is one patient, however many models predicted it."""
+    ids = zip(p.known_patients, p.paths, strict=True)
+    return replace(p, patient_ids=[known or path for known, path in ids])
 
 
 def intervals_of(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cerviclip.data.folds import parse_fold
 from cerviclip.data.repeated import DIGITS, IMAGES
+from cerviclip.data.split_record import read_split_record
 from cerviclip.data.splits import PARTS
 from cerviclip.runs.report.groups import load_runs
 from cerviclip.runs.settings.draw_files import MANIFEST
@@ -57,10 +58,10 @@ def publish(sweep: str | Path, out: str | Path, root: str = "") -> tuple[list[di
 def _record_of(run: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(run["folder"]) / "split.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return record if record["hash"] else {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no split of a run ({error!r}); make the run again") from error
+        record = read_split_record(path)
+        return record if record["hash"] and record["dataset"] else {}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is no split of a run ({error}); make the run again") from error
 
 
 def _name(record: Mapping[str, Any]) -> str:

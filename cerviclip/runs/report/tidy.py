@@ -45,21 +45,33 @@ def read_results(folder: str | Path) -> pandas.DataFrame:
     Warns:
         UserWarning: runs that failed are left out.
     """
-    from cerviclip.runs.report.groups import load_runs
+    from cerviclip.runs.many.load import every_run
 
-    runs = load_runs(folder)
-    failed = sum(run["status"] != "done" for run in runs)
+    failed, count = 0, 0
+
+    def finished() -> Iterator[Mapping[str, Any]]:
+        nonlocal failed, count
+        for run in every_run(folder):
+            count += 1
+            failed += run["status"] != "done"
+            yield run
+
+    table = long_table(finished())
     if failed:
-        warnings.warn(f"{failed} of {len(runs)} runs in {folder} are not done", stacklevel=2)
-    return long_table(runs)
+        warnings.warn(f"{failed} of {count} runs in {folder} are not done", stacklevel=2)
+    return table
 
 
 def long_table(runs: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     """The rows of finished runs (contents of results.json, with ``folder``)."""
     import pandas
 
-    rows = [row for run in runs if run["status"] == "done" for row in run_rows(run)]
-    table = pandas.DataFrame(rows, columns=list(COLUMNS))
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for run in runs:
+        for row in run_rows(run) if run["status"] == "done" else ():
+            for name, cells in columns.items():
+                cells.append(row[name])
+    table = pandas.DataFrame(columns)
     table = table.astype(dict.fromkeys(("value", "low", "high"), float))
     without = [name for name in ("fold", "transductive") if not table[name].any()]
     return table.drop(columns=without)

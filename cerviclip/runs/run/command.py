@@ -9,11 +9,15 @@ from typing import Any
 from cerviclip.adopt import stand_in
 from cerviclip.adopt.launch import Job, run_adopted
 from cerviclip.adopt.spec import is_adopted
-from cerviclip.environment import refuse_torchrun
+from cerviclip.environment import processes
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import TRAIN, run_request, train_parser
 from cerviclip.runs.settings.requests import RunRequest
 from dassl.errors import UserError
+
+
+class RunFailedError(RuntimeError):
+    """A run broke on its way; the message is one line."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
@@ -27,34 +31,68 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
         plugins.add_plugins(request.plugins)
         print(listing())
         return 0
-    refuse_torchrun("start it without torchrun; run_shell.py --jobs N makes N runs at a time")
     fix_summation_order()  # before torch is imported
-    return train_command(request)
+    if processes() > 1:
+        from cerviclip.runs.run.in_group import in_group
+
+        return in_group(lambda: train_command(request, args.debug), debug=args.debug)
+    try:
+        return train_command(request, args.debug)
+    except RunFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
-def train_command(request: RunRequest) -> int:
-    """One run, or the evaluation of one; returns the exit status."""
+def train_command(request: RunRequest, debug: bool = False) -> int:
+    """One run, or the evaluation of one; returns the exit status.
+
+    Args:
+        debug: let the error of a failed run through, with its traceback.
+
+    Raises:
+        RunFailedError: the run broke; its traceback is in log.txt.
+    """
+    from cerviclip.runs.run.outside import outside_cause
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
     cfg = setup_cfg(request)
+    if processes() > 1:
+        from cerviclip.runs.run.in_group import join_group
+
+        join_group(cfg)
     if is_adopted(cfg.TRAINER.NAME):
         return _adopted_command(request, cfg)
     if request.evaluate:
-        from cerviclip.runs.run.evaluate import evaluate_run
-
-        folder = evaluate_run(cfg, request.evaluate, request.output_dir, request.load_epoch)
-        print(f"results: {folder / 'results.json'}")
-        return 0
+        return _evaluate_command(request, cfg, debug)
     try:
         run_one(cfg, variant=request.variant, fresh=request.fresh, train=request.train)
     except UserError:
         raise
     except Exception as error:  # the traceback is in log.txt, and was printed as it went there
-        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
-        return 1
+        if debug:
+            raise
+        text = outside_cause(error, cfg.OUTPUT_DIR) or str(error)
+        log = f"(log: {cfg.OUTPUT_DIR}/log.txt)"
+        raise RunFailedError(f"the run failed: {text} {log}") from error
     if request.train:
         print(f"results: {cfg.OUTPUT_DIR}/results.json")
+    return 0
+
+
+def _evaluate_command(request: RunRequest, cfg: Any, debug: bool) -> int:
+    from cerviclip.runs.run.evaluate import evaluate_run
+
+    try:
+        folder = evaluate_run(cfg, request.evaluate, request.output_dir, request.load_epoch)
+    except UserError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        print(f"error: the evaluation failed: {error} (--debug shows where)", file=sys.stderr)
+        return 1
+    print(f"results: {folder / 'results.json'}")
     return 0
 
 
@@ -77,8 +115,8 @@ def _adopted_command(request: RunRequest, cfg: Any) -> int:
     except UserError:
         raise
     except RuntimeError as error:
-        print(f"error: the run failed: {error} (log: {cfg.OUTPUT_DIR}/log.txt)", file=sys.stderr)
-        return 1
+        log = f"(log: {cfg.OUTPUT_DIR}/log.txt)"
+        raise RunFailedError(f"the run failed: {error} {log}") from error
     if request.train:
         print(f"results: {folder}/results.json")
     return 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from cerviclip.runs.run.summation_order import fix_summation_order
 fix_summation_order()  # before torch is at work: else a frozen feature may round the other way
 
 # ruff: noqa: E402
+from cerviclip.data.split_record import read_split_record
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
 from cerviclip.engine.without_images import ManagerWithoutImages
@@ -153,10 +153,9 @@ def trained_classes(folder: Path) -> tuple[str, ...]:
     task = Task.load(folder)
     if task is not None:
         return task.classnames
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        record = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-        return tuple(map(str, record["classes"]))
-    with contextlib.suppress(OSError, ValueError, StopIteration):
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return tuple(read_split_record(folder / "split.json")["classes"])
+    with contextlib.suppress(OSError, ValueError, StopIteration, csv.Error):
         with open(folder / "predictions.csv", encoding="utf-8", newline="") as handle:
             head = next(csv.reader(handle))
         return tuple(name.removeprefix("p_") for name in head if name.startswith("p_"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 
-class _Silence:
+class Silence:
     """A console that swallows everything: a sweep shows its bar instead of the runs' prints."""
 
     encoding = "utf-8"
@@ -23,6 +23,12 @@ class _Silence:
 
     def isatty(self) -> bool:
         return False
+
+
+def print_to_log(text: str) -> None:
+    """Write to log.txt alone, where there is one: a traceback is for those who look for it."""
+    file = getattr(sys.stdout, "file", None)
+    print(text, file=file if file is not None else sys.stdout)
 
 
 @contextmanager
@@ -40,10 +46,11 @@ def log_to(folder: str | Path, echo: bool = True) -> Iterator[None]:
     def show_on_stdout(message: Any, *_: Any, **__: Any) -> None:
         print(f"Warning: {message}")
 
-    if not echo:
-        sys.stdout = _Silence()  # type: ignore[assignment]
-    logger = setup_logger(str(folder))
+    logger = None
     try:
+        if not echo:
+            sys.stdout = Silence()  # type: ignore[assignment]
+        logger = setup_logger(str(folder))
         with warnings.catch_warnings():  # also lets a warning of an earlier run show again
             warnings.showwarning = show_on_stdout
             yield

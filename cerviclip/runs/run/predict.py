@@ -14,8 +14,10 @@ import torch
 
 from cerviclip.engine.inference import batch_probabilities, check_finite
 from cerviclip.engine.transductive import Transductive
+from cerviclip.parallel.loaders import own_batches
 from cerviclip.runs.predictions import Predictions, relative_path
 from dassl.errors import UserError
+from dassl.utils.distributed import gather_rows
 
 
 def predict_items(
@@ -30,8 +32,7 @@ def predict_items(
         check_finite(trainer, probs)
     elif len(items):
         labels, probs = predict_loader(trainer, test_loader_of(trainer, items))
-    if len(labels) != len(items):
-        raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")
+    _check_order(center, labels, items)
     return Predictions(
         center=center,
         paths=[relative_path(item.impath, *roots) for item in items],
@@ -42,6 +43,19 @@ def predict_items(
     )
 
 
+def _check_order(center: str, labels: np.ndarray, items: Sequence[Any]) -> None:
+    """Refuse predictions that a loader has given in another order, or not of all images: each
+    would stand beside another image's path and patient."""
+    if len(labels) != len(items):
+        raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")
+    wanted = np.array([item.label for item in items], dtype=np.int64)
+    if not np.array_equal(labels, wanted) and np.array_equal(np.sort(labels), np.sort(wanted)):
+        raise RuntimeError(
+            f"{center}: the test loader gives images in another order than the data set's list; a "
+            "trainer's loader of test images must not shuffle"
+        )
+
+
 def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Labels (B,) and class probabilities (B, C) over a loader, the model in eval mode."""
     trainer.set_model_mode("eval")
@@ -49,11 +63,12 @@ def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.
         if isinstance(trainer, Transductive):
             probs, labels = trainer.predict_together(loader)
         else:
-            parts = [batch_probabilities(trainer, batch) for batch in loader]
+            none = torch.zeros(0, trainer.num_classes, dtype=torch.float64), torch.zeros(0)
+            parts = [batch_probabilities(trainer, batch) for batch in own_batches(loader)] or [none]
             probs, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    all_probs = probs.cpu().numpy()
+    all_probs = gather_rows(probs.cpu().numpy())
     check_finite(trainer, all_probs)
-    return labels.cpu().numpy().astype(np.int64), all_probs
+    return gather_rows(labels.cpu().numpy()).astype(np.int64), all_probs
 
 
 def test_loader_of(trainer: Any, items: Sequence[Any]) -> Iterable[Any]:

@@ -6,7 +6,7 @@ import gc
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -15,18 +15,23 @@ from typing import Any
 
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
+from cerviclip.environment import job_record
+from cerviclip.locks import claimed
+from cerviclip.parallel.agreement import check_same_images
+from cerviclip.runs.cluster.rescue import rescued
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
-from cerviclip.runs.run.log import log_to
+from cerviclip.runs.run.log import log_to, print_to_log
 from cerviclip.runs.run.new_classes import FILE as NEW_PREDICTIONS
 from cerviclip.runs.run.new_classes import (
     base_to_new_record,
     check_can_be_built_anew,
     score_new_classes,
 )
+from cerviclip.runs.run.outside import FROM_OUTSIDE, describe, outside_cause
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.runtime import runtime_record
 from cerviclip.runs.run.scoring import (
@@ -35,15 +40,17 @@ from cerviclip.runs.run.scoring import (
     predict_val,
     print_centers,
     score_centers,
+    score_subgroups,
 )
 from cerviclip.runs.run.shown_warnings import kept_warnings
 from cerviclip.runs.run.train_features import train_features
 from cerviclip.runs.run.working_folder import (
     check_only_run_files,
-    finish_replacement,
     folder_beside,
+    is_tidy,
     remove_run_files,
     replace_folder,
+    tidy_up,
     undo_on_user_error,
 )
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
@@ -51,6 +58,7 @@ from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
+from dassl.utils.distributed import broadcast_object, is_main, main_first
 from dassl.utils.files import atomic_write
 
 
@@ -62,8 +70,12 @@ def run_one(
     echo: bool = True,
     train: bool = True,
     keep_user_errors: bool = False,
+    make: Callable[[CfgNode, str, str], Run] | None = None,
+    wait: bool = False,
 ) -> dict[str, Any]:
     """Train, score and write one run; a finished run of the same configuration is only read.
+
+    The run's folder is claimed meanwhile: no two processes work on one run.
 
     Args:
         cfg: frozen, its OUTPUT_DIR the run's folder.
@@ -72,25 +84,49 @@ def run_one(
         echo: print to the console as well as to log.txt.
         train: False builds everything, as a check, and leaves nothing behind.
         keep_user_errors: write results.json for errors of the user's too (sweeps do).
+        make: builds the run of a configuration, a variant and a final folder; None for `Run`.
+        wait: for another process that is at work on the run.
 
     Returns:
         The content of results.json.
+
+    Raises:
+        AtWorkError: another process is at work on the run, and ``wait`` is not given.
     """
+    if not is_main():
+        return _help(cfg, variant, train)
     folder = Path(cfg.OUTPUT_DIR)
     check_resume(cfg, folder, fresh)
-    finish_replacement(folder)
+    done = train and not fresh and is_tidy(folder) and state_of(folder, cfg) == "done"
+    if done:
+        return _finished_before(folder, echo)
+    work = partial(
+        _run_in,
+        cfg=cfg,
+        variant=variant,
+        echo=echo,
+        keep_user_errors=keep_user_errors,
+        make=make or Run,
+    )
+    with claimed(folder, wait):
+        tidy_up(folder)
+        if not train:
+            state_of(folder, cfg, fresh)
+            with folder_beside(folder, keep=False) as new:
+                return work(new, train=False)
+        return _run_claimed(folder, cfg, fresh, echo, work)
+
+
+def _run_claimed(
+    folder: Path, cfg: CfgNode, fresh: bool, echo: bool, work: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """The run in its folder, whatever that holds."""
     old = state_of(folder, cfg, fresh)
-    work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
-    if not train:
-        with folder_beside(folder, keep=False) as new:
-            return work(new, train=False)
     if old == "done" and not fresh:
-        if echo:
-            print(f"finished before: {folder} (--fresh runs it again)")
-        return read_results(folder) or {}
-    if old == "failed" and resumes_from(cfg, folder):
-        (folder / RESULTS).unlink()  # its checkpoints are what the run goes on from
-    elif old == "failed" or (fresh and old == "unfinished"):
+        return _finished_before(folder, echo)
+    if old == "unfinished" and not fresh or old == "failed" and resumes_from(cfg, folder):
+        (folder / RESULTS).unlink(missing_ok=True)  # its checkpoints are what the run goes on from
+    elif old in ("failed", "unfinished"):
         check_only_run_files(folder)
         remove_run_files(folder)
     if old not in ("done", "other"):
@@ -102,12 +138,20 @@ def run_one(
     return results
 
 
+def _finished_before(folder: Path, echo: bool) -> dict[str, Any]:
+    if echo:
+        print(f"finished before: {folder} (--fresh runs it again)")
+    broadcast_object("")  # nothing to help with
+    return read_results(folder) or {}
+
+
 def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     """What a run's folder holds.
 
     Returns:
         ``new``; ``done`` (a finished run of this configuration); ``failed``; ``unfinished``
-        (stopped on its way); ``other`` (a finished run of another configuration, with ``fresh``).
+        (stopped on its way, by a kill or as `outside` has it); ``other`` (a finished run of another
+        configuration, with ``fresh``).
 
     Raises:
         UserError: it holds a run of another configuration, and ``fresh`` is not given.
@@ -117,12 +161,13 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     results, wanted = read_results(folder), config_hash(cfg)
     if is_finished(results, wanted):
         return "done"
-    if results is not None and results["status"] != "done":
-        return "failed"
     saved, keys = folder / "config.yaml", ["config.yaml (missing)"]
     if saved.is_file():
         keys = differing_keys(read_yaml(saved, "config file"), cfg)
-    elif results is None:
+    if results is not None and results["status"] != "done":
+        stopped = results.get("runtime", {}).get(FROM_OUTSIDE) and not keys
+        return "unfinished" if stopped else "failed"
+    if results is None and not saved.is_file():
         return "new"
     if results is None and (fresh or not keys):
         return "unfinished"
@@ -135,29 +180,38 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     )
 
 
+def _help(cfg: CfgNode, variant: str, train: bool) -> dict[str, Any]:
+    """The part of a further process of torchrun: the same run on its share, without the files."""
+    folder = broadcast_object(None)
+    if folder:
+        Run(in_folder(cfg, Path(folder)), variant, cfg.OUTPUT_DIR).execute(train)
+    return {}
+
+
 def _run_in(
     folder: Path,
     cfg: CfgNode,
     variant: str,
     echo: bool,
     keep_user_errors: bool,
+    make: Callable[[CfgNode, str, str], Run],
     train: bool = True,
 ) -> dict[str, Any]:
     """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
     started = time.perf_counter()
+    broadcast_object(str(folder))  # those that help begin
     at_work = in_folder(cfg, folder)
     undo = nullcontext() if keep_user_errors else undo_on_user_error(folder)
     with undo, log_to(folder, echo), kept_warnings() as shown:
         try:
             with atomic_write(folder / "config.yaml") as handle:
                 handle.write(cfg.dump())
-            run = Run(at_work, variant, cfg.OUTPUT_DIR)
+            run = make(at_work, variant, cfg.OUTPUT_DIR)
             run.shown_warnings = shown
             return run.execute(train)
         except Exception as error:
             if not isinstance(error, UserError) or keep_user_errors:
-                print(traceback.format_exc())
-                write_results(folder, failed_results(cfg, variant, error, started))
+                record_failure(folder, cfg, variant, error, started)
             raise
         finally:
             with suppress(OSError):  # empty where tensorboard is not installed; the log says so
@@ -178,11 +232,27 @@ def failed_results(
     cfg: CfgNode, variant: str, error: BaseException | str, started: float | None = None
 ) -> dict[str, Any]:
     """results.json of a run that did not end well."""
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    seconds = {} if started is None else {"total": time.perf_counter() - started}
+    text = error if isinstance(error, str) else describe(error, cfg.OUTPUT_DIR)
+    runtime: dict[str, Any] = {"seconds": {}}
+    if started is not None:
+        runtime["seconds"] = {"total": time.perf_counter() - started}
+    if isinstance(error, str) or outside_cause(error):  # a text: its process died
+        runtime[FROM_OUTSIDE] = True
+    if job := job_record():
+        runtime["job"] = job
     return run_files.results_record(
-        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime={"seconds": seconds}
+        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime=runtime
     )
+
+
+def record_failure(
+    folder: Path, cfg: CfgNode, variant: str, error: BaseException, started: float
+) -> None:
+    """Say in log.txt and results.json why a run broke; on a full disk it can be said nowhere."""
+    with suppress(OSError):
+        print_to_log(traceback.format_exc())
+    with suppress(OSError):
+        write_results(folder, failed_results(cfg, variant, error, started))
 
 
 class Run:
@@ -199,6 +269,7 @@ class Run:
         self.fingerprint = ""
         self.val: Predictions | None = None
         self.blocks: dict[str, Any] = {}
+        self.subgroups: dict[str, Any] = {}
         self.base_to_new: dict[str, Any] = {}
         self.flow: dict[str, Any] = {}
         self.shown_warnings: list[str] = []
@@ -211,13 +282,16 @@ class Run:
             return {}
         dm = self.trainer.dm
         self.check_classes()
-        run_files.write_split(self.folder, dm.dataset, self.cfg)
-        Task.of(dm.dataset).save(self.folder)
-        Reading.of(self.cfg, dm.dataset).save(self.folder)
+        self.mark_resumed()
+        if is_main():
+            run_files.write_split(self.folder, dm.dataset, self.cfg)
+            Task.of(dm.dataset).save(self.folder)
+            Reading.of(self.cfg, dm.dataset).save(self.folder)
         self.train()
         read_early = bool(getattr(dm, "test_read_early", False))
         dm.training_ended = True
-        run_files.write_history(self.folder, self.history)
+        if is_main():
+            run_files.write_history(self.folder, self.history)
         predictions, centers = ([], {}) if self.cfg.TEST.NO_TEST else self.score()
         self.keep_train_features()
         self.check_backbone()
@@ -228,22 +302,29 @@ class Run:
         from cerviclip.data.external import build_external_datasets
         from cerviclip.data.flow import flow_of
         from cerviclip.data.images import cache as image_cache
+        from cerviclip.data.images.packing import describe_use, use_pack, wanted_of
         from dassl.engine import build_trainer
         from dassl.utils import set_random_seed
 
-        image_cache.enable()  # the runs of a sweep share decoded images
+        images = image_cache.enable()  # the runs of a sweep share decoded images
+        use_pack(images, self.cfg.DATASET.PACKED)
         clock = time.perf_counter()
         print_config(self.cfg)
         set_random_seed(self.cfg.SEED)
-        with no_weights_are_an_error():
+        with main_first(), no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
         if self.scores_new_classes:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre
         # Found now, so that what is wrong with a centre is said before the training.
         dataset = self.trainer.dm.dataset
-        self.external = build_external_datasets(self.cfg, dataset)
+        with main_first():
+            self.external = build_external_datasets(self.cfg, dataset)
+        check_same_images(dataset, self.external)
         self.flow = flow_of(dataset, self.external)
+        if images.pack is not None:
+            wanted = wanted_of(self.trainer, self.external, whole=False)
+            print("\n".join(describe_use(images.pack, wanted)))
         self.fingerprint = run_files.backbone_fingerprint(self.trainer, known=True)
         self.seconds["build"] = time.perf_counter() - clock
 
@@ -254,11 +335,27 @@ class Run:
             trained = trained_classes(source)
             check_same_classes(source, trained, self.trainer.dm.dataset.classnames)
 
+    def mark_resumed(self) -> None:
+        """Say in results.json where a training goes on from somebody's checkpoint that does not
+        say what it has learned from."""
+        source = self.cfg.RESUME
+        if not source or resumes_from(self.cfg, Path(self.final_dir)):
+            return
+        if not (Path(source) / "split.json").is_file():
+            text = (
+                f"resumed from {source}, which has no split.json: nobody checked whether it has "
+                "learned from images or patients that are tested here"
+            )
+            print(f"Warning: {text}")
+            dataset = self.trainer.dm.dataset
+            dataset.warnings = [*(getattr(dataset, "warnings", None) or []), text]
+
     def train(self) -> None:
         clock = time.perf_counter()
         if getattr(self.trainer, "needs_training", True):
             try:
-                self.trainer.train()
+                with rescued(self.trainer):
+                    self.trainer.train()
             except Exception:
                 self.keep_history()
                 raise
@@ -271,7 +368,7 @@ class Run:
 
     def keep_history(self) -> None:
         """history.csv of a training that broke: its losses say how it came to that."""
-        if self.history:
+        if self.history and is_main():
             run_files.write_history(self.folder, self.history)
 
     def score(self) -> tuple[list[Predictions], dict[str, Any]]:
@@ -281,11 +378,14 @@ class Run:
         new = self.score_new() if self.scores_new_classes else None
         self.val = predict_val(self.trainer)  # last: what a model keeps of its images moves no test
         self.seconds["predict"] = time.perf_counter() - clock
+        if not is_main():
+            return [], {}
         clock = time.perf_counter()
         centers = score_centers(self.trainer, predictions)
         self.seconds["score"] = time.perf_counter() - clock
         clock = time.perf_counter()
         self.blocks = measure_run(self.trainer, self.val, predictions, centers)
+        self.subgroups = score_subgroups(self.trainer, predictions, self.blocks)
         self.seconds["measure"] = time.perf_counter() - clock
         if new is not None:
             centers[NEW] = new
@@ -297,7 +397,7 @@ class Run:
         that it moves no result."""
         clock = time.perf_counter()
         found = train_features(self.trainer)
-        if found is not None:
+        if found is not None and is_main():
             found.save(self.folder)
         self.seconds["train_features"] = time.perf_counter() - clock
 
@@ -309,6 +409,8 @@ class Run:
     def score_new(self) -> dict[str, Any]:
         """Score the classes that a base-to-new run was not trained on."""
         found, entry = score_new_classes(self.trainer)
+        if not is_main():
+            return entry
         if found is not None:
             write_predictions(self.folder, [found], found.classnames, NEW_PREDICTIONS)
         else:
@@ -323,6 +425,8 @@ class Run:
         read_early: bool,
     ) -> dict[str, Any]:
         """Predictions and figures, then results.json: what has that is finished."""
+        if not is_main():
+            return {}
         from cerviclip.runs.report.figures import run_figures
 
         clock = time.perf_counter()
@@ -341,6 +445,7 @@ class Run:
             trainer=self.trainer,
             centers=centers,
             blocks=self.blocks,
+            subgroups=self.subgroups,
             test_read_early=read_early,
             base_to_new=self.base_to_new,
             flow=self.flow,

@@ -8,9 +8,11 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
+from cerviclip.environment import job_record
 from cerviclip.git_commit import commit_of
 from cerviclip.places import HOME
 from dassl import __version__
+from dassl.utils.distributed import world_size
 
 
 def runtime_record(run: Any) -> dict[str, Any]:
@@ -37,6 +39,10 @@ def runtime_record(run: Any) -> dict[str, Any]:
         "host": platform.node(),
         "warnings": list(run.shown_warnings),
     }
+    if job := job_record():
+        out["job"] = job
+    if world_size() > 1:
+        out["processes"] = world_size()
     if device.type == "cuda":
         out["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     counts = getattr(run.trainer, "store_counts", None)

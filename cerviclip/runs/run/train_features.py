@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from cerviclip.features.training import TrainFeatures, every_so_many
+from cerviclip.parallel.loaders import own_batches
 from cerviclip.runs.predictions import relative_path
 from cerviclip.runs.run.predict import test_loader_of
+from dassl.utils.distributed import gather_rows
 
 
 def train_features(trainer: Any) -> TrainFeatures | None:
@@ -34,10 +36,13 @@ def train_features(trainer: Any) -> TrainFeatures | None:
 
 def features_of(trainer: Any, items: Sequence[Any]) -> np.ndarray | None:
     """(N, D) float32; None where there are no images or the trainer has no features."""
+    if not items:
+        return None
     found = []
-    for batch in test_loader_of(trainer, items) if items else ():
+    for batch in own_batches(test_loader_of(trainer, items)):
         features = trainer.image_features_of(batch)
         if features is None:
-            return None
+            break
         found.append(features.float().cpu().numpy())
-    return np.concatenate(found) if found else None
+    rows = gather_rows(np.concatenate(found) if found else np.zeros((0, 0), np.float32))
+    return rows if len(rows) else None

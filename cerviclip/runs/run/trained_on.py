@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.external import check_no_common_images
-from cerviclip.data.files.copies import Contents
+from cerviclip.data.files.copies import Contents, resaved_among
+from cerviclip.data.split_record import FILE, read_split_record
 from cerviclip.runs.predictions import relative_path
 from dassl.config import CfgNode
 from dassl.data.datasets.base_dataset import Datum
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write, file_sha256
 
-FILE = "split.json"
 LEARNED = ("train", "train_u", "val")
 
 
@@ -54,12 +54,10 @@ class TrainedOn:
         if not path.is_file():
             return cls(folder)
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            for part in (*LEARNED, "test"):
-                [row["path"] for row in record.get(part) or ()]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            record = read_split_record(path)
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} cannot be read ({error!r}), so nothing tells what {folder} was trained "
+                f"{path} cannot be read ({error}), so nothing tells what {folder} was trained "
                 "on; restore the file"
             ) from error
         own = getattr(dataset, "root", "") if hasattr(dataset, "split_record") else ""
@@ -120,7 +118,9 @@ class TrainedOn:
         copies = Contents(os.path.join(self.root, row["path"]) for row in rows)
         paths = [item.impath for item in asked]
         images = [path for path in paths if names[path] in same]
-        images += [path for path in copies.found_in(paths) if names[path] not in same]
+        others = [path for path in paths if names[path] not in same]
+        learned_files = [os.path.join(self.root, row["path"]) for row in rows]
+        images += copies.found_in(others) or resaved_among(others, learned_files)
         patients = {str(row.get("patient", "")) for row in rows} - {""}
         if self.record.get("by") == "image" or not getattr(dataset, "patients_known", True):
             patients = set()
@@ -134,16 +134,20 @@ class TrainedOn:
             return True
         return os.path.isfile(now) and file_sha256(old) == file_sha256(now)
 
-    def check_centers(self, centers: Mapping[str, Sequence[Datum]]) -> None:
+    def check_centers(self, centers: Mapping[str, Sequence[Datum]], dataset: Any = None) -> None:
         """Refuse external centres with images of the run's split, whatever the training's folder
         holds today.
+
+        Args:
+            centers: images by centre's name.
+            dataset: keeps what is warned of, for results.json.
 
         Raises:
             UserError: a centre has such images, or copies of them.
         """
         rows = self.rows(*LEARNED, "test")
         images = {os.path.join(self.root, row["path"]): str(row.get("patient", "")) for row in rows}
-        check_no_common_images(centers, images, str(self.folder))
+        check_no_common_images(centers, images, str(self.folder), dataset)
 
     def write_split(self, folder: Path) -> None:
         """Put the run's train and val into the split.json of its evaluation, beside its test."""

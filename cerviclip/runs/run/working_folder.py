@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -9,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cerviclip.locks import AtWorkError, claim_of, claimed
 from dassl.errors import UserError
 
 RUN_FILES = {
     "config.yaml", "task.json", "reading.json", "split.json", "history.csv", "history.png",
     "predictions.csv", "val_predictions.csv", "predictions_new.csv", "confusion.png",
-    "results.json", "cmat.pt", "train_features.safetensors",
+    "results.json", "cmat.pt", "train_features.safetensors", "rescued.json",
 }  # fmt: skip
 
 
@@ -23,7 +25,8 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
     """Make ``folder``; if the block ends in a UserError all is as it was before.
 
     What the block added to the folder goes, and so do the folder and those above it where they were
-    not there; ``config.yaml`` is put back.
+    not there; ``config.yaml`` is put back. Where training has left a checkpoint all stays, for the
+    run to go on from.
     """
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
     create_writable(folder)
@@ -33,6 +36,8 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
+        if any(folder.glob("*/model*.pth.tar*")):
+            raise
         for path in folder.iterdir():
             if path.name not in before:
                 remove(path)
@@ -48,9 +53,11 @@ def create_writable(folder: Path) -> None:
     Raises:
         UserError: it cannot be made or written to.
     """
-    why = "" if not folder.is_dir() or os.access(folder, os.W_OK) else "no permission"
+    why = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            why = os.strerror(errno.EROFS if _is_read_only(folder) else errno.EACCES)
     except OSError as error:
         why = error.strerror
     if why:
@@ -104,7 +111,10 @@ def _is_run_file(path: Path) -> bool:
             return True
         names = [inner.name for inner in path.iterdir()]
         return all(name == "checkpoint" or name.startswith("model") for name in names)
-    return path.name.startswith(("log.txt", ".tmp")) or path.name in RUN_FILES
+    from dassl.utils.files import is_temporary
+
+    name = path.name
+    return name.startswith(("log.txt", ".tmp")) or name in RUN_FILES or is_temporary(name)
 
 
 def replace_folder(folder: Path, new: Path) -> None:
@@ -127,31 +137,48 @@ def _keep_evaluations_remove_rest(aside: Path, folder: Path) -> None:
     remove(aside)
 
 
-def finish_replacement(folder: Path) -> None:
-    """Finish what a process began that was killed while it replaced the folder.
+def tidy_up(folder: Path) -> None:
+    """Finish and clear what killed processes left in a run's folder and beside it.
 
-    The old run is put back where the new one is not in place yet, and removed where it is. What
-    belongs to another process that is still at work stays.
+    An old run that was being replaced is put back where the new one is not in place yet, and
+    removed where it is. Call it with the folder claimed: then whoever left something is dead.
     """
-    for aside in _left_by_dead_processes(folder, "old"):
+    from dassl.utils.files import remove_temporaries
+
+    for aside in _left_beside(folder, "old"):
         if folder.exists():
             _keep_evaluations_remove_rest(aside, folder)
         else:
             os.replace(aside, folder)
-    for new in _left_by_dead_processes(folder, "new"):
+    for new in _left_beside(folder, "new"):
         remove(new)
+    if folder.is_dir():
+        for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+            remove_temporaries(place)
 
 
-def _left_by_dead_processes(folder: Path, kind: str) -> list[Path]:
-    start = f".{folder.name}.{kind}-"
-    found = []
-    for name in sorted(glob.glob(glob.escape(str(folder.parent / start)) + "*")):
-        from dassl.utils.files import process_alive  # brings torch; there is seldom anything
+def is_tidy(folder: Path) -> bool:
+    """Whether no replacement of the folder is under way or was killed."""
+    return not any(_left_beside(folder, kind) for kind in ("old", "new"))
 
-        pid = os.path.basename(name).removeprefix(start)
-        if not pid.isdigit() or int(pid) == os.getpid() or not process_alive(int(pid)):
-            found.append(Path(name))
-    return found
+
+def tidy_up_if_idle(folder: Path) -> None:
+    """Finish a replacement that was killed, and remove a dead process's claim, unless another
+    process is at work on the folder."""
+    if claim_of(folder).exists() or not is_tidy(folder):
+        with suppress(AtWorkError), claimed(folder):
+            tidy_up(folder)
+
+
+def _left_beside(folder: Path, kind: str) -> list[Path]:
+    start = glob.escape(str(folder.parent / f".{folder.name}.{kind}-"))
+    return [Path(name) for name in sorted(glob.glob(start + "*"))]
+
+
+def _is_read_only(folder: Path) -> bool:
+    if not hasattr(os, "statvfs"):
+        return False
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def remove(path: Path) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 from cerviclip.runs.settings.folders import without_file
 from cerviclip.runs.settings.named_files import (
     BACKBONE,
+    FURTHER_BACKBONES,
     file_content,
     folder_content,
+    further_backbones,
     named_files,
     named_folders,
+    subgroup_files,
 )
 
 # Keys that say where things are or how the work is shared out: no part of what a run is. Two of
@@ -27,6 +30,7 @@ UNHASHED = {
     "USE_CUDA",
     "VERSION",
     "DATASET.ROOT",
+    "DATASET.PACKED",  # the same pixels
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
@@ -50,6 +54,14 @@ LATER_KEYS = (
     "TRAINER.ZEROSHOTCLIP.TEMPLATE",
     "TRAINER.ZEROSHOTCLIP.CLASS_WEIGHTS",
     "DATASET.TEST_VARIANTS",
+    "TEST.SUBGROUPS",
+    "TRAINER.CNNBASELINE.MASK.WEIGHT",
+    "TRAINER.CNNBASELINE.MASK.CHECKPOINT",
+    "TRAINER.SAVLT.MASK_WEIGHT",
+    "TRAIN.FEDERATED_ROUNDS",
+    "TRAIN.FEDERATED_MU",
+    "TRAINER.CLIVP.REPORTS",
+    "INPUT.RESIZE_FIRST",
 )
 
 # The same, with the value that means what was done before.
@@ -62,6 +74,10 @@ LATER_CHOICES = {
     "DATASET.SHOTS_SCENARIO": "balanced",
     "DATASET.SUBSAMPLE_CLASSES": "all",
     "INPUT.ROTATION": 15.0,
+    "TRAINER.CLIVP.REPORT_WORDS": "refuse",
+    "TRAINER.CNNBASELINE.MASK.SOURCE": "masks",
+    "TRAINER.CNNBASELINE.MASK.FOLDER": "masks",
+    "DATALOADER.DRAW_BY": "batch",
 }
 
 
@@ -89,6 +105,15 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
         flat[key] = f"{without_file(flat[key])}:{content}" if key == BACKBONE else content
     for key, path in named_folders(whole).items():
         flat[key] = folder_content(path, str(flat[key]))
+    if specs := whole.get("TEST.SUBGROUPS"):
+        columns = (spec.rpartition(":")[2] for spec in specs)
+        files = (file_content(path, str(path)) for path in subgroup_files(specs))
+        flat["TEST.SUBGROUPS"] = [f"{f}:{c}" for f, c in zip(files, columns, strict=True)]
+    if further := further_backbones(whole):
+        flat[FURTHER_BACKBONES] = [
+            f"{name}={file_content(path, str(path))}" if path else name
+            for name, path in further.values()
+        ]
     for key in LATER_KEYS:
         if not flat.get(key):
             flat.pop(key, None)

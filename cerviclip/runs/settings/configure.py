@@ -15,8 +15,9 @@ from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.class_maps import fill_from_class_map
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.draw_files import follow_draw_file
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
-from cerviclip.runs.settings.pairs import check_pair
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, without_file
+from cerviclip.runs.settings.pairs import check_given_features, check_pair
+from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts, merged_tree
@@ -64,6 +65,7 @@ def setup_cfg(request: RunRequest) -> CfgNode:
     trained = cfg.clone()
     _merge_request(cfg, request)
     merge_opts(cfg, opts)
+    check_filled(cfg)
     kept |= {key.split(".")[1] for key in opts[::2] if key.startswith("TRAINER.") and "." in key}
     if (cfg.TRAINER.NAME, cfg.DATASET.NAME) != (trainer, dataset):
         cfg.TRAINER.NAME, cfg.DATASET.NAME = trainer, dataset
@@ -312,12 +314,17 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
             "ViT-B/16 or another that cerviclip list names"
         )
     check_pair(cfg.TRAINER.NAME, trainer_class, cfg.MODEL.BACKBONE.NAME)
+    check_given_features(
+        cfg.TRAINER.NAME, trainer_class, cfg.MODEL.BACKBONE.NAME, cfg.INPUT.FEATURE_VIEWS
+    )
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
+    check_ranges(cfg)
     fill_from_class_map(cfg)
     _check_fold(cfg)
     _check_intervals(cfg)
     _check_measures(cfg)
+    _check_subgroups(cfg)
     _note_store_dtype(cfg, saved=bool(request.evaluate))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
@@ -349,6 +356,15 @@ _TRAINED_WITH = (
     "DATASET.SPLIT_RATIO",
     "DATASET.SPLIT_BY",
     "DATASET.FOLD",
+    # Weights say nothing of the network around them: an activation, an interpolation.
+    "MODEL.BACKBONE.NAME",
+    "MODEL.HEAD.",
+    "INPUT.SIZE",
+    "INPUT.INTERPOLATION",
+    "INPUT.PIXEL_",
+    "INPUT.NO_TRANSFORM",
+    "INPUT.BITS",
+    "INPUT.WINDOW",
 )
 
 
@@ -364,6 +380,8 @@ def _check_as_trained(cfg: CfgNode, trained: CfgNode, saved: Path) -> None:
         return
     said = flatten(merged_tree(saved))
     now, then = flatten(cfg), flatten(trained)
+    for flat in (now, then):  # the file of a backbone may lie elsewhere now
+        flat["MODEL.BACKBONE.NAME"] = without_file(flat["MODEL.BACKBONE.NAME"])
     wrong = [
         f"{key} {now[key]} (was {then[key]})"
         for key in said
@@ -411,6 +429,14 @@ def _check_measures(cfg: CfgNode) -> None:
     for key, share in [("TEST.COVERAGE", test.COVERAGE), *prevalences]:
         if not (isinstance(share, (int, float)) and 0 < share < 1):
             raise UserError(f"{key} has {share!r}; give numbers between 0 and 1, such as 0.05")
+
+
+def _check_subgroups(cfg: CfgNode) -> None:
+    """Read the files that ``TEST.SUBGROUPS`` names, so that what is wrong is said before a run."""
+    from cerviclip.runs.subgroups import read_subgroups
+
+    for spec in cfg.TEST.SUBGROUPS:
+        read_subgroups(spec)
 
 
 def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.data.repeated import read_record
+from cerviclip.shapes import parse_json
 from dassl.config import CfgNode
 from dassl.errors import MissingFileError, UserError
 
@@ -92,9 +92,9 @@ def _published(manifest: Path) -> Iterator[Path]:
     from dassl.utils.files import file_sha256
 
     try:
-        entries: list[Any] = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries: list[Any] = parse_json(manifest.read_text(encoding="utf-8"))["files"]
         named = [(manifest.parent / e["file"], e["sha256"], e["repeatable"]) for e in entries]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{manifest} is no set of splits ({error!r})") from error
     for file, digest, repeatable in named:
         if not file.is_file() or file_sha256(file) != digest:

@@ -196,6 +196,7 @@ examples:
   %(prog)s                                   the demo sweep (configs/sweeps/demo.yaml)
   %(prog)s --trainers CoOp SAVLT --shots 1 4 16 --seeds 1 2 3 --datasets PhantomOCT
   %(prog)s --sweep my_sweep.yaml --output-dir results --jobs 2
+  %(prog)s --sweep my_sweep.yaml --launcher slurm --partition gpu --gpus 1 --time 8:00:00
 
 Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
 Beside the runs it leaves summary.csv, summary.json, results.md and figures; with --folds also
@@ -258,9 +259,13 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     )
     where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
+    where.add_argument(
+        "--retries", type=int, default=0, metavar="N", help="try a failed run so often again"
+    )
     where.add_argument("--dry-run", action="store_true", help="show what would be run")
     where.add_argument("--fresh", action="store_true", help="run finished runs again too")
     where.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_launcher_flags(parser)
     offer(sweep, sweeps)
     offer(opts, config_keys)
     offer(trainers, names_of("trainer"))
@@ -268,3 +273,35 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     for action in (datasets, external):
         offer(action, names_of("dataset"))
     return parser
+
+
+def add_launcher_flags(parser: argparse.ArgumentParser) -> None:
+    """Where a sweep's runs are jobs."""
+    jobs = parser.add_argument_group("runs as jobs (docs/cluster.md)")
+    jobs.add_argument(
+        "--launcher", default="", choices=("local", "slurm"),
+        help="each run in a job: of Slurm, or a process of this machine",
+    )  # fmt: skip
+    jobs.add_argument(
+        "--array-parallelism", type=int, metavar="N",
+        help="jobs at work at a time; default 64, on this machine --jobs",
+    )  # fmt: skip
+    jobs.add_argument("--partition", default="", metavar="NAME", help="Slurm's")
+    jobs.add_argument(
+        "--time", default="", metavar="T", help="limit of a job: minutes or H:MM:SS; default 4 h"
+    )
+    jobs.add_argument("--cpus", type=int, metavar="N", help="of a job; default 4")
+    jobs.add_argument("--gpus", type=int, metavar="N", help="of a job; default none")
+    jobs.add_argument("--mem", default="", metavar="GB", help="of a job; default: the cluster's")
+    jobs.add_argument(
+        "--pack", type=int, metavar="N",
+        help="the most runs of seconds, of one data set and backbone, in one job; default 20",
+    )  # fmt: skip
+    jobs.add_argument(
+        "--slurm", action="append", default=[], metavar="NAME=VALUE",
+        help="another option of sbatch, such as qos=low (may be repeated)",
+    )  # fmt: skip
+    jobs.add_argument(
+        "--no-wait", action="store_false", dest="wait",
+        help="submit to Slurm and end; the same command later waits and makes the tables",
+    )  # fmt: skip

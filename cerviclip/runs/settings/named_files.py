@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from cerviclip.data.descriptions import find_descriptions
-from cerviclip.runs.settings.folders import file_in
+from cerviclip.runs.settings.folders import file_in, without_file
 
 BACKBONE = "MODEL.BACKBONE.NAME"
+FURTHER_BACKBONES = "TRAINER.FEATURECOMBINATION.BACKBONES"  # NAME or NAME=FILE
 
 
 def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
@@ -34,6 +35,7 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         "DATASET.SPLIT_FILE": [here, root, folder],
         "DATASET.FILE": [folder, root, here],
         "DATASET.DRAW_FILE": [here],
+        "TRAINER.CLIVP.REPORTS": [here],
     }
     places |= {key: [here] for key in flat if key.endswith(".ROI.CHECKPOINT")}
     found: dict[str, Path | None] = {}
@@ -45,6 +47,16 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
         found["DATASET.DESCRIPTIONS"] = find_descriptions(str(descriptions))
     if file := file_in(str(flat.get(BACKBONE) or "")):
         found[BACKBONE] = Path(file)
+    return found
+
+
+def further_backbones(flat: Mapping[str, Any]) -> dict[str, tuple[str, Path | None]]:
+    """Each entry of `FURTHER_BACKBONES`: its name without a path, and the file that it names."""
+    found = {}
+    for text in flat.get(FURTHER_BACKBONES) or ():
+        name, _, file = str(text).partition("=")
+        file = os.path.expanduser(file or file_in(name))
+        found[str(text)] = (without_file(name), Path(file) if file else None)
     return found
 
 
@@ -62,21 +74,28 @@ def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     return found
 
 
+def subgroup_files(specs: Sequence[str]) -> list[Path]:
+    """The file of each ``FILE:column`` of ``TEST.SUBGROUPS``, whether it is there or not."""
+    return [Path(spec.rpartition(":")[0]).expanduser() for spec in specs]
+
+
 def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
     """Every path whose size or time changes when what the configuration names changes.
 
     A file that is named and not found is among them, as it is named.
     """
     paths = [path or Path(str(flat[key])) for key, path in named_files(flat).items()]
+    paths += [path for _, path in further_backbones(flat).values() if path is not None]
     for folder in named_folders(flat).values():
         if folder is not None:
             paths += [folder, *_subfolders(folder)]
+    paths += subgroup_files(flat.get("TEST.SUBGROUPS") or ())
     return [os.path.abspath(path) for path in paths]
 
 
 def file_content(path: Path | None, named: str) -> str:
     """sha256 of a file; its bare name where it is absent."""
-    if path is None:
+    if path is None or not path.is_file():
         return Path(named).name
     from dassl.utils.files import file_sha256  # not needed for reading results, and brings torch
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cerviclip.vlm.names import FEATURES, OPENAI_FILES, PHANTOM, VISION_TOWERS, known_towers
+from cerviclip.vlm.names import (
+    EMBEDDINGS,
+    FEATURES,
+    OPENAI_FILES,
+    PHANTOM,
+    VISION_TOWERS,
+    known_towers,
+)
 from dassl.errors import UserError
 
 _EXAMPLES = (*OPENAI_FILES, PHANTOM)
@@ -40,6 +47,32 @@ def check_pair(name: str, trainer_class: Any, backbone: str) -> None:
             f"{name} does not work on {backbone}, whose vision tower is {_WORDS[kind]}: it needs "
             f"{' or '.join(_WORDS[k] for k in VISION_TOWERS if k in wanted)}, such as {fitting} "
             "(--backbone)"
+        )
+
+
+def check_given_features(name: str, trainer_class: Any, backbone: str, views: int) -> None:
+    """Refuse what a file of features cannot give: pixels, tokens, augmented views.
+
+    Args:
+        name: the trainer's.
+        trainer_class: its ``image_input`` is read.
+        backbone: MODEL.BACKBONE.NAME.
+        views: INPUT.FEATURE_VIEWS.
+
+    Raises:
+        UserError: the trainer or the number of views needs more than one feature of each image.
+    """
+    if not backbone.startswith(EMBEDDINGS):
+        return
+    if getattr(trainer_class, "image_input", "images") != "features":
+        raise UserError(
+            f"{name} works on images and not on their features alone, so {backbone} cannot serve "
+            "it; choose a method on stored features without texts, such as LinearProbe or ProtoNet"
+        )
+    if views != 1:
+        raise UserError(
+            f"INPUT.FEATURE_VIEWS is {views}, and {backbone} holds one feature of each image, "
+            "without augmentation; set INPUT.FEATURE_VIEWS 1"
         )
 
 

@@ -17,6 +17,7 @@ from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from cerviclip.runs.settings.requests import (
     RunRequest,
     SweepRequest,
+    number_in,
     parse_count,
     parse_folds,
     parse_shots,
@@ -39,6 +40,7 @@ BASE_TO_NEW = "base_to_new"
 # Draws of a sweep that names neither seeds nor draws: as many as show the chance of the draw where
 # a run takes seconds, few where it takes minutes.
 DRAWS_OF_SECONDS, DRAWS = 20, 3
+MOST_RUNS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def make_plan(args: SweepRequest) -> Plan:
             raise UserError(f"sweep {path} names no {kind}; add one, or give it by a flag")
     if args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; give the number of processes, from 1")
+    _check_number_of_runs(len(datasets) * len(entries), grid)
     runs = list(
         dict.fromkeys(
             run for d in datasets for entry in entries for run in maker.runs(d, entry, grid)
@@ -202,6 +205,23 @@ def _grid_of(tree: Mapping[str, Any], path: Path, args: SweepRequest | None = No
     )
 
 
+def _check_number_of_runs(cells: int, grid: _Grid) -> None:
+    """Refuse a plan that nobody could list, let alone make: a slip in a number of it.
+
+    Args:
+        cells: data sets times trainers.
+        grid: what each is run over.
+    """
+    seeds = len(grid.seeds) or 1
+    runs = cells * len(grid.shots) * seeds * max(1, grid.folds) * grid.repeats
+    if runs > MOST_RUNS:
+        raise UserError(
+            f"the sweep is of {runs:,} runs ({cells} trainers on data sets, {len(grid.shots)} "
+            f"shots, {seeds} seeds, {grid.folds} folds, {grid.repeats} repeats), more than "
+            f"{MOST_RUNS:,}; make it in parts"
+        )
+
+
 @dataclass
 class _RunMaker:
     """Makes runs out of what the yaml and the flags say of all of them."""
@@ -217,6 +237,7 @@ class _RunMaker:
         args, tree = self.args, self.tree
         external = _external(tree, dataset, self.own_datasets, args, self.path)
         common = read_opts(tree.get("opts"), self.path)
+        by_flag = args.external is not None  # and then over the sweep's own 'opts'
         spec = RunSpec(
             dataset=dataset,
             trainer=_known("trainer", entry.trainer),
@@ -228,7 +249,13 @@ class _RunMaker:
             config=entry.config,
             root=args.root,
             plugins=tuple(plugins.plugin_specs()),
-            opts=(*external, *common, *entry.opts, *args.opts),
+            opts=(
+                *(() if by_flag else external),
+                *common,
+                *entry.opts,
+                *(external if by_flag else ()),
+                *args.opts,
+            ),
         )
         if grid.base_to_new:
             spec = _base_to_new(spec)
@@ -395,9 +422,10 @@ def _external(
 
 def _seed(text: Any) -> int:
     word = str(text).strip()
-    if not word.isascii() or not word.isdigit():
+    seed = number_in(word)
+    if seed is None:
         raise UserError(f"seeds are whole numbers from 0, not {word!r}")
-    return int(word)
+    return seed
 
 
 def _check_folders_differ(runs: Sequence[RunSpec]) -> None:

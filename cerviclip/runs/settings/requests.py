@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.folds import MOST_FOLDS
 from cerviclip.runs.settings.config_hash import flatten
 from dassl.errors import UserError
 
@@ -96,6 +97,17 @@ class SweepRequest:
         split: a split.json, or a published set of them, which then says shots, seeds and folds.
         output_dir: folder of the sweep; "" for ``./output``.
         jobs: processes at a time; one per GPU.
+        launcher: ``slurm`` or ``local``: each run is in a job; "" for ``jobs`` processes.
+        array_parallelism: jobs at work at a time; None for 64 on Slurm, ``jobs`` locally.
+        partition: Slurm's; "" for its default.
+        time: limit of a job as Slurm writes it; "" for four hours.
+        cpus: of a job; None for 4.
+        gpus: of a job; None for none.
+        mem: of a job in GB; "" leaves it to the cluster.
+        slurm: more options of sbatch, each ``NAME=VALUE``.
+        pack: the most cheap runs of one backbone in one job; None for 20.
+        retries: how many times a failed run is tried again.
+        wait: False submits to Slurm and ends; the same sweep later waits.
         dry_run: show what would be run.
         fresh: run finished runs again too.
         debug: show the traceback of every error.
@@ -119,9 +131,23 @@ class SweepRequest:
     split: str = ""
     output_dir: str = ""
     jobs: int = 1
+    launcher: str = ""
+    array_parallelism: int | None = None
+    partition: str = ""
+    time: str = ""
+    cpus: int | None = None
+    gpus: int | None = None
+    mem: str = ""
+    slurm: tuple[str, ...] = ()
+    pack: int | None = None
+    retries: int = 0
+    wait: bool = True
     dry_run: bool = False
     fresh: bool = False
     debug: bool = False
+
+
+_DIGITS = 18  # Python refuses to read thousands of digits, and nothing here counts so far
 
 
 def flat_opts(value: Opts | None, where: str = "") -> tuple[Any, ...]:
@@ -150,17 +176,21 @@ def parse_shots(text: str | int) -> int:
     word = str(text).strip()
     if word.lower() == "full":
         return -1
-    if not word.isascii() or not word.isdigit():
+    shots = number_in(word)
+    if shots is None:
         raise UserError(f"shots are a whole number from 1, or 'full', not {word!r}")
-    return int(word)
+    return shots
 
 
 def parse_folds(text: str | int | None) -> int:
     """Number of folds of what a user wrote: a whole number from 2, or 0 for one plain split."""
     word = str(0 if text is None else text).strip()
-    if not word.isascii() or not word.isdigit() or int(word) == 1:
-        raise UserError(f"folds are a whole number from 2, or 0 for a plain split, not {word!r}")
-    return int(word)
+    folds = number_in(word)
+    if folds is None or folds == 1 or folds > MOST_FOLDS:
+        raise UserError(
+            f"folds are a whole number from 2 to {MOST_FOLDS}, or 0 for a plain split, not {word!r}"
+        )
+    return folds
 
 
 def parse_count(text: Any, what: str) -> int:
@@ -171,9 +201,16 @@ def parse_count(text: Any, what: str) -> int:
         what: it is, for the error.
     """
     word = str(text).strip()
-    if isinstance(text, bool) or not word.isascii() or not word.isdigit() or int(word) < 1:
-        raise UserError(f"{what} are a whole number from 1, not {word!r}")
-    return int(word)
+    count = None if isinstance(text, bool) else number_in(word)
+    if count is None or not 1 <= count <= MOST_FOLDS:
+        raise UserError(f"{what} are a whole number from 1 to {MOST_FOLDS}, not {word!r}")
+    return count
+
+
+def number_in(word: str) -> int | None:
+    """The whole number from 0 that a word is; None for another word, or one of too many digits."""
+    fits = word.isascii() and word.isdigit() and len(word) <= _DIGITS
+    return int(word) if fits else None
 
 
 def several(value: Any) -> tuple[Any, ...]:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cerviclip.adopt.spec import is_adopted
 from cerviclip.environment import refuse_torchrun
+from cerviclip.locks import AtWorkError, claimed
+from cerviclip.runs.cluster.jobs_table import FILE as JOBS_TABLE
+from cerviclip.runs.cluster.settings import cluster_settings
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.summation_order import fix_summation_order
-from cerviclip.runs.run.working_folder import create_writable, finish_replacement
+from cerviclip.runs.run.working_folder import create_writable, tidy_up_if_idle
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.flags import SWEEP, sweep_parser, sweep_request
 from cerviclip.runs.settings.named_files import paths_to_watch
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
 from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
-from cerviclip.runs.sweep.executors import choose_executor
+from cerviclip.runs.sweep.executors import executor_for, outcomes
 from cerviclip.runs.sweep.job import Job
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
-from dassl.errors import UserError
+from dassl.errors import StoppedError, UserError
 
 
 @dataclass
@@ -60,6 +64,7 @@ def main(argv: Sequence[str] | None = None, prog: str = SWEEP) -> int:
 def run_sweep(request: SweepRequest, console: Any) -> Swept:
     """Make the runs that are not there yet; print to ``console`` (rich's) and write the tables."""
     plan = make_plan(request)
+    cluster_settings(request)  # what is wrong with the flags shows before anything is read
     known = not (request.fresh or request.dry_run)
     index = finished_index.read_if_finished(plan) if known else None
     if index is not None:
@@ -73,7 +78,7 @@ def run_sweep(request: SweepRequest, console: Any) -> Swept:
         show_plan(runs, console)
         return Swept(plan.output_root, folders)
     pending = [run for run in runs if run.state != "done" or request.fresh]
-    check_inputs(pending, request.jobs)
+    check_inputs(pending, in_this_process=request.jobs == 1 and not request.launcher)
     create_writable(plan.output_root)
     failed = make_runs(plan, runs, pending, request, console)
     unchosen = unchosen_runs(plan, set(folders))
@@ -100,17 +105,20 @@ def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
     from cerviclip.runs.settings.configure import setup_cfg
 
     runs: list[PlannedRun] = []
+    by_folder: dict[Path, PlannedRun] = {}
     for spec in plan.runs:
         cfg = setup_cfg(spec.request(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
         check_resume(cfg, folder, fresh)
-        twin = next((run for run in runs if run.folder == folder), None)
+        twin = by_folder.get(folder)
         if twin is not None:
             raise UserError(
                 f"{twin.spec.title} and {spec.title} are the same run, {folder}: an override "
                 "(--opts) makes their shots, seed or backbone equal"
             )
-        runs.append(PlannedRun(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
+        run = PlannedRun(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg))
+        by_folder[folder] = run
+        runs.append(run)
     return runs
 
 
@@ -135,8 +143,13 @@ def unchosen_runs(plan: Plan, taken: set[Path]) -> list[PlannedRun]:
     return list(runs.values())
 
 
-def check_inputs(runs: Sequence[PlannedRun], jobs: int = 1) -> None:
-    """Load each dataset, external centre and backbone once, so that what is missing shows now."""
+def check_inputs(runs: Sequence[PlannedRun], in_this_process: bool = True) -> None:
+    """Load each dataset, external centre and backbone once, so that what is missing shows now.
+
+    Args:
+        runs: those to make.
+        in_this_process: they will be made here, so a GPU may hold the backbones already.
+    """
     from cerviclip.data.external import build_external_datasets
     from cerviclip.engine.vlm_trainer import VLMTrainer
     from cerviclip.plugins import ensure_loaded
@@ -160,7 +173,7 @@ def check_inputs(runs: Sequence[PlannedRun], jobs: int = 1) -> None:
             and issubclass(ensure_loaded("trainer", cfg.TRAINER.NAME), VLMTrainer)
         ):
             backbones.add(name)
-            get_backbone(cfg, choose_device(cfg.USE_CUDA) if jobs == 1 else "cpu")
+            get_backbone(cfg, choose_device(cfg.USE_CUDA) if in_this_process else "cpu")
 
 
 def make_runs(
@@ -170,28 +183,45 @@ def make_runs(
     request: SweepRequest,
     console: Any,
 ) -> int:
-    """Make the pending runs; returns how many failed."""
+    """Make the pending runs; returns how many failed.
+
+    Raises:
+        StoppedError: the disk is full or read-only: no further run could be written either.
+    """
     done = len(runs) - len(pending)
     what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
     console.print(f"sweep of {len(runs)} runs: {what}; results in {plan.output_root}")
     jobs = [
-        Job(i, run.spec, str(plan.output_root), request.fresh, run.cfg)
+        Job(i, run.spec, str(plan.output_root), request.fresh, run.cfg, os.path.abspath(run.folder))
         for i, run in enumerate(pending)
     ]
-    failed, start = 0, time.monotonic()
-    progress = SweepProgress([run.spec for run in pending], done, request.jobs, console)
-    executor = choose_executor(request.jobs, len(jobs))
-    with progress:
-        for outcome in executor.run(jobs, lambda job: progress.started(job.spec)):
+    made, failed, start = 0, 0, time.monotonic()
+    at_once = request.array_parallelism or request.jobs
+    progress = SweepProgress([run.spec for run in pending], done, at_once, console)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    found = outcomes(
+        executor_for(request, plan.output_root, len(jobs), say),
+        jobs,
+        lambda job: progress.started(job.spec),
+        lambda n: say(f"{n} runs are being made by another sweep; waiting for them"),
+    )
+    with progress, closing(cast(Any, found)):
+        for outcome in found:
             run = pending[outcome.job.number]
+            made += 1
+            if outcome.disk:
+                raise StoppedError(f"{outcome.error} ({progress.finished()})")
             if outcome.error is not None:
                 failed += 1
                 record_failure(run, outcome.error)
                 if request.debug:
                     console.print(outcome.trace, markup=False)
             progress.ended(run.spec, outcome.error, _scores(run.folder))
-    if pending:
-        console.print(f"{len(pending)} runs in {format_seconds(time.monotonic() - start)}")
+    if made:
+        console.print(f"{made} runs in {format_seconds(time.monotonic() - start)}")
     return failed
 
 
@@ -200,8 +230,9 @@ def record_failure(run: PlannedRun, error: str) -> None:
     from cerviclip.runs.results_json import write_results
     from cerviclip.runs.run.runner import failed_results
 
-    if read_results(run.folder) is None:
-        write_results(run.folder, failed_results(run.cfg, run.spec.variant, error))
+    with suppress(AtWorkError, OSError), claimed(run.folder):  # another sweep may try it already
+        if read_results(run.folder) is None:
+            write_results(run.folder, failed_results(run.cfg, run.spec.variant, error))
 
 
 def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console: Any) -> None:
@@ -214,8 +245,9 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
-    for folder in index.folders:  # a kill may have left something beside a finished run
-        finish_replacement(folder)
+    # A kill may have left something beside what is finished.
+    for folder in (*index.folders, plan.output_root / ".sweeps"):
+        tidy_up_if_idle(folder)
     unchosen, n_other_settings = read_fitting_results(index.unchosen)
     runs = read_runs(index.folders) + unchosen
     groups = group_runs(runs, plan.order)
@@ -227,12 +259,17 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
         console.print(note, markup=False)
     for run in runs:
         if run["status"] != "done":
-            console.print(f"failed: {run['folder']}: {run['error']}", markup=False)
+            log = run["runtime"].get("job", {}).get("log")
+            where = f" (log of its job: {log})" if log else ""
+            line = f"failed: {run['folder']}: {run['error']}{where}"
+            console.print(line, markup=False, soft_wrap=True)
     if n_other_settings:
         console.print(
             f"left out: {n_other_settings} runs of the sweep made with other settings than these"
         )
-    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False)
+    jobs = plan.output_root / JOBS_TABLE
+    written += [jobs] if jobs.is_file() else []
+    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False, soft_wrap=True)
 
 
 def show_plan(runs: Sequence[PlannedRun], console: Any) -> None:

@@ -6,9 +6,14 @@ An executor is all that the sweep knows of the places where its runs are made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, cast
 
-from cerviclip.runs.sweep.job import Job, Outcome, do_job
+from cerviclip.runs.cluster.settings import cluster_settings
+from cerviclip.runs.settings.requests import SweepRequest
+from cerviclip.runs.sweep.job import Job, Outcome, Retries, do_job
 from cerviclip.runs.sweep.local_pool import LocalPool
 
 
@@ -28,20 +33,81 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """One run after the other in this process, which keeps backbones and images loaded."""
+    """One run after the other in this process, which keeps backbones and images loaded.
+
+    Args:
+        retries: whether a failed run is tried again; none is by default.
+    """
+
+    def __init__(self, retries: Retries | None = None) -> None:
+        self.retries = retries or Retries()
 
     def run(self, jobs: Sequence[Job], started: Callable[[Job], None]) -> Iterator[Outcome]:
         for job in jobs:
             started(job)
-            yield do_job(job)
+            outcome = do_job(job)
+            while self.retries.again(outcome):
+                outcome = do_job(job)
+            yield outcome
 
 
-def choose_executor(processes: int, n_jobs: int) -> Executor:
+def outcomes(
+    executor: Executor,
+    jobs: Sequence[Job],
+    started: Callable[[Job], None],
+    waiting: Callable[[int], None],
+) -> Iterator[Outcome]:
+    """The outcome of every job; a run that another sweep is at work on comes last.
+
+    By then the other sweep has made it, or has died and left it to this one.
+
+    Args:
+        executor: makes the runs.
+        jobs: as of `Executor.run`, as is ``started``.
+        waiting: called with the number of runs that others are at work on, if any.
+    """
+    of_others = []
+    with closing(cast(Any, executor.run(jobs, started))) as made:
+        for outcome in made:
+            if outcome.at_work:
+                of_others.append(replace(outcome.job, wait=True))
+            else:
+                yield outcome
+    if of_others:
+        waiting(len(of_others))
+        with closing(cast(Any, executor.run(of_others, started))) as made:
+            yield from made
+
+
+def choose_executor(processes: int, n_jobs: int, retries: Retries | None = None) -> Executor:
     """The executor for ``--jobs``: no processes beside this one where one is enough.
 
     Args:
         processes: how many runs may be at work at a time.
         n_jobs: how many runs there are.
+        retries: whether a failed run is tried again; none is by default.
     """
     needed = min(processes, n_jobs)
-    return LocalPool(needed) if needed > 1 else InProcess()
+    return LocalPool(needed, retries) if needed > 1 else InProcess(retries)
+
+
+def executor_for(
+    request: SweepRequest, root: Path, n_jobs: int, say: Callable[[str], None]
+) -> Executor:
+    """The executor that a sweep asks for.
+
+    Args:
+        request: its ``launcher`` and what goes with it, else its ``jobs``.
+        root: the sweep's folder.
+        n_jobs: how many runs there are.
+        say: is called with a line for what somebody at the terminal should know.
+
+    Raises:
+        UserError: settings that cannot be.
+    """
+    settings, retries = cluster_settings(request), Retries(request.retries, say)
+    if settings is None:
+        return choose_executor(request.jobs, n_jobs, retries)
+    from cerviclip.runs.cluster.executor import ClusterExecutor
+
+    return ClusterExecutor(settings, root, retries, say, request.wait)

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.environment import store_dtype
+from cerviclip.locks import claimed
 from cerviclip.places import HOME, PACKAGE
 from cerviclip.plugins import plugin_files
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.configure import find_config
 from cerviclip.runs.settings.plan import Plan, RunSpec
+from cerviclip.shapes import anything, listed, mapping, parse_json, record, text
 from dassl.config.yaml_file import layers_of
 
 SOURCES = (
@@ -29,6 +31,10 @@ SOURCES = (
     (PACKAGE, "*.py"),
     (PACKAGE.parent / "dassl", "*.py"),
 )
+
+
+_RUNS = listed(listed(text))  # pairs of a folder and a configuration's hash
+_SHAPE = record({"sources": text, "files": mapping(anything), "runs": _RUNS, "unchosen": _RUNS})
 
 
 @dataclass
@@ -51,7 +57,7 @@ def write(plan: Plan, index: SweepIndex, files: Iterable[str]) -> None:
         index: its runs.
         files: what their configurations name besides the project's own sources (weights, splits).
     """
-    from dassl.utils.files import atomic_write
+    from dassl.utils.files import atomic_write, remove_temporaries
 
     content = {
         "files": _stamps([*files, *_plugin_files(plan)]),
@@ -60,15 +66,22 @@ def write(plan: Plan, index: SweepIndex, files: Iterable[str]) -> None:
         "sources": _source_stamp(),
         "store": store_dtype(),
     }
-    with atomic_write(_path(plan)) as handle:
-        json.dump(content, handle)
+    path = _path(plan)
+    with claimed(path.parent, wait=True):
+        if path.parent.is_dir():
+            remove_temporaries(path.parent)
+        with atomic_write(path) as handle:
+            json.dump(content, handle)
 
 
 def read_if_finished(plan: Plan) -> SweepIndex | None:
     """Where a plan's runs are if they are known to be finished; None if that must be worked out."""
     try:
-        noted = json.loads(_path(plan).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        noted = parse_json(_path(plan).read_text(encoding="utf-8"))
+        _SHAPE(noted, "")
+        if any(len(pair) != 2 for key in ("runs", "unchosen") for pair in noted[key]):
+            return None
+    except (OSError, ValueError):  # damaged: it is worked out again
         return None
     if noted["sources"] != _source_stamp() or noted.get("store") != store_dtype():
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,10 @@ from cerviclip.adopt import stand_in
 from cerviclip.adopt.launch import Job as ChildJob
 from cerviclip.adopt.launch import ask_child
 from cerviclip.adopt.spec import is_adopted
+from cerviclip.locks import AtWorkError
+from cerviclip.runs.run.outside import describe, disk_cause
 from cerviclip.runs.settings.plan import RunSpec
+from dassl.errors import UserError
 
 
 @dataclass
@@ -21,15 +26,59 @@ class Job:
     output_root: str
     fresh: bool = False
     cfg: Any = None  # set up already; another process sets it up anew
+    folder: str = ""  # the run's
+    wait: bool = False  # for another sweep that is at work on the run
 
 
 @dataclass
 class Outcome:
-    """A finished job; ``error`` is None or one line, ``trace`` the traceback."""
+    """What came of a job.
+
+    Attributes:
+        job: that was to be done.
+        error: None or one line.
+        trace: the traceback.
+        final: it would fail again, however often it were tried.
+        at_work: another sweep is at work on the run, so it was left alone.
+        disk: the error is of a disk that nothing more can be written to.
+    """
 
     job: Job
     error: str | None
     trace: str = ""
+    final: bool = False
+    at_work: bool = False
+    disk: bool = False
+
+
+def _ignore(line: str) -> None:
+    """For executors that nobody listens to."""
+
+
+class Retries:
+    """Counts how often each run has failed, and says whether it is tried again.
+
+    Args:
+        times: how many times more a failed run is tried.
+        say: is called with a line for each run that is tried again.
+    """
+
+    def __init__(self, times: int = 0, say: Callable[[str], None] = _ignore) -> None:
+        self.times, self.say = times, say
+        self.failed: Counter[int] = Counter()
+
+    def again(self, outcome: Outcome) -> bool:
+        """Whether to try the run of this outcome once more. What is wrong with the settings, the
+        data or the disk is wrong the next time too."""
+        if outcome.error is None:
+            return False
+        number = outcome.job.number
+        self.failed[number] += 1
+        if outcome.final or outcome.disk or self.failed[number] > self.times:
+            return False
+        count = f"try {self.failed[number] + 1} of {self.times + 1}"
+        self.say(f"{outcome.job.spec.title}: {outcome.error}; {count}")
+        return True
 
 
 def do_job(job: Job) -> Outcome:
@@ -41,12 +90,23 @@ def do_job(job: Job) -> Outcome:
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
+    cfg = None
     try:
         cfg = job.cfg or setup_cfg(job.spec.request(job.output_root))
-        run_one(cfg, variant=job.spec.variant, fresh=job.fresh, echo=False, keep_user_errors=True)
+        run_one(
+            cfg,
+            variant=job.spec.variant,
+            fresh=job.fresh,
+            echo=False,
+            keep_user_errors=True,
+            wait=job.wait,
+        )
+    except AtWorkError:
+        return Outcome(job, None, at_work=True)
     except Exception as error:
-        text = " ".join(str(error).split())
-        return Outcome(job, f"{type(error).__name__}: {text}", traceback.format_exc())
+        place = str(getattr(cfg, "OUTPUT_DIR", ""))
+        final, disk = isinstance(error, UserError), bool(disk_cause(error, place))
+        return Outcome(job, describe(error, place), traceback.format_exc(), final, disk=disk)
     return Outcome(job, None)
 
 
@@ -63,6 +123,9 @@ def _do_adopted(job: Job) -> Outcome:
             descriptions=stand_in.descriptions(),
             fresh=job.fresh,
             keep_user_errors=True,
+            wait=job.wait,
         )
     )
+    if answer.at_work:
+        return Outcome(job, None, at_work=True)
     return Outcome(job, answer.error or None, answer.trace)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, cast
 
-from cerviclip.runs.sweep.job import Job, Outcome, do_job
+from cerviclip.runs.sweep.job import Job, Outcome, Retries, do_job
 
 Started = Callable[[Job], None]
 
@@ -20,22 +20,24 @@ class LocalPool:
 
     Args:
         processes: how many.
+        retries: whether a failed run is tried again, after the others; none is by default.
     """
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, retries: Retries | None = None) -> None:
         self.processes = processes
+        self.retries = retries or Retries()
 
     def run(self, jobs: Sequence[Job], started: Started) -> Iterator[Outcome]:
-        return _Workers(self.processes, started).work(jobs)
+        return _Workers(self.processes, started, self.retries).work(jobs)
 
 
 class _Workers:
     """The processes that make one list of jobs."""
 
-    def __init__(self, processes: int, started: Started) -> None:
+    def __init__(self, processes: int, started: Started, retries: Retries) -> None:
         self.context = multiprocessing.get_context("spawn")
-        self.processes, self.started = processes, started
-        self.devices = _device_names()
+        self.processes, self.started, self.retries = processes, started, retries
+        self.devices = device_names()
         self.busy: dict[Connection, tuple[Any, Job, int]] = {}
 
     def work(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -45,7 +47,9 @@ class _Workers:
                 self._start_worker(slot, waiting)
             while self.busy:
                 for connection in wait(list(self.busy)):
-                    yield self._receive(cast(Any, connection), waiting)
+                    outcome = self._receive(cast(Any, connection), waiting)
+                    if outcome is not None:
+                        yield outcome
         finally:
             for process, _, _ in self.busy.values():
                 process.terminate()
@@ -56,11 +60,11 @@ class _Workers:
         if not waiting:
             return
         ours, theirs = self.context.Pipe()
-        env = _environment(slot, self.processes, self.devices)
+        env = environment_of_slot(slot, self.processes, self.devices)
         # daemon would forbid loader workers
         process = self.context.Process(target=_serve, args=(theirs, env), daemon=False)
         # Libraries read them as the child starts, before our code runs in it.
-        with _variables_set(env):
+        with variables_set(env):
             process.start()
         theirs.close()
         self._next_job(ours, process, slot, waiting)
@@ -78,19 +82,33 @@ class _Workers:
         self.busy[connection] = (process, job, slot)
         self.started(job)
 
-    def _receive(self, connection: Connection, waiting: list[Job]) -> Outcome:
+    def _receive(self, connection: Connection, waiting: list[Job]) -> Outcome | None:
+        """What a worker says of its run; None of a failed run that is tried again."""
         process, job, slot = self.busy[connection]
         try:
-            outcome = replace(connection.recv(), job=job)
+            outcome, alive = replace(connection.recv(), job=job), True
         except (EOFError, OSError):  # killed, by the kernel's memory guard for one
             process.join()
             del self.busy[connection]
             code = process.exitcode
             how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+            outcome, alive = Outcome(job, _death(how)), False
+        again = self.retries.again(outcome)
+        if again:
+            waiting.insert(0, job)  # they are taken from the end
+        if alive:
+            self._next_job(connection, process, slot, waiting)
+        else:
             self._start_worker(slot, waiting)
-            return Outcome(job, f"RuntimeError: the worker process died ({how})")
-        self._next_job(connection, process, slot, waiting)
-        return outcome
+        return None if again else outcome
+
+
+def _death(how: str) -> str:
+    why = ", as the system does when memory runs out" if how == "signal 9" else ""
+    return (
+        f"the worker process died ({how}{why}); the same command goes on from the "
+        "run's last checkpoint; fewer --jobs need less memory"
+    )
 
 
 def _serve(connection: Connection, env: dict[str, str]) -> None:
@@ -107,7 +125,7 @@ def _serve(connection: Connection, env: dict[str, str]) -> None:
         connection.send(do_job(job))
 
 
-def _device_names() -> list[str]:
+def device_names() -> list[str]:
     """CUDA devices that may be used, as CUDA_VISIBLE_DEVICES names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -117,7 +135,7 @@ def _device_names() -> list[str]:
     return [str(i) for i in range(torch.cuda.device_count())]
 
 
-def _environment(slot: int, processes: int, devices: Sequence[str]) -> dict[str, str]:
+def environment_of_slot(slot: int, processes: int, devices: Sequence[str]) -> dict[str, str]:
     """One GPU per process, or this process's share of the CPU's threads."""
     if devices:
         return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]}
@@ -126,7 +144,7 @@ def _environment(slot: int, processes: int, devices: Sequence[str]) -> dict[str,
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
 
 
-class _variables_set:
+class variables_set:
     """Environment variables set for the length of a block."""
 
     def __init__(self, env: dict[str, str]) -> None:

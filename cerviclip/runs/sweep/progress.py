@@ -22,6 +22,7 @@ class SweepProgress:
     def __init__(self, pending: list[RunSpec], done: int, jobs: int, console: Any) -> None:
         self.left = list(pending)
         self.total, self.count = len(pending) + done, done
+        self.failed = 0
         self.jobs, self.console = max(1, jobs), console
         self.took: dict[str, list[float]] = defaultdict(list)
         self.running: dict[RunSpec, float] = {}
@@ -56,8 +57,9 @@ class SweepProgress:
         if error is None:
             self.took[spec.trainer].append(seconds)
         if error is not None:
+            self.failed += 1
             self.console.print(f"[red]failed[/red] {spec.title}: ", end="")
-            self.console.print(error, markup=False, highlight=False)
+            self.console.print(error, markup=False, highlight=False, soft_wrap=True)
         elif self.bar is None:
             left = self.time_left()
             self.console.print(
@@ -67,6 +69,10 @@ class SweepProgress:
         if self.bar is not None:
             self.bar.update(self.task, completed=self.count)
         self._show()
+
+    def finished(self) -> str:
+        """``12 of 30 runs are finished and stay``."""
+        return f"{self.count - self.failed} of {self.total} runs are finished and stay"
 
     def _show(self) -> None:
         if self.bar is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.locks import claimed
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group, in_tables
 from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
@@ -44,6 +45,16 @@ def write_summary(
     pooled: Sequence[Entry] = (),
 ) -> list[Path]:
     """Write the sweep's files where they are not yet as they should be; returns all of them."""
+    with claimed(plan.output_root / "tables", wait=True):  # sweeps that end at the same time
+        return _write_claimed(plan, runs, groups, pooled)
+
+
+def _write_claimed(
+    plan: Plan,
+    runs: Sequence[Mapping[str, Any]],
+    groups: Sequence[Group],
+    pooled: Sequence[Entry],
+) -> list[Path]:
     root = plan.output_root
     texts = {
         root / "results.md": results_markdown(plan, runs, groups, pooled),
@@ -53,16 +64,27 @@ def write_summary(
     if pooled:
         texts[root / POOLED] = to_json({"schema_version": 1, "pooled": list(pooled)})
     else:
-        (root / POOLED).unlink(missing_ok=True)  # of another sweep into this folder
-    changed = False
-    for path, text in texts.items():
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            from dassl.utils.files import atomic_write  # brings torch; seldom needed twice
+        _remove(root / POOLED)  # of another sweep into this folder
+    stale = [path for path, text in texts.items() if not _holds(path, text)]
+    # Figures first: whoever is killed in between finds the texts stale again, and draws anew.
+    figures = _figures(root, groups, bool(stale))
+    if stale:
+        from dassl.utils.files import atomic_write, remove_temporaries  # brings torch
 
-            changed = True
+        remove_temporaries(root)
+        for path in stale:
             with atomic_write(path) as handle:
-                handle.write(text)
-    return [*texts, *_figures(root, groups, changed)]
+                handle.write(texts[path])
+    return [*texts, *figures]
+
+
+def _remove(path: Path) -> None:
+    if path.exists():  # asked first: a read-only file system refuses to remove what is not there
+        path.unlink()
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def results_markdown(
@@ -83,11 +105,15 @@ def results_markdown(
     failed = [run for run in runs if run["status"] != "done"]
     if failed:
         lines += ["## Failed runs", ""]
-        lines += [
-            f"- {Path(r['folder']).relative_to(plan.output_root)}: {r['error']}" for r in failed
-        ]
-        lines += [""]
+        lines += [_failed_line(run, plan.output_root) for run in failed] + [""]
     return "\n".join(lines)
+
+
+def _failed_line(run: Mapping[str, Any], root: Path) -> str:
+    """A failed run, why, and where its job's log is, if it was made in one."""
+    line = f"- {Path(run['folder']).relative_to(root)}: {run['error']}"
+    log = run["runtime"].get("job", {}).get("log")
+    return f"{line} (log of its job: {log})" if log else line
 
 
 def _says_something(table: Table) -> bool:
@@ -104,7 +130,9 @@ def _figures(root: Path, groups: Sequence[Group], changed: bool) -> list[Path]:
         path = root / f"curves_{safe_part(own[0].dataset)}{apart}.png"
         if changed or not path.is_file():
             from cerviclip.runs.report.curves import shots_figure
+            from dassl.utils.files import atomic_write
 
-            shots_figure(own, "accuracy").savefig(path)
+            with atomic_write(path, "wb") as handle:
+                shots_figure(own, "accuracy").savefig(handle, format="png")
         paths.append(path)
     return paths

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from cerviclip.vlm.files.compact import expand_compact, is_compact
 from dassl.errors import MissingFileError, UserError
+from dassl.utils.checkpoints import refuse_no_weights
 from dassl.utils.files import file_sha256
 from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
 
 # Names under which training scripts nest the weights in what they save.
-NESTED = ("state_dict", "model_state_dict", "model", "module", "network")
+NESTED = ("state_dict", "model_state_dict", "model", "module", "network", "teacher")
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -38,8 +39,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise MissingFileError(
             f"no weights file {path}; check the path (--weights, MODEL.INIT_WEIGHTS)"
         )
-    kind = sniff(path)
+    kind = "torch"
     try:
+        kind = sniff(path)
         if kind == "safetensors":
             from safetensors.torch import load_file
 
@@ -57,7 +59,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             "incomplete, fetch it again"
         ) from error
     state = _plain(state, path)
-    return expand_compact(state) if is_compact(state) else state
+    state = expand_compact(state) if is_compact(state) else state
+    refuse_no_weights(state, path)
+    return state
 
 
 _KIND_WORDS = {

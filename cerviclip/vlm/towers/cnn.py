@@ -1,8 +1,9 @@
-"""CNNs as image-only backbones: ``torchvision:<arch>`` and ``timm:<arch>``.
+"""Image-only backbones: ``torchvision:<arch>`` and ``timm:<arch>``.
 
-Pooled features are the mean and the maximum over the last feature map, side by side; the map itself
-gives the patch features. Size, statistics and resize are those that the library states for the
-network's default ImageNet weights, whatever file is given.
+A CNN's pooled features are the mean and the maximum over the last feature map, side by side; the
+map itself gives the patch features. A transformer's are what its own classifier sees, and its
+tokens. Size, statistics and resize are those that the library states for the network's default
+ImageNet weights, whatever file is given.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from cerviclip.vlm.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Preprocess, VisionTower
 from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
+from cerviclip.vlm.towers.token_features import token_tower
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 SIZE = 224
@@ -35,8 +37,9 @@ class CNNTower(VisionTower):
         shape = _map_shape(features.eval(), size)
         if len(shape) != 4:
             raise UserError(
-                "this network has no feature map (B, channels, height, width); choose a "
-                "convolutional network, or a CLIP whose vision tower it is (open_clip:<arch>)"
+                "this network ends neither in a feature map (B, channels, height, width) nor in "
+                "tokens (B, tokens, width); choose another, such as torchvision:resnet50 or "
+                "torchvision:vit_b_16"
             )
         self.width = shape[1]
         self.grid = (shape[2], shape[3])
@@ -59,7 +62,7 @@ def _map_shape(features: nn.Module, size: tuple[int, int]) -> tuple[int, ...]:
 
 
 def build_cnn(name: str, weights: str | None) -> Backbone:
-    """A backbone from a torchvision or timm network.
+    """A backbone from a torchvision or timm network, a CNN or a transformer.
 
     Args:
         name: ``torchvision:<arch>`` or ``timm:<arch>``.
@@ -70,13 +73,14 @@ def build_cnn(name: str, weights: str | None) -> Backbone:
     build = {"torchvision": torchvision_model, "timm": timm_model}[library]
     model, sha256 = build(arch, weights)
     preprocess = _torchvision_input(arch) if library == "torchvision" else _timm_input(model)
-    tower = CNNTower(feature_map(model), preprocess.size)
+    tokens = token_tower(model, preprocess.size)
+    cnn = CNNTower(feature_map(model), preprocess.size) if tokens is None else None
     return Backbone(
         name=name,
         arch=arch,
-        visual=tower,
+        visual=tokens or cnn,
         preprocess=preprocess,
-        embed_dim=2 * tower.width,
+        embed_dim=tokens.width if cnn is None else 2 * cnn.width,
         weights_sha256=sha256,
         weights_file=str(weights or ""),
     )

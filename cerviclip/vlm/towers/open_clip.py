@@ -10,18 +10,25 @@ from __future__ import annotations
 import json
 import tempfile
 import types
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cerviclip.shapes import parse_json
 from cerviclip.vlm.base import CLIP_MEAN, CLIP_STD, Backbone, Preprocess
 from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
+from cerviclip.vlm.towers.open_clip_file import (
+    OF_OPENAI,
+    Source,
+    follow_file,
+    import_open_clip,
+    of_tag,
+    without_gelu,
+)
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 CONFIG = "open_clip_config.json"
@@ -35,31 +42,6 @@ WEIGHT_NAMES = (
     "pytorch_model.bin",
 )
 RANDOM = "random"
-
-
-@dataclass
-class Source:
-    """Where a model's shape and weights come from."""
-
-    arch: str
-    model_cfg: dict[str, Any]
-    folder: Path | None = None
-    file: Path | None = None
-    tag: str = ""
-    preprocess: dict[str, Any] = field(default_factory=dict)
-    quick_gelu: bool = False
-
-
-def import_open_clip() -> types.ModuleType:
-    """The optional extra, or one sentence on how to get it."""
-    try:
-        import open_clip
-    except ImportError as error:
-        raise UserError(
-            f"open_clip:<arch> needs the open_clip package ({error}): "
-            "pip install 'cerviclip[open_clip]'"
-        ) from error
-    return open_clip
 
 
 def build_open_clip(name: str, rest: str, weights: str | None) -> Backbone:
@@ -81,17 +63,53 @@ def build_open_clip(name: str, rest: str, weights: str | None) -> Backbone:
         raise MissingFileError(_no_weights(open_clip, source))
     state = read_state_dict(source.file) if source.file is not None else None
     if state is not None:
-        _follow_file(source, state)
+        follow_file(source, state)
+    return build_source(name, source, state)
+
+
+def build_source(
+    name: str,
+    source: Source,
+    state: dict[str, Tensor] | None,
+    late_tokenizer: bool = False,
+) -> Backbone:
+    """A backbone of a known shape.
+
+    Args:
+        name: the whole name, for records.
+        source: where shape and weights come from.
+        state: the weights; None leaves a fixed random state.
+        late_tokenizer: a tokenizer that cannot be read is an error only where texts are encoded.
+
+    Raises:
+        UserError: the extra is absent, or the weights are of another architecture.
+    """
+    open_clip = import_open_clip()
     with ExitStack() as stack:
         text_cfg = _local_text_config(source, state, stack)
         model = _create(open_clip, source, text_cfg)
+    fit_input(model.visual, source.model_cfg["vision_cfg"].get("image_size"))
     if state is not None:
         _fill(open_clip, model, state, source)
     sha256 = weights_identity(source.file) if source.file else state_sha256(model.state_dict())
     preprocess = {**getattr(model.visual, "preprocess_cfg", {}), **source.preprocess}
-    return _wrap(
-        name, source.arch, model, _tokenizer(open_clip, source), preprocess, sha256, source.file
-    )
+    try:
+        tokenizer = _tokenizer(open_clip, source)
+    except MissingFileError as error:
+        if not late_tokenizer:
+            raise
+        tokenizer = _no_tokenizer(error)
+    return _wrap(name, source.arch, model, tokenizer, preprocess, sha256, source.file)
+
+
+def _no_tokenizer(error: MissingFileError) -> Callable[[Sequence[str]], Tensor]:
+    """What stands in for a tokenizer: the error, where texts are asked for."""
+    message = str(error)
+
+    def tokenize(texts: Sequence[str]) -> Tensor:
+        raise MissingFileError(message)
+
+    return tokenize
 
 
 def _from_hub(open_clip: types.ModuleType, name: str, rest: str) -> Backbone:
@@ -100,7 +118,7 @@ def _from_hub(open_clip: types.ModuleType, name: str, rest: str) -> Backbone:
         tokenizer = open_clip.get_tokenizer(rest)
     except Exception as error:  # hub, network and file errors have no common type
         raise MissingFileError(
-            f"{rest} cannot be fetched ({_first_line(error)}); download its files ({CONFIG}, "
+            f"{rest} cannot be fetched ({first_line(error)}); download its files ({CONFIG}, "
             f"weights, tokenizer) into a folder and use open_clip:{LOCAL}FOLDER"
         ) from error
     sha256 = state_sha256(model.state_dict())
@@ -116,11 +134,12 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
         if place.startswith(LOCAL) or (place and place is not arch and Path(place).is_dir()):
             folder = Path(place.removeprefix(LOCAL)).expanduser()
     if folder is not None:
-        source = _from_folder(folder)
+        source = from_folder(folder)
         if weights and not Path(weights.removeprefix(LOCAL)).is_dir():
             source.file, source.tag = (None, RANDOM) if weights == RANDOM else (Path(weights), "")
         return source
-    config = open_clip.get_model_config(arch.replace("/", "-"))
+    arch, says_gelu = without_gelu(open_clip, arch.replace("/", "-"))
+    config = open_clip.get_model_config(arch)
     if config is None:
         known = open_clip.list_models()
         raise UnknownNameError(
@@ -128,7 +147,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
             f"(there are {len(known)}: python -c 'import open_clip; "
             "print(open_clip.list_models())'; a model of your own: open_clip:local-dir:FOLDER)"
         )
-    source = Source(arch.replace("/", "-"), config)
+    source = Source(arch, config, says_gelu=says_gelu)
     given = weights or given
     tagged = open_clip.get_pretrained_cfg(source.arch, given) if given else {}
     if given == RANDOM:
@@ -136,7 +155,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     elif tagged:
         source.tag = given
         source.file = _download(open_clip, tagged, source, given)
-        source.preprocess, source.quick_gelu = _of_tag(tagged)
+        source.preprocess, source.quick_gelu = of_tag(tagged)
     elif given:
         source.file = Path(given).expanduser()
         if not source.file.is_file():
@@ -147,78 +166,15 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     return source
 
 
-_PREPROCESS = ("interpolation", "resize_mode")
-_USUAL = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-_QUICK = "-quickgelu"
-# What OpenAI's files hold beside their tensors, and files of other trainings do not.
-_OF_OPENAI = ("input_resolution", "context_length", "vocab_size")
-
-
-def _of_tag(tagged: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """A pretrained tag's preprocessing, and whether it has QuickGELU."""
-    preprocess = {k: v for k, v in tagged.items() if k in ("mean", "std")}
-    preprocess |= {k: tagged[k] for k in _PREPROCESS if tagged.get(k)}
-    return preprocess, bool(tagged.get("quick_gelu"))
-
-
-def _as_all_tags(open_clip: types.ModuleType, source: Source) -> None:
-    """Preprocessing and activation of a local file: what all tags of its architecture have.
-
-    Where they differ, what is usual is assumed, with a warning that names the tags that differ.
-    """
-    tags = open_clip.list_pretrained_tags_by_model(source.arch)
-    found = [_of_tag(open_clip.get_pretrained_cfg(source.arch, tag)) for tag in tags]
-    whole = [({**_USUAL, **preprocess}, quick) for preprocess, quick in found]
-    for key in _USUAL:
-        values = {_plain(preprocess[key]) for preprocess, _ in whole}
-        if len(values) == 1:
-            source.preprocess[key] = values.pop()
-    quick_gelus = {quick for _, quick in whole}
-    own = bool(source.model_cfg.get("quick_gelu")) or source.arch.endswith(_QUICK)
-    source.quick_gelu = quick_gelus == {True}
-    assumed = {**_USUAL, **source.preprocess}
-    others = [
-        tag
-        for tag, (preprocess, quick) in zip(tags, whole, strict=True)
-        if any(_plain(preprocess[k]) != _plain(assumed[k]) for k in _USUAL)
-        or (quick and not (own or source.quick_gelu))
-    ]
-    if others:
-        activation = "QuickGELU" if own or source.quick_gelu else "GELU"
-        way = f"open_clip:{source.arch.removesuffix(_QUICK)}{_QUICK} has QuickGELU"
-        warnings.warn(
-            f"{source.file}: {source.arch} is taken with {activation}, mean "
-            f"{assumed['mean'][0]:.3g} and resize {assumed['resize_mode']}; weights of "
-            f"{', '.join(others[:4])} need something else: {way}, and a folder with {CONFIG} "
-            f"(open_clip:{LOCAL}FOLDER) says the rest",
-            stacklevel=2,
-        )
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else value
-
-
-def _follow_file(source: Source, state: dict[str, Tensor]) -> None:
-    """OpenAI's own files are known by three numbers that they hold: they have QuickGELU. Other
-    files are taken as all tags of their architecture are."""
-    if source.folder is not None or source.tag:
-        return
-    if all(key in state for key in _OF_OPENAI):
-        source.quick_gelu = True
-    else:
-        _as_all_tags(import_open_clip(), source)
-
-
-def _from_folder(folder: Path) -> Source:
+def from_folder(folder: Path) -> Source:
     path = folder / CONFIG
     if not path.is_file():
         raise MissingFileError(f"no {path}; put the model's {CONFIG} there (local-dir)")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        model_cfg = config["model_cfg"]
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path} has no readable model_cfg ({_first_line(error)})") from error
+        config = parse_json(path.read_text(encoding="utf-8"))
+        model_cfg = dict(config["model_cfg"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} has no readable model_cfg ({first_line(error)})") from error
     files = [folder / name for name in WEIGHT_NAMES if (folder / name).is_file()]
     files += sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt"))
     return Source(
@@ -235,7 +191,7 @@ def _download(open_clip: types.ModuleType, tagged: dict, source: Source, tag: st
         return Path(open_clip.download_pretrained(tagged))
     except Exception as error:  # hub, network and file errors have no common type
         raise MissingFileError(
-            f"the weights {tag} of {source.arch} cannot be downloaded ({_first_line(error)}); "
+            f"the weights {tag} of {source.arch} cannot be downloaded ({first_line(error)}); "
             "give a local copy by --weights FILE (MODEL.INIT_WEIGHTS)"
         ) from error
 
@@ -339,7 +295,7 @@ def _create(open_clip: types.ModuleType, source: Source, text_cfg: dict[str, Any
     except Exception as error:  # config, hub and network errors have no common type
         what = f"{CONFIG} of {source.folder}" if source.folder else source.arch
         raise UserError(
-            f"open_clip cannot build {what} ({_first_line(error)})"
+            f"open_clip cannot build {what} ({first_line(error)})"
             + (
                 f"; put the config.json of its text encoder {text_cfg['hf_model_name']} into the "
                 "model's folder, or name a local folder as hf_model_name"
@@ -351,6 +307,16 @@ def _create(open_clip: types.ModuleType, source: Source, text_cfg: dict[str, Any
         quiet.setLevel(level)
 
 
+def fit_input(visual: Any, size: Any) -> None:
+    """Positions of a timm trunk for the input that the config states: open_clip leaves those of
+    the network's name, whatever the size."""
+    trunk = getattr(visual, "trunk", None)
+    if size and hasattr(trunk, "set_input_size"):
+        wanted = (size, size) if isinstance(size, int) else tuple(size)
+        if tuple(trunk.patch_embed.img_size or ()) != wanted:
+            trunk.set_input_size(img_size=wanted)
+
+
 def _fill(
     open_clip: types.ModuleType, model: nn.Module, state: dict[str, Tensor], source: Source
 ) -> None:
@@ -358,7 +324,7 @@ def _fill(
     from open_clip import convert
     from open_clip.model import convert_to_custom_text_state_dict
 
-    for key in _OF_OPENAI:
+    for key in OF_OPENAI:
         state.pop(key, None)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     try:
@@ -397,7 +363,7 @@ def _tokenizer(open_clip: types.ModuleType, source: Source) -> Callable[[Sequenc
         where = source.folder or "the hub"
         raise MissingFileError(
             f"the tokenizer {text_cfg.get('hf_tokenizer_name', '')} cannot be read from {where} "
-            f"({_first_line(error)}); put tokenizer.json, tokenizer_config.json and vocab.txt into "
+            f"({first_line(error)}); put tokenizer.json, tokenizer_config.json and vocab.txt into "
             "the model's folder and use open_clip:local-dir:FOLDER"
         ) from error
 
@@ -439,6 +405,7 @@ def _wrap(
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The start of an error's text, for a sentence."""
     words = str(error).strip()
     return words.splitlines()[0][:120] if words else type(error).__name__

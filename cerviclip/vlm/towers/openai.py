@@ -130,6 +130,14 @@ def build_clip(state: dict[str, Tensor], source: str, expected: str | None = Non
     return model.eval().requires_grad_(False)
 
 
+def random_state(name: str) -> dict[str, Tensor]:
+    """Random weights of an OpenAI architecture, always the same, under OpenAI's names."""
+    CLIP = import_clip().model.CLIP
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return CLIP(*OPENAI_GEOMETRY[name]).float().state_dict()
+
+
 def _differences(expected: tuple, found: tuple) -> str:
     pairs = zip(GEOMETRY_FIELDS, expected, found, strict=True)
     return ", ".join(f"{name} {want} (found {have})" for name, want, have in pairs if want != have)

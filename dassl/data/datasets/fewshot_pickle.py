@@ -33,7 +33,8 @@ def load_fewshot_pickle(path: str | Path) -> dict[str, list[Datum]]:
         ) from error
     except Exception as error:
         raise UserError(f"{path} cannot be read as a few-shot file ({error})") from error
-    if not isinstance(loaded, dict) or "train" not in loaded:
+    sound = isinstance(loaded, dict) and all(isinstance(v, (list, tuple)) for v in loaded.values())
+    if not sound or "train" not in loaded:
         raise UserError(f'{path} is no few-shot file: it must hold a dict with "train" and "val"')
     return {str(split): [_to_datum(r, path) for r in items] for split, items in loaded.items()}
 

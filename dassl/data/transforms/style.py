@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dassl.errors import UserError
+from dassl.utils.batch_share import draw_rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def restyle(x: Tensor, strength: StyleStrength) -> Tensor:
     """Images (B, 3, H, W) with values in 0-1, each in a random style of its own."""
 
     def draw(width: float) -> Tensor:
-        return (torch.rand(len(x), 1, 1, 1, device=x.device) * 2 - 1) * width
+        return (
+            draw_rows(len(x), lambda n: torch.rand(n, 1, 1, 1, device=x.device)) * 2 - 1
+        ) * width
 
     if strength.gamma:
         x = x.clamp_min(1e-4) ** draw(strength.gamma).exp()
@@ -62,7 +65,8 @@ def restyle(x: Tensor, strength: StyleStrength) -> Tensor:
     x = x * gain.exp()
     if strength.speckle:
         # Grey: one draw for all channels.
-        noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        size = (1, *x.shape[2:])
+        noise = draw_rows(len(x), lambda n: torch.randn(n, *size, device=x.device))
         x = x * (1 + draw(strength.speckle).abs() * noise)
     return x.clamp(0, 1)
 

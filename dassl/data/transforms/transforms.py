@@ -33,7 +33,7 @@ from torchvision.transforms import (
 )
 from torchvision.transforms.functional import InterpolationMode
 
-from dassl.errors import UnknownNameError
+from dassl.errors import UnknownNameError, UserError
 
 from .autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
 from .randaugment import RandAugment, RandAugment2, RandAugmentFixMatch
@@ -163,6 +163,19 @@ class ResizeLonger:
         return F.resize(img, [height, width], self.interpolation)
 
 
+class ShrinkShorter:
+    """Resize so that the shorter edge is ``edge`` px; smaller images stay as they are."""
+
+    def __init__(self, edge: int, interpolation: InterpolationMode) -> None:
+        self.edge = edge
+        self.interpolation = interpolation
+
+    def __call__(self, img: Any) -> Any:
+        if min(img.size) <= self.edge:
+            return img
+        return F.resize(img, self.edge, self.interpolation)
+
+
 def build_transform(
     cfg: CfgNode,
     is_train: bool = True,
@@ -282,6 +295,14 @@ def _train_steps(
     """Steps of the training transform, each with the words that the log shows for it."""
     inp = cfg.INPUT
     steps: list[_Step] = []
+    if inp.RESIZE_FIRST:
+        if inp.RESIZE_FIRST < min(size):
+            raise UserError(
+                f"INPUT.RESIZE_FIRST is {inp.RESIZE_FIRST} px, less than the network's input "
+                f"({size[0]}x{size[1]}); take more, or 0 for none"
+            )
+        text = f"resize the smaller edge down to {inp.RESIZE_FIRST}"
+        steps.append((text, ShrinkShorter(inp.RESIZE_FIRST, mode)))
     if "random_crop" not in choices and "random_resized_crop" not in choices:
         steps.append((f"resize to {size[0]}x{size[1]}", Resize(size, interpolation=mode)))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cerviclip.evaluation.names import BINARY, BOOTSTRAP, FEW, OLD, OVERALL
-from cerviclip.evaluation.report import score
+from cerviclip.evaluation.report import FEW_OF_GROUP, score
 
 CLASSES = ["cancer", "cyst", "mild"]
 
@@ -100,6 +100,34 @@ def test_undefined_resamples_of_the_bootstrap_are_counted_by_metric():
     said = score(labels, probs, ids, CLASSES, ["cancer"], BOOTSTRAP)["uncertainty"]
     missing = said["undefined_resamples"]["binary/sensitivity"]
     assert 20 < missing < 80  # (1 - 1/63 * 3) ** 63, of 1000
+
+
+def test_no_bootstrap_interval_rests_on_one_patient_of_a_group():
+    labels = np.array([1] + [0] * 39)
+    share = np.random.default_rng(0).uniform(0.6, 0.9, 40)
+    probs = np.stack([np.where(labels, 1 - share, share), np.where(labels, share, 1 - share)], 1)
+    ids = [f"P{i}" for i in range(40)]
+    entry = score(labels, probs, ids, ["c0", "c1"], ["c1"], BOOTSTRAP)
+    lonely = [entry["binary"][name] for name in ("sensitivity", "ppv", "auc")]
+    lonely += [entry["per_class"]["c1"][name] for name in ("recall", "precision", "f1")]
+    lonely += [entry[name] for name in ("balanced_accuracy", "macro_f1", "macro_auc")]
+    for metric in lonely:
+        assert metric["value"] is not None and metric["low"] is None
+        assert metric["reason"] == FEW_OF_GROUP
+    assert entry["binary"]["specificity"]["low"] is not None
+    assert entry["accuracy"]["low"] is not None and entry["per_class"]["c0"]["f1"]["low"] == 100
+    # 1000 resamples less those without her are what the sensitivity of all would rest on.
+    assert 300 < entry["uncertainty"]["undefined_resamples"]["binary/sensitivity"] < 430
+
+
+def test_three_patients_of_a_group_are_enough_for_a_bootstrap_interval():
+    labels, probs, _ = make(labels=[0] * 3 + [1] * 30 + [2] * 30)
+    ids = [f"P{i}" for i in range(63)]
+    row = score(labels, probs, ids, CLASSES, ["cancer"], BOOTSTRAP)
+    assert row["per_class"]["cancer"]["recall"]["low"] is not None
+    ids[2] = ids[1]
+    row = score(labels, probs, ids, CLASSES, ["cancer"], BOOTSTRAP)
+    assert row["per_class"]["cancer"]["recall"]["reason"] == FEW_OF_GROUP
 
 
 def test_same_input_same_numbers():

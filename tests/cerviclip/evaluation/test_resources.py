@@ -7,6 +7,8 @@ import time
 import numpy as np
 import pytest
 
+from cerviclip.evaluation.intervals import auc, proportions
+from cerviclip.evaluation.measures import Sample, Settings, measure
 from cerviclip.evaluation.report import score
 
 SECONDS = 0.5  # for 5,000 predictions of three centres
@@ -43,10 +45,30 @@ def predictions(images, patients, classes=5):
     return labels, probs / probs.sum(axis=1, keepdims=True), ids, [f"c{c}" for c in range(classes)]
 
 
+def forget():
+    for memory in (auc._memory, proportions._memory, proportions._nodes_memory):
+        memory.clear()
+
+
 def seconds_of_scoring(cases):
+    forget()
     start = time.process_time()
     for case in cases:
         score(*case, ["c3", "c4"])
+    return time.process_time() - start
+
+
+def seconds_of_everything(val, cases):
+    """Scores, and the blocks of results.json by image and by patient; nothing is remembered."""
+    forget()
+    start = time.process_time()
+    names, positive = cases[0][3], ("c3", "c4")
+    centers = {f"center {i}": score(*case, positive) for i, case in enumerate(cases)}
+    samples = [
+        Sample.of(name, *case[:3], names, positive)
+        for name, case in zip(centers, cases, strict=True)
+    ]
+    measure(Sample.of("val", *val[:3], names, positive), samples, centers, Settings())
     return time.process_time() - start
 
 
@@ -55,6 +77,21 @@ def test_five_thousand_predictions_take_at_most_half_a_second():
     sizes = ((2500, 300), (1500, 200), (1000, 150))
     cases = [predictions(n, p) for n, p in sizes]
     assert min(seconds_of_scoring(cases) for _ in range(3)) < SECONDS
+
+
+@pytest.mark.slow
+def test_all_blocks_of_five_thousand_predictions_take_at_most_half_a_second():
+    cases = [predictions(n, p) for n, p in ((2500, 300), (1500, 200), (1000, 150))]
+    val = predictions(1000, 120)
+    assert min(seconds_of_everything(val, cases) for _ in range(5)) < SECONDS
+
+
+@pytest.mark.slow
+def test_a_usual_run_is_measured_in_less():
+    """In 0.15 to 0.3 s, as the machine is idle or busy."""
+    cases = [predictions(n, 26) for n in (300, 301, 302)]
+    val = predictions(100, 12)
+    assert min(seconds_of_everything(val, cases) for _ in range(5)) < 0.8 * SECONDS
 
 
 @pytest.mark.slow

@@ -116,6 +116,26 @@ def test_a_faulty_chain_is_refused(tmp_path, text, message):
         chains.read_chain(tmp_path / "chain.yaml")
 
 
+@pytest.mark.parametrize(
+    "opts, key",
+    [
+        ("{DATASET.SPLIT_RATIO: [0.5, 0.2, 0.3]}", "DATASET.SPLIT_RATIO"),
+        ("{DATASET.SPLIT_BY: image}", "DATASET.SPLIT_BY"),
+    ],
+)
+def test_a_return_to_a_data_set_with_another_split_is_refused(tmp_path, opts, key):
+    write_images(tmp_path / "data", dict.fromkeys("abc", 8), patients=8)
+    stage = f"dataset: FolderDataset, root: {tmp_path / 'data'}"
+    (tmp_path / "back.yaml").write_text(
+        "backbone: torchvision:shufflenet_v2_x0_5\n"
+        f"stages: [{{{stage}}}, {{{stage}, opts: {opts}}}]"
+    )
+    back = chains.read_chain(tmp_path / "back.yaml")
+    with pytest.raises(UserError, match=f"stages 1 and 2 split FolderDataset .*{key}"):
+        run(back, tmp_path / "out")
+    assert not (tmp_path / "out").exists(), "refused before the first stage is trained"
+
+
 def test_an_unknown_chain_is_refused_with_the_known_ones():
     with pytest.raises(MissingFileError, match="deep_cervical_cancer"):
         chains.find_chain("no-such-chain")

@@ -16,6 +16,10 @@ from cerviclip.runs.results_json import (
 from dassl.errors import UserError
 
 ABSENT = ADDED[2]
+RUN = {
+    "status": "done", "error": None, "dataset": "Herlev", "trainer": "CoOp", "backbone": "RN50",
+    "variant": "default", "shots": 1, "seed": 3, "test_read_early": False, "centers": {},
+}  # fmt: skip
 
 
 def stated_version(folder):
@@ -23,7 +27,7 @@ def stated_version(folder):
 
 
 def test_results_are_written_whole_and_never_with_nan(tmp_path):
-    results = {"schema_version": 2, "status": "done", **ABSENT}
+    results = {"schema_version": 2, **RUN, **ABSENT}
     write_results(tmp_path, results)
     with pytest.raises(ValueError):
         write_results(tmp_path, results | {"x": float("nan")})
@@ -32,10 +36,10 @@ def test_results_are_written_whole_and_never_with_nan(tmp_path):
 
 
 def test_a_file_states_the_lowest_version_that_holds_what_it_says(tmp_path):
-    plain = {"schema_version": 2, "shots": 1, "seed": 3, **ABSENT}
+    plain = {"schema_version": 2, **RUN, **ABSENT}
     write_results(tmp_path, plain)
     text = (tmp_path / "results.json").read_text()
-    assert json.loads(text) == {"schema_version": 1, "shots": 1, "seed": 3}
+    assert json.loads(text) == {"schema_version": 1, **RUN}
     assert read_results(tmp_path) == plain
     write_results(tmp_path, plain | {"fold": "3/10"})
     assert stated_version(tmp_path) == 2
@@ -48,7 +52,7 @@ def test_a_file_states_the_lowest_version_that_holds_what_it_says(tmp_path):
 
 
 def test_results_of_the_first_schema_are_read_as_of_the_newest(tmp_path):
-    old = {"schema_version": 1, "status": "done", "shots": "full", "seed": 3}
+    old = {"schema_version": 1, **RUN, "shots": "full"}
     (tmp_path / "results.json").write_text(json.dumps(old))
     results = read_results(tmp_path)
     assert results == old | {"schema_version": SCHEMA_VERSION, **ABSENT}

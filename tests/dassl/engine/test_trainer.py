@@ -308,3 +308,21 @@ def test_simple_net_returns_features_and_logits(tiny):
 def test_an_unknown_trainer_is_named_with_those_there_are(tiny):
     with pytest.raises(ValueError, match="Vanila.*Vanilla|Vanilla.*Vanila"):
         build_trainer(tiny("Vanila"))
+
+
+def test_batch_norm_on_one_image_names_the_keys(tiny):
+    cfg = tiny("Vanilla", DATALOADER__TRAIN_X__BATCH_SIZE=1)
+    cfg.MODEL.HEAD.NAME, cfg.MODEL.HEAD.HIDDEN_LAYERS, cfg.MODEL.HEAD.BN = "mlp", (8,), True
+    with pytest.raises(UserError, match="TRAIN_X.BATCH_SIZE to 2.*MODEL.HEAD.BN False"):
+        trained(cfg)
+
+
+def test_other_errors_of_values_come_through_as_they_are(tiny, monkeypatch):
+    def broken(self, batch):
+        raise ValueError("something of one's own")
+
+    trainer = build_trainer(tiny())
+    monkeypatch.setattr(type(trainer), "forward_backward", broken)
+    with pytest.raises(ValueError, match="something of one's own") as caught:
+        trainer.train()
+    assert not isinstance(caught.value, UserError)

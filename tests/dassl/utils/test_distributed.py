@@ -94,9 +94,9 @@ def test_one_process_sends_nothing(monkeypatch):
     assert list(distributed.own_share(5)) == list(range(5))
     parameter = nn.Parameter(torch.ones(2))
     gradient = parameter.grad = torch.ones(2)
-    distributed.average_gradients([parameter], weight=7)
+    distributed.average_gradients([parameter], share=0.5)
     assert parameter.grad is gradient and gradient.tolist() == [1, 1]
-    distributed.barrier()
+    distributed.wait_for_all()
     distributed.shut_down()
 
 

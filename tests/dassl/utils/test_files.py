@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 
 import pytest
+import torch
 
 from dassl.utils import atomic_write, file_sha256
+from dassl.utils.files import is_temporary, remove_temporaries
 
 
 def test_whole_or_absent(tmp_path):
@@ -19,6 +23,34 @@ def test_whole_or_absent(tmp_path):
         raise RuntimeError("power cut")
     assert path.read_text() == "one\n"
     assert os.listdir(path.parent) == ["a.txt"]
+
+
+class FullDisk(io.RawIOBase):
+    """A file whose disk takes nothing more."""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("write", [lambda h: h.write(b"x"), lambda h: torch.save({"a": 1}, h)])
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, write):
+    """torch.save hides the error of the disk behind one of its own."""
+    path = tmp_path / "m.pth"
+    with pytest.raises(OSError, match="No space left.*m.pth"), atomic_write(path, "wb"):
+        write(FullDisk())
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_that_killed_processes_were_writing(tmp_path):
+    with atomic_write(tmp_path / "a.b") as _:
+        [name] = os.listdir(tmp_path)
+        assert is_temporary(name) and not is_temporary("a.b") and not is_temporary(".a.tmp")
+    (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert os.listdir(tmp_path) == ["a.b"]
 
 
 def test_bytes_and_wrong_mode(tmp_path):

@@ -27,6 +27,30 @@ def test_eight_bit_images_are_read_as_upstream_reads_them(tmp_path, mode, suffix
     assert read_image(str(path)).tobytes() == Image.open(path).convert("RGB").tobytes()
 
 
+@pytest.mark.parametrize("suffix", [".jp2", ".j2k"])
+def test_jpeg_2000_is_read_in_both_its_forms(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(COLOUR).save(path, irreversible=False)
+    check_images([str(path)])
+    assert np.array_equal(np.asarray(read_image(str(path))), COLOUR)
+    deep = tmp_path / f"deep{suffix}"
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(deep)
+    assert np.array_equal(np.asarray(read_image(str(deep)))[..., 0], GREY)
+
+
+def test_jpeg_2000_that_is_cut_off_or_cannot_be_decoded_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "image.jp2"
+    Image.fromarray(COLOUR).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="image.jp2 cannot be read"):
+        check_images([str(path)])
+    path.write_bytes(whole)
+    monkeypatch.setattr("dassl.utils.images.features.check", lambda name: False)
+    with pytest.raises(UserError, match="is JPEG 2000, which this Pillow was built without"):
+        check_images([str(path)])
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_pixels_are_laid_over_black_whatever_colour_they_hide(tmp_path, mode):
     """Fault 29: pictures that look equal are read as equal."""

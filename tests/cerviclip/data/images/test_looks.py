@@ -39,8 +39,8 @@ def test_classes_whose_files_are_not_read_are_refused(build, tmp_path):
     (tmp_path / "SCC").mkdir()
     for number in range(3):
         (tmp_path / "SCC" / f"{number}.dcm").write_bytes(b"DICM")
-    (tmp_path / "HSIL/x.jp2").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"HSIL \(1 \.jp2\), LSIL \(empty\), SCC \(3 \.dcm\)"):
+    (tmp_path / "HSIL/x.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"HSIL \(1 \.heic\), LSIL \(empty\), SCC \(3 \.dcm\)"):
         build(tmp_path, NAME)
     with pytest.warns(UserWarning, match=r"left out: .*SCC \(3 \.dcm\)"):
         data = build(tmp_path, NAME, CLASSES=("HSIL", "normal"))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from recovery_fixtures import Life, until
 
 from cerviclip.data.phantoms import (
     CENTERS,
@@ -84,7 +83,7 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         ensure_center(tmp_path, "mixed", progress=stop)
-    assert list((tmp_path / "phantom").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_version_is_an_error_that_names_both_and_fresh_replaces_it(tmp_path, monkeypatch):
@@ -119,18 +118,31 @@ def test_a_root_that_is_a_file_is_an_error(tmp_path):
         ensure_center(tmp_path / "root", "mixed")
 
 
-def test_what_a_killed_rendering_left_goes_and_what_another_writes_stays(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
+def test_what_a_killed_rendering_left_goes_and_another_centers_stays(tmp_path):
     parent = tmp_path / "phantom"
-    left, theirs, other = (
-        parent / name
-        for name in (f".huaxi-{process.pid}-a", f".huaxi-{os.getpid()}-b", ".huaxi_b-1-c")
-    )
-    for folder in (left, theirs, other):
+    left, other = parent / ".huaxi-a", parent / ".huaxi_b-1-c"
+    for folder in (left, other):
         folder.mkdir(parents=True)
     for _ in range(2):  # when it renders, and when the centre is there
         ensure_center(tmp_path, "huaxi")
-        assert sorted(parent.iterdir()) == sorted([theirs, other, parent / "huaxi"])
+        assert sorted(parent.iterdir()) == sorted([other, parent / "huaxi"])
         left.mkdir()
-    ensure_center(tmp_path, "huaxi")
+
+
+def test_a_rendering_at_work_is_waited_for(tmp_path, monkeypatch):
+    """By whichever machine: what it writes stays, and nothing is rendered twice."""
+    folder = tmp_path / "phantom" / "huaxi"
+
+    def render():
+        def slowly(done, total):
+            (tmp_path / "at work").touch()
+            time.sleep(0.5)
+
+        ensure_center(tmp_path, "huaxi", progress=slowly)
+        return 0
+
+    life = Life(render)
+    until((tmp_path / "at work").exists)
+    monkeypatch.setattr(store, "write_center", None)  # would fail if it were called
+    assert ensure_center(tmp_path, "huaxi") == folder
+    assert life.wait() == 0 and list(folder.parent.iterdir()) == [folder]

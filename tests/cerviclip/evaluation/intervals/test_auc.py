@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cerviclip.evaluation.intervals.auc import auc_intervals, obuchowski_variance, placements
+from cerviclip.evaluation.intervals.auc import (
+    auc_intervals,
+    obuchowski_variance,
+    placements,
+    several_auc_intervals,
+)
 
 # Hanley and McNeil 1982, table I: 109 CT images rated 1 to 5 by one reader.
 NORMAL, ABNORMAL = (33, 6, 6, 11, 2), (3, 2, 2, 11, 33)
@@ -100,3 +105,19 @@ def test_one_positive_patient_has_an_interval():
     patients = np.minimum(patients, 7)
     (low,), (high,) = auc_intervals(scores, positive, patients)[0]
     assert low < 0.5 and high == 1
+
+
+def test_classes_solved_together_are_as_each_alone_to_the_last_digit():
+    rng = np.random.default_rng(3)
+    labels, patients = rng.integers(0, 4, 90), rng.integers(0, 15, 90)
+    scores = np.round(rng.random((90, 4)) + 0.5 * np.eye(4)[labels], 2)
+    tasks = [(scores[:, c], labels == c) for c in range(4)]
+    for (low, high, placed), (score, positive) in zip(
+        several_auc_intervals(tasks, patients), tasks, strict=True
+    ):
+        alone, own = auc_intervals(score[None], positive, patients)
+        assert (low, high) == (alone.low[0], alone.high[0])
+        np.testing.assert_array_equal(placed.influence, own.influence)
+        again = several_auc_intervals([(score, positive)], patients)[0]
+        assert again[:2] == (low, high)
+        assert placed.auc[0] == pytest.approx(roc_auc_score(positive, score))

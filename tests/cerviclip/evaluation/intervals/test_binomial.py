@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
+from cerviclip.evaluation.intervals import binomial
 from cerviclip.evaluation.intervals.binomial import mid_p, mid_p_or_wilson, wilson
 
 CASES = [(0, 7), (1, 7), (10, 12), (12, 12), (45, 90), (89, 90)]
@@ -40,3 +41,15 @@ def test_covers_every_share_by_enumeration(trials):
 def test_fractional_trials_lie_between_whole_ones():
     low, _ = mid_p_or_wilson(np.full(3, 0.9), np.array([10.0, 12.5, 20.0]))
     assert low[0] < low[1] < low[2]
+
+
+def test_newton_ends_where_halving_does():
+    rng = np.random.default_rng(0)
+    trials = np.concatenate([rng.uniform(1, 400, 300), [1.0, 2.0, 1e5, 1e5]])
+    share = np.concatenate([rng.uniform(0, 1, 300), [1.0, 0.0, 1e-5, 0.999]])
+    hits, misses = share * trials, (1 - share) * trials
+    for goal in (0.025, 0.5, 0.975):
+        goals = np.full(len(hits), goal)
+        found, sure = binomial._by_newton(hits, misses, goals)
+        assert sure.mean() > 0.95
+        np.testing.assert_array_equal(found[sure], binomial._by_halving(hits, misses, goals)[sure])

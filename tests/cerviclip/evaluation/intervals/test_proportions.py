@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from cerviclip.evaluation.intervals import proportions
 from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
 from cerviclip.evaluation.intervals.proportions import (
     ICC_GRID,
     effective_trials,
-    icc_posterior,
+    icc_moments,
+    icc_weights,
     proportion_intervals,
+    several_proportion_intervals,
 )
 
 
@@ -46,7 +49,7 @@ def test_icc_is_found_with_many_patients(icc):
     strength = (1 - icc) / icc
     rates = rng.beta(0.7 * strength, 0.3 * strength, (1, 3000))
     hits = rng.binomial(8, rates).astype(float)
-    mean, spread = icc_posterior(hits, np.full((1, 3000), 8.0))
+    mean, spread = icc_moments(icc_weights(hits, np.full((1, 3000), 8.0)))
     width = np.interp(icc, ICC_GRID[1:], np.diff(ICC_GRID))
     assert mean[0] == pytest.approx(icc, abs=width / 2 + 3 * spread[0])
 
@@ -84,3 +87,23 @@ def test_edges_have_a_width_and_nothing_has_none():
     assert np.isnan(proportion_intervals(*counts([0, 0], [0, 0]))).all()
     (low,), (high,) = proportion_intervals(*counts([5000], [5000]))
     assert low < 0.25 and high == 1  # one patient, however many images
+
+
+def test_calls_solved_together_are_as_each_alone_to_the_last_digit():
+    rng = np.random.default_rng(4)
+    parts = []
+    for patients, rows in ((26, 7), (26, 1), (9, 3), (26, 7), (40, 2)):
+        trials = rng.integers(0, 12, (rows, patients))
+        parts.append((rng.binomial(trials, 0.8), trials))
+    proportions._memory.clear()
+    together = several_proportion_intervals(parts)
+    for (hits, trials), found in zip(parts, together, strict=True):
+        proportions._memory.clear()
+        proportions._nodes_memory.clear()
+        np.testing.assert_array_equal(proportion_intervals(hits, trials), found)
+
+
+def test_what_is_remembered_cannot_be_changed_by_one_who_got_it():
+    found = proportion_intervals(np.array([[3, 4]]), np.array([[4, 4]]))
+    with pytest.raises(ValueError, match="read-only"):
+        found.low[0] = 0.0

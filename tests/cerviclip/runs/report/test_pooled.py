@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
+from cerviclip.evaluation.measures import Sample
+from cerviclip.evaluation.measures.blocks import SPLIT_PATIENTS
+from cerviclip.evaluation.measures.operating_points import choose
 from cerviclip.evaluation.names import BOOTSTRAP
 from cerviclip.evaluation.report import score
-from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
+from cerviclip.runs.predictions import (
+    Predictions,
+    pooled,
+    write_predictions,
+)
 from cerviclip.runs.report import pooled as pooled_module
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
@@ -135,15 +142,74 @@ def test_the_same_predictions_are_not_scored_again(three, tmp_path, monkeypatch)
     assert pooled_entries(group_runs(runs), tmp_path)[0]["score"] == {"scored": "again"}
 
 
-def test_pooled_measures_choose_nothing_on_val_patients_that_another_fold_tests(three, tmp_path):
+def test_pooled_thresholds_are_chosen_out_of_fold(three, tmp_path):
+    """A fold's threshold follows from the other folds' predictions alone."""
     runs, parts = three
-    for run, part in zip(runs, parts, strict=True):
-        val = replace(part, center="val", paths=[f"val/{path}" for path in part.paths])
-        write_predictions(run["folder"], [val], CLASSES, VAL_PREDICTIONS)
     [entry] = pooled_entries(group_runs(runs), tmp_path)
     measures = entry["measures"]
-    assert measures["operating_points"]["reason"] == pooled_module.NO_POOLED_VAL
-    assert measures["conformal"]["centers"] == {"test": {}}
+    point = measures["operating_points"]["points"]["youden"]
+    assert measures["operating_points"]["chosen_on"] == "out of fold"
+    samples = [Sample.of("x", p.labels, p.probs, p.patient_ids, CLASSES, ["b"]) for p in parts]
+    for i, threshold in enumerate(point["by_fold"]):
+        others = pooled([p for j, p in enumerate(parts) if j != i])
+        of = (others.labels, others.probs, others.patient_ids, CLASSES, ["b"])
+        assert threshold == choose(Sample.of("others", *of))["youden"]
+    called = [s.score >= t for s, t in zip(samples, point["by_fold"], strict=True)]
+    right = [c[s.is_positive].sum() for c, s in zip(called, samples, strict=True)]
+    found = point["centers"]["test"]
+    assert found["sensitivity"]["value"] == pytest.approx(100 * sum(right) / 15)
+    assert found["loss"]["sensitivity"] == pytest.approx(
+        found["own_best"]["sensitivity"] - found["sensitivity"]["value"]
+    )
+    assert measures["calibration"]["centers"]["test"]["temperature"]["classes"]["log_loss"]["low"]
+
+
+def test_a_changed_label_of_a_fold_moves_no_threshold_of_it(tmp_path):
+    made = [make_run(tmp_path / "one", n) for n in (1, 2, 3)]
+    [before] = pooled_entries(group_runs([run for run, _ in made]), tmp_path / "one")
+    run, predictions = made[1]
+    turned = replace(predictions, labels=1 - predictions.labels)
+    write_predictions(run["folder"], [turned], CLASSES)
+    [after] = pooled_entries(group_runs([run for run, _ in made]), tmp_path / "one")
+    for name in ("sensitivity_95", "youden"):
+        old, new = (
+            e["measures"]["operating_points"]["points"][name]["by_fold"] for e in (before, after)
+        )
+        assert old[1] == new[1]
+        assert old != new
+
+
+def test_thresholds_are_carried_to_external_centres_for_each_folds_model(tmp_path):
+    runs = []
+    for number in (1, 2, 3):
+        run, predictions = make_run(tmp_path, number)
+        _, away = make_run(tmp_path / "away", 7, seed=number)
+        parts = [predictions, replace(away, center="far")]
+        write_predictions(run["folder"], parts, CLASSES)
+        runs.append(run)
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    block = entry["measures"]["operating_points"]
+    found = block["points"]["specificity_95"]["centers"]["far"]
+    assert 0 <= found["specificity"]["value"] <= 100
+    assert entry["measures"]["centers_note"] == pooled_module.ALL_MODELS
+    assert entry["measures"]["patient_level"]["centers"]["far"]["n_patients"] == 5
+
+
+def test_patients_in_several_folds_have_no_threshold_by_patient(tmp_path):
+    runs = []
+    for number in (1, 2, 3):
+        run, predictions = make_run(tmp_path, number)
+        shared = replace(predictions, patient_ids=[f"P{i // 2}" for i in range(10)])
+        write_predictions(run["folder"], [shared], CLASSES)
+        runs.append(run)
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    assert entry["measures"]["patient_level"]["reason"] == SPLIT_PATIENTS
+
+
+def test_pooled_measures_are_of_all_images(three, tmp_path):
+    runs, parts = three
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    measures = entry["measures"]
     found = measures["discrimination"]["test"]["binary"]["auc"]["value"]
     assert found == pytest.approx(entry["score"]["binary"]["auc"]["value"])
     assert measures["patient_level"]["centers"]["test"]["n_images"] == 15

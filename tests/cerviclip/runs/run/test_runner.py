@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cerviclip import plugins
 from cerviclip.evaluation.names import BLOCKS
+from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.measured import measure_files
 from cerviclip.runs.results_json import KEYS, read_results
 from cerviclip.runs.run import runner
@@ -262,14 +262,18 @@ def test_killed_while_replacing_leaves_a_whole_run(zoo, dead):
     assert [p.name for p in zoo.out.iterdir()] == ["run"]
 
 
-def test_what_a_process_at_work_writes_to_stays(zoo, dead):
+def test_what_a_process_at_work_writes_to_stays(zoo):
+    """Also one of another machine, whose number is nobody's here."""
     folder = zoo.out / "a[1]"
     cfg = zoo.cfg("ZooLinear", "2", "--output-dir", str(folder))
-    theirs, left = (zoo.out / f".a[1].new-{pid}" for pid in (os.getppid(), dead))
-    for path in (theirs, left):
+    theirs, others = zoo.out / ".a[1].new-1", zoo.out / ".a1.new-1"
+    for path in (theirs, others):
         path.mkdir(parents=True)
+    with claimed(folder), pytest.raises(AtWorkError, match="is at work on"):
+        run_one(cfg, echo=False)
+    assert theirs.is_dir() and not folder.exists()
     run_one(cfg, echo=False)
-    assert theirs.is_dir() and not left.exists()
+    assert others.is_dir() and not theirs.exists()
 
 
 # -- resume ------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ import os
 import pytest
 
 import run_shell
+from cerviclip.locks import claim_of
 from cerviclip.runs.run import working_folder
-from cerviclip.runs.run.working_folder import finish_replacement, replace_folder
+from cerviclip.runs.run.working_folder import replace_folder, tidy_up
 from dassl.errors import cli_main
 
 
@@ -56,10 +57,22 @@ def test_killed_between_any_two_steps_loses_no_evaluation(tmp_path, monkeypatch,
                 replace_folder(folder, new)
         else:
             replace_folder(folder, new)
-    finish_replacement(folder)
+    tidy_up(folder)
     assert (folder / "results.json").read_text() == ("old" if step < 2 else "new")
     assert evaluations(folder) == ["monday", "tuesday"]
     assert [path.name for path in tmp_path.iterdir()] == ["seed_1"]
+
+
+def test_what_killed_processes_were_writing_goes_and_other_files_stay(tmp_path):
+    folder = tmp_path / "seed_1"
+    make_run(folder, "old", "monday")
+    (folder / "model").mkdir()
+    written = [folder / ".results.json.123.0a1b2c3d.tmp", folder / "model" / ".m.1.00000000.tmp"]
+    mine = [folder / ".mine.tmp", folder / "notes.123.0a1b2c3d.tmp"]
+    for path in (*written, *mine):
+        path.touch()
+    tidy_up(folder)
+    assert [path.exists() for path in (*written, *mine)] == [False, False, True, True]
 
 
 def test_an_evaluation_made_since_the_kill_stays_beside_the_old_ones(tmp_path, monkeypatch):
@@ -70,7 +83,7 @@ def test_an_evaluation_made_since_the_kill_stays_beside_the_old_ones(tmp_path, m
         kill_at(patch, 2)
         replace_folder(folder, new)
     assert evaluations(folder) == ["wednesday"]
-    finish_replacement(folder)
+    tidy_up(folder)
     assert evaluations(folder) == ["monday", "wednesday"]
 
 
@@ -80,6 +93,7 @@ def test_a_sweep_whose_runs_are_all_finished_tidies_up_too(zoo):
     [results] = zoo.out.rglob("results.json")
     folder = results.parent
     make_run(folder.with_name(f".{folder.name}.old-{os.getpid()}"), "old", "monday")
+    claim_of(folder).write_text("process 1 on a machine that was killed there")
     assert cli_main(run_shell.main, argv) == 0
     assert evaluations(folder) == ["monday"]
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -47,11 +47,9 @@ def test_a_dead_worker_costs_its_run_and_another_takes_its_place(zoo):
     started = []
     outcomes = {o.job.number: o for o in LocalPool(2).run(jobs, lambda j: started.append(j.number))}
     assert started == [0, 1, 2]
-    assert {number: outcome.error for number, outcome in outcomes.items()} == {
-        0: "RuntimeError: the worker process died (signal 9)",
-        1: "RuntimeError: the zoo is on fire",
-        2: None,
-    }
+    assert outcomes[0].error.startswith("the worker process died (signal 9, as the system does")
+    assert "the same command goes on" in outcomes[0].error
+    assert outcomes[1].error == "RuntimeError: the zoo is on fire" and outcomes[2].error is None
     assert "forward_backward" in outcomes[1].trace
     assert len(list(zoo.out.rglob("results.json"))) == 2  # the dead one's is the sweep's to write
 

@@ -91,8 +91,8 @@ def test_wrong_names_and_files_are_named(resnet_file, tmp_path):
     torch.save(wide, tmp_path / "wide.pth")
     with pytest.raises(UserError, match=r"layer1.0.conv1.weight has shape \(3, 3\)"):
         load_backbone("torchvision:resnet18", tmp_path / "wide.pth")
-    with pytest.raises(UserError, match="choose a convolutional network"):
-        load_backbone("torchvision:vit_b_16", "random")
+    with pytest.raises(UserError, match="neither in a feature map"):
+        load_backbone("torchvision:maxvit_t", "random")
 
 
 def test_offline_without_a_file_one_sentence(monkeypatch):

@@ -6,13 +6,13 @@ The file names each image (column ``path``) or each patient (``patient_id``); an
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cerviclip.data.files.csv_rows import read_rows
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
 UNKNOWN = "unknown"
@@ -63,24 +63,22 @@ def read_subgroups(spec: str) -> Subgroups:
     path = Path(name)
     if not path.is_file():
         raise MissingFileError(f"no file {path} for subgroups; give FILE:column")
-    with open(path, newline="", encoding="utf-8-sig") as handle:
-        rows = csv.DictReader(handle)
-        head = list(rows.fieldnames or [])
-        if column not in head:
-            hint = did_you_mean(column, head)
-            raise UserError(f"{path} has no column {column!r}{hint} (it has {', '.join(head)})")
-        key = next((k for k in ("path", "patient_id") if k in head), "")
-        if not key:
-            raise UserError(f"{path} needs a column path or patient_id beside {column!r}")
-        values: dict[tuple[str, str], str] = {}
-        for row in rows:
-            of = ((row.get("center") or "").strip(), (row[key] or "").strip())
-            group = (row[column] or "").strip() or UNKNOWN
-            if values.setdefault(of, group) != group:
-                raise UserError(
-                    f"{path}, line {rows.line_num}: {of[1]} is {group!r} here and "
-                    f"{values[of]!r} above; a patient or an image has one {column}"
-                )
+    head, rows = read_rows(path)
+    if column not in head:
+        hint = did_you_mean(column, head)
+        raise UserError(f"{path} has no column {column!r}{hint} (it has {', '.join(head)})")
+    key = next((k for k in ("path", "patient_id") if k in head), "")
+    if not key:
+        raise UserError(f"{path} needs a column path or patient_id beside {column!r}")
+    values: dict[tuple[str, str], str] = {}
+    for line, row in rows:
+        of = (row.get("center", "").strip(), row[key].strip())
+        group = row[column].strip() or UNKNOWN
+        if values.setdefault(of, group) != group:
+            raise UserError(
+                f"{path}, line {line}: {of[1]} is {group!r} here and "
+                f"{values[of]!r} above; a patient or an image has one {column}"
+            )
     groups = set(values.values())
     if len(groups) > MOST:
         raise UserError(

@@ -1,0 +1,200 @@
+"""The other files of a run, and the tables that people write about runs: read, or one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from audit_fixtures import run_folder
+from fuzz.bounds import call, examples, refused_or
+from fuzz.mutations import WORDS, broken, json_texts, yaml_texts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cerviclip.data.files.csv_rows import read_rows
+from cerviclip.engine.task import Task
+from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.predictions import read_predictions
+from cerviclip.runs.results_json import read_results
+from dassl.errors import UserError
+
+NUMBERS = ("nan", "inf", "-0.2", "1.7", "140", "", "x", "0.5", "1e400", "0,5", "1_0")
+
+
+def table_of(content: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode())))
+
+
+def edited(content: bytes, cells: tuple[str, ...]) -> st.SearchStrategy[bytes]:
+    """A CSV file with a few odd cells, lines or columns."""
+    rows = table_of(content)
+    edit = st.tuples(
+        st.sampled_from(("cell", "cell", "cell", "twice", "drop", "short", "swap", "head")),
+        st.integers(0, 10**6),
+        st.sampled_from((*cells, *(word[:100] for word in WORDS))),
+    )
+
+    def apply(edits: list[tuple[str, int, str]]) -> bytes:
+        table = [list(row) for row in rows]
+        for how, at, word in edits:
+            i = at % len(table)
+            j = at // 31 % max(1, len(table[i]))
+            if how == "cell" and table[i]:
+                table[i][j] = word
+            elif how == "twice":
+                table.append(table[i])
+            elif how == "drop" and len(table) > 1:
+                del table[i]
+            elif how == "short":
+                del table[i][j:]
+            elif how == "swap" and len(table[i]) > 1:
+                table[i][j], table[i][j - 1] = table[i][j - 1], table[i][j]
+            elif how == "head" and table[0]:
+                table[0][at % len(table[0])] = word
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(table)
+        return out.getvalue().encode("utf-8", "surrogatepass")
+
+    built = st.lists(edit, min_size=1, max_size=3).map(apply)
+    return st.one_of(built, built, built, broken(content))
+
+
+def test_predictions_are_probabilities_or_a_line(size, runs):
+    path = run_folder(runs, 2) / "predictions.csv"
+    whole = path.read_bytes()
+
+    @examples(size, 150, 8000)
+    @given(edited(whole, NUMBERS))
+    def check(content):
+        path.write_bytes(content)
+        for found in refused_or(lambda: read_predictions(path)) or ():
+            assert np.isfinite(found.probs).all() and (found.probs >= 0).all()
+            assert np.allclose(found.probs.sum(axis=1), 1, atol=2e-3)
+            assert (found.labels < len(found.classnames)).all() and len(found) == len(found.paths)
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "edit, told",
+    [
+        (lambda t: t[1].__setitem__(5, "nan"), "probabilities"),
+        (lambda t: t[1].__setitem__(5, "140.0"), "probabilities"),
+        (lambda t: t[0].__setitem__(6, t[0][5]), "two columns"),
+        (lambda t: t[1].__setitem__(3, ""), "predictions"),
+        (lambda t: [row.__delitem__(slice(5, None)) for row in t], "columns"),
+    ],
+)  # fmt: skip
+def test_predictions_that_cannot_be_are_refused(runs, edit, told):
+    path = run_folder(runs, 2) / "predictions.csv"
+    table = table_of(path.read_bytes())
+    edit(table)
+    path.write_text("".join(",".join(row) + "\n" for row in table))
+    with pytest.raises(UserError, match=told):
+        read_predictions(path)
+
+
+FILES = {
+    "split.json": json_texts,
+    "task.json": json_texts,
+    "summary.json": json_texts,
+    "config.yaml": yaml_texts,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_audit_and_a_report_of_a_run_with_an_odd_file_end(size, runs, name):
+    import yaml
+
+    folder = run_folder(runs, 2)
+    path = (runs if name == "summary.json" else folder) / name
+    text = path.read_text()
+    document = yaml.safe_load(text) if name.endswith("yaml") else json.loads(text)
+    commands = [
+        ["audit", str(runs), "--full", "0"],
+        ["split", "--publish", str(runs), str(runs.parent / "published")],
+        ["report", str(runs), "--out", str(runs.parent / "draft.md")],
+    ][: 2 if size == "few" else 3]
+    turn = iter(range(10**9))
+
+    @examples(size, 3, 600)
+    @given(FILES[name](document))
+    def check(content):
+        path.write_bytes(content)
+        call(commands[next(turn) % len(commands)])
+
+    check()
+
+
+def test_a_task_says_classes_that_can_be_or_gives_a_line(size, runs):
+    path = run_folder(runs, 2) / "task.json"
+    document = json.loads(Task("Any", ("a", "b"), positive=("a",)).to_json())
+
+    @examples(size, 150, 6000)
+    @given(json_texts(document))
+    def check(content):
+        path.write_bytes(content)
+        task = refused_or(lambda: Task.load(path.parent))
+        if task is not None:
+            assert task.classnames and len(set(task.classnames)) == len(task.classnames)
+            assert {*task.positive} <= {*task.classnames, *task.all_classnames}
+
+    check()
+
+
+def test_a_split_record_is_read_or_noted(size, runs):
+    folder = run_folder(runs, 2)
+    document = json.loads((folder / "split.json").read_text())
+
+    @examples(size, 100, 6000)
+    @given(json_texts(document))
+    def check(content):
+        (folder / "split.json").write_bytes(content)
+        run = AuditedRun(folder, runs, read_results(folder) or {})
+        from cerviclip.runs.audit import identity, splits
+
+        for one in (splits.check_split_hash, splits.check_leaks, splits.check_predicted_images,
+                    identity.check_identity):  # fmt: skip
+            refused_or(lambda one=one: one(run))
+
+    check()
+
+
+def readers_of(runs) -> list[list[str]]:
+    rows = table_of((run_folder(runs, 1) / "predictions.csv").read_bytes())[1:]
+    lines = [[row[1], f"reader {n}", row[3], "0.5"] for n in (1, 2) for row in rows]
+    return [["path", "reader", "label", "score"], *lines]
+
+
+@pytest.mark.parametrize("flag", ["--readers", "--subgroups"])
+def test_a_reader_study_and_subgroups_are_compared_or_give_a_line(size, runs, flag):
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(readers_of(runs))
+    path = runs.parent / "people.csv"
+    value = str(path) if flag == "--readers" else f"{path}:label"
+
+    @examples(size, 4, 1000)
+    @given(edited(out.getvalue().encode(), (*NUMBERS, "positive", "lesion", "7")))
+    def check(content):
+        path.write_bytes(content)
+        call(["compare", str(runs), "--against", "Method", flag, value])
+
+    check()
+
+
+def test_a_csv_file_has_a_cell_for_each_column_or_gives_a_line(size, tmp_path):
+    path = tmp_path / "odd.csv"
+
+    @examples(size, 100, 4000)
+    @given(edited(b"path,group\na.png,x\nb.png,y\n", ("x", "y")))
+    def check(content):
+        path.write_bytes(content)
+        found = refused_or(lambda: read_rows(path))
+        if found is not None:
+            head, rows = found
+            assert len(set(head)) == len(head) and all(set(row) == set(head) for _, row in rows)
+
+    check()

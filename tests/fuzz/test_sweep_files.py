@@ -1,0 +1,72 @@
+"""Sweep files and the flags of a sweep: a plan of bounded size, or one line."""
+
+from __future__ import annotations
+
+from fuzz.bounds import call, examples, refused_or
+from fuzz.mutations import ANY_WORD, yaml_texts
+from hypothesis import given
+from hypothesis import strategies as st
+from run_fixtures import PLUGIN
+
+from cerviclip.runs.settings.plan import make_plan
+from cerviclip.runs.settings.requests import SweepRequest
+
+DOCUMENT = {
+    "datasets": ["ZooMain"],
+    "trainers": [
+        "ZooConstant",
+        {"trainer": "ZooLinear", "name": "slow", "opts": {"OPTIM.LR": 0.01}},
+    ],
+    "shots": [1, "full"],
+    "seeds": [1, 2],
+    "folds": 0,
+    "external": {"ZooMain": ["ZooFar"]},
+    "opts": {"OPTIM.MAX_EPOCH": 1, "DATALOADER": {"TRAIN_X": {"BATCH_SIZE": 4}}},
+    "leave_one_center_out": False,
+    "base_to_new": False,
+}
+
+
+def test_a_sweep_file_gives_a_plan_or_a_line(size, zoo, tmp_path):
+    path = tmp_path / "odd.yaml"
+    request = SweepRequest(sweep=str(path), plugins=(str(PLUGIN),), output_dir=str(zoo.out))
+
+    @examples(size, 60, 6000)
+    @given(yaml_texts(DOCUMENT))
+    def check(content):
+        path.write_bytes(content)
+        plan = refused_or(lambda: make_plan(request))
+        if plan is not None:
+            assert plan.runs and len(plan.runs) <= 1_000_000
+            assert len({(run.key, run.weights) for run in plan.runs}) == len(plan.runs)
+
+    check()
+
+
+def test_a_sweep_file_on_the_command_line_ends_in_a_line(size, zoo, tmp_path):
+    path = tmp_path / "odd.yaml"
+    argv = ["sweep", *zoo.common, "--sweep", str(path), "--output-dir", str(zoo.out), "--dry-run"]
+
+    @examples(size, 15, 2000)
+    @given(yaml_texts(DOCUMENT))
+    def check(content):
+        path.write_bytes(content)
+        call(argv)
+
+    check()
+
+
+def test_flags_of_a_sweep_end_in_a_line(size, zoo, tmp_path):
+    path = tmp_path / "sound.yaml"
+    path.write_text("datasets: [ZooMain]\ntrainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n")
+    argv = ["sweep", *zoo.common, "--sweep", str(path), "--output-dir", str(zoo.out), "--dry-run"]
+    flags = ("shots", "seeds", "folds", "repeats", "jobs", "trainers", "datasets", "external")
+    flags += ("backbone", "weights", "opts", "split", "sweep", "adopt", "plugin", "root")
+    given_flags = st.lists(st.tuples(st.sampled_from(flags), ANY_WORD), min_size=1, max_size=3)
+
+    @examples(size, 20, 4000)
+    @given(given_flags)
+    def check(pairs):
+        call([*argv, *(w for flag, word in pairs for w in (f"--{flag}", word))])
+
+    check()
