@@ -28,6 +28,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cerviclip.app.answer import Prediction
 from cerviclip.app.append_file import AppendFile
 from cerviclip.runs.settings.flags import Parser
 from cerviclip.shapes import parse_json
@@ -60,6 +61,32 @@ def digest_of(entry: Mapping[str, Any]) -> str:
 def entry_id(entry: Mapping[str, Any]) -> str:
     """The short name of an entry that answers and reports carry."""
     return f"{entry['n']}-{entry['hash'][:12]}"
+
+
+def answer_entry(
+    answer: Prediction, who: str, route: str, model: str, sha256: str, frame: int | None = None
+) -> dict[str, Any]:
+    """What an answer's entry states besides what `AuditLog.append` adds.
+
+    Args:
+        who: asked.
+        route: by which way, such as ``/v1/predict``.
+        model: its identity.
+        sha256: of the input.
+        frame: of a file with several, from 0.
+    """
+    output: dict[str, Any] = {"error": answer.error}
+    if not answer.error:
+        output = {"predicted": answer.predicted, "probabilities": answer.by_class}
+    return {
+        "kind": "answer",
+        "who": who,
+        "route": route,
+        "model": model,
+        "input": sha256,
+        "frame": frame,
+        "output": output,
+    }
 
 
 def head_path(path: Path) -> Path:

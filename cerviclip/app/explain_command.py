@@ -6,8 +6,9 @@ Usage:
 
 Each image gives a PNG (the image, and the map over it) and a JSON with the probability, what the
 model saw of the image, and how faithful the map is: deletion and insertion scores against random
-maps. Without --class the map is for the predicted class. `--method` takes gradcam, scorecam,
-eigencam, attention (SAVLT) or rollout (ViT) where the run allows them, or all of these.
+maps. Without --class the map is for the predicted class. `--method` takes gradcam, hirescam,
+scorecam, eigencam, occlusion, attention (SAVLT), attribution or rollout (ViT) where the run allows
+them, or all of these.
 
 Exit status: 0 done, 1 some file could not be read, 2 something to correct, 130 Ctrl-C.
 """

@@ -14,7 +14,9 @@ from torch import Tensor
 from dassl.data.transforms import build_transform
 from dassl.utils.images import decode_image, to_rgb
 
-_PIXELS = 64  # images whose pixels are in memory at a time
+# Images whose pixels are in memory at a time, and that are encoded together. Both are multiples of
+# the encoder's own batch. On a CPU few, so that the encoder begins while others are decoded.
+_PIXELS = {"cpu": 16, "cuda": 64}
 
 Picture = str | os.PathLike[str] | Image.Image
 
@@ -96,14 +98,17 @@ class BatchBuilder:
         sample_of: 8-bit RGB image and its file (empty for one in memory) to what a batch holds of
             it.
         rows_of: pixels (B, 3, H, W) to ``img`` of a batch.
+        device: kind of the device that ``rows_of`` works on.
     """
 
     def __init__(
         self,
         sample_of: Callable[[Image.Image, str], dict[str, Tensor]],
         rows_of: Callable[[Tensor], Tensor],
+        device: str = "cpu",
     ) -> None:
         self.sample_of, self.rows_of = sample_of, rows_of
+        self._most = _PIXELS.get(device, 64)
         self.paths: list[str] = []
         self._samples: list[dict[str, Tensor]] = []
         self._parts: list[dict[str, Tensor]] = []
@@ -118,7 +123,7 @@ class BatchBuilder:
         """Add what ``sample_of`` has made of an image."""
         self._samples.append(sample)
         self.paths.append(path)
-        if len(self._samples) == _PIXELS:
+        if len(self._samples) == self._most:
             self._encode()
 
     def batch(self) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def batch_builder(trainer: Any) -> BatchBuilder:
     A trainer written elsewhere has pixels behind the config's test transform in them.
     """
     if hasattr(trainer, "sample_of") and hasattr(trainer, "rows_of"):
-        return BatchBuilder(trainer.sample_of, trainer.rows_of)
+        return BatchBuilder(trainer.sample_of, trainer.rows_of, torch.device(trainer.device).type)
     transform = getattr(trainer, "tfm_test", None) or build_transform(trainer.cfg, is_train=False)
     return BatchBuilder(lambda image, _: {"img": transform(image)}, lambda pixels: pixels)
 

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from cerviclip.app.append_file import DiskFullError
-from cerviclip.app.audit_log import AuditLog
+from cerviclip.app.audit_log import AuditLog, answer_entry
 from cerviclip.app.predictor import Prediction, Predictor
 from cerviclip.app.server.metrics import Metrics
 from cerviclip.app.server.problems import Problem, log_unexpected
@@ -152,7 +152,9 @@ class Served:
         self._metrics.batches.labels(self.name).observe(len(uploads))
         asked = [work for work in batch for _ in work.uploads]
         entries = [
-            self._entry(work, upload, prediction)
+            answer_entry(
+                *(prediction, work.who, work.route, self.model_id), upload.sha256, upload.frame
+            )
             for work, upload, prediction in zip(asked, uploads, predictions, strict=True)
         ]
         ids = iter(self._audit.append(entries))
@@ -161,20 +163,6 @@ class Served:
         for work in batch:
             answers = [Answer(*next(rows), next(ids)) for _ in work.uploads]
             work.future.set_result(answers)
-
-    def _entry(self, work: _Work, upload: Upload, prediction: Prediction) -> dict[str, object]:
-        output: dict[str, object] = {"error": prediction.error}
-        if not prediction.error:
-            output = {"predicted": prediction.predicted, "probabilities": prediction.by_class}
-        return {
-            "kind": "answer",
-            "who": work.who,
-            "route": work.route,
-            "model": self.model_id,
-            "input": upload.sha256,
-            "frame": upload.frame,
-            "output": output,
-        }
 
 
 def _problem_of(error: BaseException) -> Problem:

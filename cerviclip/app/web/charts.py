@@ -42,6 +42,7 @@ def probability_chart(
     bars = go.Bar(
         x=values, y=labels, orientation="h", text=[notes[name] for name in order],
         textposition="auto", marker_color=[ORANGE if n in positive else BLUE for n in order],
+        insidetextfont={"color": ["black" if n in positive else "white" for n in order]},
         hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(bars)

@@ -44,6 +44,7 @@ def build_parser(prog: str) -> Parser:
     add("--reviews", metavar="DIR", default="reviews", help="where decisions are written")
     add("--classes", default="", metavar="A,B,...", help="classes of a review without a model")
     add("--class-info", default="", metavar="FILE", help="a yaml as in configs/class_info")
+    add("--audit-log", default="", metavar="FILE", help="write every answer there first")
     add("--language", default="", choices=["en", "zh"], help="default: the browser's")
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     add("--port", type=int, default=8501)
@@ -105,6 +106,7 @@ def settings_of(args: argparse.Namespace) -> WebSettings:
         class_info=os.path.abspath(args.class_info) if args.class_info else "",
         language=args.language,
         demo=demo,
+        audit_log=os.path.abspath(args.audit_log) if args.audit_log else "",
     )
 
 

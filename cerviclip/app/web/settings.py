@@ -24,6 +24,7 @@ class WebSettings:
         class_info: a yaml of the user's own.
         language: ``en``, ``zh`` or "" (the browser's).
         demo: no run was named: the demo model.
+        audit_log: file in which every answer stands before it is shown; "" for none.
     """
 
     runs: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class WebSettings:
     class_info: str = ""
     language: str = ""
     demo: bool = False
+    audit_log: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

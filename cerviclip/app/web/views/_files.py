@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 
+from cerviclip.app.append_file import DiskFullError
+from cerviclip.app.audit_log import AuditLog, answer_entry
 from cerviclip.app.demo import sample_pictures
 from cerviclip.app.predictor import Prediction
 from cerviclip.app.web.models import Model
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.recent import Recent
+from dassl.errors import UserError
 
 _REMEMBERED = 20_000  # answers of a session
 
@@ -22,6 +26,13 @@ class Given(NamedTuple):
     name: str
     content: bytes
     key: str
+
+
+class Answered(NamedTuple):
+    """An answer, and the id of its entry in the audit log, "" where none is kept."""
+
+    answer: Prediction
+    entry: str
 
 
 def gather(page: Any, model: Model, each: int) -> list[Given]:
@@ -41,9 +52,13 @@ def gather(page: Any, model: Model, each: int) -> list[Given]:
     return given
 
 
-def answers_for(page: Any, model: Model, given: list[Given]) -> list[Prediction]:
-    """Answers in the order of the pictures; only new ones are computed, with a bar."""
-    known: Recent[tuple[str, str], Prediction] = st.session_state.setdefault(
+def answers_for(page: Any, model: Model, given: list[Given]) -> list[Answered]:
+    """Answers in the order of the pictures; only new ones are computed, with a bar.
+
+    Raises:
+        UserError: the audit log cannot be written; then there is no answer.
+    """
+    known: Recent[tuple[str, str], Answered] = st.session_state.setdefault(
         "answers", Recent(_REMEMBERED)
     )
     new = [one for one in given if (page.run, one.key) not in known]
@@ -56,9 +71,33 @@ def answers_for(page: Any, model: Model, given: list[Given]) -> list[Prediction]
             done += 1
             bar.progress(min(1.0, done / len(new)), text=page.t("predicting", n=len(new)))
 
-        for one, answer in zip(
-            new, model.answers(((g.name, g.content) for g in new), on_read), strict=True
-        ):
-            known[page.run, one.key] = answer
+        answers = model.answers(((g.name, g.content) for g in new), on_read)
+        entries = _recorded(page, model, new, answers)
+        for one, *answered in zip(new, answers, entries, strict=True):
+            known[page.run, one.key] = Answered(*answered)
         bar.empty()
     return [known[page.run, one.key] for one in given]
+
+
+@st.cache_resource(show_spinner=False)
+def _audit_log(path: str) -> AuditLog:
+    """One for all sessions of the server."""
+    return AuditLog(path)
+
+
+def _recorded(page: Any, model: Model, given: list[Given], answers: list[Prediction]) -> list[str]:
+    """Ids of the answers' entries; they stand in the log before any answer is shown."""
+    if not page.settings.audit_log:
+        return [""] * len(answers)
+    entries = [
+        answer_entry(answer, "page", "page", model.model_id, _sha256(one.content))
+        for one, answer in zip(given, answers, strict=True)
+    ]
+    try:
+        return _audit_log(page.settings.audit_log).append(entries)
+    except DiskFullError:
+        raise UserError(page.t("audit_full")) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -10,9 +10,8 @@ from typing import Any
 
 import streamlit as st
 
-from cerviclip.app.predictor import Prediction
 from cerviclip.app.web.models import Model
-from cerviclip.app.web.views._files import Given
+from cerviclip.app.web.views._files import Answered, Given
 
 
 def find_write_pdf() -> Callable[..., Any] | None:
@@ -27,7 +26,7 @@ def find_write_pdf() -> Callable[..., Any] | None:
 def pdf_button(
     page: Any,
     model: Model,
-    answers: Sequence[Prediction],
+    answers: Sequence[Answered],
     given: Sequence[Given],
     class_title: Callable[[str], str],
 ) -> None:
@@ -51,7 +50,8 @@ def pdf_button(
             out = Path(folder) / "report.pdf"
             with model.in_turn():
                 write(
-                    *(list(answers), out),
+                    *([one.answer for one in answers], out),
+                    entries=[one.entry for one in answers],
                     predictor=model.predictor,
                     pictures=[one.content for one in given],
                     names=names,

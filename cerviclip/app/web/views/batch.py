@@ -21,9 +21,10 @@ def show(page: Any) -> None:
     t, model = page.t, page.need_model()
     given = gather(page, model, each=5)
     if not given:
-        st.write(t("batch_begin"))
+        st.write(t("batch_begin" if page.settings.samples else "begin"))
         return
-    answers = answers_for(page, model, given)
+    answered = answers_for(page, model, given)
+    answers = [one.answer for one in answered]
     names = model.predictor.classnames
     table = answer_table(answers, model.predictor, model.model_id, model.pattern)
     failed = int((table["error"] != "").sum())
@@ -41,7 +42,7 @@ def show(page: Any) -> None:
     st.download_button(t("download_csv"), csv, "answers.csv", "text/csv", type="primary")
     st.caption(t("csv_note", n=len(shown)))
     _patients(page, model, answers)
-    pdf_button(page, model, answers, given, lambda name: class_title(page, model, name))
+    pdf_button(page, model, answered, given, lambda name: class_title(page, model, name))
 
 
 def _table(page: Any, model: Any, shown: Any) -> None:

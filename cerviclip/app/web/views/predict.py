@@ -25,14 +25,14 @@ def show(page: Any) -> None:
     t, model = page.t, page.need_model()
     given = gather(page, model, each=1)
     if not given:
-        st.write(t("predict_begin"))
+        st.write(t("predict_begin" if page.settings.samples else "begin"))
         return
     answers = answers_for(page, model, given)
     number = 0
     if len(given) > 1:
         label = t("picture")
         number = st.selectbox(label, range(len(given)), format_func=lambda i: given[i].name)
-    answer, one = answers[number], given[number]
+    (answer, entry), one = answers[number], given[number]
     if answer.error:
         st.error(t("unreadable", name=one.name, why=answer.error))
         return
@@ -45,7 +45,9 @@ def show(page: Any) -> None:
     _about_class(page, model, answer)
     _operating_points(page, answer)
     _neighbours(page, model, answer)
-    pdf_button(page, model, [answer], [one], lambda name: class_title(page, model, name))
+    if entry:
+        st.caption(t("audit_entry", entry=entry))
+    pdf_button(page, model, [answers[number]], [one], lambda name: class_title(page, model, name))
 
 
 def class_title(page: Any, model: Model, classname: str) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from cerviclip.app.audit_log import verify
 from cerviclip.app.server.access import RateLimit
+from cerviclip.app.server.answers import PredictModel
 
 USE = "Research use only"
 
@@ -29,6 +30,7 @@ def test_the_numbers_are_those_of_predict(client, predictor, pictures, parts):
     answer = client.post("/v1/predict", files=parts(pictures[:6]))
     assert answer.status_code == 200 and USE in answer.headers["x-use"]
     said = answer.json()
+    assert PredictModel.model_validate(said, strict=True).model_dump() == said
     wanted = predictor.predict(pictures[:6])
     for number, (one, truth) in enumerate(zip(said["answers"], wanted, strict=True), start=1):
         assert (one["file"], one["predicted"]) == (number, truth.predicted)

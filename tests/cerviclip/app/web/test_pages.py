@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import io
 import json
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 import pandas
 import pytest
 
+from cerviclip.app.audit_log import verify
 from cerviclip.app.web.guide import rules_for
 from cerviclip.app.web.settings import WebSettings
 
@@ -86,6 +89,28 @@ def test_a_picture_gets_all_that_is_known(view, predictor, cells):
         [one.distance for one in answer.neighbours], abs=6e-4
     )
     assert "95 of 100" in text
+
+
+def test_an_answer_stands_in_the_audit_log_and_in_its_pdf(view, predictor, cells, tmp_path):
+    path, log = sorted(cells.rglob("*.png"))[0], tmp_path / "audit.jsonl"
+    page = view("predict", audit_log=str(log))
+    page.file_uploader[0].set_value(files(path))
+    page.run()
+    (line,) = log.read_text().splitlines()
+    entry = json.loads(line)
+    assert entry["input"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert entry["model"] == predictor.model_id and path.name not in line
+    name = f"{entry['n']}-{entry['hash'][:12]}"
+    assert f"Entry of the audit log: {name}" in said(page)
+    page.run()  # a press does not ask anew
+    assert len(log.read_text().splitlines()) == 1 and not verify(log)[1]
+    if importlib.util.find_spec("fpdf") and importlib.util.find_spec("pypdf"):
+        import pypdf
+
+        next(one for one in page.button if one.label == "Make a PDF").click()
+        page.run()
+        content = io.BytesIO(page.session_state["pdf"][1])
+        assert name in "".join(p.extract_text() for p in pypdf.PdfReader(content).pages)
 
 
 def test_a_broken_file_is_named_and_nothing_breaks(view, cells):
