@@ -23,7 +23,7 @@ from cerviclip.environment import cache_folder
 from cerviclip.runs.many.slim import slim_results
 from cerviclip.runs.settings.folders import find_results
 
-_VERSION = 1  # of what a row holds; another one begins anew
+_VERSION = 2  # of what a row holds; another one begins anew
 _TABLE = """CREATE TABLE IF NOT EXISTS results (
     path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
     sha256 BLOB, slim BLOB) WITHOUT ROWID"""
@@ -93,12 +93,14 @@ class Index:
             row = self._row(key)
             same = row is not None and row[:2] == (stat.st_size, stat.st_mtime_ns)
             if same and row[2] == stat.st_ctime_ns and not by_content:
-                return Found(path, _unpacked(row[4]))
+                if (known := _unpacked(row[4])) is not None:
+                    return Found(path, known)
             raw = path.read_bytes()
             digest = hashlib.sha256(raw).digest()
+            results, slim = None, b""
             if row is not None and row[3] == digest:
                 results, slim = _unpacked(row[4]), row[4]
-            else:
+            if results is None:
                 results = slim_results(raw, path)
                 text = json.dumps(results, separators=(",", ":"))
                 slim = zlib.compress(text.encode(), 1)
@@ -159,5 +161,9 @@ class Index:
         return database
 
 
-def _unpacked(slim: bytes) -> dict[str, Any]:
-    return json.loads(zlib.decompress(slim))
+def _unpacked(slim: bytes) -> dict[str, Any] | None:
+    """What a row holds; None of one that is damaged, which is then read anew."""
+    try:
+        return json.loads(zlib.decompress(slim))
+    except (zlib.error, ValueError, TypeError):
+        return None

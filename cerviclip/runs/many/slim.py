@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.evaluation.names import LEVEL_BLOCKS
+from cerviclip.runs.results_check import WAY_OUT, why_no_results
 from cerviclip.runs.results_json import KEYS, SCHEMA_VERSION, upgrade
+from cerviclip.shapes import refuse_constant
 from dassl.errors import UserError
 
 #: Left out: what no table reads.
@@ -31,24 +33,31 @@ def slim_results(raw: bytes, path: object) -> dict[str, Any]:
         path: its name, for errors.
 
     Raises:
-        UserError: it cannot be read as results.
+        UserError: it cannot be read as results, or says what cannot be.
     """
     try:
         results = _parsed(raw)
         version = results["schema_version"]
-        if version <= SCHEMA_VERSION:
-            return thin(upgrade(results))
+        if type(version) is not int or version < 1:
+            raise ValueError(f"schema_version is {version!r}")
+        if version > SCHEMA_VERSION:
+            raise UserError(f"{path} has schema version {version}, newer than this code reads")
+        results = upgrade(results)
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a run's results ({error}); remove it") from error
-    raise UserError(f"{path} has schema version {version}, newer than this code reads")
+    if why := why_no_results(results):
+        raise UserError(f"{path}: {why}; {WAY_OUT}")
+    return thin(results)
 
 
 def _parsed(raw: bytes) -> Any:
     if raw.startswith(_START) and (cut := without_keys(raw, HEAVY)) is not None:
-        results = json.loads(cut)
+        results = json.loads(cut, parse_constant=refuse_constant)
         if isinstance(results, dict) and results.keys() <= set(KEYS):
             return results
-    return json.loads(raw)
+    return json.loads(raw, parse_constant=refuse_constant)
 
 
 def without_keys(raw: bytes, names: tuple[str, ...]) -> bytes | None:
@@ -94,7 +103,8 @@ def _is_whole(value: bytes) -> bool:
 def thin(results: Mapping[str, Any]) -> dict[str, Any]:
     """Parsed results without what tables do not need."""
     out = {key: value for key, value in results.items() if key not in HEAVY}
-    out["runtime"] = {k: v for k, v in results["runtime"].items() if k in _OF_RUNTIME}
+    runtime = results.get("runtime") or {}
+    out["runtime"] = {k: v for k, v in runtime.items() if k in _OF_RUNTIME}
     out["centers"] = {
         name: {key: value for key, value in center.items() if key not in _OF_CENTER}
         for name, center in results["centers"].items()
