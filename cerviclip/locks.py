@@ -66,6 +66,11 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def claim_of(place: Path) -> Path:
+    """The lock file of a `claimed` place."""
+    return place.with_name(f".{place.name}.lock")
+
+
 @contextmanager
 def claimed(place: Path, wait: bool = False) -> Iterator[None]:
     """Keep a file or folder, there or not, for this process while the block runs.
@@ -81,7 +86,7 @@ def claimed(place: Path, wait: bool = False) -> Iterator[None]:
     Raises:
         AtWorkError: another process holds it, and ``wait`` is not given.
     """
-    path = place.with_name(f".{place.name}.lock")
+    path = claim_of(place)
     absent = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

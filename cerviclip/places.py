@@ -23,6 +23,7 @@ ASPECTS = CONFIGS / "aspects"
 SWEEPS = CONFIGS / "sweeps"
 RECIPES = CONFIGS / "recipes"
 CHAINS = CONFIGS / "chains"
+FEDERATIONS = CONFIGS / "federations"
 
 
 def make_rooms_importable() -> None:

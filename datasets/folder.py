@@ -37,6 +37,7 @@ class FolderDataset(ImagingDataset):
         self._patients: dict[str, str] = {}  # by path, where a list says it
         self._classes: dict[str, str] = {}  # by path, where a list says it
         self._listed = False
+        self._parts_in_classes = False  # class/train/x.png instead of train/class/x.png
         super().__init__(cfg)
 
     def find_folder(self, cfg: CfgNode) -> Path:
@@ -56,7 +57,7 @@ class FolderDataset(ImagingDataset):
         top = class_folders(self.image_dir, self.skipped)
         parts = self._part_folders(top)
         if not parts:
-            yield from super().scan(cfg)
+            yield from self._scan_classes(cfg, top)
             return
         self.skipped.folders += [name for name in top if name not in parts]
         if self.skipped.folders:
@@ -68,6 +69,31 @@ class FolderDataset(ImagingDataset):
             for folder in class_folders(self.image_dir / part, self.skipped):
                 for path, name in self.scan_class(f"{part}/{folder}", folder):
                     self._parts[path] = parts[part]
+                    yield path, name
+
+    def _scan_classes(self, cfg: CfgNode, top: list[str]) -> Iterator[tuple[str, str]]:
+        """Class folders, with the parts of a split in them where all have such.
+
+        Raises:
+            UserError: some class folders hold parts of a split and others do not.
+        """
+        inner = {name: parts_of(class_folders(self.image_dir / name)) for name in top}
+        split = {name: of for name, of in inner.items() if {*of.values()} >= {"train", "test"}}
+        if not split:
+            yield from super().scan(cfg)
+            return
+        without = [name for name in top if name not in split]
+        if without:
+            name, of = next(iter(split.items()))
+            raise UserError(
+                f"{self.image_dir / name} holds the parts of a split ({', '.join(of)}) and "
+                f"{without[0]} does not; give every class folder the same parts"
+            )
+        self._parts_in_classes = True
+        for folder, of in split.items():
+            for inside, part in of.items():
+                for path, name in self.scan_class(f"{folder}/{inside}", folder):
+                    self._parts[path] = part
                     yield path, name
 
     def _part_folders(self, top: list[str]) -> dict[str, str]:
@@ -105,6 +131,8 @@ class FolderDataset(ImagingDataset):
         """Paths without the part's folder; of a list none, since its folders need be no classes."""
         if self._listed:
             return []
+        if self._parts_in_classes:
+            return ["/".join([*path.split("/", 2)[::2]]) for path in paths]
         return [path.partition("/")[2] if path in self._parts else path for path in paths]
 
     def patient_of(self, regex: re.Pattern[str], path: str) -> str:
@@ -130,7 +158,10 @@ class FolderDataset(ImagingDataset):
             if path in self._patients:
                 raise UserError(f"{file} lists {entry.path} twice; keep one of them")
             if not entry.classname:
-                raise UserError(f"{file} gives no label for {entry.path}; fill its column label")
+                raise UserError(
+                    f"{file} gives no label for {entry.path}; fill its column label, or, where "
+                    "class folders hold the images, name the file in DATASET.SPLIT_FILE"
+                )
             if entry.part and entry.part not in PARTS:
                 raise UserError(
                     f'{file} puts {entry.path} into "{entry.part}"; '
@@ -158,7 +189,7 @@ class FolderDataset(ImagingDataset):
             known = set(image_files(self.image_dir))
             folder = str(self.image_dir)
             places = ListedPaths(str(file), known, folder, folder, [str(file.parent.absolute())])
-            where |= {entry: places.find(entry.path) for entry in lost}
+            where |= {entry: places.find_entry(entry.path, entry.alone) for entry in lost}
             self.notes += [f"list {file.name}: {note}" for note in places.notes()]
         return where
 

@@ -12,6 +12,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import beta, norm
 
 from cerviclip.evaluation.bounds import center_bounds
@@ -21,6 +22,7 @@ from cerviclip.evaluation.intervals import (
     kappa_interval,
     log_loss_interval,
 )
+from cerviclip.evaluation.intervals.auc import obuchowski_variance, placements
 from cerviclip.evaluation.intervals.measures import (
     average_precision,
     brier,
@@ -28,6 +30,11 @@ from cerviclip.evaluation.intervals.measures import (
     log_loss,
     quadratic_kappa,
 )
+from cerviclip.evaluation.measures import Sample
+from cerviclip.evaluation.measures.discrimination import curve_cells
+from cerviclip.evaluation.measures.discrimination import kappa as blocks_kappa
+from cerviclip.evaluation.measures.discrimination import quadratic_kappa as blocks_quadratic_kappa
+from cerviclip.evaluation.measures.losses import loss_cells
 
 RESAMPLES = 200
 LEVEL = 0.95
@@ -95,6 +102,45 @@ def auprc(labels, probs, weights):
     return average_precision(labels, probs[:, 1], weights)
 
 
+def auc_of(positive, scores, weights):
+    """Weighted share of pairs in the right order; scores are without ties."""
+    order = np.argsort(scores)
+    positive, weights = positive[order], weights[:, order]
+    negatives = np.cumsum(weights * ~positive, axis=1)
+    wins = (weights * positive * negatives).sum(axis=1)
+    pairs = (weights * positive).sum(axis=1) * negatives[:, -1]
+    return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
+def auc(labels, probs, weights):
+    return auc_of(labels == 1, probs[:, 1], weights)
+
+
+def macro_auc(labels, probs, weights):
+    classes = range(probs.shape[1])
+    return np.mean([auc_of(labels == c, probs[:, c], weights) for c in classes], axis=0)
+
+
+def sample_of(study):
+    classes = tuple(f"c{c}" for c in range(study.probs.shape[1]))
+    ids = [str(number) for number in study.patients]
+    return Sample.of("test", study.labels, study.probs, ids, classes, classes[1:2])
+
+
+def from_blocks(make):
+    """Limits as the blocks of results.json state them."""
+
+    def ours(study):
+        found = make(sample_of(study))
+        return found["low"], found["high"]
+
+    return ours
+
+
+def losses(name):
+    return from_blocks(lambda s: loss_cells(s.labels, s.probs, s.patients)[name])
+
+
 def from_bounds(name):
     def ours(study):
         group = np.arange(study.probs.shape[1]) == 1
@@ -120,6 +166,21 @@ METRICS = {  # name -> statistic, ours, binary or five classes
     "AUPRC": (auprc, lambda s: auprc_interval(s.labels, s.probs[:, 1], s.patients)[1:3], 2),
     "Brier": (brier, own(brier_interval), 5),
     "log loss": (log_loss, own(log_loss_interval), 5),
+    "AUC": (auc, from_bounds("binary/auc"), 2),
+    "macro AUC": (macro_auc, from_bounds("macro_auc"), 5),
+    "kappa, in blocks": (kappa, from_blocks(blocks_kappa), 5),
+    "quadratic kappa, in blocks": (
+        quadratic_kappa,
+        from_blocks(lambda s: blocks_quadratic_kappa(s, s.classnames)),
+        5,
+    ),
+    "AUPRC, in blocks": (
+        auprc,
+        from_blocks(lambda s: curve_cells([(s.score, s.is_positive)], s.patients)[0]["auprc"]),
+        2,
+    ),
+    "Brier, in blocks": (brier, losses("brier"), 5),
+    "log loss, in blocks": (log_loss, losses("log_loss"), 5),
 }
 PROPORTIONS = {"accuracy", "sensitivity", "PPV"}
 
@@ -198,6 +259,18 @@ def clopper_pearson_with_design(statistic, study, _):
     return low, beta.ppf(1 - tail, x + 1, n - x) if x < n else 1.0
 
 
+def delong_by_patient(_, study, __):
+    """DeLong's variance summed by patient (Obuchowski), on the logit scale."""
+    positive = study.labels == 1
+    placed = placements(study.probs[None, :, 1], positive, study.patients)
+    area = placed.auc[0]
+    if not 0 < area < 1:
+        return area, area
+    error = np.sqrt(obuchowski_variance(placed, positive, study.patients)[0])
+    reach = norm.ppf((1 + LEVEL) / 2) * error / (area * (1 - area))
+    return expit(logit(area) - reach), expit(logit(area) + reach)
+
+
 USUAL = {
     "percentile bootstrap": bootstrap,
     "BCa": bca,
@@ -229,6 +302,7 @@ def truth_of(statistic, events, classes, separation, icc, rng):
 def methods_for(metric):
     statistic, ours, _ = METRICS[metric]
     usual = USUAL | (FOR_SHARES if metric in PROPORTIONS else {})
+    usual |= {"DeLong by patient, logit": delong_by_patient} if metric == "AUC" else {}
 
     def bound(method):
         return lambda study, rng: method(statistic, study, rng)

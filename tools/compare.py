@@ -27,11 +27,11 @@ from cerviclip.evaluation.comparing.quantities import COMPARABLE, check_comparab
 from cerviclip.evaluation.comparing.ranks import NEMENYI, WILCOXON
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.readers import read_study
-from cerviclip.runs.comparison.subgroups import read_subgroups
 from cerviclip.runs.comparison.tables import comparison_csv, comparison_record, difference_tables
 from cerviclip.runs.report.formats import to_json, to_latex, to_markdown
 from cerviclip.runs.report.groups import check_metric, group_runs, load_runs, sweep_order
 from cerviclip.runs.report.output import print_or_write, report_parser
+from cerviclip.runs.subgroups import read_subgroups
 from dassl.errors import UserError, cli_main
 
 USUAL = ("accuracy", "balanced_accuracy", "macro_f1")  # of csv and json where none is named

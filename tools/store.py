@@ -1,25 +1,30 @@
 #!/usr/bin/env python
-"""Goal: see, prune and check the feature store ($CERVICLIP_CACHE, or ~/.cache/cerviclip).
+"""Goal: see, prune and check the feature store ($CERVICLIP_CACHE, or ~/.cache/cerviclip), and the
+pictures that were unpacked out of array files beside it.
 
 Usage:
     python tools/store.py ls
-    python tools/store.py rm ID [ID ...]     # the start of an id will do
+    python tools/store.py rm ID [ID ...]     # the start of an id will do; or unpacked/NAME
     python tools/store.py rm --all | --unused DAYS
     python tools/store.py verify [--repair]
 
 Example output of ls:
     id        backbone  weights   kind    format   rows    size      last used
     3f1c09aa  ViT-B/16  a1b2c3d4  pooled  float16  800     0.8 MB    2026-03-01 10:12
-    total: 800 rows, 0.8 MB of 20.0 GB in /home/me/.cache/cerviclip
+    unpacked/nct-crc-0c1d2e3f4a5b  7180 files  412.3 MB  2026-03-01 10:12
+    total: 800 rows, 0.8 MB of 20.0 GB in ~/.cache/cerviclip, and 412.3 MB unpacked (no bound)
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+from cerviclip.data.files.unpacked import UNPACKED
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import UnknownNameError, UserError, cli_main
 
@@ -57,7 +62,6 @@ def list_spaces(store) -> None:
     spaces = store.spaces()
     rows = [["id", "backbone", "weights", "kind", "format", "rows", "size", "last used"]]
     for space in spaces:
-        used = datetime.fromtimestamp(space["used"]).strftime("%Y-%m-%d %H:%M")
         rows.append(
             [
                 space["id"][:8],
@@ -67,7 +71,7 @@ def list_spaces(store) -> None:
                 space.get("dtype", "?"),
                 str(space["rows"]),
                 size_text(space["bytes"]),
-                used if space["used"] else "never",
+                date_text(space["used"]),
             ]
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -75,22 +79,50 @@ def list_spaces(store) -> None:
         print(
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         )
+    pictures = unpacked(store)
+    for entry in pictures:
+        print(
+            f"{entry['id']}  {entry['files']} files  {size_text(entry['bytes'])}  "
+            f"{date_text(entry['used'])}"
+        )
     total = sum(space["bytes"] for space in spaces)
     count = sum(space["rows"] for space in spaces)
+    beside = f", and {size_text(sum(e['bytes'] for e in pictures))} unpacked (no bound)"
     print(
         f"total: {count} rows, {size_text(total)} of {size_text(store.max_bytes)} in {store.root}"
+        + (beside if pictures else "")
     )
 
 
+def unpacked(store) -> list[dict[str, Any]]:
+    """One dict per folder of unpacked pictures: ``id``, ``files``, ``bytes``, ``used``."""
+    found = []
+    for folder in sorted((store.root / UNPACKED).glob("*/")):
+        stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+        found.append(
+            {
+                "id": f"{UNPACKED}/{folder.name}",
+                "files": len(stats),
+                "bytes": sum(s.st_size for s in stats),
+                "used": max((max(s.st_atime, s.st_mtime) for s in stats), default=0.0),
+            }
+        )
+    return found
+
+
+def date_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else "never"
+
+
 def remove(store, ids: Sequence[str], everything: bool, unused: float | None) -> None:
-    """Remove the spaces that the arguments choose.
+    """Remove the spaces and the unpacked pictures that the arguments choose.
 
     Raises:
         UserError: nothing chosen, or an id that is unknown or not unique.
     """
     if not ids and not everything and unused is None:
         raise UserError("rm needs ids (see ls), --all or --unused DAYS")
-    spaces = store.spaces()
+    spaces = [*store.spaces(), *unpacked(store)]
     chosen = {space["id"] for space in spaces} if everything else set()
     if unused is not None:
         limit = time.time() - unused * 86400
@@ -104,7 +136,10 @@ def remove(store, ids: Sequence[str], everything: bool, unused: float | None) ->
         chosen.add(found[0])
     freed = sum(space["bytes"] for space in spaces if space["id"] in chosen)
     for space_id in sorted(chosen):
-        store.remove(space_id)
+        if space_id.startswith(f"{UNPACKED}/"):
+            shutil.rmtree(store.root / space_id, ignore_errors=True)
+        else:
+            store.remove(space_id)
     print(f"removed {len(chosen)} of {len(spaces)} spaces, {size_text(freed)}")
 
 

@@ -13,7 +13,7 @@ from cerviclip import plugins
 from cerviclip.data.coarse import NAMES, binary_map_of, group_of
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
-from cerviclip.data.files.names import class_map_of, clean, parts_of
+from cerviclip.data.files.names import class_map_of, clean, parts_of, quoted
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import PatientPatternError
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
@@ -76,10 +76,28 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
                 f'DATASET.EXTERNAL_FOLDERS: the name "{name}" is taken; choose another one'
             )
         centers[name] = _folder(cfg, name, folder, dataset)
+    _warn_of_idle_maps(cfg, dataset)
     if centers:
         checks = check_nothing_is_the_trainings(centers, dataset, cfg.DATASET.NAME)
         dataset.center_checks = checks  # type: ignore[attr-defined]
     return centers
+
+
+def _warn_of_idle_maps(cfg: CfgNode, dataset: DatasetBase) -> None:
+    """Warn of names in ``DATASET.CLASS_MAP`` that neither the data set nor a centre has; a file of
+    maps for many centres (``CLASS_MAP_FILE``) is expected to hold some."""
+    if cfg.DATASET.CLASS_MAP_FILE or not isinstance(dataset, ImagingDataset):
+        return
+    seen: set[str] = set()
+    for source in (dataset, *getattr(dataset, "center_sources", {}).values()):
+        seen |= getattr(source, "folder_names", set())
+        seen |= {clean(name) for name in getattr(source, "classnames", ())}
+    idle = sorted(class_map_of(dict(cfg.DATASET.CLASS_MAP)).keys() - seen)
+    if idle:
+        dataset.warn(
+            f"DATASET.CLASS_MAP has {quoted(idle)}, which is no class of {cfg.DATASET.NAME} or of "
+            "an external centre; check its spelling"
+        )
 
 
 def relabel(

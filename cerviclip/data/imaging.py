@@ -323,6 +323,7 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
             self._check_map_means_others(class_map, {folder for _, folder in found})
             class_map = {}
         self.mapped = set()
+        self.folder_names = {clean(folder) for _, folder in found}
         kept = []
         for path, folder in found:
             name = folder if folder in declared else class_map.get(clean(folder), folder)

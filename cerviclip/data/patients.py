@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from cerviclip.data.files.names import near_equal, near_equal_numbers, quoted
 from cerviclip.data.splits import Item
 from cerviclip.data.variants.names import original_of
 from dassl.errors import UserError
@@ -86,6 +87,20 @@ def judge_patients(items: Sequence[Item], paths: Sequence[str], pattern: str) ->
             "frame's number? A folder's name is asked where file names do not match"
         ]
     return [f"{told}: {text}" for text in _numbered_by_class(items, patients)]
+
+
+def spelled_alike(items: Sequence[Item]) -> str:
+    """A sentence on patients whose names differ as one name does in two spellings; "" if there are
+    none."""
+    names = {item.patient for item in items}
+    groups = [*near_equal(names), *near_equal_numbers(names)]
+    if not groups:
+        return ""
+    return (
+        f"{len(groups)} groups of patients differ only in capitals, blanks, dashes or leading "
+        f"zeros (such as {quoted(groups[0])}) and are kept apart; if they are one person, write "
+        "the name in one way, or she may be in two parts"
+    )
 
 
 def alone(items: Sequence[Item], pattern: str) -> str:

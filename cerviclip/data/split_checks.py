@@ -27,7 +27,13 @@ def check_filled(name: str, split: Parts, ratio: Sequence[float] | None, shots: 
         elif ratio is not None and ratio[2] == 0:
             why = f"DATASET.SPLIT_RATIO {tuple(ratio)} leaves none"
         elif ratio is not None:
+            classes = len({item.classname for item in everything})
             why = f"its {len(patients)} patients are all needed for training, one for each class"
+            if len(patients) > classes:
+                why = (
+                    f"its {len(everything)} images are of so few patients, or copies of so few "
+                    "images, that training needs them all"
+                )
         else:
             why = "the split that is given puts none there"
         raise UserError(

@@ -66,7 +66,7 @@ def place_entries(
     classnames = {item.classname for item in items}
     notes = [] if notes is None else notes
     paths = ListedPaths(source, known, str(root), str(folder))
-    where = {entry: paths.find(entry.path) for entry in entries}
+    where = {entry: paths.find_entry(entry.path, entry.alone) for entry in entries}
     notes += paths.notes()
     shown = _display_names(where, known)
     split: Split = {part: [] for part in PARTS}

@@ -51,7 +51,15 @@ class SplitsAndDraws:
 
         own = self.split_ratio
         given = tuple(cfg.DATASET.SPLIT_RATIO)
-        return own if own is not None and given == DEFAULTS["SPLIT_RATIO"] else check_ratio(given)
+        if own is not None and given == DEFAULTS["SPLIT_RATIO"]:
+            return own
+        ratio = check_ratio(given)
+        total = sum(given)
+        if min(abs(total - 1), abs(total - 100)) > 1e-6:
+            shares = ", ".join(f"{100 * share / total:.0f} %" for share in given)
+            note = f"DATASET.SPLIT_RATIO {given} adds up to {total:g}; it is taken as {shares}"
+            self.notes += [note] if note not in self.notes else []
+        return ratio
 
     def _warn_of_few_patients(self, items: Sequence[Item], fold: Fold, by: str) -> None:
         short = classes_short_of_patients(items, fold.folds, by)
@@ -186,16 +194,6 @@ class SplitsAndDraws:
     def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
         """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""
         options = cfg.DATASET
-        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
-        prefix = "" if prefix == "." else f"{prefix}/"
-
-        def rows(items: Sequence[Item]) -> list[dict[str, Any]]:
-            known = self.patients_known
-            return [
-                {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
-                for i in items
-            ]
-
         made = bool(self.split_source)
         return {
             "dataset": self.name,
@@ -211,5 +209,15 @@ class SplitsAndDraws:
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
             "classes": list(names),
-            **{part: rows(drawn[part]) for part in PARTS},
+            **{part: self.record_rows(drawn[part]) for part in PARTS},
         }
+
+    def record_rows(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """Images as a split's record has them: paths relative to the root."""
+        prefix = os.path.relpath(self.image_dir, self.root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+        known = self.patients_known
+        return [
+            {"path": prefix + i.path, "label": i.label, "patient": i.patient if known else ""}
+            for i in items
+        ]

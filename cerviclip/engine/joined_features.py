@@ -57,8 +57,8 @@ class _Part(NamedTuple):
 
     backbone: Backbone
     encoder: FrozenEncoder
-    tfm_train: Callable
-    tfm_test: Callable
+    tfm_train: Any
+    tfm_test: Any
 
 
 class JoinedTower(VisionTower):

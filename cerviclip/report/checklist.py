@@ -2,7 +2,8 @@
 
 STARD-AI: Nature Medicine 2025, 10.1038/s41591-025-03953-8. TRIPOD+AI: BMJ 2024, e078378. CLAIM:
 Radiology: Artificial Intelligence 2024, e240300. Submit a journal's official form; this one finds
-the places.
+the places. docs/report.md says which numbers were compared with public copies of the guidelines,
+and which (20a of TRIPOD+AI, 1 to 3 of CLAIM) were not.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ def write_checklist(document: Document, path: Path, report: str) -> None:
         "",
         "Items in our own short words, by the numbers of the guidelines. "
         f"`{FILLED}`: from the runs' files; read it all the same. `{AUTHORS}`: a marked blank. "
-        "A journal asks for the official form.",
+        "A journal asks for the official form; docs/report.md says how far numbers were checked.",
     ]
     for guideline in GUIDELINES:
         own = [item for item in found if item.guideline == guideline]

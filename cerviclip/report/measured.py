@@ -13,6 +13,33 @@ from cerviclip.runs.report.prediction_figures import POINT_TITLES
 _RATES = ("sensitivity", "specificity", "ppv", "npv")
 
 
+def subgroups(document: Document, run: Mapping[str, Any]) -> None:
+    """A table for each column that ``TEST.SUBGROUPS`` named."""
+    for column, centers in (run.get("subgroups") or {}).items():
+        rows, notes = [], []
+        for center, groups in centers.items():
+            for name, entry in groups.items():
+                binary, carried = entry["binary"], entry["points"].get("youden") or {}
+                rows.append(
+                    (
+                        center,
+                        name,
+                        f"{entry['n_images']} / {entry['n_patients']}",
+                        cell(entry["accuracy"]),
+                        cell(binary["auc"], 3),
+                        *(cell(binary[rate]) for rate in ("sensitivity", "specificity")),
+                        *(cell(carried.get(rate)) for rate in ("sensitivity", "specificity")),
+                    )
+                )
+                notes += [f"{center}, {name}: {entry['note']}."] if entry.get("note") else []
+        head = ("centre", column, "images / patients", "accuracy (%)", "AUC",
+                "sensitivity (%)", "specificity (%)", "Youden: sens.", "Youden: spec.")  # fmt: skip
+        document.table(
+            f"Subgroups by {column}; the Youden threshold is the one that val chose for everybody.",
+            head, rows, "accuracy", "fairness", note=" ".join([INTERVAL, *notes]), labels=3,
+        )  # fmt: skip
+
+
 def points(document: Document, run: Mapping[str, Any]) -> None:
     for title, blocks in (("by image", run), ("by patient", run["patient_level"] or {})):
         block = blocks.get("operating_points")

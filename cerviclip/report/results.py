@@ -257,6 +257,7 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
             "accuracy",
             "thresholds",
         )
+    measured.subgroups(document, run)
     measured.points(document, run)
     if "probabilities" in drawn:
         document.figure(

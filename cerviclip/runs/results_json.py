@@ -44,6 +44,7 @@ KEYS = (
     "test_read_early",
     "centers",
     *BLOCKS,
+    "subgroups",
     "flow",
     "warnings",
     "runtime",
@@ -61,6 +62,7 @@ ADDED: dict[int, dict[str, Any]] = {
         "transductive": False,
         "ensemble": {},
         **dict.fromkeys(BLOCKS),
+        "subgroups": {},
         "flow": {},
         "warnings": [],
     }

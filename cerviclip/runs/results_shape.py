@@ -169,6 +169,7 @@ WHOLE = record(
         "positive_classes": listed(text),
         "warnings": maybe(listed(text)),
         "runtime": _RUNTIME,
+        "subgroups": mapping(mapping(mapping(CENTER))),  # column, centre, group
         "flow": maybe(mapping(anything)),
         "adopted": maybe(mapping(anything)),
         "measured_with": maybe(mapping(anything)),

@@ -177,6 +177,8 @@ TRAIN: dict[str, Any] = {
     "PRINT_FREQ": 10,  # batches
     "COUNT_ITER": "train_x",  # what an epoch is: train_x, train_u or smaller_one
     "MAX_ITERS": 0,  # ours: above 0, trainers that train by iterations use this many
+    "FEDERATED_ROUNDS": 0,  # ours: weights are averaged with other centres so many times
+    "FEDERATED_MU": 0.0,  # ours: FedProx's weight of the distance to the common weights
 }
 
 TEST: dict[str, Any] = {
@@ -189,6 +191,7 @@ TEST: dict[str, Any] = {
     "MISS_COST": 0.0,  # ours: false alarms that one missed positive is worth; 0: not stated
     "PREVALENCES": (0.01, 0.05, 0.2),  # ours: shares of positives for which PPV and NPV are given
     "COVERAGE": 0.9,  # ours: share of prediction sets that are to hold the true class
+    "SUBGROUPS": (),  # ours: "FILE.csv:column" of patients or images, scored apart as well
     "SPLIT": "test",  # or "val"
     "FINAL_MODEL": "last_step",  # or "best_val"
     "EXTERNAL": (),  # ours: registered data sets scored after training

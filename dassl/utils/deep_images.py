@@ -198,10 +198,15 @@ def _warn_if_dark(extrema: Any, path: str) -> None:
     """
     pairs = extrema if isinstance(extrema[0], tuple) else [extrema]
     highest = max(high for _, high in pairs)
-    if 0 < highest < 64:
+    lowest = min(low for low, _ in pairs)
+    if 0 < highest < 64 or 0 < highest - lowest < 32:
+        looks = "dark" if highest < 64 else "flat"
+        values = f"values up to {int(highest * 257)}"
+        if looks == "flat":
+            values = f"values {int(lowest * 257)} to {int(highest * 257)}"
         warnings.warn(
-            f"{path} uses values up to {int(highest * 257)} of 65535 and comes out dark; if its "
-            "whole data set does, declare the range (INPUT.BITS or INPUT.WINDOW, or "
+            f"{path} uses {values} of 65535 and comes out {looks}; if its whole data set does, "
+            "declare the range (INPUT.BITS or INPUT.WINDOW, or "
             "dassl.utils.deep_images.set_windows)",
             stacklevel=2,
         )

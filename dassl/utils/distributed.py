@@ -11,6 +11,7 @@ a `LostProcessError` that has its words.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -273,9 +274,14 @@ def _exchange() -> Iterator[None]:
             raise
         what = failure_of_another()
         if not what:
-            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            what = f"another process has ended or does not answer ({first[0]})"
+            what = f"another process has ended or does not answer ({_short(error)})"
         raise LostProcessError(what) from error
+
+
+def _short(error: Exception) -> str:
+    """The first sentence of a library's message, without the place in its source."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^\[[^\]]*\]\s*", "", lines[0]).split(" [")[0].split(". ")[0]
 
 
 # Exchange --------------------------------------------------------------------------------------

@@ -29,6 +29,13 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# How files begin that are taken for pictures, and what they are.
+_NO_PICTURES = {
+    b"version https://git-lfs": "is a git-LFS pointer, not the picture (git lfs pull fetches it)",
+    b"<!doctype html": "is a page of HTML, not a picture",
+    b"<html": "is a page of HTML, not a picture",
+    b"<svg": "is a drawing (SVG), which has no pixels",
+}
 BACKGROUND = (0, 0, 0)  # what shows through transparent pixels, as padding does
 MAX_PIXELS = "CERVICLIP_MAX_PIXELS"  # environment variable that raises Pillow's limit
 
@@ -244,6 +251,10 @@ def _problem(path: str, size: int) -> str:
             tail = handle.read()
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
+    words = head.lstrip().lower()
+    for start, what in _NO_PICTURES.items():
+        if words.startswith(start):
+            return what
     if head.startswith(_PNG_START):
         return "" if _PNG_END in tail else "is a truncated PNG (its end is missing)"
     if head.startswith(_JPEG_START):

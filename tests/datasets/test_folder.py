@@ -94,7 +94,7 @@ def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
     with pytest.raises(UserError, match="6 patients in two parts"):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     with pytest.warns(UserWarning, match="split by image"):
-        data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, SPLIT_BY="image")
+        data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     assert counts(data) == [6, 0, 6]
 
 
@@ -330,3 +330,40 @@ def test_images_that_a_split_file_leaves_out_are_no_test(build, folder, parts):
     (folder / "s.json").write_text(text)
     with pytest.raises(UserError, match="has no test images"):
         build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))
+
+
+def test_parts_inside_of_class_folders(build, tmp_path):
+    for name in ("a", "b"):
+        write_images(tmp_path / name, {"Train": 4, "test": 2}, patients=4, size=8, seed=ord(name))
+    data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
+    assert counts(data) == [8, 0, 4] and data.classnames == ["a", "b"]
+    assert all("/test/" in item.impath for item in data.test)
+    assert data.below_parts(["a/Train/deep/x.png"]) == ["a/deep/x.png"]
+    write_images(tmp_path, {"c": 2}, size=8)
+    with pytest.raises(UserError, match=r"a holds the parts of a split \(Train, test\) and c does"):
+        build(tmp_path, NAME)
+
+
+@pytest.mark.parametrize("column", ["batch7", "benign"])
+def test_a_column_of_folders_counts_where_the_images_lie_there(build, folder, column):
+    names = sorted(path.name for path in (folder / "mine" / "benign").iterdir())
+    rows = [f"{column},{name},{'x' if i % 2 else 'y'}" for i, name in enumerate(names)]
+    (folder / "l.csv").write_text("\n".join(["folder,image,label", *rows]))
+    place = "mine" if column == "benign" else "mine/benign"
+    data = build(folder, NAME, FOLDER=place, FILE="l.csv", PATIENT_PATTERN=PATTERN)
+    assert sum(counts(data)) == 12 and data.classnames == ["x", "y"]
+
+
+def test_patients_in_two_spellings_are_pointed_out(build, folder):
+    names = sorted(path.name for path in (folder / "mine" / "benign").iterdir())
+    rows = [f"benign/{name},{'xy'[i % 2]},{'pP'[i % 2]}{i // 4}" for i, name in enumerate(names)]
+    (folder / "mine" / "l.csv").write_text("\n".join(["path,label,patient", *rows]))
+    with pytest.warns(UserWarning, match='3 groups of patients differ only.*"P0" and "p0"'):
+        build(folder, NAME, FOLDER="mine", FILE="l.csv")
+
+
+def test_shares_that_are_none_are_told_as_they_are_taken(build, folder):
+    options = {"FOLDER": "mine", "PATIENT_PATTERN": PATTERN}
+    for ratio, said in (((0.6, 0.2, 0.1), True), ((60, 20, 20), False), ((0.5, 0.2, 0.3), False)):
+        data = build(folder, NAME, SPLIT_RATIO=ratio, **options)
+        assert any("adds up to 0.9; it is taken as 67 %" in note for note in data.notes) == said

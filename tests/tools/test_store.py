@@ -57,6 +57,24 @@ def test_rm_unused_and_all(tool, filled):
     assert FeatureStore().spaces() == []
 
 
+def test_unpacked_pictures_are_listed_and_removed_too(tool, filled, capsys):
+    old, new = (filled.root / "unpacked" / name for name in ("old-1", "new-2"))
+    for folder, age in ((old, 10), (new, 0)):
+        (folder / "train").mkdir(parents=True)
+        for number in (1, 2):
+            path = folder / "train" / f"{number}.png"
+            path.write_bytes(b"x" * 1500)
+            os.utime(path, (time.time() - age * 86400,) * 2)
+    assert tool.main(["ls"]) == 0
+    out = capsys.readouterr().out
+    assert "unpacked/old-1  2 files  3.0 kB" in out and "and 6.0 kB unpacked (no bound)" in out
+    tool.main(["rm", "--unused", "5"])
+    assert not old.exists() and new.exists() and len(filled.spaces()) == 2
+    tool.main(["rm", "unpacked/n"])
+    assert "removed 1 of 3 spaces, 3.0 kB" in capsys.readouterr().out
+    assert not new.exists() and len(filled.spaces()) == 2
+
+
 def test_verify_finds_damage_and_repairs(tool, filled, capsys):
     assert tool.main(["verify"]) == 0
     path = next(filled.folder.glob("*/*.shard"))

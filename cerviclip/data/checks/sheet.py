@@ -1,10 +1,11 @@
-"""A contact sheet of the images that findings name, under the finding's name."""
+"""A contact sheet: pictures side by side under headings, such as those that findings name."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -26,6 +27,23 @@ _GRADES = {ERROR: "#b00020", NOTE: "#00687a"}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".pdf", ".webp")
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Pictures below a heading.
+
+    Args:
+        title: the heading.
+        beside: more words behind it, paler.
+        pictures: file, and two lines below the picture.
+        ink: of the heading.
+    """
+
+    title: str
+    beside: str
+    pictures: Sequence[tuple[str, tuple[str, str]]]
+    ink: str = _INK
+
+
 def draw_sheet(findings: Sequence[Finding], folder: Path, target: Path) -> int:
     """Write a sheet with up to sixteen images of each finding.
 
@@ -40,23 +58,36 @@ def draw_sheet(findings: Sequence[Finding], folder: Path, target: Path) -> int:
     Raises:
         UserError: a suffix that no picture has.
     """
+    return draw_panels([_panel(f, folder) for f in findings if f.paths], target)
+
+
+def _panel(finding: Finding, folder: Path) -> Panel:
+    paths = list(finding.paths)[: _COLUMNS * _ROWS]
+    more = f"{len(paths)} of {len(finding.paths)} images" * (len(paths) < len(finding.paths))
+    named = [(path, shown(path).rpartition("/")) for path in paths]
+    pictures = [(os.path.join(folder, path), (above, name)) for path, (above, _, name) in named]
+    ink = _GRADES.get(finding.severity, "#8a5a00")
+    return Panel(finding.kind, more or str(finding.number), pictures, ink)
+
+
+def draw_panels(panels: Sequence[Panel], target: Path) -> int:
+    """Write a sheet of panels; returns how many pictures are on it.
+
+    Raises:
+        UserError: a suffix that no picture has.
+    """
     if target.suffix.lower() not in SUFFIXES:
         raise UserError(f"--sheet {target}: the suffix must be one of {', '.join(SUFFIXES)}")
-    shows = [finding for finding in findings if finding.paths]
-    places, tall = _places([len(_chosen(finding)) for finding in shows])
+    places, tall = _places([len(panel.pictures) for panel in panels])
     sheet = Image.new("RGB", (_GAP + _COLUMNS * _CELL, max(tall, 60)), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    if not shows:
+    if not panels:
         draw.text((_GAP, _GAP), "no image to show", _FAINT, ImageFont.load_default(15))
-    for finding, (left, top) in zip(shows, places, strict=True):
-        _draw_finding(sheet, draw, (left, top), finding, folder)
+    for panel, corner in zip(panels, places, strict=True):
+        _draw_panel(sheet, draw, corner, panel)
     with atomic_write(target, "wb") as file:
         sheet.save(file, {".jpg": "jpeg"}.get(target.suffix.lower(), target.suffix[1:].lower()))
-    return sum(len(_chosen(finding)) for finding in shows)
-
-
-def _chosen(finding: Finding) -> list[str]:
-    return list(finding.paths)[: _COLUMNS * _ROWS]
+    return sum(len(panel.pictures) for panel in panels)
 
 
 def _places(counts: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
@@ -74,26 +105,18 @@ def _places(counts: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
     return places, top + tall + _GAP
 
 
-def _draw_finding(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    finding: Finding,
-    folder: Path,
+def _draw_panel(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], panel: Panel
 ) -> None:
     """A heading and the images below it."""
-    paths = _chosen(finding)
-    more = f"{len(paths)} of {len(finding.paths)} images" * (len(paths) < len(finding.paths))
-    ink = _GRADES.get(finding.severity, "#8a5a00")
-    head = ImageFont.load_default(15)
-    draw.text((corner[0], corner[1] + 8), finding.kind, ink, head)
-    after = corner[0] + draw.textlength(f"{finding.kind}  ", head)
-    draw.text((after, corner[1] + 8), more or str(finding.number), _FAINT, head)
-    small = ImageFont.load_default(11)
-    for n, path in enumerate(paths):
+    head, small = ImageFont.load_default(15), ImageFont.load_default(11)
+    draw.text((corner[0], corner[1] + 8), panel.title, panel.ink, head)
+    after = corner[0] + draw.textlength(f"{panel.title}  ", head)
+    draw.text((after, corner[1] + 8), panel.beside, _FAINT, head)
+    for n, (path, lines) in enumerate(panel.pictures):
         row, column = divmod(n, _COLUMNS)
         left, top = corner[0] + column * _CELL, corner[1] + _HEAD + row * (_EDGE + _CAPTION)
-        _draw_one(sheet, draw, (left, top), path, folder, small)
+        _draw_one(sheet, draw, (left, top), path, lines, small)
 
 
 def _draw_one(
@@ -101,15 +124,15 @@ def _draw_one(
     draw: ImageDraw.ImageDraw,
     corner: tuple[int, int],
     path: str,
-    folder: Path,
+    lines: tuple[str, str],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    """One image with its path; a cross where it cannot be read."""
+    """One image with two lines below; a cross where it cannot be read."""
     left, top = corner
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the finding itself says that it is dark
-            picture = decode_image(os.path.join(folder, path))
+            picture = decode_image(path)
         scale = min(_EDGE / max(picture.size), 4)
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         picture = picture.resize(size, Image.Resampling.NEAREST if scale > 1 else _SMOOTH)
@@ -120,9 +143,8 @@ def _draw_one(
         draw.rectangle((left, top, left + _EDGE - 1, top + _EDGE - 1), outline=_FAINT)
         draw.line((left, top, left + _EDGE - 1, top + _EDGE - 1), _FAINT)
         draw.line((left, top + _EDGE - 1, left + _EDGE - 1, top), _FAINT)
-    above, _, name = shown(path).rpartition("/")
-    draw.text((left, top + _EDGE + 3), _fitting(draw, above, font), _FAINT, font)
-    draw.text((left, top + _EDGE + 16), _fitting(draw, name, font), _INK, font)
+    draw.text((left, top + _EDGE + 3), _fitting(draw, lines[0], font), _FAINT, font)
+    draw.text((left, top + _EDGE + 16), _fitting(draw, lines[1], font), _INK, font)
 
 
 def _fitting(

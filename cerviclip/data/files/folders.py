@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,11 @@ _MASK_TAILS = (
     *("-d", "_mask", "-mask", ".mask", " mask", "_masks", "_seg", "-seg", "_segmentation"),
     *("_gt", "-gt", "_groundtruth", "_label", "_labels", "_annotation", "_annotations"),
 )
-_MASK_FOLDERS = {"mask", "masks", "segmentation", "segmentations", "annotations", "groundtruth"}
+_MASK_FOLDERS = {
+    *("mask", "masks", "segmentation", "segmentations", "annotation", "annotations"),
+    *("groundtruth", "ground_truth", "ground truth", "gt"),
+}
+_AFFIX = re.compile(r"^(?P<head>[^\W\d_]+[-_. ])|(?P<tail>[-_. ][^\W\d_]+)$")
 
 
 @dataclass
@@ -164,9 +169,9 @@ def warn_of_masks(paths: Sequence[str]) -> str:
             if stem.endswith(tail) and stem.removesuffix(tail) in stems:
                 tails[f"*{tail}.*"].append(path)
                 break
-        for part in path.split("/")[1:-1]:
+        for depth, part in enumerate(path.split("/")[:-1]):
             if part.casefold() in _MASK_FOLDERS:
-                tails[f"*/{part}/*"].append(path)
+                tails[f"*/{part}/*" if depth else f"{part}/*"].append(path)
                 break
     many = {pattern: found for pattern, found in tails.items() if 10 * len(found) >= len(paths)}
     if not many:
@@ -175,6 +180,44 @@ def warn_of_masks(paths: Sequence[str]) -> str:
     return (
         f"{len(found)} of {len(paths)} files look like masks of the images beside them (such as "
         f"{found[0]}) and are read as images; DATASET.LEAVE_OUT \"('{pattern}',)\" leaves them out"
+    )
+
+
+def warn_of_companions(paths: Sequence[str]) -> str:
+    """A sentence on files that are named as another one beside them with one word more, which is no
+    word for masks; "" if there are few. Masks are stored so, and views and outlines."""
+    stems = {path.rpartition(".")[0].casefold() for path in paths}
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        folder, _, name = path.rpartition(".")[0].casefold().rpartition("/")
+        for affix in _AFFIX.finditer(name):
+            rest = name[: affix.start()] + name[affix.end() :]
+            if affix["tail"] not in _MASK_TAILS and rest and f"{folder}/{rest}" in stems:
+                found[f"*{affix['tail']}.*" if affix["tail"] else f"{affix['head']}*"].append(path)
+                break
+    many = {pattern: some for pattern, some in found.items() if 10 * len(some) >= len(paths)}
+    if not many:
+        return ""
+    pattern, some = max(many.items(), key=lambda pair: len(pair[1]))
+    return (
+        f"{len(some)} of {len(paths)} files have the name of another one and a word more (such as "
+        f"{some[0]}); if they are masks, or other pictures of the same thing, DATASET.LEAVE_OUT "
+        f"\"('{pattern}',)\" leaves them out"
+    )
+
+
+def warn_of_two_formats(paths: Sequence[str]) -> str:
+    """A sentence on files that differ in their suffix alone; "" if there are none."""
+    stems: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        stems[path.rpartition(".")[0]].append(path)
+    twice = [some for some in stems.values() if len(some) > 1]
+    if not twice:
+        return ""
+    return (
+        f"{len(twice)} images are there in several formats (such as {' and '.join(twice[0][:2])}) "
+        "and count as several images; DATASET.LEAVE_OUT "
+        f"\"('*.{twice[0][0].rpartition('.')[2]}',)\" leaves one format out"
     )
 
 

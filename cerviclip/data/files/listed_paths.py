@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 
 from cerviclip.data.files.names import clean
@@ -19,7 +20,8 @@ class ListedPaths:
 
     A path is taken as it stands, relative to the folder, the root or ``more``; otherwise its
     longest tail that is an image of the folder counts (class folder and file name at least), then
-    the same without regard to capitals and to how Unicode composes letters.
+    the same without regard to capitals and to how Unicode composes letters; last a path without
+    suffix, or a bare file name, of which there is one.
 
     Args:
         source: the list's name, for errors.
@@ -65,6 +67,10 @@ class ListedPaths:
             self._check_inside(path)
         return ""
 
+    def find_entry(self, path: str, alone: str = "") -> str:
+        """The same of a path with the folder of a column before it, else of the path alone."""
+        return self.find(path) or (self.find(alone) if alone else "")
+
     def notes(self) -> list[str]:
         """What to say of paths known by their tails only."""
         if not self.by_tail:
@@ -96,11 +102,23 @@ class ListedPaths:
             for known in self.known:
                 alike[clean(known).casefold()].append(known)
             self._alike = dict(alike)
-        for tail in tails:
-            found = self._alike.get(clean(tail).casefold(), [])
-            if len(found) == 1:
-                return found[0]
+        for alike in (self._alike, self._without_suffix):
+            for tail in tails:
+                found = alike.get(clean(tail).casefold(), [])
+                if len(found) == 1:
+                    return found[0]
         return ""
+
+    @cached_property
+    def _without_suffix(self) -> dict[str, list[str]]:
+        """Images by path without suffix, as some lists name them, and by file name alone where it
+        is the only one."""
+        alike: dict[str, list[str]] = defaultdict(list)
+        for known in self.known:
+            stem, name = os.path.splitext(known)[0], os.path.basename(known)
+            for key in {stem, name, os.path.splitext(name)[0]}:
+                alike[clean(key).casefold()].append(known)
+        return dict(alike)
 
     def _check_inside(self, path: str) -> None:
         full = os.path.join(self.root, path)

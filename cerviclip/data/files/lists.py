@@ -14,11 +14,13 @@ from typing import Any
 
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.data.files.names import (
+    FOLDER_KEYS,
     LABEL_KEYS,
     PART_KEYS,
     PATH_KEYS,
     PATIENT_KEYS,
     cell,
+    clean,
     header_key,
     is_number,
     part_name,
@@ -40,12 +42,21 @@ _ABOUT = ("classes classnames ratio sources targets unlabeled train_u notes warn
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a split or list file; what the file does not say is empty."""
+    """One line of a split or list file; what the file does not say is empty.
+
+    Attributes:
+        path: with the folder of a column of its own before it.
+        classname: of the image.
+        patient: whom it is of.
+        part: of the split.
+        alone: the path without that folder.
+    """
 
     path: str
     classname: str = ""
     patient: str = ""
     part: str = ""
+    alone: str = ""
 
 
 class Entries(list[Entry]):
@@ -85,15 +96,26 @@ def read_list_file(path: str | Path) -> Entries:
 
 
 def _text(path: Path, kind: str) -> str:
-    """A file's text in UTF-8, or in UTF-16 where it begins as such."""
+    """A file's text in UTF-8, or in UTF-16 or UTF-32 where it begins as such."""
     content = path.read_bytes()
-    code = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    code = _encoding_of(content[:4])
     try:
         return content.decode(code).lstrip()
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not a {kind} file in UTF-8 ({error}); save it as such"
         ) from error
+
+
+def _encoding_of(start: bytes) -> str:
+    """The encoding that four bytes tell: by their mark, or by where their zeros stand."""
+    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    zeros = tuple(n for n, byte in enumerate(start) if byte == 0)
+    known = {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le"}
+    return known.get(zeros, "utf-32-be" if zeros == (0, 1, 2) else "utf-8-sig")
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -130,6 +152,11 @@ def table_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
             f"{path} line {start + 1} has no column of paths (it has {', '.join(head)}); such a "
             f"column is called {', '.join(PATH_KEYS[:8])}, that of the classes "
             f"{', '.join(LABEL_KEYS[:4])}"
+        )
+    twice = sorted({name for name in head if name and head.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"{path} line {start + 1} has {quoted(twice)} as the head of several columns; keep one"
         )
     rows = []
     for n, cells in enumerate(table[1:], start=start + 2):
@@ -192,10 +219,12 @@ def _from_rows(
     columns = {name: header_key(name) for _, row in rows for name in row}
     labels = _label_columns(rows, columns, classes)
     part_key = _part_column(rows, columns)
-    words = parts_of(
-        {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
-    )
-    used = [*PATH_KEYS, *PATIENT_KEYS, part_key]
+    words = {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
+    part_of = parts_of(words)
+    used = [*PATH_KEYS, *PATIENT_KEYS, *FOLDER_KEYS, part_key]
+    truth = "" if words - {""} else _truth_column(rows, columns)
+    used += [truth] if truth else []
+    hot = [] if labels else _one_hot(rows, [n for n, k in columns.items() if k and k not in used])
     entries = Entries()
     for where, row in rows:
         by_key = {columns[name]: row[name] for name in reversed(list(row))}
@@ -203,15 +232,26 @@ def _from_rows(
         if not path:
             raise UserError(f'{where} has no "path" (it has {", ".join(map(str, row))})')
         label = next((text for name in labels if (text := cell(row.get(name)))), "")
+        label = next((clean(name) for name in hot if _is_true(row[name])), label)
+        told = cell(by_key.get(part_key))
+        if truth:
+            told = _TRUTH_PARTS[truth][not _is_true(by_key[truth])]
+        path, folder = clean_path(path), clean_path(_first(by_key, FOLDER_KEYS))
         entries.append(
             Entry(
-                clean_path(path),
+                f"{folder}/{path}" if folder else path,
                 class_of([label], classes) if label else "",
                 _first(by_key, PATIENT_KEYS),
-                part or words.get(told := cell(by_key.get(part_key)), part_name(told)),
+                part or part_of.get(told, part_name(told)),
+                path if folder else "",
             )
         )
-    unused = [str(n) for n, key in columns.items() if n not in labels and key not in used]
+    if hot:
+        entries.notes.append(
+            f"classes are the columns {', '.join(map(str, hot))}, 1 in one of them"
+        )
+    labels += hot
+    unused = [str(n) for n, k in columns.items() if k and n not in labels and k not in used]
     if unused:
         entries.notes.append(f"columns that are not used: {', '.join(unused)}")
     return entries
@@ -233,6 +273,39 @@ def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping
         if words - {""} and (key in PART_KEYS[:3] or all(part_name(w) in PARTS for w in words)):
             return key
     return PART_KEYS[0]
+
+
+# What a column that says yes or no of a part means: yes, no.
+_TRUTH_PARTS = {
+    **dict.fromkeys(("istrain", "istraining", "train", "training"), ("train", "test")),
+    **dict.fromkeys(("istest", "istesting", "test", "testing"), ("test", "train")),
+}
+_TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
+
+
+def _is_true(value: Any) -> bool:
+    return cell(value).casefold() in _TRUE
+
+
+def _truth_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
+    """The key of a column that says yes or no of one part in each row; "" without such a one."""
+    for name, key in columns.items():
+        said = {cell(row.get(name)).casefold() for _, row in rows}
+        if key in _TRUTH_PARTS and said <= _TRUE | _FALSE and said & _TRUE and said & _FALSE:
+            return key
+    return ""
+
+
+def _one_hot(rows: Sequence[tuple[str, Mapping[Any, Any]]], names: list[Any]) -> list[Any]:
+    """Columns of which each row has 1 in one and 0 in all others; [] if there are no such."""
+    hot = [
+        name
+        for name in names
+        if {cell(row.get(name)) for _, row in rows} <= {"0", "1", "0.0", "1.0"}
+    ]
+    if len(hot) < 2 or any(sum(_is_true(row[name]) for name in hot) != 1 for _, row in rows):
+        return []
+    return hot
 
 
 def _label_columns(
@@ -309,9 +382,15 @@ def _read_json(path: Path) -> Entries:
         raise UserError(f'{path}: "classes" is a list of names in label order')
     classes = tuple(classes)
     parts = parts_of(content)
+    if not parts and _holds_labels(content):
+        return _from_list([list(pair) for pair in content.items()], "", str(path), classes)
     if not parts:
-        found = ", ".join(sorted(content)) or "nothing"
-        raise UserError(f'{path} has no "train", "val" or "test" (it has {found})')
+        found = ", ".join(sorted(content)[:6]) or "nothing"
+        found += f" and {len(content) - 6} more" if len(content) > 6 else ""
+        way = ""
+        if {"images", "annotations"} <= content.keys():
+            way = "; it looks like COCO's form: write its images and classes as CSV, path,label"
+        raise UserError(f'{path} has no "train", "val" or "test" (it has {found}){way}')
     for key, value in content.items():
         if key not in parts and key not in _ABOUT and _holds_images(value):
             raise UserError(
@@ -324,6 +403,14 @@ def _read_json(path: Path) -> Entries:
         entries += listed
         entries.notes += [note for note in listed.notes if note not in entries.notes]
     return entries
+
+
+def _holds_labels(content: Mapping[str, Any]) -> bool:
+    """Whether a file maps images to labels."""
+    return bool(content) and all(
+        key.lower().endswith(IMAGE_SUFFIXES) and isinstance(value, (str, int))
+        for key, value in content.items()
+    )
 
 
 def _holds_images(value: Any) -> bool:

@@ -14,8 +14,9 @@ from dassl.errors import UserError
 #: What a column of a list is called, written as `header_key` writes it; the first found counts.
 PATH_KEYS = (
     "path impath imagepath imgpath filepath image img file filename imagefile imagefilename "
-    "imagename imgname fname images files"
+    "imagename imgname fname images files imageid imgid"
 ).split()
+FOLDER_KEYS = "folder dir directory imagefolder imagedir filefolder foldername dirname".split()
 LABEL_KEYS = (
     "classname class label labels labelname classlabel category diagnosis target dx classid labelid"
 ).split()
@@ -26,15 +27,20 @@ PATIENT_KEYS = (
 PART_KEYS = "split side set subset partition datasplit splitname phase".split()
 
 _PART_WORDS = {
-    "train": "train training trn",
-    "val": "val valid validation validating dev development",
-    "test": "test testing tst",
+    "train": "train training trn tr",
+    "val": "val valid validation validating dev development va",
+    "test": "test testing tst te",
 }
 _PARTS = {word: part for part, words in _PART_WORDS.items() for word in words.split()}
 # These mean the test, unless another part is called a test and none a validation.
 _SCORED = {"eval", "evaluation", "holdout", "heldout"}
 _AROUND = ("images", "image", "data", "set", "split", "folder", "samples")  # "Train_Images"
 _BLANK_CELLS = {"", "nan", "#n/a", "<na>"}
+_UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"  # characters that nobody sees
+# Cyrillic and Greek letters that look like Latin ones.
+_LOOK_ALIKE = str.maketrans(
+    "АВЕКМНОРСТУХІЅЈавеокрсухіѕјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXISJaBeokpcyxisjABEZHIKMNOPTYXo"
+)
 
 
 def composed(text: Any) -> str:
@@ -43,8 +49,11 @@ def composed(text: Any) -> str:
 
 
 def clean(text: Any) -> str:
-    """A name composed and without outer blanks."""
-    return composed(text).strip()
+    """A name composed, and without blanks and unseen characters around it."""
+    text = composed(text)
+    while text != (shorter := text.strip().strip(_UNSEEN)):
+        text = shorter
+    return text
 
 
 def cell(value: Any) -> str:
@@ -83,7 +92,13 @@ def part_name(text: str) -> str:
 def parts_of(words: Iterable[str]) -> dict[str, str]:
     """The part of each word that means one, seen together: where there is a test and no
     validation, "eval" is the validation."""
+    words = list(words)
     parts = {word: part for word in words if (part := part_name(word)) in _PART_WORDS}
+    named = {*parts.values()}
+    for word in words:  # "01_train"; "test2" only where nothing is called "test"
+        part = part_name(re.sub(r"^[\d\W_]+|[\d\W_]+$", "", word))
+        if word not in parts and part in _PART_WORDS and part not in named:
+            parts[word] = part
     scored = [w for w in parts if re.sub(r"[\W_]+", "", w).casefold() in _SCORED]
     others = {part for word, part in parts.items() if word not in scored}
     if "test" in others and "val" not in others:
@@ -92,11 +107,22 @@ def parts_of(words: Iterable[str]) -> dict[str, str]:
 
 
 def near_equal(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only in capitals, blanks, dashes or underscores."""
+    """Groups of names that differ only in capitals, blanks, dashes or underscores, or in what
+    nobody sees: characters without width, letters of another script that look the same."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
-        key = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
+        seen = unicodedata.normalize("NFKC", name).translate(dict.fromkeys(map(ord, _UNSEEN)))
+        key = re.sub(r"[\s_\-]+", " ", seen.translate(_LOOK_ALIKE)).strip().casefold()
         groups[key].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def near_equal_numbers(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that are one number: ``7`` and ``007``."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        if name.isdecimal():
+            groups[name.lstrip("0") or "0"].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from cerviclip.environment import cache_folder
 from dassl.errors import UserError
 
+UNPACKED = "unpacked"  # the folder in the cache
 _SLOW = 2000  # pictures: some seconds, so it is said
 _ENDS = 2**20  # bytes at both ends of a source that its fingerprint is made of
 
@@ -39,7 +40,7 @@ class UnpackedPictures:
 def unpacked_folder(source: Path) -> Path:
     """Where the pictures of an array file are kept: below ``$CERVICLIP_CACHE/unpacked``."""
     name = source.name.partition(".")[0]
-    return cache_folder().absolute() / "unpacked" / f"{name}-{fingerprint(source)[:12]}"
+    return cache_folder().absolute() / UNPACKED / f"{name}-{fingerprint(source)[:12]}"
 
 
 def fingerprint(source: Path) -> str:

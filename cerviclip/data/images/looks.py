@@ -17,8 +17,10 @@ from cerviclip.data.files.folders import (
     IMAGE_SUFFIXES,
     Skipped,
     left_out,
+    warn_of_companions,
     warn_of_levels,
     warn_of_masks,
+    warn_of_two_formats,
 )
 from cerviclip.data.files.names import class_map_of, is_number, is_text, near_equal, quoted
 from cerviclip.data.images.facts import (
@@ -29,7 +31,12 @@ from cerviclip.data.images.facts import (
     facts_of_all,
     odd_pictures,
 )
-from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients
+from cerviclip.data.patients import (
+    alone,
+    crops_with_their_fields,
+    judge_patients,
+    spelled_alike,
+)
 from cerviclip.data.split_checks import check_filled, warn_of_gaps
 from cerviclip.data.splits import Item, Split
 from cerviclip.data.summary import describe
@@ -94,7 +101,12 @@ class LooksAtData:
         for link in self.skipped.links:
             self.warn(f"{self.name}: the link {link} leads back to where it lies; not followed")
         self._check_nothing_is_lost(cfg)
-        for text in (warn_of_masks(paths), warn_of_levels(self.below_parts(paths))):
+        for text in (
+            warn_of_masks(paths),
+            warn_of_companions(paths),
+            warn_of_two_formats(paths),
+            warn_of_levels(self.below_parts(paths)),
+        ):
             if text:
                 self.warn(f"{self.name}: {text}")
 
@@ -102,6 +114,8 @@ class LooksAtData:
         if self.patients_known and not self.is_external:
             paths = self.below_parts([item.path for item in items])
             for text in judge_patients(items, paths, cfg.DATASET.PATIENT_PATTERN):
+                self.warn(f"{self.name}: {text}")
+            if text := spelled_alike(items):
                 self.warn(f"{self.name}: {text}")
             if remark := alone(items, cfg.DATASET.PATIENT_PATTERN):
                 self.warnings.append(f"{self.name}: {remark}")

@@ -137,7 +137,7 @@ class _Work:
             self._submit()
             if not self.of.wait and not self.waiting:
                 return
-            for job, running in list(self.active.items()):
+            for job, running in self._begun():
                 yield from self._follow(running)
                 if not running.left:
                     yield from self._see_off(job, "COMPLETED")
@@ -203,6 +203,18 @@ class _Work:
         ]
 
     # -- following --------------------------------------------------------------------------------
+
+    def _begun(self) -> list[tuple[str, _Running]]:
+        """The active jobs that have a journal; one look at a folder for all jobs of an array."""
+        there: dict[Path, set[str]] = {}
+        begun = []
+        for job, running in self.active.items():
+            folder = running.submission.folder
+            if folder not in there:
+                there[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+            if running.journal.path.name in there[folder]:
+                begun.append((job, running))
+        return begun
 
     def _follow(self, running: _Running) -> Iterator[Outcome]:
         """The outcomes that a job's journal tells of since the last look."""

@@ -32,7 +32,6 @@ from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
 from cerviclip.runs.comparison.outputs import Outputs, OutputsOfRuns
 from cerviclip.runs.comparison.readers import ReaderStudy, reader_outputs
-from cerviclip.runs.comparison.subgroups import Subgroups
 from cerviclip.runs.report.groups import (
     NEW,
     Group,
@@ -43,6 +42,7 @@ from cerviclip.runs.report.groups import (
 )
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.run_key import Repeat, Shots, shots_order
+from cerviclip.runs.subgroups import Subgroups
 from dassl.errors import UserError, did_you_mean
 
 NO_REPEAT = "the two methods share no seed (or no fold)"

@@ -97,17 +97,12 @@ class Index:
                     return Found(path, known)
             raw = path.read_bytes()
             digest = hashlib.sha256(raw).digest()
-            results, slim = None, b""
-            if row is not None and row[3] == digest:
-                results, slim = _unpacked(row[4]), row[4]
-            if results is None:
-                results = slim_results(raw, path)
-                text = json.dumps(results, separators=(",", ":"))
-                slim = zlib.compress(text.encode(), 1)
+            results = slim_results(raw, path)
+            slim = _packed(results)
         except (OSError, ValueError) as error:  # a UserError is one
             return Found(path, None, error)
         times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if row is None or row[:4] != (*times, digest):
+        if row != (*times, digest, slim):
             self.new.append((key, *times, digest, slim))
             if len(self.new) >= _BATCH:
                 self._keep()
@@ -161,8 +156,12 @@ class Index:
         return database
 
 
+def _packed(results: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(results, separators=(",", ":")).encode(), 1)
+
+
 def _unpacked(slim: bytes) -> dict[str, Any] | None:
-    """What a row holds; None of one that is damaged, which is then read anew."""
+    """What a row holds; None where it is damaged."""
     try:
         return json.loads(zlib.decompress(slim))
     except (zlib.error, ValueError, TypeError):

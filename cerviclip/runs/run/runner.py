@@ -40,6 +40,7 @@ from cerviclip.runs.run.scoring import (
     predict_val,
     print_centers,
     score_centers,
+    score_subgroups,
 )
 from cerviclip.runs.run.shown_warnings import kept_warnings
 from cerviclip.runs.run.train_features import train_features
@@ -69,6 +70,7 @@ def run_one(
     echo: bool = True,
     train: bool = True,
     keep_user_errors: bool = False,
+    make: Callable[[CfgNode, str, str], Run] | None = None,
     wait: bool = False,
 ) -> dict[str, Any]:
     """Train, score and write one run; a finished run of the same configuration is only read.
@@ -82,6 +84,7 @@ def run_one(
         echo: print to the console as well as to log.txt.
         train: False builds everything, as a check, and leaves nothing behind.
         keep_user_errors: write results.json for errors of the user's too (sweeps do).
+        make: builds the run of a configuration, a variant and a final folder; None for `Run`.
         wait: for another process that is at work on the run.
 
     Returns:
@@ -97,7 +100,14 @@ def run_one(
     done = train and not fresh and is_tidy(folder) and state_of(folder, cfg) == "done"
     if done:
         return _finished_before(folder, echo)
-    work = partial(_run_in, cfg=cfg, variant=variant, echo=echo, keep_user_errors=keep_user_errors)
+    work = partial(
+        _run_in,
+        cfg=cfg,
+        variant=variant,
+        echo=echo,
+        keep_user_errors=keep_user_errors,
+        make=make or Run,
+    )
     with claimed(folder, wait):
         tidy_up(folder)
         if not train:
@@ -184,6 +194,7 @@ def _run_in(
     variant: str,
     echo: bool,
     keep_user_errors: bool,
+    make: Callable[[CfgNode, str, str], Run],
     train: bool = True,
 ) -> dict[str, Any]:
     """Make the run with ``folder`` as its folder, whatever cfg.OUTPUT_DIR says."""
@@ -195,7 +206,7 @@ def _run_in(
         try:
             with atomic_write(folder / "config.yaml") as handle:
                 handle.write(cfg.dump())
-            run = Run(at_work, variant, cfg.OUTPUT_DIR)
+            run = make(at_work, variant, cfg.OUTPUT_DIR)
             run.shown_warnings = shown
             return run.execute(train)
         except Exception as error:
@@ -258,6 +269,7 @@ class Run:
         self.fingerprint = ""
         self.val: Predictions | None = None
         self.blocks: dict[str, Any] = {}
+        self.subgroups: dict[str, Any] = {}
         self.base_to_new: dict[str, Any] = {}
         self.flow: dict[str, Any] = {}
         self.shown_warnings: list[str] = []
@@ -373,6 +385,7 @@ class Run:
         self.seconds["score"] = time.perf_counter() - clock
         clock = time.perf_counter()
         self.blocks = measure_run(self.trainer, self.val, predictions, centers)
+        self.subgroups = score_subgroups(self.trainer, predictions, self.blocks)
         self.seconds["measure"] = time.perf_counter() - clock
         if new is not None:
             centers[NEW] = new
@@ -432,6 +445,7 @@ class Run:
             trainer=self.trainer,
             centers=centers,
             blocks=self.blocks,
+            subgroups=self.subgroups,
             test_read_early=read_early,
             base_to_new=self.base_to_new,
             flow=self.flow,

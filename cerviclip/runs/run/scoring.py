@@ -72,6 +72,21 @@ def measure_run(
     return measure_predictions(val, predictions, *of)
 
 
+def score_subgroups(
+    trainer: Any, predictions: Sequence[Predictions], blocks: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The ``subgroups`` of results.json: of each column that ``TEST.SUBGROUPS`` names."""
+    dataset, test = trainer.dm.dataset, trainer.cfg.TEST
+    if not test.SUBGROUPS:
+        return {}
+    from cerviclip.runs.subgroup_scores import measure_subgroups
+    from cerviclip.runs.subgroups import read_subgroups
+
+    positive = list(getattr(dataset, "positive_classes", []))
+    read = [read_subgroups(spec) for spec in test.SUBGROUPS]
+    return measure_subgroups(predictions, positive, read, blocks, test.INTERVALS)
+
+
 def score_centers(trainer: Any, predictions: Sequence[Predictions]) -> dict[str, Any]:
     """The ``centers`` of results.json."""
     dataset = trainer.dm.dataset

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cerviclip.locks import AtWorkError, claimed
+from cerviclip.locks import AtWorkError, claim_of, claimed
 from dassl.errors import UserError
 
 RUN_FILES = {
@@ -163,8 +163,9 @@ def is_tidy(folder: Path) -> bool:
 
 
 def tidy_up_if_idle(folder: Path) -> None:
-    """Finish a replacement that was killed, unless another process is at work on the folder."""
-    if not is_tidy(folder):
+    """Finish a replacement that was killed, and remove a dead process's claim, unless another
+    process is at work on the folder."""
+    if claim_of(folder).exists() or not is_tidy(folder):
         with suppress(AtWorkError), claimed(folder):
             tidy_up(folder)
 

@@ -16,6 +16,7 @@ from cerviclip.runs.settings.named_files import (
     further_backbones,
     named_files,
     named_folders,
+    subgroup_files,
 )
 
 # Keys that say where things are or how the work is shared out: no part of what a run is. Two of
@@ -53,9 +54,12 @@ LATER_KEYS = (
     "TRAINER.ZEROSHOTCLIP.TEMPLATE",
     "TRAINER.ZEROSHOTCLIP.CLASS_WEIGHTS",
     "DATASET.TEST_VARIANTS",
+    "TEST.SUBGROUPS",
     "TRAINER.CNNBASELINE.MASK.WEIGHT",
     "TRAINER.CNNBASELINE.MASK.CHECKPOINT",
     "TRAINER.SAVLT.MASK_WEIGHT",
+    "TRAIN.FEDERATED_ROUNDS",
+    "TRAIN.FEDERATED_MU",
     "TRAINER.CLIVP.REPORTS",
     "INPUT.RESIZE_FIRST",
 )
@@ -101,6 +105,10 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
         flat[key] = f"{without_file(flat[key])}:{content}" if key == BACKBONE else content
     for key, path in named_folders(whole).items():
         flat[key] = folder_content(path, str(flat[key]))
+    if specs := whole.get("TEST.SUBGROUPS"):
+        columns = (spec.rpartition(":")[2] for spec in specs)
+        files = (file_content(path, str(path)) for path in subgroup_files(specs))
+        flat["TEST.SUBGROUPS"] = [f"{f}:{c}" for f, c in zip(files, columns, strict=True)]
     if further := further_backbones(whole):
         flat[FURTHER_BACKBONES] = [
             f"{name}={file_content(path, str(path))}" if path else name

@@ -324,6 +324,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     _check_fold(cfg)
     _check_intervals(cfg)
     _check_measures(cfg)
+    _check_subgroups(cfg)
     _note_store_dtype(cfg, saved=bool(request.evaluate))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or "./data"
     # More loader processes than cores only wait for each other; torch would warn at every loader.
@@ -428,6 +429,14 @@ def _check_measures(cfg: CfgNode) -> None:
     for key, share in [("TEST.COVERAGE", test.COVERAGE), *prevalences]:
         if not (isinstance(share, (int, float)) and 0 < share < 1):
             raise UserError(f"{key} has {share!r}; give numbers between 0 and 1, such as 0.05")
+
+
+def _check_subgroups(cfg: CfgNode) -> None:
+    """Read the files that ``TEST.SUBGROUPS`` names, so that what is wrong is said before a run."""
+    from cerviclip.runs.subgroups import read_subgroups
+
+    for spec in cfg.TEST.SUBGROUPS:
+        read_subgroups(spec)
 
 
 def _note_store_dtype(cfg: CfgNode, saved: bool) -> None:

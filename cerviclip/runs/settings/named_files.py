@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,11 @@ def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     return found
 
 
+def subgroup_files(specs: Sequence[str]) -> list[Path]:
+    """The file of each ``FILE:column`` of ``TEST.SUBGROUPS``, whether it is there or not."""
+    return [Path(spec.rpartition(":")[0]).expanduser() for spec in specs]
+
+
 def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
     """Every path whose size or time changes when what the configuration names changes.
 
@@ -84,12 +89,13 @@ def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
     for folder in named_folders(flat).values():
         if folder is not None:
             paths += [folder, *_subfolders(folder)]
+    paths += subgroup_files(flat.get("TEST.SUBGROUPS") or ())
     return [os.path.abspath(path) for path in paths]
 
 
 def file_content(path: Path | None, named: str) -> str:
     """sha256 of a file; its bare name where it is absent."""
-    if path is None:
+    if path is None or not path.is_file():
         return Path(named).name
     from dassl.utils.files import file_sha256  # not needed for reading results, and brings torch
 

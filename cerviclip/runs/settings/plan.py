@@ -237,6 +237,7 @@ class _RunMaker:
         args, tree = self.args, self.tree
         external = _external(tree, dataset, self.own_datasets, args, self.path)
         common = read_opts(tree.get("opts"), self.path)
+        by_flag = args.external is not None  # and then over the sweep's own 'opts'
         spec = RunSpec(
             dataset=dataset,
             trainer=_known("trainer", entry.trainer),
@@ -248,7 +249,13 @@ class _RunMaker:
             config=entry.config,
             root=args.root,
             plugins=tuple(plugins.plugin_specs()),
-            opts=(*external, *common, *entry.opts, *args.opts),
+            opts=(
+                *(() if by_flag else external),
+                *common,
+                *entry.opts,
+                *(external if by_flag else ()),
+                *args.opts,
+            ),
         )
         if grid.base_to_new:
             spec = _base_to_new(spec)

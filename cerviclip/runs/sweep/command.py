@@ -105,17 +105,20 @@ def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
     from cerviclip.runs.settings.configure import setup_cfg
 
     runs: list[PlannedRun] = []
+    by_folder: dict[Path, PlannedRun] = {}
     for spec in plan.runs:
         cfg = setup_cfg(spec.request(plan.output_root))
         folder = Path(cfg.OUTPUT_DIR)
         check_resume(cfg, folder, fresh)
-        twin = next((run for run in runs if run.folder == folder), None)
+        twin = by_folder.get(folder)
         if twin is not None:
             raise UserError(
                 f"{twin.spec.title} and {spec.title} are the same run, {folder}: an override "
                 "(--opts) makes their shots, seed or backbone equal"
             )
-        runs.append(PlannedRun(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg)))
+        run = PlannedRun(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg))
+        by_folder[folder] = run
+        runs.append(run)
     return runs
 
 
@@ -242,7 +245,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 
-    for folder in index.folders:  # a kill may have left something beside a finished run
+    # A kill may have left something beside what is finished.
+    for folder in (*index.folders, plan.output_root / ".sweeps"):
         tidy_up_if_idle(folder)
     unchosen, n_other_settings = read_fitting_results(index.unchosen)
     runs = read_runs(index.folders) + unchosen
@@ -265,7 +269,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
         )
     jobs = plan.output_root / JOBS_TABLE
     written += [jobs] if jobs.is_file() else []
-    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False)
+    console.print(f"also: {', '.join(str(path) for path in written)}", markup=False, soft_wrap=True)
 
 
 def show_plan(runs: Sequence[PlannedRun], console: Any) -> None:

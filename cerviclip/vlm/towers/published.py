@@ -72,7 +72,7 @@ def _from_hub(name: str, entry: Published) -> str:
         try:
             from huggingface_hub import hf_hub_download
 
-            return hf_hub_download(entry.place.removeprefix(_HUB), entry.file)
+            return str(hf_hub_download(entry.place.removeprefix(_HUB), entry.file))
         except Exception as error:  # hub, network and file errors have no common type
             reason = f"it cannot be downloaded ({open_clip_models.first_line(error)})"
     raise MissingFileError(

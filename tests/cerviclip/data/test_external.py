@@ -239,6 +239,12 @@ def test_a_class_may_be_called_nought(numbered, zero):
         numbered(**{"0_normal": None})
 
 
+@pytest.mark.filterwarnings("ignore:.*shares 4 patient ids")
+def test_a_mapped_name_that_nobody_has_is_pointed_out(numbered):
+    with pytest.warns(UserWarning, match='CLASS_MAP has "0_nromal", which is no class of'):
+        numbered(**{"0_normal": "0", "0_nromal": "0"})
+
+
 def test_images_that_the_map_leaves_out_are_counted(make_cfg, oct_root, capsys):
     cfg = make_cfg(oct_root, NAME, CLASSES=("cyst", "ectropion"))
     cfg.DATASET.CLASS_MAP.update({name: "" for name in CLASSES if name not in cfg.DATASET.CLASSES})

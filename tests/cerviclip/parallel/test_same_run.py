@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +161,64 @@ def test_two_processes_make_the_run_of_one(runs, title):
     assert one.keys() == two.keys() and list(one["centers"]) == list(two["centers"])
     files = [{p.name for p in runs.folder(title, n).iterdir()} for n in (1, 2)]
     assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_any_number_of_processes(runs, monkeypatch):
+    """What two processes began, two or one go on with from its second epoch."""
+    opts = ("OPTIM.MAX_EPOCH", 4, "TRAIN.CHECKPOINT_FREQ", 1)
+    titles = {f"resumed {n}": ("CoOp", opts) for n in ("whole", "by two", "by one")}
+    monkeypatch.setattr(sys.modules[__name__], "MORE", MORE | titles)
+    whole = "resumed whole"
+    assert runs.make([whole], 2) == [None]
+    for title, processes in (("resumed by two", 2), ("resumed by one", 1)):
+        folder = runs.folder(title, processes)
+        shutil.copytree(runs.folder(whole, 2), folder)
+        for file in ("results.json", "predictions.csv", "history.csv"):
+            (folder / file).unlink()
+        model = folder / "prompt_learner"
+        for epoch in (3, 4):
+            (model / f"model.pth.tar-{epoch}").unlink()
+        (model / "checkpoint").write_text("model.pth.tar-2\n")
+        assert runs.make([title], processes) == [None]
+        assert "will resume training" in " ".join(
+            file.read_text() for file in folder.glob("log.txt*")
+        )
+        for file in ("history.csv", "predictions.csv"):
+            wanted, got = runs.rows(whole, 2, file), runs.rows(title, processes, file)
+            prefix = "p_" if file == "predictions.csv" else ""
+            np.testing.assert_allclose(
+                numbers(got, prefix), numbers(wanted, prefix), rtol=1e-5, atol=1e-5
+            )
+            assert processes == 1 or got == wanted, "to the last digit"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trainer", "extra", "said"),
+    [
+        (
+            "LinearProbe",
+            (),
+            "error: torchrun has started 2 processes, and LinearProbe works",
+        ),
+        ("CoOp", ("DATALOADER.TRAIN_X.BATCH_SIZE", "1"), "error: a batch of 1 images"),
+    ],
+)
+def test_torchrun_ends_with_the_error_in_one_line(tmp_path, trainer, extra, said):
+    made = Runs(tmp_path)
+    argv = made.argv("CoOp", 2)
+    argv[1] = trainer
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+    env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*start, "2", str(TESTS.parent / "train.py"), *argv, *extra],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode != 0 and len(lines) == 1 and lines[0].startswith(said), done.stderr
+    assert not (made.folder("CoOp", 2) / "results.json").exists()

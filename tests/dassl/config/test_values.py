@@ -76,6 +76,8 @@ def test_a_word_is_a_list_of_one_in_a_file_too(from_file):
 def test_not_a_number_is_refused(from_file):
     with pytest.raises(UserError, match="OPTIM.LR .*nan"):
         from_file("OPTIM: {LR: .nan}\n")
+    with pytest.raises(UserError, match="OPTIM.LR .* has nothing where a number"):
+        from_file("OPTIM: {LR: }\n")
 
 
 # -- the command line ----------------------------------------------------------------------------

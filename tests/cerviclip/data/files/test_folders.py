@@ -11,8 +11,10 @@ from cerviclip.data.files.folders import (
     class_folders,
     image_files,
     left_out,
+    warn_of_companions,
     warn_of_levels,
     warn_of_masks,
+    warn_of_two_formats,
 )
 
 
@@ -66,3 +68,33 @@ def test_fields_and_crops_in_one_class_are_on_two_levels():
     assert "1 class folders hold images on two levels" in warn_of_levels(paths)
     assert left_out(paths[1], ["*/CROPPED/*"]) and not left_out(paths[0], ["*/CROPPED/*"])
     assert warn_of_levels(paths[2:]) == ""
+
+
+def test_companions_of_images_by_any_word():
+    paths = [f"a/x{i}{tail}.png" for i in range(6) for tail in ("", "_contour")]
+    said = warn_of_companions(paths)
+    assert "6 of 12 files" in said and "'*_contour.*'" in said
+    heads = [f"a/{head}x{i}.png" for i in range(6) for head in ("", "mask_")]
+    assert "'mask_*'" in warn_of_companions(heads)
+    masks = [f"a/x{i}{tail}.png" for i in range(6) for tail in ("", "_mask")]
+    assert warn_of_masks(masks) and not warn_of_companions(masks)  # said once
+    for alone in (
+        [f"a/x_{i}.png" for i in range(9)],
+        [f"a/{c}_left.png" for c in "pqr"],
+        masks[:1],
+    ):
+        assert warn_of_companions(alone) == ""
+
+
+def test_a_folder_of_masks_among_the_classes():
+    paths = [f"{folder}/{i}.png" for folder in ("a", "b", "Masks") for i in range(4)]
+    assert "4 of 12 files look like masks" in warn_of_masks(paths)
+    assert "'Masks/*'" in warn_of_masks(paths)
+
+
+def test_one_image_in_two_formats():
+    paths = ["a/1.png", "a/1.jpg", "a/2.png", "b/1.png"]
+    assert "1 images are there in several formats (such as a/1.png and a/1.jpg)" in (
+        warn_of_two_formats(paths)
+    )
+    assert warn_of_two_formats(paths[1:]) == ""

@@ -60,3 +60,13 @@ def test_a_linked_root_holds_what_lies_behind_it(tmp_path):
     folder = str(tmp_path / "link")
     places = ListedPaths("l.csv", ["a/i0.png"], folder, folder)
     assert places.find(str(tmp_path / "real/a/i0.png")) == "a/i0.png" and not places.by_tail
+
+
+def test_names_without_suffix_and_bare_names_where_there_is_one(tmp_path):
+    known = ["a/1.png", "b/1.png", "b/2.jpg", "c/x/3.tif"]
+    paths = ListedPaths("l.csv", known, str(tmp_path), str(tmp_path))
+    assert paths.find("a/1") == "a/1.png" and paths.find("C:/data/c/x/3") == "c/x/3.tif"
+    assert paths.find("2") == paths.find("2.jpg") == "b/2.jpg"
+    assert paths.find("1") == paths.find("1.png") == ""  # there are two
+    assert paths.find("b/2.png") == ""  # another file
+    assert paths.find_entry("batch7/2.jpg", "2.jpg") == "b/2.jpg"

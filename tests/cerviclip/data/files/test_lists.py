@@ -124,3 +124,56 @@ def test_parts_of_unknown_names_are_refused_and_usual_ones_understood(tmp_path):
             read_split_file(save(tmp_path / "s.json", text))
     about = {"classes": ["a", "b"], "ratio": [0.5, 0.1, 0.4], "by": "patient", "seed": 1}
     assert len(read_split_file(save(tmp_path / "s.json", json.dumps({**about, **parts})))) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_encodings_that_begin_without_a_mark(tmp_path, encoding):
+    assert read_list_file(save(tmp_path / "l.csv", table(), encoding)) == WANTED
+
+
+def test_a_head_that_stands_twice_is_refused(tmp_path):
+    file = save(tmp_path / "l.csv", "path,label,label\na.png,x,y\n")
+    with pytest.raises(UserError, match='line 1 has "label" as the head of several columns'):
+        read_list_file(file)
+    unnamed = save(tmp_path / "u.csv", "path,label,,\na/0.png,a,,\nb/0.png,b,,\n")
+    found = read_list_file(unnamed)
+    assert found == WANTED and found.notes == []
+
+
+def test_one_column_for_each_class(tmp_path):
+    file = save(tmp_path / "l.csv", "image,NILM,HSIL,age\na.png,1.0,0.0,30\nb.png,0.0,1.0,41\n")
+    found = read_list_file(file)
+    assert found == [Entry("a.png", "NILM"), Entry("b.png", "HSIL")]
+    assert "classes are the columns NILM, HSIL" in found.notes[0] and "age" in found.notes[1]
+    several = save(tmp_path / "m.csv", "image,NILM,HSIL\na.png,1,1\nb.png,0,1\n")
+    assert [entry.classname for entry in read_list_file(several)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "other"),
+    [("is_train", "train", "test"), ("IsTest", "test", "train"), ("training", "train", "test")],
+)
+def test_a_column_that_says_yes_or_no_of_a_part(tmp_path, head, first, other):
+    for yes, no in (("True", "False"), ("1", "0"), ("yes", "no")):
+        file = save(tmp_path / "l.csv", f"path,label,{head}\na.png,a,{yes}\nb.png,b,{no}\n")
+        assert [entry.part for entry in read_list_file(file)] == [first, other]
+    file = save(tmp_path / "l.csv", f"path,label,{head}\na.png,a,3\nb.png,b,1\n")
+    found = read_list_file(file)
+    assert [entry.part for entry in found] == ["", ""] and head in found.notes[0]
+
+
+def test_a_folder_in_a_column_of_its_own(tmp_path):
+    file = save(tmp_path / "l.csv", "Folder,filename,label\nx\\y,1.png,a\n,2.png,b\n")
+    found = read_list_file(file)
+    assert found == [Entry("x/y/1.png", "a", alone="1.png"), Entry("2.png", "b")]
+
+
+def test_a_json_file_of_images_and_labels_and_one_of_something_else(tmp_path):
+    file = save(tmp_path / "l.json", json.dumps({"a/0.png": "a", "b/0.png": 1}))
+    assert read_list_file(file) == [Entry("a/0.png", "a"), Entry("b/0.png", "1")]
+    many = save(tmp_path / "m.json", json.dumps({f"k{i}": [] for i in range(50)}))
+    with pytest.raises(UserError, match="it has k0, k1, .* and 44 more"):
+        read_list_file(many)
+    coco = save(tmp_path / "c.json", json.dumps({"images": [], "annotations": []}))
+    with pytest.raises(UserError, match="looks like COCO's form"):
+        read_list_file(coco)

@@ -9,9 +9,11 @@ import pytest
 from cerviclip.data.files.names import (
     cell,
     class_map_of,
+    clean,
     distinct_names,
     header_key,
     near_equal,
+    near_equal_numbers,
     part_name,
     parts_of,
 )
@@ -30,6 +32,8 @@ from dassl.errors import UserError
         ("test-data", "test"),
         ("eval", "test"),
         ("hold-out", "test"),
+        ("tr", "train"),
+        ("te", "test"),
         ("Latest", "latest"),
         ("trained", "trained"),
         ("normal", "normal"),
@@ -44,6 +48,14 @@ def test_eval_beside_a_test_is_the_validation():
     assert parts_of(["train", "eval", "test"]) == {"train": "train", "eval": "val", "test": "test"}
     assert parts_of(["train", "val", "eval"])["eval"] == "test"
     assert parts_of(["train", "eval", "cells"]) == {"train": "train", "eval": "test"}
+
+
+def test_numbered_parts_are_parts_where_no_other_folder_is_called_so():
+    numbered = {"01_train": "train", "02-val": "val", "3 test": "test"}
+    assert parts_of(numbered) == numbered
+    assert parts_of(["train1", "test1"]) == {"train1": "train", "test1": "test"}
+    assert parts_of(["train", "test", "test2"]) == {"train": "train", "test": "test"}
+    assert parts_of(["CIN1", "CIN2", "1", "22"]) == {}
 
 
 @pytest.mark.parametrize("text", ["Patient", " patient id", "PATIENT_ID", "Patient-ID"])
@@ -61,6 +73,17 @@ def test_names_that_look_alike():
     assert near_equal(names) == [["HSIL", "HSIL ", "hsil"], ["a b", "a_b"]]
     two = [unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD")]
     assert two[0] != two[1] and class_map_of({two[1]: "x"}) == {two[0]: "x"}
+
+
+def test_names_that_differ_in_what_nobody_sees():
+    assert near_equal(["HSIL", "HSIL\u200b", "c"]) == [["HSIL", "HSIL\u200b"]]
+    cyrillic = "\u041dSIL"
+    assert near_equal(["HSIL", cyrillic]) == [["HSIL", cyrillic]]
+    assert clean("\ufeff HSIL\u200b ") == "HSIL" and cell("\u200b") == ""
+
+
+def test_one_number_in_two_spellings():
+    assert near_equal_numbers(["7", "007", "70", "a7", "0", "00"]) == [["0", "00"], ["007", "7"]]
 
 
 def test_a_class_map_holds_names_and_nought_is_one():

@@ -13,11 +13,11 @@ from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.marks import marks_against
 from cerviclip.runs.comparison.outputs import of_predictions
 from cerviclip.runs.comparison.readers import read_study
-from cerviclip.runs.comparison.subgroups import read_subgroups
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.runs.report.formats import to_markdown
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.tables import build_tables
+from cerviclip.runs.subgroups import read_subgroups
 from dassl.errors import UserError
 
 CLASSES, POSITIVE = ("cancer", "cyst", "normal"), ("cancer",)

@@ -7,6 +7,7 @@ import os
 import pytest
 
 import run_shell
+from cerviclip.locks import claim_of
 from cerviclip.runs.run import working_folder
 from cerviclip.runs.run.working_folder import replace_folder, tidy_up
 from dassl.errors import cli_main
@@ -92,6 +93,7 @@ def test_a_sweep_whose_runs_are_all_finished_tidies_up_too(zoo):
     [results] = zoo.out.rglob("results.json")
     folder = results.parent
     make_run(folder.with_name(f".{folder.name}.old-{os.getpid()}"), "old", "monday")
+    claim_of(folder).write_text("process 1 on a machine that was killed there")
     assert cli_main(run_shell.main, argv) == 0
     assert evaluations(folder) == ["monday"]
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

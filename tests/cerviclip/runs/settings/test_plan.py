@@ -78,7 +78,22 @@ def test_external_of_the_sweep_is_for_its_own_datasets(zoo):
     other = plan_of(zoo, text, "--datasets", "ZooFar").runs[0]
     assert other.opts[0] != key
     none = plan_of(zoo, text, "--external").runs[0]
-    assert none.opts[:2] == (key, ())
+    assert none.opts[-2:] == (key, ())
+
+
+def test_the_flag_for_external_centers_wins_over_the_sweeps_opts(zoo):
+    key = "TEST.EXTERNAL"
+    text = f"trainers: [{{trainer: ZooLinear, opts: {{{key}: [ZooFar, ZooMain]}}}}]\n"
+    text += "shots: [1]\nseeds: [1]\n"
+
+    def external(*flags):
+        opts = plan_of(zoo, text, *flags).runs[0].opts  # those of `zoo.sweep` name ZooFar alone
+        return dict(zip(opts[::2], opts[1::2], strict=True))[key]
+
+    assert external() == ("ZooFar", "ZooMain")
+    assert external("--external") == ()
+    assert external("--external", "ZooFar") == ("ZooFar",)
+    assert external("--external", "ZooFar", "--opts", key, "[]") == "[]"  # the last word
 
 
 def test_entry_backbone_wins_over_the_flag(zoo):

@@ -1,0 +1,1 @@
+"""Training across centres by Flower: images stay where they are, weights travel."""

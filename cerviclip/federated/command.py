@@ -1,0 +1,196 @@
+"""Goal: train one model across centres whose images stay where they are, and see what it is worth.
+
+Usage:
+    cerviclip federate phantom_coop            # all on this machine, over TLS, and the table
+    cerviclip federate PLAN.yaml --serve 0.0.0.0:9000 --certificates certs   # where weights meet
+    cerviclip federate PLAN.yaml --join HOST:9000 --center huaxi --ca ca.pem --root $DATA
+    cerviclip federate --make-certificates certs --host fed.example.org
+
+With neither --serve nor --join every centre is a process of its own here, and so is the server; the
+local and pooled runs to compare with are made too. Exit status: 0 done, 1 a centre or the server
+failed, 2 something to correct.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cerviclip.federated.certificates import CA, make_certificates
+from cerviclip.federated.compare import WAYS, folder_of, write_table
+from cerviclip.federated.plan import Plan, find_plan, read_plan
+from cerviclip.federated.server import RECORD, serve_federation
+from cerviclip.runs.results_json import is_finished, read_results
+from cerviclip.runs.settings.config_hash import config_hash
+from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from dassl.errors import UserError, cli_main
+
+POLL_S = 0.2
+
+
+def build_parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", nargs="?", default="", metavar="NAME|YAML")
+    parser.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
+    parser.add_argument("--weights", default="", metavar="FILE", help="of the backbone, local")
+    parser.add_argument(
+        "--output-dir", default="", metavar="DIR", help="default ./output/federations/NAME"
+    )
+    parser.add_argument("--serve", default="", metavar="HOST:PORT", help="be the server alone")
+    parser.add_argument("--join", default="", metavar="HOST:PORT", help="be one centre alone")
+    parser.add_argument("--center", default="", metavar="NAME", help="which one; with --join")
+    parser.add_argument(
+        "--certificates", default="", metavar="DIR", help="ca.pem, server.pem, server.key"
+    )
+    parser.add_argument("--ca", default="", metavar="FILE", help="the server's authority")
+    parser.add_argument(
+        "--insecure", action="store_true", help="no encryption: on one machine alone, or to try out"
+    )
+    parser.add_argument("--make-certificates", default="", metavar="DIR")
+    parser.add_argument("--host", action="append", default=[], help="name in the certificate")
+    add_plugin_flag(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "cerviclip federate") -> int:
+    args = build_parser(prog).parse_args(argv)
+    if args.make_certificates:
+        folder = make_certificates(Path(args.make_certificates), args.host or ["localhost"])
+        print(f"certificates: {folder}; give {CA} to each centre, keep the rest")
+        return 0
+    if not args.plan:
+        raise UserError("name a federation: a yaml, or one of configs/federations")
+    plan = read_plan(find_plan(args.plan), args.root, args.weights)
+    out = Path(args.output_dir or Path(DEFAULT_ROOT) / "federations" / safe_part(plan.path.stem))
+    from cerviclip.runs.run.summation_order import fix_summation_order
+
+    fix_summation_order()  # before torch is imported
+    if args.serve:
+        _check_encryption(args.insecure, args.certificates, "--certificates DIR")
+        folder = Path(args.certificates) if args.certificates else None
+        print(f"record: {serve_federation(plan, out, args.serve, folder)}")
+        return 0
+    if args.join:
+        _check_encryption(args.insecure, args.ca, "--ca FILE")
+        if not args.center:
+            raise UserError("--join needs --center NAME, one of the plan's centres")
+        from cerviclip.federated.center import join_federation
+
+        folder = folder_of(out, "federated", args.center)
+        ca = Path(args.ca) if args.ca else None
+        join_federation(plan, args.center, folder, args.join, ca)
+        print(f"results: {folder / 'results.json'}")
+        return 0
+    return run_here(plan, out, args.insecure, args.plugins)
+
+
+def _check_encryption(insecure: bool, given: str, flag: str) -> None:
+    if insecure == bool(given):
+        raise UserError(f"give {flag} for an encrypted federation, or --insecure; not both")
+
+
+def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[str] = ()) -> int:
+    """Every run of a plan on this machine, finished ones are kept; then the table."""
+    from cerviclip.runs.run.runner import run_one
+    from cerviclip.runs.settings.configure import setup_cfg
+
+    for way in ("local", "pooled"):
+        for site in plan.centers if way == "local" else filter(None, [plan.pooled]):
+            folder = folder_of(out, way, site.name)
+            print(f"{way}: {site.name}")
+            run_one(setup_cfg(plan.request(site, folder)), variant=way, echo=False)
+    if not _federated_is_done(plan, out):
+        federate_here(plan, out, insecure)
+    record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    path = write_table(plan, out, record)
+    print(path.read_text(encoding="utf-8"))
+    print(f"table: {path}, record: {out / RECORD}")
+    return 0
+
+
+def _federated_is_done(plan: Plan, out: Path) -> bool:
+    from cerviclip.runs.settings.configure import setup_cfg
+
+    def done(name: str, folder: Path) -> bool:
+        cfg = setup_cfg(plan.request(plan.center(name), folder, federated=True))
+        return is_finished(read_results(folder), config_hash(cfg))
+
+    names = [site.name for site in plan.centers]
+    return (out / RECORD).is_file() and all(
+        done(name, folder_of(out, WAYS[1], name)) for name in names
+    )
+
+
+def federate_here(plan: Plan, out: Path, insecure: bool = False) -> None:
+    """A server and every centre, each a process of its own, over loopback.
+
+    Raises:
+        UserError: one of them failed; the others are ended.
+    """
+    address = f"127.0.0.1:{_free_port()}"
+    logs = out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    common = [sys.executable, "-m", "cerviclip.federated.command", str(plan.path)]
+    common += ["--output-dir", str(out)]
+    if plan.weights:
+        common += ["--weights", plan.weights]
+    security, trust = ["--insecure"], ["--insecure"]
+    if not insecure:
+        folder = out / "certificates" / str(time.time_ns())
+        make_certificates(folder, ["127.0.0.1", "localhost"], days=1)
+        security, trust = ["--certificates", str(folder)], ["--ca", str(folder / CA)]
+    words = {"server": [*common, "--serve", address, *security]}
+    for site in plan.centers:
+        root = ["--root", site.root] if site.root else []
+        words[site.name] = [*common, *root, "--join", address, "--center", site.name, *trust]
+    print(f"federated: {len(plan.centers)} centres, {plan.rounds} rounds; logs in {logs}")
+    processes = {}
+    for name, argv in words.items():
+        with open(logs / f"{name}.txt", "w") as log:
+            processes[name] = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        _wait_for(processes, logs)
+    finally:
+        for process in processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def _wait_for(processes: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    """Until all have ended well, or one has not."""
+    while True:
+        states = {name: process.poll() for name, process in processes.items()}
+        for name, status in states.items():
+            if status:
+                raise UserError(f"{name} failed: {_last_line(logs / f'{name}.txt')}")
+        if all(status == 0 for status in states.values()):
+            return
+        time.sleep(POLL_S)
+
+
+def _last_line(log: Path) -> str:
+    """What a process said last, its own error rather than Flower's notes."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")]
+    return f"{(errors or lines or ['it said nothing'])[-1]} ({log})"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    sys.exit(cli_main(main))

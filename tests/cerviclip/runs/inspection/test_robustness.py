@@ -1,0 +1,105 @@
+"""Curves over severities, with a model whose answers are known."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cerviclip.data.variants.corruptions import LEVELS
+from cerviclip.runs.inspection.robustness import CorruptedImages, measure_robustness
+from cerviclip.runs.inspection.robustness_figure import robustness_figure
+from cerviclip.runs.predictions import Predictions
+from cerviclip.tools import robustness
+from dassl.errors import cli_main
+
+CLASSES = ("dark", "bright")
+
+
+class BrightnessModel:
+    """Says ``bright`` the likelier the brighter an image is; reads in batches of three."""
+
+    def predict_images(self, pictures):
+        means = []
+        for start in range(0, len(pictures), 3):
+            means += [np.asarray(p, float).mean() / 255 for p in pictures[start : start + 3]]
+        bright = np.clip(np.array(means), 0.01, 0.99)
+        return np.stack([1 - bright, bright], axis=1)
+
+
+@pytest.fixture
+def center(tmp_path):
+    labels = np.arange(16) % 2
+    paths = [f"x/{i}.png" for i in range(16)]
+    (tmp_path / "x").mkdir()
+    for path, label in zip(paths, labels, strict=True):
+        Image.new("RGB", (32, 32), (200,) * 3 if label else (40,) * 3).save(tmp_path / path)
+    ids = [f"P{i // 2}" for i in range(16)]
+    return Predictions("far", paths, ids, labels, np.full((16, 2), 0.5), CLASSES)
+
+
+RESULTS = {
+    "positive_classes": ["bright"],
+    "operating_points": {
+        "chosen_on": "val", "home": {}, "points": {"youden": {"threshold": 0.5, "centers": {}}},
+    },
+    "calibration": {"fitted_on": "val", "temperature": {"value": None}, "isotonic": {"x": []}},
+    "conformal": {"methods": {}, "centers": {}},
+}  # fmt: skip
+
+
+def test_metrics_fall_as_far_as_the_images_change(center, tmp_path):
+    record = measure_robustness(
+        BrightnessModel(), [center], RESULTS, str(tmp_path), ["gain", "jpeg"]
+    )
+    gain = record["centers"]["far"]["gain"]
+    values = [cell["value"] for cell in gain["binary.sensitivity"]]
+    # 200 of 255 times the factor is above one half with 1, 0.85 and 0.7, and not with 0.55.
+    assert values == [100.0, 100.0, 100.0, 0.0, 0.0, 0.0]
+    assert [cell["value"] for cell in gain["youden.specificity"]] == [100.0] * 6
+    assert all(c["low"] < c["high"] for c in gain["accuracy"])
+    assert gain["accuracy"][0] == record["centers"]["far"]["jpeg"]["accuracy"][0]
+    assert record["corruptions"]["gain"]["levels"] == list(LEVELS["gain"][1])
+
+
+def test_the_same_call_gives_the_same_numbers(center, tmp_path):
+    of = (BrightnessModel(), [center], RESULTS, str(tmp_path), ["noise"])
+    assert measure_robustness(*of) == measure_robustness(*of)
+
+
+def test_the_figure_has_a_panel_for_each_corruption(center, tmp_path):
+    record = measure_robustness(
+        BrightnessModel(), [center], RESULTS, str(tmp_path), ["gain", "blur"]
+    )
+    robustness_figure(record, "accuracy", tmp_path / "out" / "r.png")
+    with Image.open(tmp_path / "out" / "r.png") as image:
+        assert image.width > image.height > 300
+    lines = robustness.lines_of(record, "binary.sensitivity")
+    assert lines[0] == "far, gain: binary.sensitivity 100 100 100 0 0 0"
+
+
+def test_images_are_made_one_by_one(center, tmp_path):
+    files = [tmp_path / path for path in center.paths]
+    images = CorruptedImages(files, center.paths, "gain", 1)
+    assert len(images) == 16 and len(images[3:5]) == 2
+    assert np.asarray(images[1]).max() == 170  # 200 x 0.85
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert cli_main(robustness.main, [str(tmp_path)]) == 2
+    assert "no run in" in (error := capsys.readouterr().err) and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_trained_run_is_measured_from_its_folder(zoo, capsys):
+    """Severity 0 is the run's own accuracy."""
+    import json
+
+    import train
+
+    assert cli_main(train.main, zoo.argv("ZooLinear", "2", "--output-dir", str(zoo.out))) == 0
+    flags = [str(zoo.out), "--plugin", zoo.common[1], "--corruptions", "noise"]
+    assert cli_main(robustness.main, flags) == 0
+    record = json.loads((zoo.out / "robustness" / "robustness.json").read_text())
+    results = json.loads((zoo.out / "results.json").read_text())
+    for name, curves in record["centers"].items():
+        own = results["centers"][name]["accuracy"]["value"]
+        assert curves["noise"]["accuracy"][0]["value"] == pytest.approx(own)
