@@ -33,6 +33,7 @@ from cerviclip.runs.results_json import (
     read_results,
     write_results,
 )
+from cerviclip.runs.results_shape import COMPARED
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.errors import UserError
 
@@ -130,7 +131,7 @@ class Ensemble:
         first, names = self.runs[0], predictions[0].classnames
         positive = first["positive_classes"]
         centers = score_predictions(predictions, names, positive, intervals_of(self.runs))
-        check_blocks(first, first["folder"])
+        check_blocks(first, first["folder"], COMPARED)
         settings = Settings.from_json(first["measured_with"] or {})
         blocks = measure_predictions(val, predictions, positive, centers, settings, _VAL_DIFFERS)
         folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cerviclip.data.folds import parse_fold
 from cerviclip.runs.results_shape import BLOCKS, WHOLE
-from cerviclip.shapes import Misshapen
+from cerviclip.shapes import Misshapen, Shape
 from dassl.errors import UserError
 
 STATES = ("done", "failed")
@@ -48,18 +48,21 @@ def check_centers(centers: Mapping[str, Any], where: str, results: Mapping[str, 
         check_center(entry, f"{where}.{center}", results.get("positive_classes") or ())
 
 
-def check_blocks(results: Mapping[str, Any], source: object) -> None:
+def check_blocks(results: Mapping[str, Any], source: object, shape: Shape = BLOCKS) -> None:
     """The same of what follows from predictions, for those who show it.
 
     Args:
         results: of ``read_results``.
         source: the file, for the message.
+        shape: that of the blocks which are read.
 
     Raises:
         UserError: a block is not of its shape.
     """
     try:
-        BLOCKS(results, "")
+        shape(results, "")
+        if shape is not BLOCKS:
+            return
         of_patients = (results.get("patient_level") or {}).get("centers") or {}
         check_centers(of_patients, "patient_level.centers", results)
     except Misshapen as error:

@@ -123,7 +123,18 @@ BLOCKS = record(
             record({"rule": text}, {**_MIGHT_BE_ABSENT, "centers": mapping(CENTER)})
         ),
         "measured_with": maybe(_SETTINGS),
-        "flow": _FLOW,
+        "flow": maybe(_FLOW),
+    },
+)
+
+#: Of these blocks what a comparison reads: the thresholds, and the order of the classes.
+COMPARED = record(
+    {},
+    {
+        "operating_points": maybe(
+            record({}, {"points": mapping(record({"threshold": maybe(number)}))})
+        ),
+        "measured_with": maybe(record({}, {"order": listed(text)})),
     },
 )
 
@@ -156,10 +167,10 @@ WHOLE = record(
         "transductive": flag,
         "ensemble": record({}, {"members": listed(_MEMBER)}),
         "positive_classes": listed(text),
-        "warnings": listed(text),
+        "warnings": maybe(listed(text)),
         "runtime": _RUNTIME,
         "subgroups": mapping(mapping(mapping(CENTER))),  # column, centre, group
-        "flow": mapping(anything),
+        "flow": maybe(mapping(anything)),
         "adopted": maybe(mapping(anything)),
         "measured_with": maybe(mapping(anything)),
     },

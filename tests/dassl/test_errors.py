@@ -29,3 +29,22 @@ def test_an_error_stands_out_on_a_terminal_and_is_one_plain_line_elsewhere(
 def test_debug_shows_the_traceback():
     with pytest.raises(UserError):
         cli_main(refuse, ["--debug"])
+
+
+def test_a_message_is_one_line_that_a_terminal_can_show(capsys):
+    def refuse_odd(argv):
+        raise UserError("no \x1b[31mclass\nfolder " + "x" * 10_000)
+
+    assert cli_main(refuse_odd, []) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "\x1b" not in line and "\\x1b[31mclass folder" in line
+    assert len(line) < 2300
+
+
+def test_what_the_system_says_of_a_path_is_one_line(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "absent", tmp_path / ("x" * 300)):
+        assert cli_main(lambda argv, path=path: len(path.read_bytes()), []) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and "check the path" in error
+    with pytest.raises(OSError):
+        cli_main(lambda argv: len(tmp_path.read_bytes()), ["--debug"])

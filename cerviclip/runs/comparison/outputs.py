@@ -29,6 +29,7 @@ from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
 from cerviclip.runs.predictions import Predictions, read_predictions
 from cerviclip.runs.report.groups import NEW, fold_of
 from cerviclip.runs.results_check import check_blocks
+from cerviclip.runs.results_shape import COMPARED
 
 NEW_PREDICTIONS = "predictions_new.csv"  # of classes that a base-to-new run has not seen
 _SURE, _UNSURE = 0.75, 0.25  # columns of a verdict: only which is greater counts
@@ -237,7 +238,7 @@ def _sorted(outputs: Outputs) -> Outputs:
 
 def _outputs_in(run: Mapping[str, Any]) -> list[Outputs]:
     """Of every centre of a run's files, new classes included."""
-    check_blocks(run, run["folder"])
+    check_blocks(run, run["folder"], COMPARED)
     found: list[Predictions] = []
     for name in ("", NEW_PREDICTIONS):
         try:

@@ -87,7 +87,7 @@ def _is_whole(value: bytes) -> bool:
 def thin(results: Mapping[str, Any]) -> dict[str, Any]:
     """Parsed results without what tables do not need."""
     out = {key: value for key, value in results.items() if key not in (*HEAVY, _ALSO)}
-    out["runtime"] = {k: v for k, v in results["runtime"].items() if k in _OF_RUNTIME}
+    out["runtime"] = {k: v for k, v in (results.get("runtime") or {}).items() if k in _OF_RUNTIME}
     out["centers"] = {
         name: {key: value for key, value in center.items() if key not in _OF_CENTER}
         for name, center in results["centers"].items()

@@ -100,7 +100,7 @@ def _mark(dataset: Any, learned: TrainedOn, cfg: CfgNode, folder: Path) -> None:
         dataset.warnings = said
 
 
-_OF_A_MODEL = ("TRAINER.", "MODEL.", "INPUT.")
+_OF_A_MODEL = ("TRAINER.", "MODEL.HEAD.", "INPUT.")
 
 
 def _trained_on(run: Run, folder: Path) -> TrainedOn:

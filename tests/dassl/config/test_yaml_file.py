@@ -155,3 +155,33 @@ def test_yacs_own_merging_is_what_it_was(write):
     cfg = get_cfg_default()
     cfg.merge_from_file(str(write("a.yaml", "OPTIM: {LR: 1.0}\n")))
     assert cfg.OPTIM.LR == 1.0
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n"
+    for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "repeats more than 100,000 values by aliases"),
+        ("a: &a [1, *a]\n", "alias within its own anchor, in line 1"),
+        ("a: &a {b: [*a]}\n", "alias within its own anchor"),
+        ("a: !!int ''\n", "not of the type that its tag"),
+        ("a: !!bool maybe\n", "not of the type that its tag"),
+        ("a: !!timestamp soon\n", "not of the type that its tag"),
+        ("x: &x {1: a}\ny:\n  <<: *x\n  0x1: b\n", "twice in other words"),
+        ("a: " + "[" * 5000, "not valid yaml"),
+    ],
+)
+def test_what_yaml_can_hold_and_settings_cannot_is_one_line(write, text, said):
+    with pytest.raises(UserError, match=said) as caught:
+        layers_of(write("x.yaml", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_alias_is_its_anchors_value(write):
+    (file,) = layers_of(write("x.yaml", "a: &a [1, 2]\nb: *a\nc: [*a, *a]\n"))
+    assert file.tree == {"a": [1, 2], "b": [1, 2], "c": [[1, 2], [1, 2]]}
