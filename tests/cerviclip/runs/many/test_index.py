@@ -12,7 +12,7 @@ from audit_fixtures import DATASET, write_honest
 from cerviclip.runs.many import index as index_module
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import table_runs
-from cerviclip.runs.many.slim import HEAVY, slim_results, thin, without_keys
+from cerviclip.runs.many.slim import HEAVY, _parsed, slim_results, thin, without_keys
 from cerviclip.runs.report.formats import summary, to_csv
 from cerviclip.runs.report.groups import METRICS, group_runs, load_runs
 from cerviclip.runs.report.tables import build_tables
@@ -88,14 +88,14 @@ def test_nested_keys_at_the_margin_are_no_top_level_keys():
     """Somebody may have shifted all lines to one space: then nothing is cut."""
     lines = ["{", '"schema_version": 2,', '"centers": {', '"calibration": {', '"x": 1']
     text = "\n ".join([*lines, "}", "},", '"runtime": {}']) + "\n}"
-    results = slim_results(text.encode(), "x")
+    results = _parsed(text.encode())
     assert results["centers"] == {"calibration": {"x": 1}}
 
 
 @pytest.mark.parametrize(
     "raw, words",
     [(b"{", "is not a run's results"), (b"[]", "is not"), (b'{"schema_version": 99}', "newer"),
-     (b"\xff\xfe", "is not"), (b'{"schema_version": 2}', "is not"), (b"", "is not")],
+     (b"\xff\xfe", "is not"), (b'{"schema_version": 2}', "lacks the key"), (b"", "is not")],
 )  # fmt: skip
 def test_what_is_no_results_is_refused_by_name(raw, words):
     with pytest.raises(UserError, match=words) as error:
