@@ -78,8 +78,10 @@ def test_three_processes_train_together_over_tls(write_plan, tmp_path, capsys):
     record = json.loads((out / "federation.json").read_text())
     assert record["encrypted"] and len(record["rounds"]) == 2
     assert {row["participants"] for row in record["rounds"]} == {3}
-    runs = [json.loads((out / "federated" / n / "results.json").read_text()) for n in
-            ("east", "north", "west")]
+    runs = [
+        json.loads((out / "federated" / n / "results.json").read_text())
+        for n in ("east", "north", "west")
+    ]
     sent = [run["runtime"]["trainer"]["federated"] for run in runs]
     assert record["bytes_up"] == sum(s["bytes_up"] for s in sent) * 2 // 3  # not the first weights
     from cerviclip.federated.weights import read_weights
