@@ -82,7 +82,7 @@ def wanted_by(args: argparse.Namespace) -> dict[str, Any]:
             plugins=tuple(args.plugins),
             opts=(*args.opts, "DATASET.PACKED", ""),
         )
-        trainer = build_trainer(setup_cfg(request))
+        trainer: Any = build_trainer(setup_cfg(request))
         external = build_external_datasets(trainer.cfg, trainer.dm.dataset)
         return wanted_of(trainer, external)
 
