@@ -13,7 +13,7 @@ from cerviclip.runs.many import index as index_module
 from cerviclip.runs.many import slim
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import table_runs
-from cerviclip.runs.many.slim import HEAVY, _parsed, slim_results, thin, without_keys
+from cerviclip.runs.many.slim import HEAVY, slim_results, thin, without_keys
 from cerviclip.runs.report.formats import summary, to_csv
 from cerviclip.runs.report.groups import METRICS, group_runs, load_runs
 from cerviclip.runs.report.tables import build_tables
