@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +73,14 @@ def zoo(tmp_path):
 def asked(argv: Sequence[str]) -> RunRequest:
     """The request that train.py's flags make."""
     return run_request(train_parser().parse_args(argv))
+
+
+def whole_results(**own: Any) -> dict[str, Any]:
+    """A finished run's results with every key and no centre; ``own`` replaces some."""
+    from cerviclip.runs.results_json import ADDED, KEYS
+
+    names = {"dataset": "Cells", "trainer": "Probe", "backbone": "CLIP", "variant": "default"}
+    texts = {"fold": "", "split_hash": "s", "draw_hash": "d", "config_hash": "c"}
+    plain = {"schema_version": 2, "status": "done", "shots": 4, "seed": 1, "centers": {}}
+    more = {"positive_classes": [], "test_read_early": False, "runtime": {}}
+    return dict.fromkeys(KEYS) | ADDED[2] | names | texts | plain | more | own

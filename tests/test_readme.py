@@ -80,6 +80,8 @@ def test_every_flag_that_readme_shows_exists():
         "--held-out",
         "--json",
         "--only",
+        "--pdf",
+        "--images",
     }
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert shown - tools <= known

@@ -6,13 +6,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from cerviclip.federated.weights import size_of
 from dassl.errors import UserError
 
-if TYPE_CHECKING:
-    from cerviclip.federated.center import Turns
+
+class Turns(Protocol):
+    """A run that waits at the end of each round (`center.Turns`)."""
+
+    def take(self) -> tuple[Any, int, float, str]: ...
+
+    def set(self, weights: Any) -> None: ...
 
 
 def import_flower() -> SimpleNamespace:

@@ -94,7 +94,7 @@ def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
     with pytest.raises(UserError, match="6 patients in two parts"):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     with pytest.warns(UserWarning, match="split by image"):
-        data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
+        data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, SPLIT_BY="image")
     assert counts(data) == [6, 0, 6]
 
 

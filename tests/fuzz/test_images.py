@@ -18,6 +18,9 @@ from cerviclip.data.images.facts import facts_of
 from cerviclip.data.roi.sources import mask_values
 from dassl.utils.images import check_images, decode_image
 
+# A 16-bit image of few bits is read, with a warning.
+pytestmark = pytest.mark.filterwarnings("ignore:.*comes out dark")
+
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
@@ -109,7 +112,6 @@ def test_the_whole_files_are_read(tmp_path, kind):
     [
         png_of(2**31 - 1, 2**31 - 1, 0),
         png_of(60_000, 60_000, 0),
-        png_of(12_000, 12_000, 3),
         png_of(12_000, 12_000, 3, mode=0, bits=16),
         png_of(0, 5, 0),
         b"BM" + b"\xff" * 60,

@@ -68,6 +68,7 @@ def make_run(tmp_path):
             "schema_version": 2, "status": "done", "dataset": "Herlev", "trainer": trainer,
             "backbone": "B", "variant": "default", "shots": 4, "fold": "", "seed": 1,
             "split_hash": "s", "draw_hash": "d", "left_out_center": "", "base_to_new": {},
+            "subgroups": {},
             "search": {}, "transductive": False, "ensemble": {}, "config_hash": trainer,
             "positive_classes": ["c"], "test_read_early": False, "runtime": {},
             "centers": centers, **blocks,

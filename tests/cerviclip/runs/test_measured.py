@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from measures_fixtures import CLASSES, POSITIVE, make_sample
+from run_fixtures import whole_results
 
 from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.names import BLOCKS
@@ -17,7 +18,7 @@ from cerviclip.runs.measured import (
     settings_of,
 )
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
-from cerviclip.runs.results_json import ADDED, write_results
+from cerviclip.runs.results_json import write_results
 from dassl.config import get_cfg_default
 from dassl.errors import MissingFileError
 
@@ -38,8 +39,7 @@ def run(tmp_path_factory):
     write_predictions(folder, [val], CLASSES, VAL_PREDICTIONS)
     settings = Settings(patient_rule="max", miss_cost=3.0, order=CLASSES)
     blocks = measure_predictions(val, [test, far], POSITIVE, {}, settings)
-    results = {"schema_version": 2, "status": "done", **ADDED[2], **blocks}
-    write_results(folder, results | {"positive_classes": list(POSITIVE), "centers": {}})
+    write_results(folder, whole_results(**blocks, positive_classes=list(POSITIVE)))
     return folder, blocks
 
 

@@ -133,7 +133,7 @@ def test_encodings_that_begin_without_a_mark(tmp_path, encoding):
 
 def test_a_head_that_stands_twice_is_refused(tmp_path):
     file = save(tmp_path / "l.csv", "path,label,label\na.png,x,y\n")
-    with pytest.raises(UserError, match='line 1 has "label" as the head of several columns'):
+    with pytest.raises(UserError, match='has the column "label" twice'):
         read_list_file(file)
     unnamed = save(tmp_path / "u.csv", "path,label,,\na/0.png,a,,\nb/0.png,b,,\n")
     found = read_list_file(unnamed)

@@ -99,7 +99,7 @@ def test_masks_are_warned_of_and_left_out_by_a_setting(build, tmp_path):
     )
 
 
-@pytest.mark.filterwarnings("ignore:.*on two levels")
+@pytest.mark.filterwarnings("ignore:.*on two levels", "ignore:.*PATIENT_PER_CLASS.; if they")
 def test_a_field_and_its_crops_are_on_one_side(build, tmp_path):
     """Fault 10."""
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from run_fixtures import whole_results
 
 from cerviclip.data.coarse import NEGATIVE, POSITIVE
 from cerviclip.runs.inspection.errors import confident_errors
@@ -30,8 +31,7 @@ def run(tmp_path):
     folder.mkdir()
     write_predictions(folder, parts, CLASSES)
     (folder / "config.yaml").write_text(f"DATASET: {{ROOT: {root}}}\n")
-    record = {"schema_version": 2, "positive_classes": ["c"], "status": "done"}
-    (folder / "results.json").write_text(json.dumps(record))
+    (folder / "results.json").write_text(json.dumps(whole_results(positive_classes=["c"])))
     for n, path in enumerate(path for p in parts for path in p.paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), (20 * n, 90, 200)).save(root / path)
