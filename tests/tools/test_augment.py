@@ -15,7 +15,10 @@ from cerviclip.runs.settings.opened import open_dataset
 from cerviclip.tools.augment import main
 from dassl.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*nothing tells whose images:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*nothing tells whose images:UserWarning",
+    "ignore:.*are variants made by augmentation",  # a test of them is asked for here
+)
 FOUR = ("quarter", "rotate", "blur", "stain")
 
 

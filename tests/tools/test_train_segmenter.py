@@ -32,6 +32,7 @@ def _center(root, name, patients, seed=0):
     return root / name
 
 
+@pytest.mark.slow
 def test_trains_by_patient_and_finds_the_surface(tmp_path, capsys):
     data, other = _center(tmp_path, "a", 6), _center(tmp_path, "b", 2, seed=1)
     out = tmp_path / "out"

@@ -84,6 +84,8 @@ def on_meta(build, monkeypatch):
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_step_reads_nothing_back(case, on_meta):
     trainer = on_meta(*CASES[case])
+    if hasattr(trainer, "fixmatch"):
+        trainer.prepare_fit()  # the loader of unlabelled images
     trainer._begin_epoch()
     trainer.set_model_mode("train")
     trainer.num_batches = 1000  # none of these is the last of its epoch, or to be printed

@@ -225,6 +225,7 @@ def test_alone_in_a_sweep_and_shuffled_the_numbers_are_the_same(made, monkeypatc
     assert all_results(made.out) == expected
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_numbers(made):
     expected = all_results(made.out)
     made.out.rename(made.root / "first")

@@ -42,6 +42,7 @@ def test_a_failed_job_has_its_error_and_the_next_one_is_made(zoo):
     assert (linear.error, linear.trace) == (None, "")
 
 
+@pytest.mark.slow
 def test_a_dead_worker_costs_its_run_and_another_takes_its_place(zoo):
     jobs = jobs_of(zoo, "ZooSuicidal, ZooBroken, ZooLinear", shots="[1]")
     started = []
@@ -54,6 +55,7 @@ def test_a_dead_worker_costs_its_run_and_another_takes_its_place(zoo):
     assert len(list(zoo.out.rglob("results.json"))) == 2  # the dead one's is the sweep's to write
 
 
+@pytest.mark.slow
 def test_closing_the_iterator_stops_the_workers(zoo):
     jobs = jobs_of(zoo, "ZooLinear, ZooSleeper", shots="[1]")
     running = LocalPool(2).run(jobs, lambda job: None)
