@@ -23,16 +23,17 @@ LONGEST = 2300  # characters of an error's line
 
 
 def examples(size: str, few: int, many: int) -> settings:
-    """Settings of a property: the same few examples each time, or many new ones.
+    """Settings of a property: few examples or many, the same each time.
 
     Args:
         size: ``few`` or ``many``, the parameter of a test. ``FUZZ_EXAMPLES`` says how many are
-            many, for a search of hours.
+            many, and they are then new ones each time: a search of hours.
     """
-    most = int(os.environ.get("FUZZ_EXAMPLES", many))
+    searched = os.environ.get("FUZZ_EXAMPLES", "")
+    most = int(searched or many)
     return settings(
         max_examples=few if size == "few" else most,
-        derandomize=size == "few",
+        derandomize=size == "few" or not searched,
         deadline=None,  # the bounds below are ours
         database=None,
         suppress_health_check=list(HealthCheck),

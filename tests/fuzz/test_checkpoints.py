@@ -150,7 +150,7 @@ def test_damaged_files_give_finite_weights_or_a_line(size, tmp_path, monkeypatch
     others = [pickle.dumps(value) for value in ({"state_dict": {}}, Hostile(), [1])]
     file = tmp_path / "odd.pth.tar"
 
-    @examples(size, 40, 5000)
+    @examples(size, 40, 250)
     @given(st.one_of([broken(content) for content in (sound, sound, old, bare, *others)]))
     def check(content):
         file.write_bytes(content)
@@ -173,7 +173,7 @@ def test_damaged_safetensors_give_tensors_or_a_line(size, tmp_path):
     huge = (2**40).to_bytes(8, "little") + sound[8:]
     file = tmp_path / "odd.safetensors"
 
-    @examples(size, 40, 5000)
+    @examples(size, 40, 250)
     @given(st.one_of(broken(sound), st.just(huge)))
     def check(content):
         file.write_bytes(content)

@@ -91,7 +91,7 @@ def test_odd_arguments_end_in_a_line(size, odd_words, word):
     alone = st.tuples(one)
     argv = st.lists(st.one_of(pair, alone), max_size=4).map(lambda parts: sum(map(list, parts), []))
 
-    @examples(size, 2, 400)
+    @examples(size, 2, 20)
     @given(argv)
     def check(arguments):
         call([word, *start, *arguments])

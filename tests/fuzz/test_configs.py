@@ -40,7 +40,7 @@ def test_a_config_file_gives_a_whole_configuration_or_a_line(size, zoo, tmp_path
     path = tmp_path / "odd.yaml"
     argv = zoo.argv("ZooLinear", "2", "--config-file", str(path))
 
-    @examples(size, 60, 5000)
+    @examples(size, 60, 250)
     @given(yaml_texts(document()))
     def check(content):
         path.write_bytes(content)
@@ -55,7 +55,7 @@ def test_a_config_file_alone_merges_or_says_why(size, tmp_path):
     """Without the ranges of our own runs, as a foreign repository merges its yaml."""
     path = tmp_path / "odd.yaml"
 
-    @examples(size, 60, 5000)
+    @examples(size, 60, 250)
     @given(yaml_texts(document()))
     def check(content):
         path.write_bytes(content)
@@ -71,7 +71,7 @@ def test_overrides_give_a_whole_configuration_or_a_line(size, zoo):
     argv = zoo.argv("ZooLinear", "2")
     words = st.lists(st.tuples(st.sampled_from(KEYS), ANY_WORD), min_size=1, max_size=2)
 
-    @examples(size, 80, 8000)
+    @examples(size, 80, 400)
     @given(words)
     def check(pairs):
         flat = [word for pair in pairs for word in pair]
@@ -90,7 +90,7 @@ def test_a_run_with_an_odd_override_is_built_or_refused(size, zoo, key):
     argv = zoo.argv("ZooLinear", "2", "--output-dir", str(zoo.out / "run"), "--no-train")
     keys = [name for name in KEYS if name.startswith(f"{key}.")]
 
-    @examples(size, 3, 400)
+    @examples(size, 3, 20)
     @given(st.sampled_from(keys), st.one_of(st.sampled_from(WORDS), st.integers().map(str)))
     def check(name, word):
         assert call(["train", *argv, name, word]).status in (0, 2)

@@ -82,7 +82,7 @@ def png_of(width: int, height: int, rows: int, mode: int = 2, bits: int = 8) -> 
 def test_a_damaged_image_is_read_as_rgb_or_refused_in_a_line(size, tmp_path, kind):
     names = (tmp_path / f"{n}.{kind.partition('_')[0]}" for n in itertools.count())
 
-    @examples(size, 27, 2000)
+    @examples(size, 27, 100)
     @given(broken(FILES[kind]))
     def check(content):
         path = str(next(names))  # what was seen of a path is kept
@@ -135,7 +135,7 @@ def test_a_small_file_that_states_a_huge_image_takes_no_memory(tmp_path, content
 def test_the_check_of_a_folder_names_damaged_files(size, tmp_path):
     names = itertools.count()
 
-    @examples(size, 1, 150)
+    @examples(size, 1, 7)
     @given(st.data())
     def check(data):
         folder = tmp_path / f"set{next(names)}"

@@ -138,7 +138,7 @@ def test_a_csv_list_gives_an_honest_data_set_or_a_line(size, data):
     file = data / "cells" / "odd.csv"
     cfg = cfg_of(data, FILE="odd.csv")
 
-    @examples(size, 60, 5000)
+    @examples(size, 60, 250)
     @given(tables(rows_of(data)))
     def check(content):
         file.write_bytes(content)
@@ -166,7 +166,7 @@ def test_a_split_file_gives_an_honest_split_or_a_line(size, data):
     file = data / "odd.json"
     cfg = cfg_of(data, SPLIT_FILE=str(file), PATIENT_PATTERN=r"(P\d{7})")
 
-    @examples(size, 60, 5000)
+    @examples(size, 60, 250)
     @given(st.one_of([json_texts(form) for form in forms]))
     def check(content):
         file.write_bytes(content)
@@ -185,7 +185,7 @@ def test_a_few_shot_pickle_is_read_or_refused(size, data):
     document = {"train": [], "val": []}
     oddities = [pickle.dumps(value) for value in (document, {"train": 5}, [], {"train": [1]}, 7)]
 
-    @examples(size, 40, 3000)
+    @examples(size, 40, 150)
     @given(st.one_of([broken(content) for content in oddities] + [st.sampled_from(oddities)]))
     def check(content):
         file.write_bytes(content)
@@ -204,7 +204,7 @@ def test_a_description_file_describes_each_class_or_gives_a_line(size, tmp_path)
     files = {".yaml": yaml_texts(document), ".json": json_texts(document)}
     contents = st.one_of([st.tuples(st.just(end), texts) for end, texts in files.items()])
 
-    @examples(size, 100, 6000)
+    @examples(size, 100, 300)
     @given(contents)
     def check(found):
         end, content = found
@@ -226,7 +226,7 @@ def test_a_record_of_a_draw_is_repeated_or_refused(size, data):
     file = data / "odd_record.json"
     cfg = cfg_of(data, DRAW_FILE=str(file), PATIENT_PATTERN=r"(P\d{7})")
 
-    @examples(size, 60, 4000)
+    @examples(size, 60, 200)
     @given(st.one_of(json_texts(sound), mutated(sound).map(lambda v: json.dumps(v).encode())))
     def check(content):
         file.write_bytes(content)

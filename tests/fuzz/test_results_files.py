@@ -37,7 +37,7 @@ def test_what_is_read_has_numbers_that_can_be(size, runs):
     path = run_folder(runs, 2) / "results.json"
     whole = json.loads(path.read_text())
 
-    @examples(size, 60, 6000)
+    @examples(size, 60, 300)
     @given(json_texts(whole))
     def check(content):
         path.write_bytes(content)
@@ -63,7 +63,7 @@ def test_every_command_on_results_ends_in_a_line(size, runs):
     many = commands(runs)[: 5 if size == "few" else None]  # figures take seconds
     turn = iter(range(10**9))
 
-    @examples(size, 10, 1500)
+    @examples(size, 10, 75)
     @given(json_texts(whole))
     def check(content):
         path.write_bytes(content)

@@ -66,7 +66,7 @@ def test_predictions_are_probabilities_or_a_line(size, runs):
     path = run_folder(runs, 2) / "predictions.csv"
     whole = path.read_bytes()
 
-    @examples(size, 150, 8000)
+    @examples(size, 150, 400)
     @given(edited(whole, NUMBERS))
     def check(content):
         path.write_bytes(content)
@@ -120,7 +120,7 @@ def test_an_audit_and_a_report_of_a_run_with_an_odd_file_end(size, runs, name):
     ][: 2 if size == "few" else 3]
     turn = iter(range(10**9))
 
-    @examples(size, 3, 600)
+    @examples(size, 3, 30)
     @given(FILES[name](document))
     def check(content):
         path.write_bytes(content)
@@ -133,7 +133,7 @@ def test_a_task_says_classes_that_can_be_or_gives_a_line(size, runs):
     path = run_folder(runs, 2) / "task.json"
     document = json.loads(Task("Any", ("a", "b"), positive=("a",)).to_json())
 
-    @examples(size, 150, 6000)
+    @examples(size, 150, 300)
     @given(json_texts(document))
     def check(content):
         path.write_bytes(content)
@@ -149,7 +149,7 @@ def test_a_split_record_is_read_or_noted(size, runs):
     folder = run_folder(runs, 2)
     document = json.loads((folder / "split.json").read_text())
 
-    @examples(size, 100, 6000)
+    @examples(size, 100, 300)
     @given(json_texts(document))
     def check(content):
         (folder / "split.json").write_bytes(content)
@@ -176,7 +176,7 @@ def test_a_reader_study_and_subgroups_are_compared_or_give_a_line(size, runs, fl
     path = runs.parent / "people.csv"
     value = str(path) if flag == "--readers" else f"{path}:label"
 
-    @examples(size, 4, 1000)
+    @examples(size, 4, 50)
     @given(edited(out.getvalue().encode(), (*NUMBERS, "positive", "lesion", "7")))
     def check(content):
         path.write_bytes(content)
@@ -188,7 +188,7 @@ def test_a_reader_study_and_subgroups_are_compared_or_give_a_line(size, runs, fl
 def test_a_csv_file_has_a_cell_for_each_column_or_gives_a_line(size, tmp_path):
     path = tmp_path / "odd.csv"
 
-    @examples(size, 100, 4000)
+    @examples(size, 100, 200)
     @given(edited(b"path,group\na.png,x\nb.png,y\n", ("x", "y")))
     def check(content):
         path.write_bytes(content)

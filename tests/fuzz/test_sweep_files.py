@@ -31,7 +31,7 @@ def test_a_sweep_file_gives_a_plan_or_a_line(size, zoo, tmp_path):
     path = tmp_path / "odd.yaml"
     request = SweepRequest(sweep=str(path), plugins=(str(PLUGIN),), output_dir=str(zoo.out))
 
-    @examples(size, 60, 6000)
+    @examples(size, 60, 300)
     @given(yaml_texts(DOCUMENT))
     def check(content):
         path.write_bytes(content)
@@ -47,7 +47,7 @@ def test_a_sweep_file_on_the_command_line_ends_in_a_line(size, zoo, tmp_path):
     path = tmp_path / "odd.yaml"
     argv = ["sweep", *zoo.common, "--sweep", str(path), "--output-dir", str(zoo.out), "--dry-run"]
 
-    @examples(size, 15, 2000)
+    @examples(size, 15, 100)
     @given(yaml_texts(DOCUMENT))
     def check(content):
         path.write_bytes(content)
@@ -64,7 +64,7 @@ def test_flags_of_a_sweep_end_in_a_line(size, zoo, tmp_path):
     flags += ("backbone", "weights", "opts", "split", "sweep", "adopt", "plugin", "root")
     given_flags = st.lists(st.tuples(st.sampled_from(flags), ANY_WORD), min_size=1, max_size=3)
 
-    @examples(size, 20, 4000)
+    @examples(size, 20, 200)
     @given(given_flags)
     def check(pairs):
         call([*argv, *(w for flag, word in pairs for w in (f"--{flag}", word))])
