@@ -177,7 +177,7 @@ def _like(loader: DataLoader, dataset: Any, batches: Any) -> DataLoader:
     )
 
 
-def own_batches(loader: DataLoader) -> Iterable[Any]:
+def own_batches(loader: Any) -> Iterable[Any]:
     """This process's batches of a test, whole ones: an image's scores then do not depend on the
     number of processes. All batches in the order of the processes are those of the loader.
 

@@ -184,10 +184,10 @@ def check_returns(chain: Chain, cfgs: Sequence[CfgNode]) -> None:
             keys = [key for key in (*SPLIT_KEYS, own) if key in cfg.DATASET]
             differing = [key for key in keys if cfg.DATASET[key] != other.DATASET[key]]
             if differing:
-                keys = ", ".join(f"DATASET.{key}" for key in differing)
+                named = ", ".join(f"DATASET.{key}" for key in differing)
                 raise UserError(
                     f"chain {chain.name}: stages {earlier + 1} and {later + 1} split "
-                    f"{cfg.DATASET.NAME} differently ({keys}), so the first would train on images "
+                    f"{cfg.DATASET.NAME} differently ({named}), so the first would train on images "
                     "of the last one's test; give both stages the same values"
                 )
 

@@ -26,7 +26,7 @@ def training_state(trainer: Trains) -> dict[str, Any]:
         "best_result": float(trainer.best_result),
         "history": [dict(row) for row in trainer._history],
         "search": {what: dict(cost) for what, cost in trainer._search.items()},
-        "test_read_early": bool(getattr(trainer.dm, "test_read_early", False)),
+        "test_read_early": bool(getattr(getattr(trainer, "dm", None), "test_read_early", False)),
         "rng": get_rng_state(),
         "scaler": None if scaler is None else scaler.state_dict(),
         "backbone_sha256": _backbone_sha256(trainer),
@@ -82,7 +82,8 @@ def _take_over(trainer: Trains, checkpoint: Mapping[str, Any]) -> None:
     trainer._history = [dict(row) for row in checkpoint.get("history", [])]
     trainer._search.update(checkpoint.get("search") or {})
     if checkpoint.get("test_read_early"):
-        trainer.dm.test_read_early = True
+        if (dm := getattr(trainer, "dm", None)) is not None:
+            dm.test_read_early = True
     scaler = getattr(trainer.precision, "scaler", None)
     if scaler is not None and checkpoint.get("scaler"):
         scaler.load_state_dict(checkpoint["scaler"])

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -138,8 +138,8 @@ def init_from_env(use_cuda: bool = True, timeout_s: float = TIMEOUT_S) -> bool:
             world_size=world_size(),
             timeout=timeout,
         )
-        _of_cpu = dist.new_group(backend="gloo", timeout=timeout) if on_gpu else None
-        _waiting = dist.new_group(backend="gloo", timeout=_WAITING)
+        _of_cpu = cast(Any, dist.new_group(backend="gloo", timeout=timeout) if on_gpu else None)
+        _waiting = cast(Any, dist.new_group(backend="gloo", timeout=_WAITING))
     return True
 
 

@@ -111,7 +111,7 @@ def _last_map(network: nn.Module, size: tuple[int, int]) -> tuple[nn.Module, int
 class MaskDataset(RoiDataset):
     """Training images with the tissue of their patches, ``roi`` (N,); other images as they are."""
 
-    patches_of = staticmethod(tissue_patches)
+    patches_of = staticmethod(tissue_patches)  # type: ignore[assignment]
 
     def __getitem__(self, idx: int) -> dict:
         own = RoiDataset if self.is_train else DatasetWrapper

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -167,8 +167,8 @@ def _calibration(
     isotonic = {"x": [], "y": [], "reason": home.no_binary}
     block = {
         "fitted_on": home.chosen_on or None,
-        "temperature": home.temperature.to_json() if home.temperature else temperature,
-        "isotonic": home.isotonic.to_json() if home.isotonic else isotonic,
+        "temperature": cast(Any, home.temperature).to_json() if home.temperature else temperature,
+        "isotonic": cast(Any, home.isotonic).to_json() if home.isotonic else isotonic,
         "centers": _by_class(samples, lambda s: calibration(s, homes[s.center])),
     }
     return _with_remarks(block, home, home.reason)
@@ -178,10 +178,14 @@ def _conformal(
     home: Home, homes: Mapping[str, Home], samples: Sequence[Sample], settings: Settings
 ) -> dict[str, Any]:
     names = samples[0].classnames if samples else ()
-    methods = {name: home.conformal[name].to_json(names) for name in METHODS if home.conformal}
+    sets: Any = home.conformal
+    methods = {name: sets[name].to_json(names) for name in METHODS if sets}
     centers = _by_class(
         samples,
-        lambda s: {name: measure_sets(s, sets) for name, sets in homes[s.center].conformal.items()},
+        lambda s: {
+            name: measure_sets(s, cast(Any, sets))
+            for name, sets in homes[s.center].conformal.items()
+        },
     )
     block = {
         "calibrated_on": home.chosen_on or None,

@@ -8,6 +8,7 @@ each place finds its own remembered. What is forgotten here costs time and chang
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def _counts(sample: Sample, home: Home) -> Iterator[_Counts]:
             yield _of(sample, sample.is_positive), images
             yield calibration.bin_counts(sample, score)
     for sets in home.conformal.values():
-        yield conformal.set_counts(sample, sets)
+        yield conformal.set_counts(sample, cast(Any, sets))
 
 
 def _of(sample: Sample, right: np.ndarray) -> np.ndarray:

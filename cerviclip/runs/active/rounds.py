@@ -148,8 +148,8 @@ class _Study:
         self.plan, self.seed, self.out = plan, seed, out
         cfg = setup_cfg(plan.request(seed, shots=1, output_dir=str(out / RUNS)))
         set_random_seed(cfg.SEED)
-        self.trainer = build_trainer(cfg)
-        self.dataset = self.trainer.dm.dataset
+        trainer: Any = build_trainer(cfg)
+        self.trainer, self.dataset = trainer, trainer.dm.dataset
         self.candidates = Candidates(self.dataset, plan.by)
         self.features: np.ndarray | None = None
         count = len(self.candidates.units)

@@ -131,8 +131,8 @@ def by_typical_clusters(pool: Pool, count: int) -> Choice:
         )  # first those that can be typical, without labels, large
         typical = _typicality(features[left[cluster]])
         best = int(typical.argmax())
-        places.append(left[cluster].pop(best))
-        scores.append(typical[best])
+        places.append(int(left[cluster].pop(best)))
+        scores.append(float(typical[best]))
         covered[cluster] += 1
     return Choice(np.array(places, np.int64), np.array(scores))
 

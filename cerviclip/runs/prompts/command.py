@@ -18,6 +18,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip prompts") -> 
             "TRAINER.ZEROSHOTCLIP.TEMPLATE chooses one prompt, and all are scored; leave it out"
         )
     backbone = RunKey.of(cfg).backbone
-    trainer = build_trainer(cfg)
+    trainer: Any = build_trainer(cfg)
     dataset = trainer.dm.dataset
     items = list((dataset.val if args.split == "val" else dataset.test) or [])
     trainer.dm.training_ended = True  # nothing is trained, and the note says what test images are

@@ -29,13 +29,13 @@ from cerviclip.runs.report.groups import Group, fold_of, in_tables
 from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels
 from cerviclip.runs.results_check import check_center
 from cerviclip.runs.results_json import finite_or_none
-from cerviclip.runs.results_shape import CENTER
+from cerviclip.runs.results_shape import CENTER as CENTER_SHAPE
 from cerviclip.runs.settings.run_key import Cell, shots_order
 from cerviclip.shapes import listed, maybe, parse_json, record, text
 from dassl.errors import UserError
 
 POOLED = "pooled.json"
-_SHAPE = record({"pooled": listed(record({"source": text, "score": maybe(CENTER)}))})
+_SHAPE = record({"pooled": listed(record({"source": text, "score": maybe(CENTER_SHAPE)}))})
 CELL = tuple(f.name for f in fields(Cell))
 CENTER = "test, pooled"  # how tables call it
 ALL_MODELS = "each image counts once for each fold's model"

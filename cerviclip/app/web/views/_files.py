@@ -73,8 +73,8 @@ def answers_for(page: Any, model: Model, given: list[Given]) -> list[Answered]:
 
         answers = model.answers(((g.name, g.content) for g in new), on_read)
         entries = _recorded(page, model, new, answers)
-        for one, *answered in zip(new, answers, entries, strict=True):
-            known[page.run, one.key] = Answered(*answered)
+        for one, answer, entry in zip(new, answers, entries, strict=True):
+            known[page.run, one.key] = Answered(answer, entry)
         bar.empty()
     return [known[page.run, one.key] for one in given]
 
