@@ -165,7 +165,9 @@ def _program(exported: Any, batch: int) -> Program:
                 values[0] = values[0].clone()
             known[node.name] = _operator(call)(*values, **_decode(kwargs, known))
         else:
-            raise UserError(f"this model has a part that cannot be written down ({node.op})")
+            raise UserError(
+                f"this model has a part that cannot be written down ({node.op} {node.target})"
+            )
     used = _names([outputs, *[step[2:] for step in steps]])
     tensors = {name: value for name, value in known.items() if name in used}
     odd = [name for name, value in tensors.items() if not isinstance(value, Tensor)]

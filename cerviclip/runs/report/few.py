@@ -38,7 +38,7 @@ def _test_sets(group: Group, center: str, together: bool) -> list[dict[str, int]
         if run["centers"].get(center):
             total = found.setdefault(run["seed"] if together and group.folds else i, {})
             for kind, count in patients_of(run["centers"][center]).items():
-                total[kind] = total.get(kind, 0) + count
+                total[kind] = total.get(kind, 0) + (count or 0)  # null in an empty centre
     return list(found.values())
 
 
