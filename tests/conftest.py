@@ -23,8 +23,8 @@ fix_summation_order()  # as train.py does; where torch is at work already it wou
 
 REPO = Path(__file__).resolve().parent.parent
 
-#: Files whose slow tests no whole run has shown green since the last large merge. ``.ci/run`` leaves
-#: them out; ``pytest -m unsettled`` runs them. A file leaves the list when they have passed together.
+#: Files whose slow tests no whole run has shown green since the last large merge: ``.ci/run``
+#: leaves them out, ``pytest -m unsettled`` runs them. A file leaves the list when they have passed.
 UNSETTLED = (
     *("cerviclip/app/export/test_onnx.py", "cerviclip/app/members/test_ensembles.py"),
     *("cerviclip/app/server/test_live_server.py", "cerviclip/app/web/test_plain.py"),
