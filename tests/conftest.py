@@ -38,6 +38,7 @@ UNSETTLED = (
     *("tools/test_bench_ddp.py", "tools/test_pack.py", "trainers/test_export.py"),
     *("trainers/test_load_without_data.py", "cerviclip/app/explain/test_towers.py"),
     *("trainers/test_unfrozen.py", "test_reproducible.py", "test_real_sweeps.py"),
+    "cerviclip/runs/sweep/test_command.py",  # two processes: failed once beside other tests
 )
 
 
