@@ -232,10 +232,13 @@ def _to_file(
 
 
 def in_words(answer: Prediction) -> str:
-    """``HSIL 93.1 %, positive 97.0 %``."""
+    """``HSIL 93.1 %, positive 97.0 %``, and whether the picture is unlike the training images."""
     text = f"{answer.predicted} {100 * (answer.probability or 0):.1f} %"
     positive = answer.positive_probability
-    return text if positive is None else f"{text}, positive {100 * positive:.1f} %"
+    if positive is not None:
+        text += f", positive {100 * positive:.1f} %"
+    unlike = "; unlike the training images, so do not rely on it (out of distribution)"
+    return text + unlike if answer.out_of_distribution else text
 
 
 def _print_verdicts(found: Sequence[Verdict]) -> None:

@@ -155,3 +155,13 @@ def test_folders_tell_the_patient_where_names_do_not():
     assert patient_of("P001_a.png") == patient_of("P001/a.png") == patient_of("x/P001/b/a.png")
     assert patient_of("P001/P002_a.png") == "P002" and patient_of("a.png") == ""
     assert PatientFinder("")("P001.png") == PatientFinder("stem")("P001.png") == ""
+
+
+@pytest.mark.parametrize("score, says", [(0.9, True), (0.1, False), (None, False)])
+def test_the_line_on_screen_says_what_is_unlike_the_training(score, says):
+    from cerviclip.app.answer import Prediction
+    from cerviclip.app.predict_command import in_words
+
+    answer = Prediction(("a", "b"), (0.9, 0.1), ("b",), ood_score=score, ood_threshold=0.5)
+    assert in_words(answer).startswith("a 90.0 %, positive 10.0 %")
+    assert ("unlike the training images" in in_words(answer)) is says
