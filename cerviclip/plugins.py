@@ -103,12 +103,21 @@ def plugin_files(spec: str) -> list[str]:
 def reset_plugins() -> None:
     """Forget every plug-in given by `add_plugins` (for tests)."""
     global _entries
-    for spec in _plugin_specs:
-        sys.modules.pop(_file_module_name(spec), None)
+    for name in map(_file_module_name, _plugin_specs):
+        if sys.modules.pop(name, None) is not None:
+            _unregister(name)
     _plugin_specs.clear()
     _loaded_plugins.clear()
     _failed.clear()
     _entries = None
+
+
+def _unregister(module: str) -> None:
+    """Take a module's classes out of the registries: its ``extend_cfg`` is gone with it."""
+    for kind in ("trainer", "dataset"):
+        names = _registry(kind)._obj_map
+        for name in [n for n, found in names.items() if found.__module__ == module]:
+            del names[name]
 
 
 def discover() -> dict[str, dict[str, Entry]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.places import FEDERATIONS
+from cerviclip.runs.settings.named_yaml import check_keys, find_yaml
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
-from dassl.errors import MissingFileError, UserError, did_you_mean
+from dassl.errors import UserError, did_you_mean
 
 STRATEGIES = ("fedavg", "fedprox")
 KEYS = {
@@ -91,14 +92,7 @@ class Plan:
 
 def find_plan(name: str) -> Path:
     """A plan by its name in configs/federations, or by its path."""
-    for path in (FEDERATIONS / f"{name}.yaml", Path(name).expanduser()):
-        if path.is_file():
-            return path
-    names = sorted(path.stem for path in FEDERATIONS.glob("*.yaml"))
-    hint = did_you_mean(name, names)
-    raise MissingFileError(
-        f"no federation {name!r}{hint} (in configs/federations: {', '.join(names)})"
-    )
+    return find_yaml(name, FEDERATIONS, "federation")
 
 
 def read_plan(path: Path, root: str = "", weights: str = "") -> Plan:
@@ -113,7 +107,7 @@ def read_plan(path: Path, root: str = "", weights: str = "") -> Plan:
         UserError: a key is unknown or missing, or a value is out of range.
     """
     tree = read_yaml(path, "federation", "keys such as 'trainer:' and 'centers:'")
-    _check_keys(tree, KEYS, f"{path}")
+    check_keys(tree, KEYS, f"{path}")
     for key in ("trainer", "backbone", "rounds", "centers"):
         if not tree.get(key):
             raise UserError(f"{path} has no '{key}'")
@@ -151,13 +145,6 @@ def _site(name: str, value: Any, path: Path, root: str) -> Site:
     value = {"dataset": value} if isinstance(value, str) else value
     if not isinstance(value, Mapping) or not value.get("dataset"):
         raise UserError(f"{path}: centre {name} is a data set's name or has 'dataset: NAME'")
-    _check_keys(value, CENTER_KEYS, f"centre {name} of {path}")
+    check_keys(value, CENTER_KEYS, f"centre {name} of {path}")
     opts = flat_opts(value.get("opts"), f"in {path}")
     return Site(name, str(value["dataset"]), str(value.get("root") or root), opts)
-
-
-def _check_keys(tree: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in tree:
-        if key not in known:
-            hint = did_you_mean(str(key), known)
-            raise UserError(f"unknown key {key!r} in {where}{hint} (keys: {sorted(known)})")

@@ -22,9 +22,10 @@ from cerviclip.places import CHAINS
 from cerviclip.runs.run.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.named_yaml import check_keys, find_yaml
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
-from dassl.errors import MissingFileError, UserError, cli_main, did_you_mean
+from dassl.errors import UserError, cli_main
 from dassl.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -63,18 +64,13 @@ class Chain:
 
 def find_chain(chain: str) -> Path:
     """A yaml by its name in configs/chains, or by its path."""
-    for path in (CHAINS / f"{chain}.yaml", Path(chain).expanduser()):
-        if path.is_file():
-            return path
-    names = sorted(path.stem for path in CHAINS.glob("*.yaml"))
-    hint = did_you_mean(chain, names)
-    raise MissingFileError(f"no chain {chain!r}{hint} (in configs/chains: {', '.join(names)})")
+    return find_yaml(chain, CHAINS, "chain")
 
 
 def read_chain(path: Path) -> Chain:
     """The yaml's content, its keys checked; ``opts`` of a stage come after the chain's."""
     tree = read_yaml(path, "chain", "keys such as 'stages:'")
-    _check_keys(tree, KEYS, f"chain {path}")
+    check_keys(tree, KEYS, f"chain {path}")
     stages = tree.get("stages")
     if not isinstance(stages, list) or len(stages) < 2:
         raise UserError(f"'stages' in chain {path} is a list of two data sets or more")
@@ -90,17 +86,10 @@ def _read_stage(item: Any, shared: tuple[Any, ...], path: Path) -> Stage:
     item = {"dataset": item} if isinstance(item, str) else item
     if not isinstance(item, Mapping) or "dataset" not in item:
         raise UserError(f"a stage of chain {path} is a name or has 'dataset: NAME', not {item!r}")
-    _check_keys(item, STAGE_KEYS, f"stage {item['dataset']} of chain {path}")
+    check_keys(item, STAGE_KEYS, f"stage {item['dataset']} of chain {path}")
     own = flat_opts(item.get("opts"), f"in chain {path}")
     text = {key: str(item.get(key) or "") for key in ("dataset", "root", "config")}
     return Stage(**text, opts=(*shared, *own))
-
-
-def _check_keys(tree: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in tree:
-        if key not in known:
-            hint = did_you_mean(str(key), known)
-            raise UserError(f"unknown key {key!r} in {where}{hint} (keys: {sorted(known)})")
 
 
 def run_chain(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.report.curves import COLOURS
-from cerviclip.runs.report.figures import GRID, INK, new_figure
+from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
 
 
 def hospital_figure(
@@ -36,8 +36,7 @@ def hospital_figure(
     axes.set_xlabel(f"a probe tells {', '.join(hospitals)} (balanced accuracy, %)", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", color=GRID, lw=0.5)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    open_frame(axes)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
     figure.tight_layout()
     figure.savefig(path)

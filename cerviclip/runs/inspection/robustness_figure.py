@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.report.curves import COLOURS
-from cerviclip.runs.report.figures import GRID, INK, new_figure
+from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
 from cerviclip.runs.report.groups import TITLES
 
 PANEL = 2.6  # inches
@@ -42,8 +42,7 @@ def robustness_figure(record: Mapping[str, Any], metric: str, path: Path) -> Non
         axes.set_xticks(severities)
         axes.tick_params(labelsize=8)
         axes.grid(color=GRID, lw=0.5)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        open_frame(axes)
     panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)

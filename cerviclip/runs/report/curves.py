@@ -15,6 +15,7 @@ from cerviclip.runs.report.figures import (
     INK,
     ConfusionTemplate,
     new_figure,
+    open_frame,
     with_same_classes,
 )
 from cerviclip.runs.report.groups import TITLES, Group, repeats_text
@@ -78,8 +79,7 @@ def _draw_panel(
     axes.set_xticks(range(len(shots)), [str(k) for k in shots])
     axes.tick_params(labelsize=8)
     axes.grid(color=GRID, lw=0.5)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    open_frame(axes)
 
 
 def save_pooled_confusion(group: Group, label: str, path: Path) -> None:

@@ -50,6 +50,12 @@ def new_figure(width: float, height: float, dpi: int = 100) -> Any:
     return figure
 
 
+def open_frame(axes: Any) -> None:
+    """Take away the frame's upper and right side."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
 def save_png(path: Path, pixels: np.ndarray) -> None:
     """Write RGBA pixels, lightly compressed: time counts for more than bytes here."""
     from PIL import Image

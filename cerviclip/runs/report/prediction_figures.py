@@ -15,7 +15,7 @@ from sklearn.metrics import roc_curve
 
 from cerviclip.evaluation.measures import Home, Sample, decision_curve, reliability
 from cerviclip.runs.report.curves import COLOURS
-from cerviclip.runs.report.figures import GRID, INK, new_figure
+from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
 
 POINT_TITLES = {
     "sensitivity_95": "95 % sensitivity on val",
@@ -84,8 +84,7 @@ def panels_figure(
         panel.grid(color=GRID, lw=0.5)
         panel.tick_params(labelsize=8)
         panel.set_xlabel(x_label, fontsize=9)
-        for side in ("top", "right"):
-            panel.spines[side].set_visible(False)
+        open_frame(panel)
     for panel in axes.flat[len(samples) :]:
         panel.set_visible(False)
     for row in axes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.places import HOME, RECIPES, SWEEPS
+from cerviclip.runs.settings.named_yaml import check_keys
 from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
@@ -57,10 +58,7 @@ def sweep_names() -> list[str]:
 def read_sweep(path: Path) -> dict[str, Any]:
     """The yaml's tree, its keys checked."""
     tree = read_yaml(path, "sweep", "keys such as 'trainers:'")
-    for key in tree:
-        if key not in KEYS:
-            hint = did_you_mean(str(key), KEYS)
-            raise UserError(f"unknown key {key!r} in sweep {path}{hint} (keys: {_join(KEYS)})")
+    check_keys(tree, KEYS, f"sweep {path}")
     return tree
 
 
@@ -72,13 +70,7 @@ def read_entry(item: Any, path: Path) -> TrainerEntry:
         raise UserError(
             f"in sweep {path} an entry of 'trainers' is a name or has 'trainer: NAME', not {item!r}"
         )
-    for key in item:
-        if key not in ENTRY_KEYS:
-            hint = did_you_mean(str(key), ENTRY_KEYS)
-            raise UserError(
-                f"unknown key {key!r} of trainer {item['trainer']} in sweep {path}{hint} "
-                f"(keys: {_join(ENTRY_KEYS)})"
-            )
+    check_keys(item, ENTRY_KEYS, f"trainer {item['trainer']} of sweep {path}")
     return TrainerEntry(
         trainer=str(item["trainer"]),
         name=str(item.get("name") or "default"),
@@ -108,7 +100,3 @@ def switched_on(tree: Mapping[str, Any], key: str, path: Path) -> bool:
     if not isinstance(value, bool):
         raise UserError(f"'{key}' in sweep {path} is true or false, not {value!r}")
     return value
-
-
-def _join(names: set[str]) -> str:
-    return ", ".join(sorted(names))

@@ -11,6 +11,7 @@ import pickle
 import struct
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,22 @@ def state_sha256(state: dict[str, Tensor]) -> str:
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], optional: str = "") -> str:
+    """How weights do not fit a network, in words; "" where they do.
+
+    Args:
+        own: the network's state.
+        state: the weights.
+        optional: a tensor that either side may lack.
+    """
+    missing = sorted(own.keys() - state.keys() - {optional})
+    unknown = sorted(state.keys() - own.keys() - {optional})
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    words = [f"{len(missing)} tensors missing (first: {missing[0]})"] if missing else []
+    words += [f"{len(unknown)} unknown (first: {unknown[0]})"] if unknown else []
+    if shapes:
+        key = shapes[0]
+        words.append(f"{key} is {tuple(state[key].shape)}, needed {tuple(own[key].shape)}")
+    return ", ".join(words)

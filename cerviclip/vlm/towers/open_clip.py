@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cerviclip.shapes import parse_json
 from cerviclip.vlm.base import CLIP_MEAN, CLIP_STD, Backbone, Preprocess
-from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
+from cerviclip.vlm.files.formats import misfit, read_state_dict, state_sha256, weights_identity
 from cerviclip.vlm.towers.open_clip_file import (
     OF_OPENAI,
     Source,
@@ -338,18 +338,10 @@ def _fill(
     for key in ("logit_scale", "logit_bias"):
         if key in own and key in state:
             state[key] = state[key].reshape(own[key].shape)
-    missing = sorted(k for k in own if k not in state and k != "logit_bias")
-    unknown = sorted(k for k in state if k not in own and k != "logit_bias")
-    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
-    if missing or unknown or shapes:
-        words = [f"{len(missing)} tensors missing (first: {missing[0]})"] if missing else []
-        words += [f"{len(unknown)} unknown (first: {unknown[0]})"] if unknown else []
-        if shapes:
-            key = shapes[0]
-            words.append(f"{key} is {tuple(state[key].shape)}, needed {tuple(own[key].shape)}")
+    if words := misfit(own, state, optional="logit_bias"):
         raise UserError(
-            f"{source.file} does not belong to open_clip's {source.arch}: {', '.join(words)}; give "
-            "the architecture that it was trained with"
+            f"{source.file} does not belong to open_clip's {source.arch}: {words}; give the "
+            "architecture that it was trained with"
         )
     model.load_state_dict(state, strict=False)
 

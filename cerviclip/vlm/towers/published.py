@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cerviclip.vlm.base import Backbone, BeforeBlock, Preprocess
 from cerviclip.vlm.files.beside import check_beside, check_known
 from cerviclip.vlm.files.foreign_names import openai_names, siglip_names, timm_names
-from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
+from cerviclip.vlm.files.formats import misfit, read_state_dict, state_sha256, weights_identity
 from cerviclip.vlm.published import (
     CLIP,
     CONCH_VISION,
@@ -232,18 +232,8 @@ def _fill(network: nn.Module, state: dict[str, Tensor], name: str, file: Path | 
     """
     own = network.state_dict()
     state = {k: v.float() for k, v in state.items() if not k.startswith(("head.", "fc."))}
-    missing = sorted(own.keys() - state.keys())
-    unknown = sorted(state.keys() - own.keys())
-    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
-    if missing or unknown or shapes:
-        words = [f"{len(missing)} tensors missing (first: {missing[0]})"] if missing else []
-        words += [f"{len(unknown)} unknown (first: {unknown[0]})"] if unknown else []
-        if shapes:
-            key = shapes[0]
-            words.append(f"{key} is {tuple(state[key].shape)}, needed {tuple(own[key].shape)}")
-        raise UserError(
-            f"{file} does not belong to {name}: {', '.join(words)}; give {how_to_get(name)}"
-        )
+    if words := misfit(own, state):
+        raise UserError(f"{file} does not belong to {name}: {words}; give {how_to_get(name)}")
     network.load_state_dict(state)
 
 
