@@ -145,18 +145,12 @@ def resident_growth(work: Path) -> list[float]:
     return sizes
 
 
-def peak_mb() -> float:
-    """Largest resident size of this process so far."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 # -- the whole -------------------------------------------------------------------------------------
 
 
 def measure(bench: Any, only: Sequence[str], seconds: float) -> None:
     """Fill ``bench.figures`` and ``bench.details`` with what was asked for."""
+    from cerviclip.runs.run.runtime import peak_memory_mib
     from cerviclip.tools.bench_parts.common import machine
     from cerviclip.tools.bench_parts.savlt_plain import Plain, largest_difference
     from cerviclip.tools.bench_parts.savlt_setup import BATCH, build, write_frames, write_segmenter
@@ -179,7 +173,7 @@ def measure(bench: Any, only: Sequence[str], seconds: float) -> None:
     trainer = build(work, BACKBONE, weights)
     ways: dict[str, Callable[[], None]] = {"step": savlt_turn(trainer)}
     ways["step"]()
-    figures["peak_mb"] = peak_mb()  # before the others are there
+    figures["peak_mb"] = peak_memory_mib() or float("nan")  # before the others are there
     plain = Plain(trainer, BATCH)
     gap = bench.details["largest_logit_difference_to_plain"] = largest_difference(trainer, plain)
     if gap > 1e-3:

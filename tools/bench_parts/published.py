@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     from cerviclip.runs.run.runner import Run
     from dassl.engine import TRAINER_REGISTRY
 
-    image_cache.enable = lambda *args: None
+    image_cache.enable = lambda *args: image_cache.ImageCache(0)  # used by nobody
     base = ensure_loaded("trainer", trainer)
     TRAINER_REGISTRY._obj_map[trainer] = published(base)
     imported = time.time()

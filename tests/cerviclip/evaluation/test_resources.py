@@ -11,13 +11,15 @@ from cerviclip.evaluation.intervals import auc, proportions
 from cerviclip.evaluation.measures import Sample, Settings, measure
 from cerviclip.evaluation.report import score
 
-SECONDS = 0.5  # for 5,000 predictions of three centres
+SECONDS = 0.5  # for 5,000 predictions of three centres, on a machine where `pace` is at most 1
+PACE = 0.1
 BYTES = 2 * 2**30  # for 1,000 patients x 1,000 classes
 
 IN_LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
 from cerviclip.evaluation.report import score
+from cerviclip.runs.run.runtime import peak_memory_mib
 
 def in_use():
     return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -33,7 +35,7 @@ limit = in_use() + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 entry = score(labels, probs, patients, names, names[:1])
 assert entry["macro_f1"]["low"] < entry["macro_f1"]["high"]
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(int(peak_memory_mib() * 2**20))
 """
 
 
@@ -72,18 +74,31 @@ def seconds_of_everything(val, cases):
     return time.process_time() - start
 
 
+def pace():
+    """How slow this machine is now: a fixed piece of like work, over its 0.1 s on the two idle
+    cores (AMD EPYC, 2026-11-27) that gave the figures in docs/evaluation.md; never below 1."""
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        for seed in range(80):
+            values = np.random.default_rng(seed).random((5, 5000))
+            np.cumsum(np.take_along_axis(values, np.argsort(values, axis=1), axis=1), axis=1)
+        seconds.append(time.process_time() - start)
+    return max(1.0, min(seconds) / PACE)
+
+
 @pytest.mark.slow
 def test_five_thousand_predictions_take_at_most_half_a_second():
     sizes = ((2500, 300), (1500, 200), (1000, 150))
     cases = [predictions(n, p) for n, p in sizes]
-    assert min(seconds_of_scoring(cases) for _ in range(3)) < SECONDS
+    assert min(seconds_of_scoring(cases) for _ in range(3)) < SECONDS * pace()
 
 
 @pytest.mark.slow
 def test_all_blocks_of_five_thousand_predictions_take_at_most_half_a_second():
     cases = [predictions(n, p) for n, p in ((2500, 300), (1500, 200), (1000, 150))]
     val = predictions(1000, 120)
-    assert min(seconds_of_everything(val, cases) for _ in range(5)) < SECONDS
+    assert min(seconds_of_everything(val, cases) for _ in range(5)) < SECONDS * pace()
 
 
 @pytest.mark.slow
@@ -91,7 +106,7 @@ def test_a_usual_run_is_measured_in_less():
     """In 0.15 to 0.3 s, as the machine is idle or busy."""
     cases = [predictions(n, 26) for n in (300, 301, 302)]
     val = predictions(100, 12)
-    assert min(seconds_of_everything(val, cases) for _ in range(5)) < 0.8 * SECONDS
+    assert min(seconds_of_everything(val, cases) for _ in range(5)) < 0.8 * SECONDS * pace()
 
 
 @pytest.mark.slow
