@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins as _plugins
-from cerviclip.runs.report.tidy import long_table
-from cerviclip.runs.report.tidy import read_results as read_results
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.many.tidy import long_table
+from cerviclip.runs.many.tidy import read_results as read_results
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.requests import Opts, RunRequest, SweepRequest, flat_opts, several
 

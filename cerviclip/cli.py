@@ -24,7 +24,10 @@ COMMANDS = {
     ),
     "chain": ("cerviclip.runs.chain", "a CNN from data set to data set, with a new head for each"),
     "federate": ("cerviclip.federated.command", "one model across centres; images stay at home"),
-    "adopt": ("cerviclip.adopt.command", "trainers of a published repository that would run here"),
+    "adopt": (
+        "cerviclip.adopted.command",
+        "trainers of a published repository that run here",
+    ),
     "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
     "serve": ("cerviclip.app.server.command", "an HTTP API of trained runs, with an audit log"),
     "audit-log": ("cerviclip.app.audit_log", "check that a server's audit log is whole"),

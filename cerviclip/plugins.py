@@ -22,9 +22,9 @@ from typing import Any
 
 from cerviclip.adopt import stand_in
 from cerviclip.adopt.spec import is_adopted, is_adoption, read_adoption
+from cerviclip.backbones import names
 from cerviclip.class_sources import ClassSources, registry_name
 from cerviclip.places import HOME, PACKAGE
-from cerviclip.vlm import names  # the package itself imports no torch
 from dassl.errors import (
     DuplicateNameError,
     MissingFileError,
@@ -45,7 +45,6 @@ _OWN_FOLDERS = (
     (HOME / "trainers", "cerviclip.trainers"),
     (HOME / "datasets", "cerviclip.datasets"),
     (PACKAGE.parent / "dassl" / "engine", "dassl.engine"),
-    (PACKAGE / "data", "cerviclip.data"),
 )
 
 _plugin_specs: list[str] = []
@@ -402,7 +401,7 @@ def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, E
 
 def _backbone_entries() -> dict[str, Entry]:
     """Backbones that ``load_backbone`` knows, from its torch-free list of names."""
-    path = PACKAGE / "vlm" / "names.py"
+    path = PACKAGE / "backbones" / "names.py"
     return {
         name: Entry(name, summary, str(path), "cerviclip.vlm")
         for name, summary in names.BACKBONES.items()

@@ -34,8 +34,8 @@ from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.unpacked import unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
-from cerviclip.data.release_split import ReleasedSplit
-from cerviclip.data.splits import Item, Split, check_ratio, split_by_ratio
+from cerviclip.data.split.patient_grouped import Item, Split, check_ratio, split_by_ratio
+from cerviclip.data.split.release import ReleasedSplit
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.images import opened

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cerviclip import plugins
-from cerviclip.data.domains import CentersAsDomains
+from cerviclip.data.centers.domains import CentersAsDomains
 from cerviclip.data.imaging import ImagingDataset
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import UserError

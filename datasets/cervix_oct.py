@@ -6,7 +6,7 @@ give train, val and test; the other two centres are tested on only.
 
 from __future__ import annotations
 
-from cerviclip.data.domains import CentersAsDomains
+from cerviclip.data.centers.domains import CentersAsDomains
 from cerviclip.data.imaging import ImagingDataset
 from dassl.data.datasets import DATASET_REGISTRY
 

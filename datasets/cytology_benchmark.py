@@ -27,8 +27,8 @@ from cerviclip.data.files.folders import class_folders
 from cerviclip.data.files.lists import Entry, read_pairs
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
-from cerviclip.data.split_files import place_entries
-from cerviclip.data.splits import PARTS, Item, Split
+from cerviclip.data.split.files import place_entries
+from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 

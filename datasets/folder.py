@@ -19,8 +19,8 @@ from cerviclip.data.files.lists import Entries, Entry, read_list_file
 from cerviclip.data.files.names import is_number, parts_of
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import STEM, patient_in
-from cerviclip.data.split_files import check_parts
-from cerviclip.data.splits import PARTS, Item, Split
+from cerviclip.data.split.files import check_parts
+from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 

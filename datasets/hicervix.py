@@ -25,7 +25,7 @@ from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.names import clean
 from cerviclip.data.releases import ReleasedDataset, home_and_below
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.patient_grouped import PARTS
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 

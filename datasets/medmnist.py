@@ -22,8 +22,8 @@ import numpy as np
 from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
-from cerviclip.data.release_split import ReleasedSplit
-from cerviclip.data.splits import PARTS, Item, Split
+from cerviclip.data.split.patient_grouped import PARTS, Item, Split
+from cerviclip.data.split.release import ReleasedSplit
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 

@@ -25,8 +25,8 @@ from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
-from cerviclip.data.release_split import ReleasedSplit
-from cerviclip.data.splits import PARTS, Item, Split
+from cerviclip.data.split.patient_grouped import PARTS, Item, Split
+from cerviclip.data.split.release import ReleasedSplit
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.domains import CentersAsDomains
+from cerviclip.data.centers.domains import CentersAsDomains
 from cerviclip.data.phantoms import CENTERS, VERSION, ensure_center
 from cerviclip.datasets.cervix_oct import HuaxiOCT, MixedCenterOCT, XiangyaOCT
 from dassl.data.datasets import DATASET_REGISTRY

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.repeated import draw_hash_of
-from cerviclip.data.splits import PARTS, Item, split_hash
+from cerviclip.data.split.patient_grouped import PARTS, Item, split_hash
+from cerviclip.data.split.repeated import draw_hash_of
 from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.report import score
 from cerviclip.runs.measured import measure_predictions

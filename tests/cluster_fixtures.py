@@ -10,10 +10,10 @@ from pathlib import Path
 from cerviclip.runs.cluster import executor as executor_module
 from cerviclip.runs.cluster.executor import ClusterExecutor
 from cerviclip.runs.cluster.settings import ClusterSettings
+from cerviclip.runs.jobs.job import Job, Retries
 from cerviclip.runs.settings.flags import sweep_parser, sweep_request
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.plan import make_plan
-from cerviclip.runs.sweep.job import Job, Retries
 
 
 def jobs_of(zoo, text: str) -> list[Job]:

@@ -12,14 +12,14 @@ import json
 import sys
 from pathlib import Path
 
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 
 fix_summation_order()  # as train.py does, before torch
 
 # ruff: noqa: E402
 import torch
 
-from cerviclip.runs.run.in_group import join_group
+from cerviclip.runs.run.process.in_group import join_group
 from cerviclip.runs.run.runner import run_one
 from cerviclip.runs.settings.configure import setup_cfg
 from cerviclip.runs.settings.flags import run_request, train_parser

@@ -34,7 +34,7 @@ from cerviclip.evaluation.measures import Sample
 from cerviclip.evaluation.measures.discrimination import curve_cells
 from cerviclip.evaluation.measures.discrimination import kappa as blocks_kappa
 from cerviclip.evaluation.measures.discrimination import quadratic_kappa as blocks_quadratic_kappa
-from cerviclip.evaluation.measures.losses import loss_cells
+from cerviclip.evaluation.measures.probabilities.losses import loss_cells
 
 RESAMPLES = 200
 LEVEL = 0.95

@@ -218,7 +218,7 @@ def main(word: str) -> int:
         distributed.shut_down()
         return 0
 
-    from cerviclip.runs.run.in_group import in_group
+    from cerviclip.runs.run.process.in_group import in_group
 
     def work() -> int:
         distributed.init_from_env(use_cuda=False, timeout_s=3 if word == "asleep" else 60)

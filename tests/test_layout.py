@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cerviclip.tools.structure import circles, import_graph, modules
+from cerviclip.tools.structure import circles, import_graph, modules, rooms_graph
 
 REPO = Path(__file__).resolve().parent.parent
 #: Folder -> top-level modules of this project that it must not import.
@@ -71,6 +71,28 @@ def test_no_imports_in_a_circle():
     assert sum(map(len, graph.values())) > len(graph) > 180, "this test would prove nothing"
     found = {tuple(circle) for circle in circles(graph)}
     assert found == set(ALLOWED_CIRCLES)
+
+
+def test_no_rooms_in_a_circle():
+    rooms = rooms_graph(import_graph(modules(REPO)))
+    assert len(rooms) > 30, "this test would prove nothing"
+    assert circles(rooms) == []
+
+
+#: Folders that are lists by design: one file for each method, data set or command, and Dassl's own
+#: layout.
+LISTS = {"trainers", "datasets", "tools", "dassl/modeling/ops"}
+
+
+def test_no_drawer_holds_more_than_about_twelve_files():
+    drawers = {
+        str(folder.relative_to(REPO)): len(list(folder.glob("*.py")))
+        for top in ("dassl", "cerviclip", "trainers", "datasets", "tools")
+        for folder in [REPO / top, *(path for path in (REPO / top).rglob("*") if path.is_dir())]
+    }
+    assert drawers["trainers"] > 30, "this test would prove nothing"
+    full = {name: n for name, n in drawers.items() if n > 14 and name not in LISTS}
+    assert not full
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from datasets.test_mendeley_lbc import write_release as write_mendeley
 from datasets.test_sipakmed import write_release as write_sipakmed
 from test_real_sweeps import write_oct
 
+from cerviclip.backbones import names
 from cerviclip.runs.settings.folders import find_results
-from cerviclip.vlm import names
 from dassl.errors import cli_main
 from helpers import tiny_clip_state_dict
 

@@ -14,8 +14,8 @@ from cerviclip import plugins
 from cerviclip.data.images import cache as image_cache
 from cerviclip.engine import vlm_trainer
 from cerviclip.recent import Recent
+from cerviclip.runs.jobs.executors import InProcess
 from cerviclip.runs.settings.folders import find_results
-from cerviclip.runs.sweep.executors import InProcess
 from cerviclip.vlm import clear_backbones
 from dassl.config import get_cfg_default
 from dassl.errors import cli_main

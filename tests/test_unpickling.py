@@ -26,7 +26,7 @@ ALLOWED = {
     ("dassl/utils/checkpoints.py", "load_checkpoint", "torch.load"): (
         "weights_only=False with pickle_module=the allow-list, for upstream's old checkpoints"
     ),
-    ("cerviclip/adopt/child.py", "main", "pickle.loads"): (
+    ("cerviclip/adopted/child.py", "main", "pickle.loads"): (
         "a job that our own process wrote, in a new temporary folder that only this user can enter"
     ),
     ("cerviclip/adopt/launch.py", "ask_child", "pickle.loads"): (

@@ -176,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(worker(json.loads(os.environ[SPEC]))))
         return 0
     args = build_parser().parse_args(argv)
+    from cerviclip.backbones.names import OPENAI_GEOMETRY
     from cerviclip.tools.bench_parts.common import Bench, machine
-    from cerviclip.vlm.names import OPENAI_GEOMETRY
 
     if args.backbone not in OPENAI_GEOMETRY:
         known = ", ".join(OPENAI_GEOMETRY)

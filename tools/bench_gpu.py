@@ -224,8 +224,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    from cerviclip.backbones.names import OPENAI_GEOMETRY
     from cerviclip.tools.bench_parts.common import Bench, device, machine
-    from cerviclip.vlm.names import OPENAI_GEOMETRY
 
     for name in args.backbones:
         if name not in OPENAI_GEOMETRY:

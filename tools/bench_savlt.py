@@ -76,7 +76,7 @@ def bare_turn(trainer: Any, passes: int = 1) -> Callable[[], None]:
     import torch
 
     from cerviclip.tools.bench_parts.savlt_setup import BATCH
-    from cerviclip.vlm.lora import lora_parameters
+    from cerviclip.vlm.learned.lora import lora_parameters
 
     height, width = trainer.backbone.preprocess.size
     images = torch.randn(passes * BATCH, 3, height, width)
@@ -150,7 +150,7 @@ def resident_growth(work: Path) -> list[float]:
 
 def measure(bench: Any, only: Sequence[str], seconds: float) -> None:
     """Fill ``bench.figures`` and ``bench.details`` with what was asked for."""
-    from cerviclip.runs.run.runtime import peak_memory_mib
+    from cerviclip.runs.run.process.runtime import peak_memory_mib
     from cerviclip.tools.bench_parts.common import machine
     from cerviclip.tools.bench_parts.savlt_plain import Plain, largest_difference
     from cerviclip.tools.bench_parts.savlt_setup import BATCH, build, write_frames, write_segmenter

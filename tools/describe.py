@@ -67,7 +67,7 @@ def build_parser(prog: str) -> Parser:
 
 def check_file(path: Path) -> int:
     """Say whether the texts of a file tell the labels of val and test images."""
-    from cerviclip.data.describing import Row, find_leaks
+    from cerviclip.data.texts.describing import Row, find_leaks
 
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/describe.p
         raise UserError("give a DATASET with --out, --csv or --skeleton, or --check CSV alone")
     import yaml
 
-    from cerviclip.data.describing import image_rows, load_aspects, prompt_sets, skeleton
+    from cerviclip.data.texts.describing import image_rows, load_aspects, prompt_sets, skeleton
     from cerviclip.runs.settings.opened import open_dataset
 
     plugins.add_plugins(args.plugins)

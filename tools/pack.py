@@ -56,7 +56,7 @@ def build_parser(prog: str) -> Parser:
 
 def wanted_by(args: argparse.Namespace) -> dict[str, Any]:
     """The images that the run of these arguments would read, by the text of their first steps."""
-    from cerviclip.data.external import build_external_datasets
+    from cerviclip.data.centers.external import build_external_datasets
     from cerviclip.data.images.packing import wanted_of
     from cerviclip.runs.settings.configure import setup_cfg
     from cerviclip.runs.settings.requests import RunRequest

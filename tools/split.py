@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
-from cerviclip.data.folds import Fold
+from cerviclip.data.split.folds import Fold
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.requests import parse_count, parse_folds
 from dassl.errors import UserError, cli_main
@@ -99,7 +99,7 @@ def number_of_centers(dataset: str, opts: Sequence[Any]) -> int:
 
 def write_splits(args: Any) -> Iterator[str]:
     """Write each split; yields a line of each."""
-    from cerviclip.data.split_output import write_folders, write_json
+    from cerviclip.data.split.output import write_folders, write_json
     from cerviclip.runs.settings.configure import dataset_cfg
     from dassl.data.datasets import build_dataset
 

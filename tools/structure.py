@@ -149,7 +149,9 @@ def words_of(room: str, files: Mapping[str, Path]) -> str:
 SMALL = {
     *("dassl", "dassl._compat", "dassl._version", "dassl.errors", "cerviclip", "cerviclip.runs"),
     *("cerviclip.environment", "cerviclip.places", "cerviclip.recent", "cerviclip.class_sources"),
+    *("cerviclip.git_commit", "cerviclip.locks", "cerviclip.severity", "cerviclip.shapes"),
 }
+ABREAST = 7  # boxes that a line of the picture holds
 WORDS = {
     "cerviclip.trainers": "One method, one file; registers itself.",
     "cerviclip.datasets": "One data set, one file; registers itself.",
@@ -190,16 +192,13 @@ def draw(rooms: Graph, files: Mapping[str, Path], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rooms = {r: t - SMALL for r, t in rooms.items() if r not in SMALL}
-    level = heights(rooms)
-    rows: dict[int, list[str]] = {}
-    for room in sorted(rooms, key=lambda r: (not r.startswith("dassl"), r)):
-        rows.setdefault(level[room], []).append(room)
+    lines = _lines(rooms)
     place = {
-        room: ((i + 0.5) / len(row), y) for y, row in rows.items() for i, room in enumerate(row)
+        room: ((i + 0.5) / len(row), y) for y, row in enumerate(lines) for i, room in enumerate(row)
     }
-    figure = Figure(figsize=(15, 1.15 * len(rows) + 0.4))
+    figure = Figure(figsize=(15, 1.15 * len(lines) + 0.4))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4))
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(lines) - 0.4))
     axes.axis("off")
     for room, targets in rooms.items():
         for target in sorted(_direct(room, targets, rooms)):
@@ -215,6 +214,19 @@ def draw(rooms: Graph, files: Mapping[str, Path], path: Path) -> None:
         axes.text(x, y, _label(room, files), ha="center", va="center", fontsize=7.5, bbox=box)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def _lines(rooms: Graph) -> list[list[str]]:
+    """Rooms by height, from the lowest; those of one height stand on as many lines as they need."""
+    level = heights(rooms)
+    rows: dict[int, list[str]] = {}
+    for room in sorted(rooms, key=lambda r: (not r.startswith("dassl"), r)):
+        rows.setdefault(level[room], []).append(room)
+    out = []
+    for _, row in sorted(rows.items()):
+        parts = -(-len(row) // ABREAST)
+        out += [row[k::parts] for k in range(parts)]
+    return out
 
 
 def _direct(room: str, targets: Iterable[str], rooms: Graph) -> set[str]:

@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.learned_context import LearnedContext, add_context_keys
+from cerviclip.engine.families.learned_context import LearnedContext, add_context_keys
+from cerviclip.vlm.learned.teaching import mean_divergence
 from cerviclip.vlm.prompts import class_texts
-from cerviclip.vlm.teaching import mean_divergence
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 from dassl.utils.batch_share import whole_batch

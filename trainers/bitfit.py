@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.unfrozen import Unfrozen, add_unfrozen_keys
+from cerviclip.engine.families.unfrozen import Unfrozen, add_unfrozen_keys
 from dassl.engine import TRAINER_REGISTRY
 
 

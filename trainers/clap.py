@@ -18,7 +18,7 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.prototypes import Prototypes, class_sums
+from cerviclip.vlm.heads.prototypes import Prototypes, class_sums
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -14,9 +14,9 @@ from yacs.config import CfgNode as CN
 from cerviclip.engine.iterations import ByIterations, iterations_per_shot
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.adapted import AdaptedTower, towers_of
-from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
-from cerviclip.vlm.lora import apply_lora, lora_parameters
+from cerviclip.vlm.heads.class_features import ClassPrompts, KeptWhileUnchanged
+from cerviclip.vlm.learned.adapted import AdaptedTower, towers_of
+from cerviclip.vlm.learned.lora import apply_lora, lora_parameters
 from dassl.engine import TRAINER_REGISTRY
 
 _ENCODER_KEY = "TRAINER.CLIPLORA.ENCODER"

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.adapted_towers import AdaptedTowers
+from cerviclip.engine.families.adapted_towers import AdaptedTowers
 from cerviclip.vlm.base import Tower
-from cerviclip.vlm.lora import TARGETS, replace_linears
-from cerviclip.vlm.merged import MergedWeight
+from cerviclip.vlm.learned.lora import TARGETS, replace_linears
+from cerviclip.vlm.learned.merged import MergedWeight
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.data.reports import Reports
+from cerviclip.data.texts.reports import Reports
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.prompts import encode_class_texts

@@ -31,7 +31,7 @@ from cerviclip.data.roi.mask_head import (
 from cerviclip.engine.iterations import ByIterations, max_iters_or
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.task_trainer import TaskTrainer
-from cerviclip.vlm.logistic import fit_linear
+from cerviclip.vlm.heads.logistic import fit_linear
 from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.towers.cnn import last_layer, timm_model, torchvision_model
 from dassl.data import DataManager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.learned_context import LearnedContext, add_context_keys
+from cerviclip.engine.families.learned_context import LearnedContext, add_context_keys
 from dassl.engine import TRAINER_REGISTRY
 
 

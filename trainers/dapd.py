@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.adapted_towers import AdaptedTowers
+from cerviclip.engine.families.adapted_towers import AdaptedTowers
 from cerviclip.engine.iterations import ByIterations, iterations_per_shot
-from cerviclip.vlm.lora import apply_lora
+from cerviclip.vlm.learned.lora import apply_lora
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

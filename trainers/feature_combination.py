@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.joined_features import JoinedFeatures, named_backbone
+from cerviclip.engine.families.joined_features import JoinedFeatures, named_backbone
 from cerviclip.trainers.linear_probe import LinearProbe
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError

@@ -1,8 +1,8 @@
 """FixMatch (Sohn et al., NeurIPS 2020), arXiv:2001.07685, on methods of the CLIP family and CNNs.
 
-Each class is a method with FixMatch's loss beside its own (`cerviclip.engine.fixmatch`): a few
-labelled images, and the training images outside the draw without labels. The method's settings are
-those of its own section (TRAINER.COOP), FixMatch's and the precision those of the class's
+Each class is a method with FixMatch's loss beside its own (`cerviclip.engine.families.fixmatch`): a
+few labelled images, and the training images outside the draw without labels. The method's settings
+are those of its own section (TRAINER.COOP), FixMatch's and the precision those of the class's
 (TRAINER.FIXMATCHCOOP). With WEIGHT_U 0 it is the method to the digit.
 Published: weight 1, threshold 0.95, 7 unlabelled images for each labelled one, SGD on a Wide ResNet
 from random weights. Differs from it: the unlabelled images do not hold the labelled ones again;
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fixmatch import FixMatchStep, add_fixmatch_keys
+from cerviclip.engine.families.fixmatch import FixMatchStep, add_fixmatch_keys
 from cerviclip.trainers.clip_adapter import ClipAdapter
 from cerviclip.trainers.clip_lora import CLIPLoRA
 from cerviclip.trainers.cnn_baseline import CNNBaseline

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.unfrozen import Unfrozen, add_unfrozen_keys
+from cerviclip.engine.families.unfrozen import Unfrozen, add_unfrozen_keys
 from cerviclip.vlm.prompts import encode_in_chunks
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fine_tuned import FineTuned
-from cerviclip.engine.unfrozen import add_unfrozen_keys
+from cerviclip.engine.families.fine_tuned import FineTuned
+from cerviclip.engine.families.unfrozen import add_unfrozen_keys
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -19,9 +19,9 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.logistic import ABSENT_BIAS
-from cerviclip.vlm.prototypes import class_sums
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.logistic import ABSENT_BIAS
+from cerviclip.vlm.heads.prototypes import class_sums
+from cerviclip.vlm.heads.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.deep_prompted import DeepPrompted, add_ivlp_keys
+from cerviclip.engine.families.deep_prompted import DeepPrompted, add_ivlp_keys
 from dassl.engine import TRAINER_REGISTRY
 
 

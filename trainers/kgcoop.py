@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.learned_context import LearnedContext, add_context_keys
-from cerviclip.vlm.teaching import mean_cosine_distance
+from cerviclip.engine.families.learned_context import LearnedContext, add_context_keys
+from cerviclip.vlm.learned.teaching import mean_cosine_distance
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -17,8 +17,8 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.logistic import fit_linear
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.logistic import fit_linear
+from cerviclip.vlm.heads.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -23,8 +23,8 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.prototypes import class_sums
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.prototypes import class_sums
+from cerviclip.vlm.heads.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 
 Weights = tuple[Tensor, Tensor, Tensor]  # w (C, D), b (C,), alpha (C,)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.deep_prompted import DeepPrompted, DeepTextPrompts
+from cerviclip.engine.families.deep_prompted import DeepPrompted, DeepTextPrompts
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -26,7 +26,7 @@ from yacs.config import CfgNode as CN
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.base import Tower
-from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
+from cerviclip.vlm.heads.class_features import ClassPrompts, KeptWhileUnchanged
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

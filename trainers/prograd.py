@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.learned_context import LearnedContext, add_context_keys
+from cerviclip.engine.families.learned_context import LearnedContext, add_context_keys
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

@@ -20,7 +20,7 @@ from yacs.config import CfgNode as CN
 from cerviclip.engine.iterations import count_as_shots
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.adapted import AdaptedTower, unfreeze
+from cerviclip.vlm.learned.adapted import AdaptedTower, unfreeze
 from cerviclip.vlm.projection import project, require_projection
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError

@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.deep_prompted import DeepPrompted, TwoTowerPrompts, add_ivlp_keys
-from cerviclip.vlm.teaching import mean_divergence
+from cerviclip.engine.families.deep_prompted import DeepPrompted, TwoTowerPrompts, add_ivlp_keys
+from cerviclip.vlm.learned.teaching import mean_divergence
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

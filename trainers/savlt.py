@@ -29,9 +29,9 @@ from cerviclip.engine.head_first import head_optim_cfg, random_batches, train_he
 from cerviclip.engine.iterations import ByIterations, count_as_shots, iterations_per_shot
 from cerviclip.engine.supervised import SupervisedStep
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.adapted import AdaptedTower
-from cerviclip.vlm.class_features import ClassPrompts, KeptWhileUnchanged
-from cerviclip.vlm.lora import apply_lora, lora_parameters
+from cerviclip.vlm.heads.class_features import ClassPrompts, KeptWhileUnchanged
+from cerviclip.vlm.learned.adapted import AdaptedTower
+from cerviclip.vlm.learned.lora import apply_lora, lora_parameters
 from cerviclip.vlm.prompts import PromptLearner
 from dassl.data.transforms import build_styled_transform
 from dassl.data.transforms.style import RandomStyle, StyleStrength

@@ -19,8 +19,8 @@ from yacs.config import CfgNode as CN
 from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.vlm.cache import class_cache
-from cerviclip.vlm.prototypes import Prototypes, class_sums
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.prototypes import Prototypes, class_sums
+from cerviclip.vlm.heads.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.learned_context import LearnedContext, add_context_keys
-from cerviclip.vlm.class_features import KeptWhileUnchanged
-from cerviclip.vlm.deep_prompts import check_depth, text_prompts
-from cerviclip.vlm.teaching import mean_cosine_distance
+from cerviclip.engine.families.learned_context import LearnedContext, add_context_keys
+from cerviclip.vlm.heads.class_features import KeptWhileUnchanged
+from cerviclip.vlm.learned.deep_prompts import check_depth, text_prompts
+from cerviclip.vlm.learned.teaching import mean_cosine_distance
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
+from cerviclip.engine.families.transductive import Transductive
 from cerviclip.engine.fit_once import FitOnce
-from cerviclip.engine.transductive import Transductive
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.by_data import RowsByData
 from cerviclip.vlm.cache import class_cache
-from cerviclip.vlm.neighbours import NearestQueries
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.by_data import RowsByData
+from cerviclip.vlm.heads.neighbours import NearestQueries
+from cerviclip.vlm.heads.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 
 SHOT_FACTOR = 50  # of gamma, as the code has it

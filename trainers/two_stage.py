@@ -23,14 +23,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.adapted_towers import AdaptedTowers
+from cerviclip.engine.families.adapted_towers import AdaptedTowers
 from cerviclip.engine.iterations import (
     ByIterations,
     build_iteration_scheduler,
     iterations_per_shot,
 )
-from cerviclip.vlm.adapted import unfreeze
-from cerviclip.vlm.prototypes import Prototypes
+from cerviclip.vlm.heads.prototypes import Prototypes
+from cerviclip.vlm.learned.adapted import unfreeze
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.deep_prompted import DeepPrompted
-from cerviclip.vlm.deep_prompts import random_prompts
+from cerviclip.engine.families.deep_prompted import DeepPrompted
+from cerviclip.vlm.learned.deep_prompts import random_prompts
 from dassl.engine import TRAINER_REGISTRY
 
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from cerviclip.engine.fine_tuned import ClassifierFromTexts, FineTuned
-from cerviclip.engine.unfrozen import add_unfrozen_keys
+from cerviclip.engine.families.fine_tuned import ClassifierFromTexts, FineTuned
+from cerviclip.engine.families.unfrozen import add_unfrozen_keys
 from cerviclip.vlm.base import Tower
 from cerviclip.vlm.files.tensor_state import state_of
 from dassl.engine import TRAINER_REGISTRY

@@ -19,7 +19,7 @@ from yacs.config import CfgNode as CN
 
 from cerviclip.engine.fit_once import FitOnce
 from cerviclip.engine.vlm_trainer import VLMTrainer
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.scores import val_scores
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
 

@@ -19,7 +19,7 @@ from typing import Any
 from cerviclip.places import PACKAGE
 from dassl.errors import UserError
 
-CHILD = "cerviclip.adopt.child"
+CHILD = "cerviclip.adopted.child"
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 from cerviclip.data.files.copies import across_parts
 from cerviclip.data.imaging import ImagingDataset
-from cerviclip.data.splits import PARTS, patients_on_two_parts
+from cerviclip.data.split.patient_grouped import PARTS, patients_on_two_parts
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 
 TRAINING, EXTERNAL = "training", "external"

@@ -11,29 +11,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.data.descriptions import load_descriptions
 from cerviclip.data.files.copies import as_they_were, joined
 from cerviclip.data.files.folders import IMAGE_SUFFIXES, class_folders, image_files
 from cerviclip.data.files.names import class_map_of, clean, composed, quoted
-from cerviclip.data.folds import Fold, parse_fold, split_into_fold
 from cerviclip.data.images.looks import LooksAtData
 from cerviclip.data.patients import STEM, PatientPatternError, compile_pattern, patient_in
-from cerviclip.data.repeated import (
-    IMAGES,
-    check_draw_hash,
-    draw_hash_of,
-    read_record,
-)
-from cerviclip.data.split_checks import check_classes
-from cerviclip.data.split_making import SplitsAndDraws
-from cerviclip.data.splits import (
+from cerviclip.data.split.checks import check_classes
+from cerviclip.data.split.folds import Fold, parse_fold, split_into_fold
+from cerviclip.data.split.making import SplitsAndDraws
+from cerviclip.data.split.patient_grouped import (
     PARTS,
     Item,
     Split,
     split_by_ratio,
     split_hash,
 )
-from cerviclip.data.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
+from cerviclip.data.split.repeated import (
+    IMAGES,
+    check_draw_hash,
+    draw_hash_of,
+    read_record,
+)
+from cerviclip.data.split.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
+from cerviclip.data.texts.descriptions import load_descriptions
 from cerviclip.data.variants.names import original_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError

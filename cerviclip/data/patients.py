@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from cerviclip.data.files.names import near_equal, near_equal_numbers, quoted
-from cerviclip.data.splits import Item
+from cerviclip.data.split.patient_grouped import Item
 from cerviclip.data.variants.names import original_of
 from dassl.errors import UserError
 

@@ -17,7 +17,7 @@ from cerviclip.data.files.folders import class_folders
 from cerviclip.data.files.names import clean, parts_of
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import patient_in
-from cerviclip.data.splits import PARTS, Item, Split, patients_on_two_parts
+from cerviclip.data.split.patient_grouped import PARTS, Item, Split, patients_on_two_parts
 from dassl.errors import MissingFileError
 
 if TYPE_CHECKING:

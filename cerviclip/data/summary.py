@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from cerviclip.data.splits import PARTS, Item
+from cerviclip.data.split.patient_grouped import PARTS, Item
 
 
 def describe(

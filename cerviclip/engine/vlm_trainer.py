@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cerviclip.data.images.cache import build_image_loader
-from cerviclip.data.split_checks import check_labels
+from cerviclip.data.split.checks import check_labels
 from cerviclip.engine.fit_once import choose_on_val
 from cerviclip.engine.task_trainer import TaskTrainer
 from cerviclip.environment import store_dtype
@@ -69,8 +69,9 @@ class VLMTrainer(TaskTrainer):
             enter block ``first_block`` of the vision tower; ``images``: pixels (B, 3, H, W). With
             ``INPUT.FEATURE_VIEWS`` 0 training batches are augmented pixels whatever it says.
         needs_text: whether the backbone must have a text encoder.
-        vision_towers: kinds of vision tower (``cerviclip.vlm.names.VISION_TOWERS``) it works on.
-            A pair that cannot work is refused when the config is checked.
+        vision_towers: kinds of vision tower it works on, of
+            ``cerviclip.backbones.names.VISION_TOWERS``. A pair that cannot work is refused when the
+            config is checked.
         learns: ``nothing``, ``head`` (on stored features: seconds a run), ``prompts`` (a pass of
             the text tower each step) or ``weights`` (a pass of the towers each step).
         needs_training: whether anything is learnt.

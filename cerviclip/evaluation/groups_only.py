@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.coarse import class_stand_ins
+from cerviclip.data.centers.coarse import class_stand_ins
 from cerviclip.evaluation.names import BINARY, FEW, OVERALL, PER_CLASS
 from cerviclip.evaluation.report import score, undefined
 
@@ -29,7 +29,7 @@ def score_groups(
     """Score the positive group alone.
 
     Args:
-        labels: (B,) of ``cerviclip.data.coarse``: positive or negative.
+        labels: (B,) of ``cerviclip.data.centers.coarse``: positive or negative.
         probs: (B, C) probabilities of the training's classes.
         patient_ids: (B,) ids, "" where unknown.
         classnames: (C,) in label order.

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip federate") ->
         raise UserError("name a federation: a yaml, or one of configs/federations")
     plan = read_plan(find_plan(args.plan), args.root, args.weights)
     out = Path(args.output_dir or Path(DEFAULT_ROOT) / "federations" / safe_part(plan.path.stem))
-    from cerviclip.runs.run.summation_order import fix_summation_order
+    from cerviclip.runs.run.process.summation_order import fix_summation_order
 
     fix_summation_order()  # before torch is imported
     if args.serve:

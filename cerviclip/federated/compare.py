@@ -35,7 +35,7 @@ def scores_of(plan: Plan, out: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
     Raises:
         UserError: two ways do not have predictions of the same images.
     """
-    from cerviclip.runs.run.scoring import score_predictions
+    from cerviclip.runs.run.testing.scoring import score_predictions
 
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for site in plan.centers:

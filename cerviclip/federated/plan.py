@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.places import FEDERATIONS
-from cerviclip.runs.settings.named_yaml import check_keys, find_yaml
+from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError, did_you_mean

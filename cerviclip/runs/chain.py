@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.places import CHAINS
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
+from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
-from cerviclip.runs.settings.named_yaml import check_keys, find_yaml
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError, cli_main

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.coarse import is_coarse
+from cerviclip.data.centers.coarse import is_coarse
 from cerviclip.evaluation.measures import Settings
 from cerviclip.locks import claimed
 from cerviclip.runs.measured import measure_predictions, read_val
@@ -125,7 +125,7 @@ class Ensemble:
 
     def _write_into(self, folder: Path) -> dict[str, Any]:
         from cerviclip.runs.report.figures import run_figures
-        from cerviclip.runs.run.scoring import score_predictions
+        from cerviclip.runs.run.testing.scoring import score_predictions
 
         predictions, val, made_by = self.combine()
         first, names = self.runs[0], predictions[0].classnames

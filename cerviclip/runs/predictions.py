@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cerviclip.data import coarse
-from cerviclip.data.coarse import label_name
+from cerviclip.data.centers import coarse
+from cerviclip.data.centers.coarse import label_name
 from dassl.errors import UserError
 
 PREDICTIONS = "predictions.csv"
@@ -27,7 +27,7 @@ class Predictions:
     center: str
     paths: list[str]  # relative to the data's root where they lie in it
     patient_ids: list[str]
-    labels: np.ndarray  # (B,); negative where a centre knows no classes (cerviclip.data.coarse)
+    labels: np.ndarray  # (B,); negative where a centre knows no classes (`data.centers.coarse`)
     probs: np.ndarray  # (B, C) float64
     classnames: tuple[str, ...] = ()
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cerviclip.data.folds import parse_fold
+from cerviclip.data.split.folds import parse_fold
 from cerviclip.runs.results_shape import BLOCKS, WHOLE
 from cerviclip.shapes import Misshapen, Shape
 from dassl.errors import UserError

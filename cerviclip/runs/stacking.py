@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from cerviclip.vlm.logistic import fit_logistic
+from cerviclip.vlm.heads.logistic import fit_logistic
 from dassl.errors import UserError
 
 LEAST = 1e-4  # of a probability whose logarithm is taken: smaller ones would rule the fit

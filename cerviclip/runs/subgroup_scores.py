@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.coarse import is_coarse
+from cerviclip.data.centers.coarse import is_coarse
 from cerviclip.evaluation import report
 from cerviclip.evaluation.groups_only import score_groups
-from cerviclip.evaluation.measures import Home, Sample, operating_points
+from cerviclip.evaluation.measures import Home, Sample
+from cerviclip.evaluation.measures.thresholds import operating_points
 from cerviclip.evaluation.names import OVERALL
 from cerviclip.runs.predictions import Predictions
 from cerviclip.runs.results_json import finite_or_none

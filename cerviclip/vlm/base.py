@@ -27,7 +27,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Called before each block with its index and the tokens (B, T, W) that enter it. Returns the tokens
 # that shall enter, or a pair (tokens, side): ``side`` (B, T, W) is added to what leaves the block.
-# The rules for added tokens stand in ``cerviclip.vlm.deep_prompts``.
+# The rules for added tokens stand in ``cerviclip.vlm.learned.deep_prompts``.
 BeforeBlock = Callable[[int, Tensor], "Tensor | tuple[Tensor, Tensor]"]
 
 
@@ -123,7 +123,7 @@ class Tower(nn.Module):
         """Tokens (B, T, W) through blocks ``start`` to ``stop`` (exclusive; None: to the end).
 
         Args:
-            before_block: changes what enters the blocks, see ``cerviclip.vlm.deep_prompts``.
+            before_block: changes what enters the blocks (``cerviclip.vlm.learned.deep_prompts``).
             tokens: token ids (B, L); a text tower that is not causal needs them for its masks.
         """
         if before_block is not None:
@@ -264,7 +264,7 @@ class TextTower(Tower):
             shared: number of leading columns known to be equal in all rows (a learned context that
                 all classes share); a causal tower computes them once. Without effect where there is
                 a ``before_block``, which may make them differ.
-            before_block: changes what enters the blocks, see ``cerviclip.vlm.deep_prompts``.
+            before_block: changes what enters the blocks (``cerviclip.vlm.learned.deep_prompts``).
         """
         length = self.longest(tokens)
         tokens = tokens[:, :length].to(embeddings.device)

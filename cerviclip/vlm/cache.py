@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cerviclip.vlm.by_data import RowsByData
-from cerviclip.vlm.scores import val_scores
+from cerviclip.vlm.heads.by_data import RowsByData
+from cerviclip.vlm.heads.scores import val_scores
 
 
 def cache_logits(affinity: Tensor, values: Tensor, beta: float | Tensor) -> Tensor:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from cerviclip.vlm import names
+from cerviclip.backbones import names
+from cerviclip.backbones.published import PUBLISHED
 from cerviclip.vlm.base import Backbone
 from cerviclip.vlm.files.beside import check_beside, check_known
 from cerviclip.vlm.files.foreign_names import openai_names
 from cerviclip.vlm.files.formats import read_state_dict, weights_identity
 from cerviclip.vlm.precision import check_precision, matrix_dtype, precision_of
-from cerviclip.vlm.published import PUBLISHED
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"

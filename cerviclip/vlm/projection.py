@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cerviclip.vlm.base import VisionTower
-from cerviclip.vlm.lora import shared_copy
+from cerviclip.vlm.learned.lora import shared_copy
 from dassl.errors import UserError
 
 

@@ -103,7 +103,7 @@ def encode_in_chunks(
         embeddings: (C, L, W), or a function from a slice of the rows to their embeddings, where all
             of them at once would be too large (a context for each image and class).
         before_block: as in ``tower.encode``; what differs between rows has a method ``rows(slice)``
-            (see ``cerviclip.vlm.deep_prompts``).
+            (see ``cerviclip.vlm.learned.deep_prompts``).
     """
     length = tower.longest(tokens)
     own = max(1, length - (shared if tower.causal and before_block is None else 0))

@@ -125,7 +125,7 @@ def test_the_long_table_says_why_a_number_is_not_there(zoo):
 
 
 def test_folds_are_a_column_where_there_are_folds():
-    from cerviclip.runs.report.tidy import long_table
+    from cerviclip.runs.many.tidy import long_table
 
     entry = {"accuracy": {"value": 50.0, "low": 40.0, "high": 60.0}}
     run = {"status": "done", "trainer": "T", "seed": 1, "fold": 3, "centers": {"test": entry}}

@@ -11,7 +11,7 @@ from cases import DatasetCase
 from PIL import Image
 from yacs.config import CfgNode
 
-from cerviclip.data.splits import patients_on_two_parts
+from cerviclip.data.split.patient_grouped import patients_on_two_parts
 from cerviclip.datasets.breakhis import BreakHis, picture_of
 from dassl.data.datasets import build_dataset
 from dassl.errors import UserError

@@ -12,7 +12,7 @@ from cases import DatasetCase
 from PIL import Image
 from yacs.config import CfgNode
 
-from cerviclip.data.splits import patients_on_two_parts
+from cerviclip.data.split.patient_grouped import patients_on_two_parts
 from cerviclip.datasets.cbis_ddsm import Pictures, read_findings
 from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UserError

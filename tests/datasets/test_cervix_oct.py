@@ -6,7 +6,7 @@ import pytest
 from cases import DatasetCase
 from data_fixtures import write_oct
 
-from cerviclip.data.external import build_external_datasets
+from cerviclip.data.centers.external import build_external_datasets
 from dassl.config import merge_file
 from dassl.data.datasets import build_dataset
 

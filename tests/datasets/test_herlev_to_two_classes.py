@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from data_fixtures import write_herlev
 
-from cerviclip.data.coarse import NEGATIVE, POSITIVE
-from cerviclip.data.external import build_external_datasets
+from cerviclip.data.centers.coarse import NEGATIVE, POSITIVE
+from cerviclip.data.centers.external import build_external_datasets
 from dassl.data.datasets import build_dataset
 from dassl.errors import UserError
 from helpers import write_images

@@ -7,7 +7,7 @@ import pytest
 from cases import DatasetCase
 from yacs.config import CfgNode
 
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.datasets.medmnist import CLASSES
 from dassl.data.datasets import build_dataset
 from dassl.errors import MissingFileError, UserError

@@ -11,7 +11,7 @@ import pytest
 from cases import DatasetCase
 from PIL import Image
 
-from cerviclip.data.splits import patients_on_two_parts
+from cerviclip.data.split.patient_grouped import patients_on_two_parts
 from cerviclip.datasets.pcam import BLANK
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError

@@ -14,9 +14,9 @@ from fuzz.mutations import ODD_VALUES, broken, json_texts, mutated, yaml_texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cerviclip.data.descriptions import load_descriptions
-from cerviclip.data.split_files import place_entries, read_split_file
-from cerviclip.data.splits import PARTS, Item
+from cerviclip.data.split.files import place_entries, read_split_file
+from cerviclip.data.split.patient_grouped import PARTS, Item
+from cerviclip.data.texts.descriptions import load_descriptions
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from dassl.errors import UserError
@@ -219,7 +219,7 @@ def test_a_description_file_describes_each_class_or_gives_a_line(size, tmp_path)
 
 
 def test_a_record_of_a_draw_is_repeated_or_refused(size, data):
-    from cerviclip.data.split_output import write_json
+    from cerviclip.data.split.output import write_json
 
     whole = build_dataset(cfg_of(data, PATIENT_PATTERN=r"(P\d{7})", NUM_SHOTS=2))
     sound = json.loads(Path(write_json(whole, data / "record.json")).read_text())

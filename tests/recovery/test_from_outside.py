@@ -14,7 +14,7 @@ import run_shell
 import train
 from cerviclip.data.images import cache as image_cache
 from cerviclip.runs.results_json import read_results
-from cerviclip.runs.run.outside import describe, disk_cause, outside_cause
+from cerviclip.runs.run.process.outside import describe, disk_cause, outside_cause
 from cerviclip.runs.run.runner import state_of
 from cerviclip.runs.sweep import command
 from dassl.engine import TrainerX

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from data_fixtures import HERLEV_FOLDERS, write_herlev
 
-from cerviclip.data.describing import NAMES, Row, find_leaks, load_aspects
-from cerviclip.data.descriptions import load_descriptions
+from cerviclip.data.texts.describing import NAMES, Row, find_leaks, load_aspects
+from cerviclip.data.texts.descriptions import load_descriptions
 from cerviclip.places import ASPECTS
 from cerviclip.runs.settings.opened import open_dataset
 from cerviclip.tools.describe import main

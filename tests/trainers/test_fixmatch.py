@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from cases import TrainerCase
 
-from cerviclip.engine.fixmatch import NO_LABEL, fixmatch_loss, outside_the_draw
+from cerviclip.engine.families.fixmatch import NO_LABEL, fixmatch_loss, outside_the_draw
 from dassl.errors import UserError
 
 SMALL = ("INPUT.SIZE", "(32, 32)", "MODEL.BACKBONE.PRETRAINED", False)

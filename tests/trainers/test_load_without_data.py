@@ -16,7 +16,7 @@ import pytest
 from cases import SAMPLE, trainer_cases
 
 from cerviclip.plugins import discover
-from cerviclip.runs.run.summation_order import VARIABLE
+from cerviclip.runs.run.process.summation_order import VARIABLE
 from helpers import write_images
 
 CLASSES = ("red", "green", "blue")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cerviclip.vlm.lora import lora_layers, lora_parameters, saved_config
+from cerviclip.vlm.learned.lora import lora_layers, lora_parameters, saved_config
 from dassl.errors import UserError
 from helpers import tiny_clip_state_dict
 

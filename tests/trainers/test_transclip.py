@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from cases import TrainerCase
 
-from cerviclip.vlm.neighbours import NearestQueries
+from cerviclip.vlm.heads.neighbours import NearestQueries
 
 CASE = (TrainerCase("TransCLIP"), TrainerCase("TransCLIPZS"))
 NOTHING_ADDED = ("LIKELIHOOD", 0.0, "GRAPH", 0.0, "LAMBDA", 1.0)

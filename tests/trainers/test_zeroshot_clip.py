@@ -96,7 +96,7 @@ def test_calibration_keeps_the_predictions_and_lowers_the_log_loss_of_val(build,
 
 def test_the_temperature_is_that_of_the_least_log_loss(build):
     """Against SciPy's minimum, as the calibration of results finds it."""
-    from cerviclip.evaluation.measures.recalibration import Temperature
+    from cerviclip.evaluation.measures.probabilities.recalibration import Temperature
     from cerviclip.evaluation.measures.sample import Sample
 
     trainer = build("CalibratedZeroShotCLIP")

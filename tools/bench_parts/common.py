@@ -121,7 +121,7 @@ def write_clip(name: str, path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from cerviclip.vlm.names import OPENAI_GEOMETRY
+    from cerviclip.backbones.names import OPENAI_GEOMETRY
     from cerviclip.vlm.towers.clip_package import import_clip
 
     import_clip()

@@ -98,8 +98,7 @@ def preload() -> None:
     import sklearn.linear_model  # noqa: F401
 
     import cerviclip.engine.vlm_trainer
-    import cerviclip.runs.report.tables
-    import cerviclip.runs.sweep.executors  # noqa: F401
+    import cerviclip.runs.jobs.executors  # noqa: F401
     from cerviclip import plugins
     from cerviclip.vlm.towers.clip_package import import_clip
 

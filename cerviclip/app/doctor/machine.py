@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cerviclip.app.doctor.check import FAULT, NOTE, OK, Check
 from cerviclip.app.fonts import REMEDY, chinese_font, plain_fonts
+from cerviclip.backbones.names import OPENAI_FILES, PHANTOM
 from cerviclip.environment import cache_folder
 from cerviclip.vlm.files.place import cache_dir
-from cerviclip.vlm.names import OPENAI_FILES, PHANTOM
 
 PORTS = {8501: "cerviclip web", 8000: "cerviclip serve"}
 _GPU_WAIT = 1.5  # s for nvidia-smi

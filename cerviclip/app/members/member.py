@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cerviclip.data.reading import Reading
+from cerviclip.engine.families.transductive import Transductive
 from cerviclip.engine.inference import (
     batch_answers,
     batch_probabilities,
@@ -20,7 +21,6 @@ from cerviclip.engine.inference import (
     test_batch_size,
 )
 from cerviclip.engine.task import Task
-from cerviclip.engine.transductive import Transductive
 from cerviclip.runs.results_json import read_measured
 from cerviclip.runs.run.load import load_run
 from dassl.errors import UserError

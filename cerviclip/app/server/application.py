@@ -12,14 +12,6 @@ from fastapi import Depends, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
-from cerviclip.app.server import (
-    routes_inference,
-    routes_jobs,
-    routes_label_studio,
-    routes_monai,
-    routes_slides,
-    routes_v1,
-)
 from cerviclip.app.server.access import Token
 from cerviclip.app.server.context import Context, context_of, needs
 from cerviclip.app.server.metrics import CONTENT_TYPE
@@ -32,6 +24,12 @@ from cerviclip.app.server.problems import (
     problem_answer,
     responses,
 )
+from cerviclip.app.server.routes import inference as routes_inference
+from cerviclip.app.server.routes import jobs as routes_jobs
+from cerviclip.app.server.routes import label_studio as routes_label_studio
+from cerviclip.app.server.routes import monai as routes_monai
+from cerviclip.app.server.routes import slides as routes_slides
+from cerviclip.app.server.routes import v1 as routes_v1
 from cerviclip.app.server.settings import Settings
 from dassl._version import __version__
 

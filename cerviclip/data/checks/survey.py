@@ -22,7 +22,7 @@ from cerviclip.data.files.folders import (
 )
 from cerviclip.data.files.names import parts_of
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.patient_grouped import PARTS
 from dassl.errors import UserError
 
 if TYPE_CHECKING:

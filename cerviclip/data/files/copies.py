@@ -13,7 +13,7 @@ import numpy as np
 
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.images.facts import Facts, facts_of, facts_of_all
-from cerviclip.data.splits import PARTS, Item, Split
+from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.utils.images import decode_image
 
 _PAIRS = 100  # pictures of the same name that are compared pixel by pixel

@@ -27,7 +27,7 @@ from cerviclip.data.files.names import (
     parts_of,
     quoted,
 )
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
 

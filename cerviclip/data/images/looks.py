@@ -37,8 +37,8 @@ from cerviclip.data.patients import (
     judge_patients,
     spelled_alike,
 )
-from cerviclip.data.split_checks import check_filled, warn_of_gaps
-from cerviclip.data.splits import Item, Split
+from cerviclip.data.split.checks import check_filled, warn_of_gaps
+from cerviclip.data.split.patient_grouped import Item, Split
 from cerviclip.data.summary import describe
 from cerviclip.data.variants.names import is_variant, original_of, torn_families
 from dassl.errors import UserError

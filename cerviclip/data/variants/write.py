@@ -13,8 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from cerviclip.data.split_output import targets
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.output import targets
+from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.data.variants.names import is_variant, variant_name
 from cerviclip.data.variants.recipes import NUMBERS, VERSION, make_variant
 from cerviclip.data.workers import mapper

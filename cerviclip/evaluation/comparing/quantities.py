@@ -16,7 +16,7 @@ from cerviclip.evaluation.intervals import Statistic, measures
 from cerviclip.evaluation.intervals.generic import one_by_one
 from cerviclip.evaluation.intervals.paired import OF_SCORES, OF_VERDICTS
 from cerviclip.evaluation.measures.discrimination import MAX_FPR
-from cerviclip.evaluation.measures.operating_points import POINTS
+from cerviclip.evaluation.measures.thresholds.operating_points import POINTS
 from cerviclip.evaluation.names import BINARY, PER_CLASS
 from dassl.errors import UserError
 

@@ -7,13 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from cerviclip.data.coarse import NEGATIVE, POSITIVE
+from cerviclip.data.centers.coarse import NEGATIVE, POSITIVE
 from cerviclip.evaluation import report
 from cerviclip.evaluation.groups_only import WHY, score_groups
-from cerviclip.evaluation.measures import operating_points
-from cerviclip.evaluation.measures.calibration import calibration
-from cerviclip.evaluation.measures.conformal import METHODS, measure_sets
-from cerviclip.evaluation.measures.crossed import fit_folds
 from cerviclip.evaluation.measures.discrimination import MAX_FPR, discrimination
 from cerviclip.evaluation.measures.gap import generalisation_gap
 from cerviclip.evaluation.measures.home import Home
@@ -22,9 +18,13 @@ from cerviclip.evaluation.measures.patients import (
     mixed_patients,
     why_not_by_patient,
 )
-from cerviclip.evaluation.measures.recalibration import ByFold
+from cerviclip.evaluation.measures.probabilities.calibration import calibration
+from cerviclip.evaluation.measures.probabilities.conformal import METHODS, measure_sets
+from cerviclip.evaluation.measures.probabilities.recalibration import ByFold
 from cerviclip.evaluation.measures.sample import LEVEL, Sample, Settings
 from cerviclip.evaluation.measures.shares import solve_proportions
+from cerviclip.evaluation.measures.thresholds import operating_points
+from cerviclip.evaluation.measures.thresholds.crossed import fit_folds
 from cerviclip.evaluation.names import FEW
 
 NO_VAL = "there are no val images to choose on"

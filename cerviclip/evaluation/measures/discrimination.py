@@ -20,8 +20,8 @@ from cerviclip.evaluation.measures.curves import (
     partial_roc_area,
     roc_area,
 )
-from cerviclip.evaluation.measures.losses import NO_INTERVAL, loss_cells
 from cerviclip.evaluation.measures.patients import is_order
+from cerviclip.evaluation.measures.probabilities.losses import NO_INTERVAL, loss_cells
 from cerviclip.evaluation.measures.sample import FEW_PATIENTS, LEVEL, Sample, Settings, metric
 from cerviclip.evaluation.measures.trees import tree_scores
 

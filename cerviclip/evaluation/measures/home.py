@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cerviclip.evaluation.measures import operating_points
-from cerviclip.evaluation.measures.conformal import METHODS, ConformalSets
-from cerviclip.evaluation.measures.recalibration import ByFold, Isotonic, Temperature
+from cerviclip.evaluation.measures.probabilities.conformal import METHODS, ConformalSets
+from cerviclip.evaluation.measures.probabilities.recalibration import ByFold, Isotonic, Temperature
 from cerviclip.evaluation.measures.sample import Sample, Settings
+from cerviclip.evaluation.measures.thresholds import operating_points
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.coarse import class_stand_ins, is_coarse
+from cerviclip.data.centers.coarse import class_stand_ins, is_coarse
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS, patient_indices
 from cerviclip.evaluation.intervals import proportion_intervals
 from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
@@ -95,7 +95,7 @@ class Sample:
     ) -> Sample:
         """From patient ids, "" where unknown: that image is then its own patient.
 
-        Labels may be those of ``cerviclip.data.coarse``, which tell the positive group alone.
+        Labels may be those of ``cerviclip.data.centers.coarse``: the positive group alone.
         """
         patients, _ = patient_indices(patient_ids, len(labels))
         coarse = is_coarse(labels)

@@ -14,9 +14,10 @@ import numpy as np
 
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.intervals import several_proportion_intervals
-from cerviclip.evaluation.measures import calibration, conformal, operating_points
 from cerviclip.evaluation.measures.home import Home
+from cerviclip.evaluation.measures.probabilities import calibration, conformal
 from cerviclip.evaluation.measures.sample import LEVEL, Sample
+from cerviclip.evaluation.measures.thresholds import operating_points
 
 _Counts = tuple[np.ndarray, np.ndarray]
 

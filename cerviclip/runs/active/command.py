@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from dassl.errors import cli_main

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.repeated import draw_hash_of
+from cerviclip.data.split.repeated import draw_hash_of
 from cerviclip.runs.active.strategies import (
     COLD,
     NEEDS_FEATURES,
@@ -220,7 +220,7 @@ class _Study:
     def _probabilities(self, run: Path) -> np.ndarray:
         """(N, C) of all training images by a finished round's model."""
         from cerviclip.runs.run.load import load_run
-        from cerviclip.runs.run.predict import predict_items
+        from cerviclip.runs.run.testing.predict import predict_items
 
         trainer = load_run(run, weights=self.plan.weights).trainer
         if not hasattr(trainer, "make_loader"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cerviclip.data.splits import hash_order
+from cerviclip.data.split.patient_grouped import hash_order
 from dassl.errors import UserError, did_you_mean
 
 NEIGHBOURS = 20  # of TypiClust's typicality

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.splits import Item
+from cerviclip.data.split.patient_grouped import Item
 from cerviclip.data.variants.names import heads
 from dassl.data.datasets import Datum
 from dassl.errors import UserError

@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from cerviclip.data.folds import Fold
+from cerviclip.data.split.folds import Fold
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.predictions import PREDICTIONS
 from cerviclip.runs.report.groups import fold_of

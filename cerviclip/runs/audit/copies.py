@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.files.hashes import image_hashes
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.config_hash import config_hash, flatten
-from cerviclip.runs.settings.named_files import named_files, named_folders
+from cerviclip.runs.settings.files.named_files import named_files, named_folders
 from cerviclip.runs.settings.run_key import shots_of
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.split_record import read_split_record
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.patient_grouped import PARTS
+from cerviclip.data.split.record import read_split_record
 from cerviclip.runs.audit.findings import Finding, relative
 from cerviclip.runs.predictions import (
     PREDICTIONS,

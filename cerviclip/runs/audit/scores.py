@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cerviclip.data.coarse import is_coarse
+from cerviclip.data.centers.coarse import is_coarse
 from cerviclip.evaluation.groups_only import score_groups
-from cerviclip.evaluation.measures import Settings, operating_points
+from cerviclip.evaluation.measures import Settings
+from cerviclip.evaluation.measures.thresholds import operating_points
 from cerviclip.evaluation.names import BLOCKS, POINTS
 from cerviclip.evaluation.report import score
 from cerviclip.runs.audit.run_folder import AuditedRun

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cerviclip.data.repeated import draw_hash_of
-from cerviclip.data.splits import PARTS, Item, patients_on_two_parts, split_hash
+from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_parts, split_hash
+from cerviclip.data.split.repeated import draw_hash_of
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folds import parse_fold
+from cerviclip.data.split.folds import parse_fold
 from cerviclip.runs.audit.findings import Finding, relative
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.audit.scores import differences

@@ -19,7 +19,7 @@ from cerviclip.runs.cluster.journal import ENDED, STARTED, STOPPED, Event, progr
 from cerviclip.runs.cluster.pack import FRUITLESS, Pack, environment_of, in_packs, too_short
 from cerviclip.runs.cluster.settings import SLURM, ClusterSettings
 from cerviclip.runs.cluster.submissions import Submission, left_in, read_submissions
-from cerviclip.runs.sweep.job import Job, Outcome, Retries
+from cerviclip.runs.jobs.job import Job, Outcome, Retries
 from dassl.errors import UserError
 
 #: States after which the rest of a job is submitted again and no run is to blame.

@@ -12,7 +12,7 @@ from cerviclip.places import PACKAGE
 from cerviclip.runs.cluster.pack import Pack
 from cerviclip.runs.cluster.settings import LOCAL, ClusterSettings
 from cerviclip.runs.cluster.submissions import Submission
-from cerviclip.runs.sweep.local_pool import device_names, environment_of_slot, variables_set
+from cerviclip.runs.jobs.local_pool import device_names, environment_of_slot, variables_set
 
 _NO_LIMIT_MIN = 60 * 24 * 366
 

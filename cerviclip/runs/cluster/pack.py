@@ -28,11 +28,11 @@ from cerviclip.runs.cluster.journal import (
     Journal,
     progress_of,
 )
-from cerviclip.runs.cluster.stop import Stop, Stopped, stop_on_signals
+from cerviclip.runs.jobs.job import Job, do_job
 from cerviclip.runs.results_json import read_results
+from cerviclip.runs.run.process.stop import Stop, Stopped, stop_on_signals
 from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.plan import RunSpec
-from cerviclip.runs.sweep.job import Job, do_job
 
 #: Times in a row that a job's time may end without a new checkpoint.
 FRUITLESS = 3
@@ -85,7 +85,7 @@ class Pack:
 
     def _enter(self) -> None:
         """This process's folder, variables, and order of summation."""
-        from cerviclip.runs.run.summation_order import VARIABLE, fix_summation_order
+        from cerviclip.runs.run.process.summation_order import VARIABLE, fix_summation_order
 
         os.chdir(self.cwd)
         os.environ.update(self.environment)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.data.coarse import POSITIVE, is_coarse, label_name
+from cerviclip.data.centers.coarse import POSITIVE, is_coarse, label_name
 from cerviclip.evaluation.bootstrap import patient_indices
 from cerviclip.evaluation.comparing.quantities import (
     CALL,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cerviclip.data.coarse import POSITIVE, is_coarse
+from cerviclip.data.centers.coarse import POSITIVE, is_coarse
 from cerviclip.runs.predictions import Predictions
 
 HEAD = ("center", "rank", "path", "patient_id", "label", "prediction", "p_prediction", "p_label")

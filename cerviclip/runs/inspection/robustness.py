@@ -10,12 +10,13 @@ from typing import Any, overload
 from PIL import Image
 
 from cerviclip.data.variants.corruptions import LEVELS, SEVERITIES, corrupt
-from cerviclip.evaluation.measures import Home, operating_points
+from cerviclip.evaluation.measures import Home
+from cerviclip.evaluation.measures.thresholds import operating_points
 from cerviclip.evaluation.names import BINARY, FEW, OVERALL
 from cerviclip.runs.inspection.pictures import picture_files
 from cerviclip.runs.measured import sample_of
 from cerviclip.runs.predictions import Predictions
-from cerviclip.runs.run.scoring import score_predictions
+from cerviclip.runs.run.testing.scoring import score_predictions
 from dassl.utils.images import decode_image
 
 SCHEMA = 1

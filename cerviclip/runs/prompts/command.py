@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.requests import RunRequest

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folds import Fold, parse_fold
+from cerviclip.data.split.folds import Fold, parse_fold
 from cerviclip.evaluation.names import BINARY, IN_DOMAIN, OVERALL
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folds import Fold
+from cerviclip.data.split.folds import Fold
 from cerviclip.evaluation import report
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.measures import Settings

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folds import parse_fold
-from cerviclip.data.repeated import DIGITS, IMAGES
-from cerviclip.data.split_record import read_split_record
-from cerviclip.data.splits import PARTS
+from cerviclip.data.split.folds import parse_fold
+from cerviclip.data.split.patient_grouped import PARTS
+from cerviclip.data.split.record import read_split_record
+from cerviclip.data.split.repeated import DIGITS, IMAGES
 from cerviclip.runs.report.groups import load_runs
-from cerviclip.runs.settings.draw_files import MANIFEST
+from cerviclip.runs.settings.files.draw_files import MANIFEST
 from cerviclip.runs.settings.folders import safe_part
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write, file_sha256

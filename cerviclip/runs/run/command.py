@@ -11,7 +11,7 @@ from cerviclip.adopt import stand_in
 from cerviclip.adopt.launch import Job, run_adopted
 from cerviclip.adopt.spec import is_adopted
 from cerviclip.environment import processes
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.settings.flags import TRAIN, run_request, train_parser
 from cerviclip.runs.settings.requests import RunRequest
 from dassl.errors import UserError
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, prog: str = TRAIN) -> int:
     if processes() > 1:
         # A lost process is said in one line; torch would add pages of its own addresses.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        from cerviclip.runs.run.in_group import in_group
+        from cerviclip.runs.run.process.in_group import in_group
 
         return in_group(lambda: train_command(request, args.debug), debug=args.debug)
     try:
@@ -55,13 +55,13 @@ def train_command(request: RunRequest, debug: bool = False) -> int:
     Raises:
         RunFailedError: the run broke; its traceback is in log.txt.
     """
-    from cerviclip.runs.run.outside import outside_cause
+    from cerviclip.runs.run.process.outside import outside_cause
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
     cfg = setup_cfg(request)
     if processes() > 1:
-        from cerviclip.runs.run.in_group import join_group
+        from cerviclip.runs.run.process.in_group import join_group
 
         join_group(cfg)
     if is_adopted(cfg.TRAINER.NAME):
@@ -84,7 +84,7 @@ def train_command(request: RunRequest, debug: bool = False) -> int:
 
 
 def _evaluate_command(request: RunRequest, cfg: Any, debug: bool) -> int:
-    from cerviclip.runs.run.evaluate import evaluate_run
+    from cerviclip.runs.run.testing.evaluate import evaluate_run
 
     try:
         folder = evaluate_run(cfg, request.evaluate, request.output_dir, request.load_epoch)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cerviclip import plugins
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 
 fix_summation_order()  # before torch is at work: else a frozen feature may round the other way
 
 # ruff: noqa: E402
-from cerviclip.data.split_record import read_split_record
+from cerviclip.data.split.record import read_split_record
 from cerviclip.engine.final_model import FinalModel
 from cerviclip.engine.task import Task
 from cerviclip.engine.without_images import ManagerWithoutImages
@@ -181,7 +181,7 @@ def task_of_old_run(folder: Path, cfg: CfgNode) -> Task:
             f"{folder} has no task.json, and nothing here registers its data set "
             f"{cfg.DATASET.NAME}, which its texts come from; give the plug-in that does"
         ) from error
-    from cerviclip.data.descriptions import load_descriptions
+    from cerviclip.data.texts.descriptions import load_descriptions
 
     source = cfg.DATASET.DESCRIPTIONS or getattr(dataset, "prompts", "")
     templates = cfg.DATASET.TEMPLATES or getattr(dataset, "templates", ())

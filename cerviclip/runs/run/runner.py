@@ -18,23 +18,24 @@ from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
 from cerviclip.locks import claimed
 from cerviclip.parallel.agreement import check_same_images
-from cerviclip.runs.cluster.rescue import rescued
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.load import trained_classes
-from cerviclip.runs.run.log import log_to, print_to_log
-from cerviclip.runs.run.new_classes import FILE as NEW_PREDICTIONS
-from cerviclip.runs.run.new_classes import (
+from cerviclip.runs.run.process.log import log_to, print_to_log
+from cerviclip.runs.run.process.outside import FROM_OUTSIDE, describe, outside_cause
+from cerviclip.runs.run.process.rescue import rescued
+from cerviclip.runs.run.process.runtime import runtime_record
+from cerviclip.runs.run.process.shown_warnings import kept_warnings
+from cerviclip.runs.run.resume_check import check_resume, resumes_from
+from cerviclip.runs.run.testing.new_classes import FILE as NEW_PREDICTIONS
+from cerviclip.runs.run.testing.new_classes import (
     base_to_new_record,
     check_can_be_built_anew,
     score_new_classes,
 )
-from cerviclip.runs.run.outside import FROM_OUTSIDE, describe, outside_cause
-from cerviclip.runs.run.resume_check import check_resume, resumes_from
-from cerviclip.runs.run.runtime import runtime_record
-from cerviclip.runs.run.scoring import (
+from cerviclip.runs.run.testing.scoring import (
     collect_predictions,
     measure_run,
     predict_val,
@@ -42,8 +43,7 @@ from cerviclip.runs.run.scoring import (
     score_centers,
     score_subgroups,
 )
-from cerviclip.runs.run.shown_warnings import kept_warnings
-from cerviclip.runs.run.train_features import train_features
+from cerviclip.runs.run.testing.train_features import train_features
 from cerviclip.runs.run.working_folder import (
     check_only_run_files,
     folder_beside,
@@ -299,7 +299,7 @@ class Run:
 
     def build(self) -> None:
         """Seed everything and build the trainer: data, model, optimisers; find the centres."""
-        from cerviclip.data.external import build_external_datasets
+        from cerviclip.data.centers.external import build_external_datasets
         from cerviclip.data.flow import flow_of
         from cerviclip.data.images import cache as image_cache
         from cerviclip.data.images.packing import describe_use, use_pack, wanted_of

@@ -34,7 +34,7 @@ def names_of(kind: str) -> Completer:
 
 def sweeps(**_: Any) -> list[str]:
     """Completer of the sweeps in configs/sweeps and configs/recipes."""
-    from cerviclip.runs.settings.sweep_file import sweep_names
+    from cerviclip.runs.settings.files.sweep_file import sweep_names
 
     return sweep_names()
 

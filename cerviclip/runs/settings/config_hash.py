@@ -7,8 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cerviclip.runs.settings.folders import without_file
-from cerviclip.runs.settings.named_files import (
+from cerviclip.runs.settings.files.named_files import (
     BACKBONE,
     FURTHER_BACKBONES,
     file_content,
@@ -18,6 +17,7 @@ from cerviclip.runs.settings.named_files import (
     named_folders,
     subgroup_files,
 )
+from cerviclip.runs.settings.folders import without_file
 
 # Keys that say where things are or how the work is shared out: no part of what a run is. Two of
 # them change numbers nevertheless: USE_CUDA the last digits, and NUM_WORKERS all of them where

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
-from cerviclip.data.folds import parse_fold
+from cerviclip.data.split.folds import parse_fold
 from cerviclip.environment import STORE_DTYPE, USUAL_STORE_DTYPE, store_dtype
 from cerviclip.evaluation.names import BOOTSTRAP, FEW, INTERVALS, OLD
 from cerviclip.places import CONFIGS, HOME
-from cerviclip.runs.settings.class_maps import fill_from_class_map
 from cerviclip.runs.settings.config_hash import flatten
-from cerviclip.runs.settings.draw_files import follow_draw_file
+from cerviclip.runs.settings.files.class_maps import fill_from_class_map
+from cerviclip.runs.settings.files.draw_files import follow_draw_file
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, without_file
 from cerviclip.runs.settings.pairs import check_given_features, check_pair
 from cerviclip.runs.settings.ranges import check_filled, check_ranges

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cerviclip.vlm.names import EMBEDDINGS
+from cerviclip.backbones.names import EMBEDDINGS
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cerviclip.vlm.names import (
+from cerviclip.backbones.names import (
     EMBEDDINGS,
     FEATURES,
     OPENAI_FILES,

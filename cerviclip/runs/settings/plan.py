@@ -11,8 +11,17 @@ from typing import Any
 from cerviclip import plugins
 from cerviclip.adopt.spec import Adoption, read_adoption
 from cerviclip.adopt.transforms import transform_opts
-from cerviclip.data.folds import Fold
-from cerviclip.runs.settings.draw_files import DRAW_FILE, DrawFile, find_draw_files
+from cerviclip.data.split.folds import Fold
+from cerviclip.runs.settings.files.draw_files import DRAW_FILE, DrawFile, find_draw_files
+from cerviclip.runs.settings.files.sweep_file import (
+    TrainerEntry,
+    find_sweep,
+    listed,
+    read_entry,
+    read_opts,
+    read_sweep,
+    switched_on,
+)
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from cerviclip.runs.settings.requests import (
     RunRequest,
@@ -23,15 +32,6 @@ from cerviclip.runs.settings.requests import (
     parse_shots,
 )
 from cerviclip.runs.settings.run_key import RunKey, shots_of
-from cerviclip.runs.settings.sweep_file import (
-    TrainerEntry,
-    find_sweep,
-    listed,
-    read_entry,
-    read_opts,
-    read_sweep,
-    switched_on,
-)
 from dassl.errors import UnknownNameError, UserError
 
 FOLD, SUBSAMPLE, CENTERS = "DATASET.FOLD", "DATASET.SUBSAMPLE_CLASSES", "DATASET.CENTERS"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cerviclip.data.folds import MOST_FOLDS
+from cerviclip.data.split.folds import MOST_FOLDS
 from cerviclip.runs.settings.config_hash import flatten
 from dassl.errors import UserError
 

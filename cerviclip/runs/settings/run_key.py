@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cerviclip.data.folds import parse_fold
+from cerviclip.data.split.folds import parse_fold
 from cerviclip.runs.settings.folders import backbone_label, file_in, safe_part
 from dassl.config import CfgNode
 

@@ -16,17 +16,18 @@ from cerviclip.environment import refuse_torchrun
 from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.cluster.jobs_table import FILE as JOBS_TABLE
 from cerviclip.runs.cluster.settings import cluster_settings
+from cerviclip.runs.jobs.executors import outcomes
+from cerviclip.runs.jobs.job import Job
 from cerviclip.runs.results_json import read_results
-from cerviclip.runs.run.summation_order import fix_summation_order
+from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.run.working_folder import create_writable, tidy_up_if_idle
 from cerviclip.runs.settings.config_hash import flatten
+from cerviclip.runs.settings.files.named_files import paths_to_watch
 from cerviclip.runs.settings.flags import SWEEP, sweep_parser, sweep_request
-from cerviclip.runs.settings.named_files import paths_to_watch
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
 from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
-from cerviclip.runs.sweep.executors import executor_for, outcomes
-from cerviclip.runs.sweep.job import Job
+from cerviclip.runs.sweep.executor_choice import executor_for
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
 from dassl.errors import StoppedError, UserError
 
@@ -150,7 +151,7 @@ def check_inputs(runs: Sequence[PlannedRun], in_this_process: bool = True) -> No
         runs: those to make.
         in_this_process: they will be made here, so a GPU may hold the backbones already.
     """
-    from cerviclip.data.external import build_external_datasets
+    from cerviclip.data.centers.external import build_external_datasets
     from cerviclip.engine.vlm_trainer import VLMTrainer
     from cerviclip.plugins import ensure_loaded
     from cerviclip.vlm import get_backbone

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cerviclip.vlm.published import PUBLISHED
+from cerviclip.backbones.published import PUBLISHED
 from dassl.errors import UserError
 
 # Names of weights in a folder that holds one model; another file may lie beside anything.

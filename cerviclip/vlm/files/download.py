@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from cerviclip.backbones.names import OPENAI_FILES, OPENAI_URL
 from cerviclip.vlm.files.place import cache_dir
-from cerviclip.vlm.names import OPENAI_FILES, OPENAI_URL
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256
 

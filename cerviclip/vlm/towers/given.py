@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from cerviclip.backbones.names import EMBEDDINGS
 from cerviclip.vlm.base import Backbone, Preprocess, VisionTower
 from cerviclip.vlm.files.embeddings import Embeddings, read_embeddings
 from cerviclip.vlm.files.formats import weights_identity
-from cerviclip.vlm.names import EMBEDDINGS
 from dassl.errors import UserError
 
 

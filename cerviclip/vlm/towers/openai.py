@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cerviclip.backbones.names import ANY_CLIP, OPENAI_GEOMETRY
 from cerviclip.vlm.base import Backbone, Preprocess
-from cerviclip.vlm.names import ANY_CLIP, OPENAI_GEOMETRY
 from cerviclip.vlm.towers.clip_package import import_clip
 from cerviclip.vlm.towers.openai_towers import CLIPTextTower, ResNetTower, ViTTower
 from dassl.errors import UserError

@@ -1,7 +1,7 @@
 """Published medical backbones by name, each with the preprocessing and activation that it needs.
 
-``cerviclip.vlm.published`` says what they are. Weights come from a local file, in whichever of the
-known formats it is, or from the hub where the model is open and a network is there.
+``cerviclip.backbones.published`` says what they are. Weights come from a local file, in whichever
+of the known formats it is, or from the hub where the model is open and a network is there.
 """
 
 from __future__ import annotations
@@ -15,11 +15,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from cerviclip.vlm.base import Backbone, BeforeBlock, Preprocess
-from cerviclip.vlm.files.beside import check_beside, check_known
-from cerviclip.vlm.files.foreign_names import openai_names, siglip_names, timm_names
-from cerviclip.vlm.files.formats import misfit, read_state_dict, state_sha256, weights_identity
-from cerviclip.vlm.published import (
+from cerviclip.backbones.published import (
     CLIP,
     CONCH_VISION,
     OPEN_CLIP,
@@ -28,6 +24,10 @@ from cerviclip.vlm.published import (
     Published,
     how_to_get,
 )
+from cerviclip.vlm.base import Backbone, BeforeBlock, Preprocess
+from cerviclip.vlm.files.beside import check_beside, check_known
+from cerviclip.vlm.files.foreign_names import openai_names, siglip_names, timm_names
+from cerviclip.vlm.files.formats import misfit, read_state_dict, state_sha256, weights_identity
 from cerviclip.vlm.towers import open_clip as open_clip_models
 from cerviclip.vlm.towers import openai
 from cerviclip.vlm.towers.open_clip_towers import TimmViTTower

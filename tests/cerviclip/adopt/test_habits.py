@@ -7,12 +7,12 @@ import types
 import pytest
 import torch
 
-from cerviclip.adopt.failures import adopted_error, one_line
-from cerviclip.adopt.imports import run_script
-from cerviclip.adopt.predictions import as_probabilities
-from cerviclip.adopt.surroundings import OnCpu
 from cerviclip.adopt.texts import Texts
-from cerviclip.adopt.weights import give, readable_by_clip
+from cerviclip.adopted.failures import adopted_error, one_line
+from cerviclip.adopted.imports import run_script
+from cerviclip.adopted.predictions import as_probabilities
+from cerviclip.adopted.surroundings import OnCpu
+from cerviclip.adopted.weights import give, readable_by_clip
 from cerviclip.vlm.files.formats import read_state_dict
 from dassl.errors import UserError
 

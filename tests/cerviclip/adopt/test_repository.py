@@ -7,11 +7,11 @@ import sys
 import pytest
 from adopt_fixtures import write_repository
 
-from cerviclip.adopt.patches import added_defaults, additions
-from cerviclip.adopt.placeholders import absent, missing_packages
 from cerviclip.adopt.repository import find_repositories, walk
 from cerviclip.adopt.spec import read_adoption
 from cerviclip.adopt.transforms import transform_opts
+from cerviclip.adopted.patches import added_defaults, additions
+from cerviclip.adopted.placeholders import absent, missing_packages
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 

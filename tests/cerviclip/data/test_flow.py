@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cerviclip.data.external import build_external_datasets
+from cerviclip.data.centers.external import build_external_datasets
 from cerviclip.data.flow import NO_PATIENTS, NOT_LOOKED, flow_of
 from dassl.data.datasets import DatasetBase, Datum, build_dataset
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients, patient_in
-from cerviclip.data.splits import Item
+from cerviclip.data.split.patient_grouped import Item
 
 
 def items_of(paths, pattern, above=1):

@@ -19,7 +19,7 @@ IN_LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
 from cerviclip.evaluation.report import score
-from cerviclip.runs.run.runtime import peak_memory_mib
+from cerviclip.runs.run.process.runtime import peak_memory_mib
 
 def in_use():
     return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

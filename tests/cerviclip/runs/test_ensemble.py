@@ -13,7 +13,7 @@ from cerviclip.runs.ensemble import MEAN, STACKED, Ensemble, ensembles
 from cerviclip.runs.measured import measure_predictions
 from cerviclip.runs.predictions import Predictions, read_predictions, write_predictions
 from cerviclip.runs.results_json import KEYS, read_results, write_results
-from cerviclip.runs.run.scoring import score_predictions
+from cerviclip.runs.run.testing.scoring import score_predictions
 from cerviclip.runs.stacking import log_rows, stack
 from cerviclip.tools.ensemble import main
 from dassl.errors import UserError
@@ -42,7 +42,7 @@ def quick(monkeypatch):
         shown = {"n_images": 0, "confusion_matrix": None}
         return {center: shown | {"accuracy": of} for center, of in number.items()}
 
-    monkeypatch.setattr("cerviclip.runs.run.scoring.score_predictions", accuracy_alone)
+    monkeypatch.setattr("cerviclip.runs.run.testing.scoring.score_predictions", accuracy_alone)
     monkeypatch.setattr("cerviclip.runs.ensemble.measure_predictions", lambda *_: {})
 
 

@@ -98,7 +98,7 @@ def test_a_backbone_without_text_says_so(shared_dir):
 
 def test_the_list_of_names_needs_no_torch():
     code = (
-        "import sys; from cerviclip.vlm import names;"
+        "import sys; from cerviclip.backbones import names;"
         "assert len(names.BACKBONES) >= 20 and all(names.BACKBONES.values());"
         "assert 'torch' not in sys.modules and 'timm' not in sys.modules"
     )

@@ -15,7 +15,7 @@ import torch
 import torch.nn as nn
 from torch.nn import functional as F
 
-from cerviclip.runs.run.runtime import runtime_record
+from cerviclip.runs.run.process.runtime import runtime_record
 from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerX, build_trainer
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer

@@ -9,10 +9,10 @@ import streamlit as st
 from cerviclip.app.web.charts import reliability_chart, roc_chart, shots_chart
 from cerviclip.app.web.points import in_percent
 from cerviclip.plugins import is_phantom
+from cerviclip.runs.many.tidy import long_table
 from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.report.groups import METRICS, TITLES, group_runs, load_runs, sweep_order
 from cerviclip.runs.report.tables import build_tables, column_name
-from cerviclip.runs.report.tidy import long_table
 
 
 def show(page: Any) -> None:

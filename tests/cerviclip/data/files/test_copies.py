@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cerviclip.data.files.copies import as_they_were, groups_of_copies, joined, resaved_among
-from cerviclip.data.splits import Item
+from cerviclip.data.split.patient_grouped import Item
 from helpers import write_images
 
 NAME = "FolderDataset"

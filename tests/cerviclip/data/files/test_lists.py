@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cerviclip.data.files.lists import Entry, read_list_file
-from cerviclip.data.split_files import read_split_file
+from cerviclip.data.split.files import read_split_file
 from dassl.errors import UserError
 
 ROWS = [("a/0.png", "a"), ("b/0.png", "b")]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cerviclip.data.folds import deal_into_folds
-from cerviclip.data.splits import Item, split_by_ratio
+from cerviclip.data.split.folds import deal_into_folds
+from cerviclip.data.split.patient_grouped import Item, split_by_ratio
 from cerviclip.data.variants.names import (
     heads,
     is_variant,

@@ -84,7 +84,7 @@ def test_a_study_goes_on_where_it_stopped_and_refuses_another_plan(plan, tmp_pat
 
 def test_no_choice_sees_a_label_or_a_test_image(plan, tmp_path, monkeypatch):
     """All that a round's model is asked about, and all that reaches a strategy."""
-    from cerviclip.runs.run import predict
+    from cerviclip.runs.run.testing import predict
 
     seen: list = []
     plain = predict.predict_items

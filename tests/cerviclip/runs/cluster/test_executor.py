@@ -13,10 +13,10 @@ from cluster_fixtures import InlineJobs, executor_on, jobs_of, numbers
 from cerviclip.runs.cluster import pack as pack_module
 from cerviclip.runs.cluster.jobs_table import write_jobs_table
 from cerviclip.runs.cluster.journal import Event
-from cerviclip.runs.cluster.stop import Stopped
 from cerviclip.runs.cluster.submissions import Submission, read_submissions
-from cerviclip.runs.sweep.executors import InProcess
-from cerviclip.runs.sweep.job import Outcome
+from cerviclip.runs.jobs.executors import InProcess
+from cerviclip.runs.jobs.job import Outcome
+from cerviclip.runs.run.process.stop import Stopped
 from dassl.errors import UserError
 
 TEXT = "trainers: [ZooLinear, ZooQuick]\nshots: [1, 2]\nseeds: [1]\n"

@@ -9,13 +9,13 @@ import pytest
 from cluster_fixtures import jobs_of, numbers
 
 from cerviclip.runs.cluster import pack as pack_module
-from cerviclip.runs.cluster import rescue as rescue_module
 from cerviclip.runs.cluster.journal import ENDED, STOPPED, Event, Journal
 from cerviclip.runs.cluster.pack import FRUITLESS, Pack, fruitless, in_packs
-from cerviclip.runs.cluster.stop import Stopped, current_stop, stop_on_signals
+from cerviclip.runs.jobs.executors import InProcess
+from cerviclip.runs.jobs.job import Outcome
+from cerviclip.runs.run.process import rescue as rescue_module
+from cerviclip.runs.run.process.stop import Stopped, current_stop, stop_on_signals
 from cerviclip.runs.settings.folders import RESCUED
-from cerviclip.runs.sweep.executors import InProcess
-from cerviclip.runs.sweep.job import Outcome
 from dassl.engine.trainer import SimpleTrainer
 
 TEXT = "trainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n"

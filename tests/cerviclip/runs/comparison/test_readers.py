@@ -6,8 +6,8 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cerviclip.evaluation.comparing.quantities import quantity
 from cerviclip.evaluation.measures import Sample, Settings
-from cerviclip.evaluation.measures.calibration import binary_calibration
 from cerviclip.evaluation.measures.discrimination import discrimination
+from cerviclip.evaluation.measures.probabilities.calibration import binary_calibration
 from cerviclip.evaluation.report import score
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.marks import marks_against

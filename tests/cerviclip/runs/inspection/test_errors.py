@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from run_fixtures import whole_results
 
-from cerviclip.data.coarse import NEGATIVE, POSITIVE
+from cerviclip.data.centers.coarse import NEGATIVE, POSITIVE
 from cerviclip.runs.inspection.errors import confident_errors
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.tools import errors

@@ -14,11 +14,11 @@ from cerviclip.runs.many import slim
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import table_runs
 from cerviclip.runs.many.slim import HEAVY, slim_results, thin, without_keys
+from cerviclip.runs.many.tidy import read_results as tidy_results
+from cerviclip.runs.many.tidy import run_rows
 from cerviclip.runs.report.formats import summary, to_csv
 from cerviclip.runs.report.groups import METRICS, group_runs, load_runs
 from cerviclip.runs.report.tables import build_tables
-from cerviclip.runs.report.tidy import read_results as tidy_results
-from cerviclip.runs.report.tidy import run_rows
 from cerviclip.runs.results_json import KEYS, read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import UserError

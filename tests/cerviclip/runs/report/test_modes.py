@@ -8,10 +8,10 @@ import io
 import pytest
 
 from cerviclip.runs.comparison.compare import Request, compare
+from cerviclip.runs.many.tidy import long_table
 from cerviclip.runs.report.formats import summary, to_csv, to_latex, to_markdown
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.tables import build_tables
-from cerviclip.runs.report.tidy import long_table
 from dassl.errors import UserError
 
 

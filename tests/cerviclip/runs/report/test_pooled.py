@@ -11,7 +11,7 @@ import pytest
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.measures import Sample
 from cerviclip.evaluation.measures.blocks import SPLIT_PATIENTS
-from cerviclip.evaluation.measures.operating_points import choose
+from cerviclip.evaluation.measures.thresholds.operating_points import choose
 from cerviclip.evaluation.names import BOOTSTRAP
 from cerviclip.evaluation.report import score
 from cerviclip.runs.predictions import (

@@ -5,7 +5,7 @@ import yaml
 from yacs.config import CfgNode
 
 from cerviclip.runs.settings.config_hash import canonical, config_hash, differing_keys, flatten
-from cerviclip.runs.settings.named_files import paths_to_watch
+from cerviclip.runs.settings.files.named_files import paths_to_watch
 from dassl.config import get_cfg_default, merge_opts
 from helpers import write_images
 

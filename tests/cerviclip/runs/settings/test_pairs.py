@@ -3,8 +3,8 @@
 import pytest
 
 from cerviclip import plugins
+from cerviclip.backbones.names import BACKBONES, VISION_TOWERS, known_towers
 from cerviclip.runs.settings.pairs import check_pair
-from cerviclip.vlm.names import BACKBONES, VISION_TOWERS, known_towers
 from dassl.errors import UserError
 
 

@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from cerviclip.vlm import load_backbone, names
+from cerviclip.backbones import names
+from cerviclip.vlm import load_backbone
 from cerviclip.vlm.files import download
 from cerviclip.vlm.towers.clip_package import import_clip
 from dassl.errors import MissingFileError, UserError

@@ -6,9 +6,9 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from cerviclip.backbones.names import OPENAI_GEOMETRY
+from cerviclip.backbones.published import PUBLISHED
 from cerviclip.vlm.files.foreign_names import openai_names, siglip_names, timm_names
-from cerviclip.vlm.names import OPENAI_GEOMETRY
-from cerviclip.vlm.published import PUBLISHED
 from cerviclip.vlm.towers.clip_package import import_clip
 from cerviclip.vlm.towers.open_clip import fit_input
 from cerviclip.vlm.towers.published import _trunk

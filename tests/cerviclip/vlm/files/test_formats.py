@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from cerviclip.backbones.names import OPENAI_GEOMETRY
 from cerviclip.vlm import load_backbone
 from cerviclip.vlm.files.formats import read_state_dict, sniff, state_sha256
-from cerviclip.vlm.names import OPENAI_GEOMETRY
 from cerviclip.vlm.towers.clip_package import import_clip
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import file_sha256

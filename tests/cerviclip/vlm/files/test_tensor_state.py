@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from cerviclip.vlm.class_features import KeptWhileUnchanged
 from cerviclip.vlm.files.tensor_state import state_of
-from cerviclip.vlm.lora import LoRALinear
+from cerviclip.vlm.heads.class_features import KeptWhileUnchanged
+from cerviclip.vlm.learned.lora import LoRALinear
 
 OPTIMIZERS = [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW]
 

@@ -12,7 +12,7 @@ from open_clip_models import HF, MODELS, write_model
 
 from cerviclip.vlm import PromptLearner, apply_lora, load_backbone, lora_parameters
 from cerviclip.vlm.base import Backbone
-from cerviclip.vlm.deep_prompts import DeepPrompts, text_prompts, vision_prompts
+from cerviclip.vlm.learned.deep_prompts import DeepPrompts, text_prompts, vision_prompts
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 from dassl.utils.files import file_sha256
 

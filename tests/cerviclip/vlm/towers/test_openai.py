@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cerviclip.backbones.names import OPENAI_GEOMETRY
 from cerviclip.vlm import load_backbone
-from cerviclip.vlm.names import OPENAI_GEOMETRY
 from cerviclip.vlm.towers.openai import build_clip, clip_tokenize, describe, geometry
 from dassl.errors import UserError
 

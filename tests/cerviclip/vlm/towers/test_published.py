@@ -11,10 +11,11 @@ import pytest
 import torch
 from open_clip_models import HF, TIMM, write_model
 
-from cerviclip.vlm import load_backbone, published
+from cerviclip.backbones import published
+from cerviclip.backbones.names import BACKBONES, known_towers
+from cerviclip.backbones.published import PUBLISHED, how_to_get
+from cerviclip.vlm import load_backbone
 from cerviclip.vlm.files import beside
-from cerviclip.vlm.names import BACKBONES, known_towers
-from cerviclip.vlm.published import PUBLISHED, how_to_get
 from cerviclip.vlm.towers import published as towers
 from dassl.errors import MissingFileError, UserError
 

@@ -1,0 +1,1 @@
+"""The process of an adopted trainer: what it imports and runs."""

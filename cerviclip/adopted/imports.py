@@ -1,0 +1,134 @@
+"""Importing what a run needs of a repository: the trainer's file, and ``extend_cfg``."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cerviclip.adopt.repository import ForeignTrainer, Repository, parsed
+from cerviclip.adopted.failures import adopted_error
+
+
+def import_trainer(repository: Repository, trainer: ForeignTrainer) -> Any:
+    """The trainer's class.
+
+    Raises:
+        UserError, AdoptedCodeError: its file, or one that it imports, cannot be imported.
+    """
+    try:
+        module = importlib.import_module(trainer.module)
+        return getattr(module, trainer.name)
+    except Exception as error:  # anything may go wrong in somebody else's file
+        raise adopted_error(error, repository.root) from error
+
+
+def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[str]:
+    """Run the ``extend_cfg`` of the repository's script, and of the trainer's file if it has one.
+
+    Returns:
+        What of the script could not be run, one line each; often nothing.
+
+    Raises:
+        UserError, AdoptedCodeError: ``extend_cfg`` itself fails.
+    """
+    notes: list[str] = []
+    functions = []
+    for path in repository.config_scripts()[:1]:
+        space, failed = run_script(path)
+        notes += failed
+        if "extend_cfg" in space:
+            functions.append(_with_args(space["extend_cfg"], path, space, notes))
+    own = getattr(sys.modules.get(trainer.module), "extend_cfg", None)
+    try:
+        for function in (*functions, own):
+            if function is not None:
+                function(cfg)
+    except Exception as error:
+        raise adopted_error(error, repository.root) from error
+    return notes
+
+
+def run_script(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Run the top of a script, but for its ``__main__`` part, statement by statement.
+
+    Imports of modules that only register something (``import datasets.food101``) are left out: each
+    of them may need something that this run does not. A statement that fails is noted.
+
+    Returns:
+        The script's names, and what failed.
+    """
+    tree = parsed(path)
+    module = types.ModuleType(path.stem)
+    module.__file__ = str(path)
+    space, failed = vars(module), []
+    for node in tree.body if tree else ():
+        if _only_registers(node, path.parent) or _is_main_part(node):
+            continue
+        code = compile(ast.Module([node], []), str(path), "exec")
+        try:
+            exec(code, space)
+        except SystemExit:
+            break
+        except Exception as error:
+            failed.append(str(adopted_error(error, path.parent)))
+    return space, failed
+
+
+def _with_args(function: Any, path: Path, space: dict[str, Any], notes: list[str]) -> Any:
+    """``extend_cfg`` with the script's ``args``, which some take or read: those of an empty command
+    line, from the parser of the ``__main__`` part."""
+    takes = len(inspect.signature(function).parameters) > 1
+    if not takes and "args" not in function.__code__.co_names:
+        return function
+    argv, sys.argv = sys.argv, [str(path)]
+    try:
+        for node in filter(_is_main_part, parsed(path).body):  # type: ignore[union-attr]
+            for inner in node.body:  # type: ignore[attr-defined]
+                call = getattr(inner, "value", None) if isinstance(inner, ast.Expr) else None
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                    continue  # main(args)
+                exec(compile(ast.Module([inner], []), str(path), "exec"), space)
+    except (Exception, SystemExit) as error:
+        notes.append(f"{path.name}: its arguments cannot be had ({error})")
+    finally:
+        sys.argv = argv
+    space.setdefault("args", argparse.Namespace())
+    return (lambda cfg: function(cfg, space["args"])) if takes else function
+
+
+def own_modules(root: Path) -> Iterator[types.ModuleType]:
+    """Imported modules whose files lie in the repository."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
+            yield module
+
+
+def clip_modules(root: Path) -> list[types.ModuleType]:
+    """The repository's modules, and those of a ``clip`` that it takes from elsewhere."""
+    found = {id(m): m for m in own_modules(root)}
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "clip" and isinstance(module, types.ModuleType):
+            found[id(module)] = module
+    return list(found.values())
+
+
+def _only_registers(node: ast.stmt, root: Path) -> bool:
+    if not isinstance(node, ast.Import):
+        return False
+    tops = [alias.name.split(".")[0] for alias in node.names if not alias.asname]
+    inner = [alias for alias in node.names if "." in alias.name]
+    return len(inner) == len(tops) == len(node.names) and all((root / t).is_dir() for t in tops)
+
+
+def _is_main_part(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and any(
+        isinstance(inner, ast.Name) and inner.id == "__name__" for inner in ast.walk(node.test)
+    )

@@ -1,0 +1,132 @@
+"""The adopted trainer itself: its class with what our runs ask of it, built from our run's cfg."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cerviclip.adopt.spec import Adoption
+from cerviclip.adopt.texts import Texts
+from cerviclip.adopted.failures import adopted_error
+from cerviclip.adopted.imports import clip_modules, own_modules
+from cerviclip.adopted.predictions import Predictor
+from cerviclip.adopted.surroundings import open_or
+from cerviclip.adopted.weights import give, readable_by_clip, weights_file
+from dassl.config import CfgNode
+from dassl.data.datasets import build_dataset
+from dassl.engine import SimpleTrainer
+from dassl.errors import UserError
+
+
+def build(adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str]) -> Any:
+    """A trainer of the repository's class ``kind`` for a run of ours.
+
+    Args:
+        adoption: where the class is from.
+        kind: the class.
+        cfg: the run's configuration.
+        notes: what was made for it so far; results.json has them under ``runtime.trainer``.
+
+    Raises:
+        UserError, AdoptedCodeError: it cannot be built; the line names the file.
+    """
+    root = adoption.repository.root
+    check_subset(cfg)
+    file = weights_file(cfg)
+    give(clip_modules(root), cfg.MODEL.BACKBONE.NAME, readable_by_clip(file) if file else "")
+    texts = _texts_of(cfg)
+    texts.fill(list(own_modules(root)), root)
+    open_or(texts.file_for)
+    try:
+        trainer = adapted(kind, root, cfg.ADOPT.TRANSFORMS == "ours")(their_cfg(cfg))
+        trainer.needs_training = adoption.trainer.learns
+    except Exception as error:
+        raise adopted_error(error, root) from error
+    trainer.extra_results = {"adopted": [*notes, *texts.notes]}
+    return trainer
+
+
+def their_cfg(cfg: CfgNode) -> CfgNode:
+    """The configuration as the repository knows it.
+
+    ``MODEL.INIT_WEIGHTS`` means the backbone's file to us, and a learned prompt to them.
+    """
+    theirs = cfg.clone()
+    theirs.defrost()
+    theirs.TRAINER.NAME = cfg.ADOPT.TRAINER
+    theirs.MODEL.INIT_WEIGHTS = ""
+    theirs.freeze()
+    return theirs
+
+
+def check_subset(cfg: CfgNode) -> None:
+    """Refuse training on a part of the classes: split and draw are ours and hold all of them."""
+    asked = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+    if asked != "all":
+        raise UserError(
+            f"DATASET.SUBSAMPLE_CLASSES is {asked!r}; an adopted trainer has all classes of the "
+            "data set: leave it at all"
+        )
+
+
+def adapted(kind: type, root: Path, our_transforms: bool) -> type:
+    """``kind`` with the predictions that our runs ask for, and errors of one line."""
+    has_own_test = kind.test is not SimpleTrainer.test  # type: ignore[attr-defined]
+
+    def adopted_probabilities(self: Any, items: Any) -> np.ndarray:
+        try:
+            return Predictor(self, has_own_test).probabilities(items)
+        except Exception as error:
+            raise adopted_error(error, root) from error
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return kind.train(self, *args, **kwargs)  # type: ignore[attr-defined]
+        except Exception as error:
+            raise adopted_error(error, root) from error
+
+    @torch.no_grad()
+    def test(self: Any, split: str | None = None) -> float:
+        """Dassl's, for batches of more than an image and a label, and models that ask for both."""
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        on_val = (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None
+        for batch in self.val_loader if on_val else self.test_loader:
+            probs, label = Predictor(self, False).of_batch(batch)
+            self.evaluator.process(probs, label)
+        return next(iter(self.evaluator.evaluate().values()))
+
+    def load_model(self: Any, directory: str, epoch: int | None = None) -> None:
+        """Theirs where it takes what ours takes, by default the last epoch."""
+        if epoch is None and not list(Path(directory).glob("*/model-best.pth.tar")):
+            epoch = self.max_epoch
+        own = kind.load_model  # type: ignore[attr-defined]
+        if "cfg" in inspect.signature(own).parameters:
+            own(self, directory, self.cfg, epoch=epoch)
+        else:
+            own(self, directory, epoch=epoch)
+
+    body: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "adopted_probabilities": adopted_probabilities,
+        "train": train,
+        "load_model": load_model,
+    }
+    if not has_own_test:
+        body["test"] = test
+    if our_transforms:
+        body["build_data_loader"] = SimpleTrainer.build_data_loader
+        body["make_data_manager"] = SimpleTrainer.make_data_manager
+    return type(kind.__name__, (kind,), body)
+
+
+def _texts_of(cfg: CfgNode) -> Texts:
+    with redirect_stdout(io.StringIO()):  # the trainer's own reading of the data prints its table
+        return Texts.of(build_dataset(cfg), cfg.DATASET.NAME)

@@ -1,0 +1,1 @@
+"""Texts that belong to classes or images: descriptions and reports."""

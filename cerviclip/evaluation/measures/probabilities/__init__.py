@@ -1,0 +1,1 @@
+"""Whether probabilities can be trusted: calibration, proper scores, prediction sets."""

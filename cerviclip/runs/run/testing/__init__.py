@@ -1,0 +1,1 @@
+"""Predictions and scores of a trained model, and what may be in a test."""

@@ -1,0 +1,1 @@
+"""The yaml files, class maps, draws and folders that a configuration names."""

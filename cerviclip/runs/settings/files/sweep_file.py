@@ -1,0 +1,102 @@
+"""A sweep's yaml: found, read, and its keys checked. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cerviclip.places import HOME, RECIPES, SWEEPS
+from cerviclip.runs.settings.files.named_yaml import check_keys
+from cerviclip.runs.settings.requests import flat_opts
+from dassl.config.yaml_file import read_yaml
+from dassl.errors import MissingFileError, UserError, did_you_mean
+
+KEYS = {
+    *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
+    *("folds", "repeats", "leave_one_center_out", "base_to_new", "adopt"),
+}
+ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
+
+
+@dataclass(frozen=True)
+class TrainerEntry:
+    """One line of a sweep's ``trainers``."""
+
+    trainer: str
+    name: str = "default"  # the variant
+    config: str = ""
+    backbone: str = ""
+    weights: str = ""
+    opts: tuple[Any, ...] = ()
+
+
+def find_sweep(sweep: str) -> Path:
+    """A yaml by its name in configs/sweeps or configs/recipes, or by its path.
+
+    ``recipes/NAME`` is a recipe in any case; of a bare name that both folders have, the sweep.
+    """
+    direct = Path(sweep).expanduser()
+    recipe = RECIPES / f"{sweep.removeprefix('recipes/')}.yaml"
+    for path in (SWEEPS / f"{sweep}.yaml", recipe, direct, HOME / sweep):
+        if path.is_file():
+            return path
+    names = sweep_names()
+    hint = did_you_mean(sweep, names)
+    raise MissingFileError(
+        f"no sweep {sweep!r}{hint} (in configs/sweeps and configs/recipes: {', '.join(names)})"
+    )
+
+
+def sweep_names() -> list[str]:
+    """Every name that ``find_sweep`` knows, sorted; recipes as ``recipes/NAME``."""
+    recipes = [f"recipes/{path.stem}" for path in RECIPES.glob("*.yaml")]
+    return sorted([*(path.stem for path in SWEEPS.glob("*.yaml")), *recipes])
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The yaml's tree, its keys checked."""
+    tree = read_yaml(path, "sweep", "keys such as 'trainers:'")
+    check_keys(tree, KEYS, f"sweep {path}")
+    return tree
+
+
+def read_entry(item: Any, path: Path) -> TrainerEntry:
+    """An entry of ``trainers``: a name, or a mapping that has ``trainer: NAME``."""
+    if isinstance(item, str):
+        return TrainerEntry(item)
+    if not isinstance(item, Mapping) or "trainer" not in item:
+        raise UserError(
+            f"in sweep {path} an entry of 'trainers' is a name or has 'trainer: NAME', not {item!r}"
+        )
+    check_keys(item, ENTRY_KEYS, f"trainer {item['trainer']} of sweep {path}")
+    return TrainerEntry(
+        trainer=str(item["trainer"]),
+        name=str(item.get("name") or "default"),
+        config=str(item.get("config") or ""),
+        backbone=str(item.get("backbone") or ""),
+        weights=str(item.get("weights") or ""),
+        opts=read_opts(item.get("opts"), path),
+    )
+
+
+def read_opts(value: Any, path: Path) -> tuple[Any, ...]:
+    """Overrides as a flat (KEY, VALUE, ...) tuple; yaml may give a mapping or that list."""
+    return flat_opts(value, f"in sweep {path}")
+
+
+def listed(tree: Mapping[str, Any], key: str) -> list[Any]:
+    """A key's values; yaml may give one value or a list of them."""
+    value = tree.get(key)
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def switched_on(tree: Mapping[str, Any], key: str, path: Path) -> bool:
+    """A key that takes true or false."""
+    value = tree.get(key, False)
+    if not isinstance(value, bool):
+        raise UserError(f"'{key}' in sweep {path} is true or false, not {value!r}")
+    return value

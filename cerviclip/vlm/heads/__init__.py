@@ -1,0 +1,1 @@
+"""What classifies features: class vectors, probes, prototypes, and what chooses their settings."""

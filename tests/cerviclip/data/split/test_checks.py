@@ -1,0 +1,53 @@
+"""Splits that cannot be trained on or tested on are refused before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from cerviclip.data.split.checks import check_labels
+from dassl.data.datasets import DatasetBase, Datum
+from dassl.errors import UserError
+from helpers import write_images
+
+NAME = "FolderDataset"
+pytestmark = pytest.mark.filterwarnings("ignore:.*nothing tells", "ignore:.*one patient's")
+
+
+def test_all_images_of_one_patient(build, tmp_path):
+    """Fault 21."""
+    write_images(tmp_path, {"a": 6, "b": 6}, size=8)
+    with pytest.raises(UserError, match="no test images: all 12 images are of patient img"):
+        build(tmp_path, NAME, PATIENT_PATTERN="(img)_")
+
+
+def test_one_image_a_class_one_class_and_no_share(build, tmp_path):
+    write_images(tmp_path / "few", {"a": 1, "b": 1, "c": 1}, size=8)
+    with pytest.raises(UserError, match="its 3 patients are all needed for training"):
+        build(tmp_path / "few", NAME)
+    write_images(tmp_path / "one", {"a": 6}, size=8)
+    with pytest.raises(UserError, match=r'has 1 class \("a"\)'):
+        build(tmp_path / "one", NAME)
+    write_images(tmp_path / "two", {"a": 6, "b": 6}, size=8)
+    with pytest.raises(UserError, match=r"SPLIT_RATIO \(1.0, 0.0, 0.0\) leaves none"):
+        build(tmp_path / "two", NAME, SPLIT_RATIO=(1, 0, 0))
+    data = build(tmp_path / "two", NAME, SPLIT_RATIO=(1, 0, 0), EXTERNAL_FOLDERS={"B": "x"})
+    assert data.test == [] and len(data.train_x) == 12  # to be tested at B only
+
+
+@pytest.mark.parametrize("lacking", ["train", "test"])
+def test_a_class_on_one_part_of_given_folders_is_named(build, tmp_path, lacking):
+    """Fault 12."""
+    for seed, part in enumerate(("train", "test")):
+        classes = {"A": 3, "B": 3, **({} if part == lacking else {"C": 3})}
+        write_images(tmp_path / part, classes, size=8, seed=seed)
+    with pytest.warns(UserWarning, match=f"no images of C in {lacking}"):
+        build(tmp_path, NAME)
+
+
+def test_a_gap_in_the_labels_of_a_plain_data_set(tmp_path):
+    """Fault 36."""
+    paths = [str(p) for p in write_images(tmp_path, {"a": 1, "b": 1, "d": 1}, size=8)]
+    train = [Datum(paths[0], 0, 0, "a"), Datum(paths[1], 1, 0, "b"), Datum(paths[2], 3, 0, "d")]
+    with pytest.raises(UserError, match=r"label 2 has no training image \(labels 0, 1, 3\)"):
+        check_labels(DatasetBase(train_x=train, test=train))
+    check_labels(DatasetBase(train_x=train[:2], test=train[:2]))
