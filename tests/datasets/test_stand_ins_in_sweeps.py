@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
-from cases import DatasetCase, dataset_cases
+from cases import DatasetCase, dataset_cases, registered
 
 import cerviclip
 from cerviclip.data.images import cache as image_cache
@@ -15,40 +17,43 @@ from dassl.data.datasets import build_dataset
 
 CASES = dataset_cases()
 BARE = "Herlev"  # goes through in the bare tests too
+TEST_ONLY = sorted(
+    name for name in CASES if getattr(ensure_loaded("dataset", name), "test_only", False)
+)
+TRAINED = sorted(CASES.keys() - {BARE, *TEST_ONLY})
 
-TRAINED = "trainers: [LinearProbe]\nshots: [1, 2]\nseeds: [1]\n"
+RUNS = "backbone: PhantomCLIP\ntrainers: [LinearProbe]\nshots: [1, 2]\nseeds: [1]\n"
 
 
-def sweep_of(case: DatasetCase, root, out):
+def swept(root, dataset: str, options: Mapping[str, Any], external=()) -> list[dict[str, Any]]:
+    """The results of two runs, which differ in their draw and in nothing else of the data."""
     file = root / "two_runs.yaml"
-    opts = {f"DATASET.{key}": value for key, value in case.options.items()}
-    head = f"datasets: [{case.dataset}]\nbackbone: PhantomCLIP\n"
-    file.write_text(head + TRAINED)
-    return cerviclip.sweep(file, root=root, output_dir=out, opts=opts, external=(), echo=False)
+    file.write_text(f"datasets: [{dataset}]\n{RUNS}")
+    opts = {f"DATASET.{key}": value for key, value in options.items()}
+    out = root / "out"
+    cerviclip.sweep(file, root=root, output_dir=out, opts=opts, external=external, echo=False)
+    folders = sorted(path.parent for path in out.rglob("results.json"))
+    assert len(folders) == 2 and (out / "summary.csv").is_file()
+    found = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    for folder, results in zip(folders, found, strict=True):
+        assert results["status"] == "done", results["error"]
+        assert results["dataset"] == dataset
+        scored = sum(center["n_images"] for center in results["centers"].values())
+        with open(folder / "predictions.csv", encoding="utf-8", newline="") as lines:
+            assert len(list(csv.DictReader(lines))) == scored
+    assert len({results["draw_hash"] for results in found}) == 2
+    assert len({results["split_hash"] for results in found}) == 1
+    return found
 
 
 def goes_through(case: DatasetCase, root, make_cfg) -> None:
-    if getattr(ensure_loaded("dataset", case.dataset), "test_only", False):
-        pytest.skip("a centre that is only tested on")
     case.write(root)
     data = build_dataset(make_cfg(root, case.dataset, **case.options))
-    sweep_of(case, root, root / "out")
-    folders = sorted(path.parent for path in (root / "out").rglob("results.json"))
-    assert len(folders) == 2
-    drawn = set()
-    for folder in folders:
-        results = json.loads((folder / "results.json").read_text())
-        assert results["status"] == "done", results["error"]
-        assert results["dataset"] == case.dataset
+    for results in swept(root, case.dataset, case.options):
         test = results["centers"]["test"]
         assert list(test["per_class"]) == data.classnames
         assert test["n_images"] == len(data.test) and test["accuracy"]["value"] is not None
-        with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
-            assert len(list(csv.DictReader(file))) >= len(data.test)
-        drawn.add(results["draw_hash"])
         assert results["split_hash"] == data.split_hash
-    assert len(drawn) == 2
-    assert (root / "out" / "summary.csv").is_file()
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +69,24 @@ def test_one_stand_in_goes_through_a_sweep(make_cfg, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {BARE}))
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_stand_in_goes_through_a_sweep(make_cfg, tmp_path, name):
     goes_through(CASES[name], tmp_path, make_cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", TEST_ONLY)
+def test_every_centre_that_is_only_tested_on_is_scored_in_a_sweep(make_cfg, tmp_path, name):
+    case = CASES[name]
+    case.write(tmp_path)
+    images = build_dataset(make_cfg(tmp_path, name, **case.options)).test
+    folder = case.options.get("FOLDER")
+    own = {"EXTERNAL_FOLDERS": {name: folder}} if folder else {}
+    for results in swept(tmp_path, "MixedCenterOCT", own, external=(name,)):
+        center = results["centers"][name]
+        assert center["n_images"] == len(images) > 0 and center["accuracy"]["value"] is not None
+
+
+def test_no_data_set_is_left_out():
+    assert {BARE, *TRAINED, *TEST_ONLY} == set(registered("dataset")) and TEST_ONLY

@@ -16,14 +16,17 @@ from cerviclip.data.files.folders import class_folders
 from cerviclip.data.files.names import class_map_of, clean, parts_of, quoted
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import PatientPatternError
+from dassl.config.defaults import DATASET as DEFAULTS
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
 
-# Keys that describe the training data and mean nothing at another centre.
+# Keys that describe the training data and mean nothing at another centre. Which images a centre is
+# scored on is its own affair, so two trainings are scored on the same ones.
 _OF_TRAINING = {
+    **{key: DEFAULTS[key] for key in ("SPLIT_RATIO", "SPLIT_BY", "SPLIT_SEED")},
     "SPLIT_FILE": "",
     "FOLD": "",
     "DRAW_FILE": "",
@@ -43,8 +46,8 @@ _OF_TRAINING = {
 def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, list[Datum]]:
     """The images of each external centre, labelled with the training's classes.
 
-    Of a registered data set it is the test part (a centre that is only tested on: all images), of
-    a folder all images.
+    Of a registered data set it is the test part of its own split, whatever the training's (a centre
+    that is only tested on: all images), of a folder all images.
 
     Args:
         cfg: ``TEST.EXTERNAL`` names registered data sets, ``DATASET.EXTERNAL_FOLDERS`` maps names
@@ -212,20 +215,30 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
         other.DATASET.CLASSES = ()
     if isinstance(kind, type) and issubclass(kind, ImagingDataset):
         kind = type(kind.__name__, (kind,), {"is_external": True})
-    try:
-        built = kind(other)
-    except PatientPatternError:
-        if not other.DATASET.PATIENT_PATTERN:
-            raise
-        # The pattern in the config is for the training's file names.
-        other.DATASET.PATIENT_PATTERN = ""
-        built = kind(other)
+    built = _with_patients(kind, other)
     _report(name, built, dataset, cfg.VERBOSE)
     mapped = getattr(built, "mapped", ())
     options = cfg.DATASET
     return relabel(
         built.test, name, dataset, dict(options.CLASS_MAP), mapped, dict(options.BINARY_MAP)
     )
+
+
+def _with_patients(kind: Any, other: CfgNode) -> Any:
+    """A registered centre with its own patients; the config's pattern, which is for the training's
+    file names, only where it has none of its own or a copy has other names."""
+    stated, per_class = other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS
+    first, second = (stated, per_class), ("", False)
+    if getattr(kind, "patient_pattern", ""):
+        first, second = second, first
+    try:
+        other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS = first
+        return kind(other)
+    except PatientPatternError:
+        if not stated:
+            raise
+        other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS = second
+        return kind(other)
 
 
 class _Center(ImagingDataset):

@@ -49,6 +49,11 @@ ALL_RUNS = (
 QUICK_RUN = (identity.check_status, identity.check_place, cells.check_flags)
 QUICK_ALL = (cells.check_seeds, cells.check_versions, cells.check_weights, cells.check_keys)
 _QUICK_KEYS = ("weights_sha256", "runtime")
+#: What every run's results.json has had since the first version, and the checks read.
+_READ_BY_CHECKS = (
+    *("config_hash", "split_hash", "draw_hash", "weights_sha256", "runtime"),
+    *("positive_classes", "test_read_early"),
+)
 
 
 def audit(
@@ -167,7 +172,7 @@ def find_runs(root: Path) -> tuple[list[AuditedRun], list[Finding]]:
             if results is None:
                 continue
             run = AuditedRun(path.parent, root, results)
-            _ = run.key, run.done, run.results["config_hash"], run.results["runtime"]
+            _ = run.key, run.done, [results[key] for key in _READ_BY_CHECKS]
             check_blocks(results, path)
             runs.append(run)
         except UserError as error:

@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from data_fixtures import CLASSES
+from data_fixtures import CLASSES, HERLEV_FOLDERS, write_herlev
 from PIL import Image
 
 from cerviclip.data.centers.external import build_external_datasets
@@ -37,6 +37,25 @@ def test_registered_centers_give_all_their_images(centers, oct_root):
         assert all(f"/{folder}/images/{item.classname}/" in item.impath for item in items)
         assert all(item.patient_id.startswith("P0") for item in items)
     assert centers() == {}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # few slides, and a split by image
+def test_the_trainings_split_does_not_choose_the_images_of_a_center(make_cfg, oct_root):
+    write_herlev(oct_root / "herlev")
+    maps = {name: "cyst" for name in HERLEV_FOLDERS} | {"normal_superficial": "cyst"}
+    found = []
+    splits = [
+        *({}, {"SPLIT_RATIO": (0.1, 0.1, 0.8)}, {"SPLIT_SEED": 7}, {"SPLIT_BY": "image"}),
+        # Every file name has a "0", so all of Herlev would be one patient's.
+        {"PATIENT_PATTERN": r"(0)"},
+    ]
+    for split in splits:
+        cfg = make_cfg(oct_root, NAME, CLASS_MAP=maps, **split)
+        cfg.TEST.EXTERNAL = ("Herlev",)
+        items = build_external_datasets(cfg, build_dataset(cfg))["Herlev"]
+        found.append([item.impath for item in items])
+    own = build_dataset(make_cfg(oct_root, "Herlev")).test
+    assert found == [[item.impath for item in own]] * len(splits)
 
 
 def test_class_missing_at_a_center_is_fine_and_labels_stay_ours(centers, oct_root):

@@ -334,3 +334,11 @@ def _rename(run, name):
     results["trainer"] = name
     results["config_hash"] = config_hash(read_yaml(run / "config.yaml", "config file"))
     write_results(run, results)
+
+
+@pytest.mark.parametrize("key", ["split_hash", "draw_hash", "weights_sha256"])
+def test_results_without_a_key_are_named(honest, tmp_path, key):
+    shutil.copytree(honest, tmp_path / "out")
+    edit_json(run_folder(tmp_path / "out", 2) / "results.json", lambda r: r.pop(key))
+    found = [f for f in audit(tmp_path / "out", full=0).findings if f.kind == "unreadable"]
+    assert [f.text for f in found] == [f"it lacks the key '{key}'"] and "seed_2" in found[0].where
