@@ -165,7 +165,7 @@ class Ensemble:
         return own
 
     def _shared(self, name: str) -> Any:
-        values = {run[name] for run in self.runs}
+        values = {run.get(name) for run in self.runs}  # a hash may be absent
         return values.pop() if len(values) == 1 else None
 
     def search(self, made_by: Mapping[str, Any]) -> dict[str, Any]:

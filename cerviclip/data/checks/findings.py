@@ -13,6 +13,7 @@ from cerviclip.severity import ERROR, NOTE, RANK, WARNING
 #: Kind: how grave it is, and what it means. Notes do not change the exit status.
 KINDS: dict[str, tuple[str, str]] = {
     "refused": (ERROR, "training refuses the data set"),
+    "release": (WARNING, "the data set's reader warns: files missing, resized or unlike the list"),
     "empty_file": (ERROR, "files of 0 bytes"),
     "truncated": (ERROR, "images that are cut short"),
     "unreadable": (ERROR, "files that no decoder reads"),

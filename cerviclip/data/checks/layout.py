@@ -19,6 +19,8 @@ def check_layout(survey: Survey) -> Iterator[Finding]:
     """Findings that need no look into a file."""
     if survey.refused:
         yield Finding("refused", survey.refused)
+    for text in survey.said:
+        yield Finding("release", text)
     if survey.part_folders:
         yield Finding("part_folders", survey.part_folders)
     yield from _folders(survey)

@@ -56,6 +56,7 @@ class Survey:
         below: folders above that of the class, for rules on paths.
         unsorted: there are no class folders.
         made: the parts were made by a ratio rather than found.
+        said: what the data set's reader warns of its release.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Survey:
     below: int = 0
     unsorted: bool = False
     made: bool = False
+    said: list[str] = field(default_factory=list)
 
     @property
     def parts(self) -> list[str]:
@@ -142,10 +144,10 @@ def survey_dataset(cfg: CfgNode) -> Survey:
     except UserError as error:
         if not seen.folder.is_absolute():  # there is no such folder: nothing to look at
             raise
-        refused, name = str(error), seen.name
+        refused, name, said = str(error), seen.name, seen.said
         pattern = options.PATIENT_PATTERN or getattr(kind, "patient_pattern", "")
         seen = survey_folder(seen.folder, pattern, options.LEAVE_OUT)
-        seen.name, seen.refused = name, refused
+        seen.name, seen.refused, seen.said = name, refused, said
         return seen
     seen.skipped = data.skipped
     seen.below = 1 if data.split_source == "folders" else 0
@@ -160,7 +162,13 @@ def _watched(kind: Any, seen: Survey) -> Any:
     class Watched(kind):
         def find_folder(self, cfg):
             seen.folder = super().find_folder(cfg)
+            seen.said += self.warnings
             return seen.folder
+
+        def scan(self, cfg):
+            before = len(self.warnings)
+            yield from super().scan(cfg)
+            seen.said += self.warnings[before:]
 
         def _look_at_pictures(self, cfg, items):
             pass

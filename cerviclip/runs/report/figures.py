@@ -34,8 +34,12 @@ def run_figures(
 
 def with_same_classes(centers: Mapping[str, Any]) -> dict[str, Any]:
     """The centres with a confusion matrix of the first one's classes: a coarser centre has none,
-    and new classes are others."""
-    found = {name: entry for name, entry in centers.items() if entry["confusion_matrix"]}
+    new classes are others, and results of elsewhere may lack the names."""
+    found = {
+        name: entry
+        for name, entry in centers.items()
+        if entry.get("confusion_matrix") and entry.get("per_class")
+    }
     classes = list(next(iter(found.values()))["per_class"]) if found else []
     return {name: e for name, e in found.items() if list(e["per_class"]) == classes}
 

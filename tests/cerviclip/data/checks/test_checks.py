@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import planted_faults
 import pytest
+from datasets.test_cric import write_release as write_cric
 from PIL import Image
 from planted_faults import DESTRUCTIVE, FAULTS, PATTERN, picture, write_clean
 
@@ -71,7 +72,7 @@ def test_all_faults_together_with_json_and_sheet(copied, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_every_kind_but_the_refusal_is_planted(tmp_path):
+def test_every_kind_that_a_folder_can_have_is_planted(tmp_path):
     told = set()
     for plant in FAULTS:
         folder = write_clean(tmp_path / plant.__name__) if plant in DESTRUCTIVE else None
@@ -79,7 +80,7 @@ def test_every_kind_but_the_refusal_is_planted(tmp_path):
     folder = write_clean(tmp_path / "others")
     for n, plant in enumerate(FAULTS):
         told |= set() if plant in DESTRUCTIVE else plant(folder, f"P{500 + n}")
-    assert KINDS.keys() - told == {"refused"}
+    assert KINDS.keys() - told == {"refused", "release"}  # of a data set by its name
 
 
 def test_exit_status_ignore_and_notes(copied, capsys):
@@ -114,6 +115,16 @@ def test_a_dataset_is_read_as_training_reads_it(copied, tmp_path, capsys):
     record = json.loads((tmp_path / "a.json").read_text())
     assert {f["kind"] for f in record["findings"]} == {"bytes_across_parts", "bytes_across_classes"}
     assert record["split"] == "found" and record["patients_known"]
+
+
+def test_what_the_reader_of_a_release_warns_of_is_a_finding(tmp_path):
+    write_cric(tmp_path / "cric")
+    (tmp_path / "cric" / f"{4:032x}.png").unlink()
+    words = ["CRIC", "--root", str(tmp_path), "--json", str(tmp_path / "a.json"), "--no-alike"]
+    assert cli_main(check.main, words) == 1
+    findings = json.loads((tmp_path / "a.json").read_text())["findings"]
+    [told] = [finding["text"] for finding in findings if finding["kind"] == "release"]
+    assert "1 of 5 fields" in told and "7 of 31 cells are left out" in told
 
 
 def test_what_training_refuses_is_a_finding_and_its_folder_is_looked_at(copied, tmp_path, capsys):
