@@ -5,7 +5,13 @@ import pytest
 from PIL import Image
 
 from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
-from cerviclip.runs.report.figures import ConfusionTemplate, render_history, run_figures, short_name
+from cerviclip.runs.report.figures import (
+    ConfusionTemplate,
+    render_history,
+    run_figures,
+    short_name,
+    with_same_classes,
+)
 from cerviclip.runs.report.groups import group_runs
 
 CLASSES = ["cancer", "high-grade_squamous_intraepithelial_lesion", "mild_inflammation"]
@@ -131,3 +137,9 @@ def test_seeds_are_pooled_in_confusion_matrices(tmp_path, suffix):
     path = tmp_path / f"c.{suffix}"
     save_pooled_confusion(group, "CoOp", path)
     assert path.stat().st_size > 1000
+
+
+def test_results_without_class_names_are_passed_over():
+    named = {"confusion_matrix": [[1, 0], [0, 1]], "per_class": {"a": {}, "b": {}}}
+    bare = {"confusion_matrix": [[1]]}
+    assert with_same_classes({"old": bare, "test": named, "coarse": {}}) == {"test": named}
