@@ -79,7 +79,7 @@ def test_every_place_of_results_set_to_null_and_dropped(runs):
     for how, value in (("set", None), ("drop", None), ("set", "x"), ("set", {}), ("set", [])):
         for i, place in enumerate(places(whole)):
             path.write_text(json.dumps(changed(whole, place, how, value)))
-            # What the reader of all commands refuses is shown to one command in eight.
+            # What the commands' common reader refuses is tried on the commands one time in eight.
             if i % 64 < 8 or refused_or(lambda: read_results(path, consistent=False)):
                 call(commands(runs)[i % len(commands(runs))])
 
