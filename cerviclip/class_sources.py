@@ -1,8 +1,8 @@
-"""What classes inherit, as their sources show it: nothing is imported.
+"""What classes inherit, read from their source files without importing them.
 
-A class and its bases, over as many files as they stand in, become empty stand-ins, so that Python
-itself finds the order in which an attribute is looked up. A base that no file here holds (torch's,
-another library's) is left out.
+A class and its bases, from all their files, become empty stand-in classes. So Python itself finds
+the order in which an attribute is looked up. A base that is in no file here (torch's, another
+library's) is left out.
 """
 
 from __future__ import annotations

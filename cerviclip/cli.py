@@ -1,4 +1,4 @@
-"""The command ``cerviclip``: one word for each thing a person does with the project.
+"""The command ``cerviclip``: one word for each task.
 
 Each word is the ``main(argv, prog)`` of one module, so ``cerviclip train`` is ``train.py`` and
 ``cerviclip tables`` is ``tools/make_tables.py``; ``prog`` is the name that its help shows. Nothing
@@ -23,31 +23,46 @@ COMMANDS = {
         "data sets x trainers x shots x seeds, and the tables",
     ),
     "chain": ("cerviclip.runs.chain", "a CNN from data set to data set, with a new head for each"),
-    "federate": ("cerviclip.federated.command", "one model across centres; images stay at home"),
+    "federate": (
+        "cerviclip.federated.command",
+        "one model across centres; images stay where they are",
+    ),
     "adopt": (
         "cerviclip.adopted.command",
         "trainers of a published repository that run here",
     ),
-    "predict": ("cerviclip.app.predict_command", "new pictures by a trained run, without its data"),
+    "predict": (
+        "cerviclip.app.predict_command",
+        "predict new images with a trained run, without its data",
+    ),
     "serve": ("cerviclip.app.server.command", "an HTTP API of trained runs, with an audit log"),
     "audit-log": ("cerviclip.app.audit_log", "check that a server's audit log is whole"),
     "export": ("cerviclip.app.export_command", "a run as a folder that needs no trainer or data"),
-    "explain": ("cerviclip.app.explain_command", "where a trained run looks, and how true that is"),
-    "doctor": ("cerviclip.app.doctor.command", "what this machine lacks, and what to do"),
+    "explain": (
+        "cerviclip.app.explain_command",
+        "where a trained run looks, and how faithful the map is",
+    ),
+    "doctor": ("cerviclip.app.doctor.command", "what this machine lacks, and what to do about it"),
     "web": ("cerviclip.app.web.command", "the page: predict, explain, review, results, guide"),
     "list": ("cerviclip.runs.settings.listing", "every trainer, data set and backbone"),
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
-    "ensemble": ("cerviclip.tools.ensemble", "finished runs as one: their mean, or stacked on val"),
-    "errors": ("cerviclip.tools.errors", "a run's surest errors by centre, as a contact sheet"),
-    "robustness": ("cerviclip.tools.robustness", "what blur, JPEG, stain, gain and noise do to it"),
-    "hospital-index": ("cerviclip.tools.hospital_index", "how well features tell the hospital"),
+    "ensemble": ("cerviclip.tools.ensemble", "join finished runs: their mean, or stacked on val"),
+    "errors": ("cerviclip.tools.errors", "a run's most confident errors by centre, as a sheet"),
+    "robustness": (
+        "cerviclip.tools.robustness",
+        "a run's scores under blur, JPEG, stain, gain and noise",
+    ),
+    "hospital-index": ("cerviclip.tools.hospital_index", "how well features identify the hospital"),
     "prompts": (
         "cerviclip.runs.prompts.command",
         "zero-shot accuracy under every template and prompt set",
     ),
-    "active": ("cerviclip.runs.active.command", "which images to label next, and what it gains"),
+    "active": (
+        "cerviclip.runs.active.command",
+        "which images to label next, and what the labels gain",
+    ),
     "report": ("cerviclip.report.command", "a methods-and-results draft as md, docx or pdf"),
     "split": ("cerviclip.tools.split", "splits as files or folders; publish those of a sweep"),
     "attention": ("cerviclip.tools.attention", "where a SAVLT model looks in an image"),
@@ -57,8 +72,8 @@ COMMANDS = {
     "describe": ("cerviclip.tools.describe", "classes and training images in words"),
     "data": ("cerviclip.tools.data", "where to get a data set; unpack, verify and count it"),
     "tiles": ("cerviclip.tools.tiles", "tiles or cells of whole slides, as a data set"),
-    "audit": ("cerviclip.tools.audit", "whether a folder of runs is what it says, from its files"),
-    "store": ("cerviclip.tools.store", "see, prune and check the feature store"),
+    "audit": ("cerviclip.tools.audit", "check a folder of finished runs from its files"),
+    "store": ("cerviclip.tools.store", "show, prune and check the feature store"),
     "segment": ("cerviclip.tools.train_segmenter", "train the tissue segmenter"),
     "phantom": ("cerviclip.tools.make_phantom", "render the phantom data sets"),
 }

@@ -1,4 +1,4 @@
-"""Environment variables that our commands look at. Needs no torch."""
+"""Environment variables that our commands read. Needs no torch."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Locks that the system frees when their holder dies, however it dies.
 
 A lock is ``flock`` on an open file. The kernel frees it with its holder: after a kill, at a reboot,
-and, on a network file system, when the holder's machine is gone. What a lock file says of its
-holder is for messages only, so a process number that is used again holds nobody up, nor does the
-name of another machine.
+and, on a network file system, when the holder's machine is gone. The text in a
+lock file is used for messages only. So a process number that is used again blocks nobody, and
+neither does the name of another machine.
 """
 
 from __future__ import annotations

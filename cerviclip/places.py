@@ -1,4 +1,4 @@
-"""Where the project's own folders lie: beside the package in a checkout, inside it when installed.
+"""Paths of the project's own folders: beside the package in a checkout, inside it when installed.
 
 ``trainers/``, ``datasets/``, ``configs/`` and ``tools/`` are importable as ``cerviclip.trainers``
 and so on in both cases. Under their own names they would shadow other projects' (Hugging Face's

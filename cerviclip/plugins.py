@@ -1,8 +1,8 @@
-"""Which trainers, datasets and backbones there are, read from the sources without an import.
+"""Names of all trainers, data sets and backbones, read from the sources without an import.
 
-A module of ``trainers/`` or ``datasets/`` is imported only when a name it registers is asked for;
-so ``--list`` is quick, and a module that cannot be imported (a missing extra, a bug in a plug-in)
-harms nobody but those who ask for it. Plug-ins are modules or files given by ``--plugin`` and the
+A module of ``trainers/`` or ``datasets/`` is imported only when a name that it registers is used.
+So ``--list`` is quick, and a module that cannot be imported (a missing extra, a bug in a plug-in)
+causes an error only if it is used. Plug-ins are modules or files given by ``--plugin`` and the
 entry points of the group ``dassl.plugins``.
 """
 

@@ -1,4 +1,4 @@
-"""``Recent``: a dict for what is worth remembering, with a bound. Needs nothing heavy."""
+"""``Recent``: a dict of limited size that keeps the most recent entries. Needs nothing heavy."""
 
 from __future__ import annotations
 

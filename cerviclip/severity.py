@@ -1,4 +1,4 @@
-"""How bad a finding is: of a check of images, and of an audit of runs."""
+"""Grades of a finding (error, warning, note), for checks of images and audits of runs."""
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 RANK = {ERROR: 0, WARNING: 1, NOTE: 2}  # the worst first

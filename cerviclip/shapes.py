@@ -1,4 +1,4 @@
-"""Shapes of JSON values in a few words: what a file must look like before it is believed.
+"""Shapes of JSON values: what a file must contain before its values are used.
 
 A shape is a function ``(value, where)`` that raises `Misshapen` with the place at fault. Files come
 from other people, other versions and from disks that were full. Needs no torch.

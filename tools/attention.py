@@ -3,12 +3,12 @@
 Goal
     A picture per image: the frame as the model sees it with its ROI, each head's attention and
     their mean, and the predicted class; or contact sheets of mean attention for a folder. Colours
-    span the weights within the ROI of that panel; the title says between what multiples of equal
-    weights they lie, since a pool that learnt little attends to all patches nearly alike.
+    span the weights within the ROI of that panel; the title gives their range as multiples of
+    equal weights. A pool that learnt little attends to all patches nearly alike.
 
 Usage
-    python tools/attention.py RUN IMAGE [IMAGE ...]
-    python tools/attention.py RUN FOLDER --sheet
+    cerviclip attention RUN IMAGE [IMAGE ...]
+    cerviclip attention RUN FOLDER --sheet
     (RUN is a run's folder; pictures go to RUN/attention/ unless --output says otherwise.)
 
 Example output

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Goal: the errors of which a run was surest, by centre: a CSV, and a contact sheet to look at.
+"""Goal: a run's most confident errors, by centre: a CSV, and a contact sheet to look at.
 
 Usage:
     python tools/errors.py RUN                                  # a line each on the screen
@@ -26,7 +26,7 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
         allow_abbrev=False,
-        description="The errors of which a run was surest, centre by centre.",
+        description="The most confident errors of a run, centre by centre.",
     )
     parser.add_argument("run", metavar="RUN", help="a finished run's folder, or an evaluation's")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="all errors, one line each")

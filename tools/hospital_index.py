@@ -2,10 +2,10 @@
 """Goal: how well a linear probe tells the hospital from each tower's frozen features.
 
 Usage:
-    python tools/hospital_index.py PhantomOCT PhantomHuaxi PhantomXiangya --backbones PhantomCLIP
-    python tools/hospital_index.py MixedCenterOCT HuaxiOCT XiangyaOCT --root $DATA \\
+    cerviclip hospital-index PhantomOCT PhantomHuaxi PhantomXiangya --backbones PhantomCLIP
+    cerviclip hospital-index MixedCenterOCT HuaxiOCT XiangyaOCT --root $DATA \\
         --backbones ViT-B/16=ViT-B-16.pt torchvision:resnet50=resnet50.pth --out hospital/
-    python tools/hospital_index.py Herlev SIPaKMeD --root $DATA --backbones PhantomCLIP \\
+    cerviclip hospital-index Herlev SIPaKMeD --root $DATA --backbones PhantomCLIP \\
         --opts DATASET.CLASS_MAP_FILE normal_abnormal
 
 Example output:

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_table
     known = f"{', '.join(METRICS)}, per_class.<class>.f1"
     parser = report_parser(prog, "Tables from a folder of runs.", known)
     parser.add_argument(
-        "--baseline", default="", metavar="TRAINER", help="mark what beats it for certain"
+        "--baseline", default="", metavar="TRAINER", help="mark what is significantly better"
     )
     args = parser.parse_args(argv)
     metrics = [check_metric(m) for m in args.metric]

@@ -2,9 +2,9 @@
 """Goal: what blur, JPEG, stain, gain and noise do to a trained run, centre by centre.
 
 Usage:
-    python tools/robustness.py RUN                       # RUN/robustness/: JSON and a figure
-    python tools/robustness.py RUN --corruptions blur noise --centers test --metric binary.auc
-    python tools/robustness.py RUN --root $DATA --out robust/
+    cerviclip robustness RUN                             # RUN/robustness/: JSON and a figure
+    cerviclip robustness RUN --corruptions blur noise --centers test --metric binary.auc
+    cerviclip robustness RUN --root $DATA --out robust/
 
 Each image of the run's predictions is corrupted at five stated severities and predicted by the
 run's model. robustness.json holds every metric with its interval by patient; the same command gives

@@ -37,7 +37,7 @@ def build_parser(prog: str) -> Parser:
     how = parser.add_argument_group("how to split (default: as the data set does)")
     how.add_argument("--ratio", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"))
     how.add_argument("--folds", metavar="K", help="K folds, each a file or folder")
-    how.add_argument("--repeats", default="1", metavar="R", help="ways of dealing into folds")
+    how.add_argument("--repeats", default="1", metavar="R", help="repetitions of the folds")
     how.add_argument(
         "--by", choices=("patient", "image", "center"), help="what stays together; default patient"
     )

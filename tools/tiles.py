@@ -43,9 +43,11 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
     parser.add_argument("--size", type=int, default=224, metavar="PX", help="side of a tile")
     parser.add_argument(
-        "--downsample", type=float, default=1, metavar="F", help="slide's px for one of the tile"
+        "--downsample", type=float, default=1, metavar="F", help="px of the slide per px of a tile"
     )
-    parser.add_argument("--tissue", type=float, default=0.5, metavar="S", help="least share of it")
+    parser.add_argument(
+        "--tissue", type=float, default=0.5, metavar="S", help="least share of tissue in a tile"
+    )
     parser.add_argument("--label", default="", help="class of all tiles of a grid")
     parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     return parser

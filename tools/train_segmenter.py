@@ -1,21 +1,21 @@
 """Train a tissue segmenter, judged by patient-grouped folds.
 
 Goal
-    A checkpoint that parts tissue from water and sheath in cervical OCT B-scans, for
-    TRAINER.SAVLT.ROI.SOURCE segmenter, and figures that say how far to trust it, beside those of
+    A checkpoint that separates tissue from water and sheath in cervical OCT B-scans, for
+    TRAINER.SAVLT.ROI.SOURCE segmenter, and figures of its accuracy, next to those of
     the classical detector (TRAINER.SAVLT.ROI.SOURCE surface).
 
 Usage
-    python tools/train_segmenter.py --arch unet --encoder resnet18 --folds 5
-    python tools/train_segmenter.py --arch all --held-out data/phantom/huaxi data/phantom/xiangya
-    python tools/train_segmenter.py --data my/centre --patient-pattern '(P[0-9]{7})'
-    python tools/train_segmenter.py --draw FRAMES --checkpoint output/segmenter/unet/*.safetensors
+    cerviclip segment --arch unet --encoder resnet18 --folds 5
+    cerviclip segment --arch all --held-out data/phantom/huaxi data/phantom/xiangya
+    cerviclip segment --data my/centre --patient-pattern '(P[0-9]{7})'
+    cerviclip segment --draw FRAMES --checkpoint output/segmenter/unet/*.safetensors
 
     A data folder holds images/ and masks/, with the same relative file names; a mask is tissue
-    where it is not zero. Folds never part a patient's frames. The checkpoint is trained on all
-    patients with the folds' schedule, since the folds have said what that schedule gives. --draw
-    puts the surfaces found over frames without masks, one column a method; with --checkpoint
-    nothing is trained.
+    where it is not zero. A patient's frames are in one fold. The folds show how good a schedule
+    is; the checkpoint is then trained with it on all patients. --draw draws the surfaces that are
+    found over frames without masks, one column for each method; with --checkpoint nothing is
+    trained.
 
 Example output
     | arch | fold Dice | fold IoU | xiangya Dice | xiangya surface error |

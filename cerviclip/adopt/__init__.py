@@ -1,1 +1,1 @@
-"""Published repositories as baselines: an adopted trainer, unmodified, in a process of its own."""
+"""Trainers of published repositories as baselines, unmodified: this side of their process."""

@@ -1,1 +1,1 @@
-"""The process of an adopted trainer: what it imports and runs."""
+"""The process in which an adopted trainer runs: it imports the repository and runs the trainer."""

@@ -1,1 +1,1 @@
-"""From a trained run to a person's screen: prediction of new images. Research use only."""
+"""Prediction of new images by a trained run: commands, web page, API. Research use only."""

@@ -1,1 +1,1 @@
-"""Which backbones there are, by name, and where their weights are to be had. Needs no torch."""
+"""Names of the backbones, and where their weights come from. Needs no torch."""

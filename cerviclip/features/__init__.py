@@ -1,1 +1,1 @@
-"""Frozen features, kept once per image: files, hashes, the padded encoder, tables and loaders."""
+"""Features of frozen backbones: the store on disk, the encoder and the loaders."""

@@ -1,4 +1,4 @@
-"""Goal: train one model across centres whose images stay where they are, and see what it is worth.
+"""Goal: train one model across centres whose images stay where they are, and compare it.
 
 Usage:
     cerviclip federate phantom_coop            # all on this machine, over TLS, and the table

@@ -1,1 +1,1 @@
-"""One run in several processes: who loads which images, and what they must agree on."""
+"""One run in several processes: which process loads which images, and what must be equal."""

@@ -1,4 +1,4 @@
-"""Where in an image a run's model finds what speaks for a class, and how far to trust the map.
+"""Heat maps: which places of an image raise a class's score, and how faithful the map is.
 
     from cerviclip.app.explain import explain, methods_of
 

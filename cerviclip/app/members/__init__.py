@@ -1,1 +1,1 @@
-"""What a predictor is made of: trained runs, and how their probabilities become one."""
+"""The members of a predictor: trained runs, and how their probabilities are combined."""

@@ -1,4 +1,4 @@
-"""``write_pdf``: answers as a PDF for the desk, with what stands behind the model.
+"""``write_pdf``: answers as a PDF, with pages on the model and its test figures.
 
 Needs ``pip install "cerviclip[app]"``. Research use only: every page says so.
 """

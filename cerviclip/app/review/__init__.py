@@ -1,1 +1,1 @@
-"""People's labels of pictures: a queue, a journal that loses nothing, agreement, and the export."""
+"""Labels by readers: the queue, the journal on disk, agreement of two readers, the export."""

@@ -57,15 +57,21 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="0: a free one")
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="lines NAME ROLE SHA256")
-    parser.add_argument("--new-token", nargs=2, metavar=("NAME", "ROLE"), help="make one, and end")
+    parser.add_argument(
+        "--new-token", nargs=2, metavar=("NAME", "ROLE"), help="print a new token, and end"
+    )
     parser.add_argument("--audit-log", type=Path, default=Path("audit.jsonl"), metavar="FILE")
     parser.add_argument("--jobs", type=Path, default=Path("jobs.jsonl"), metavar="FILE")
-    parser.add_argument("--batch", type=int, default=32, help="pictures in a forward pass")
+    parser.add_argument("--batch", type=int, default=32, help="pictures in a forward pass at most")
     parser.add_argument(
-        "--linger", type=float, default=2.0, metavar="MS", help="a picture waits for others"
+        "--linger",
+        type=float,
+        default=2.0,
+        metavar="MS",
+        help="how long a picture waits for others",
     )
     parser.add_argument(
-        "--grace", type=float, default=30.0, metavar="S", help="for batch jobs at the end"
+        "--grace", type=float, default=30.0, metavar="S", help="time for batch jobs when it stops"
     )
     parser.add_argument(
         "--label-studio",
@@ -73,9 +79,7 @@ def build_parser(prog: str) -> Parser:
         metavar="ADDRESS",
         help=f"fetch tasks' pictures from there, with the key in {LABEL_STUDIO_KEY}",
     )
-    parser.add_argument(
-        "--slides", type=Path, metavar="DIR", help="tiles of its slides are asked for"
-    )
+    parser.add_argument("--slides", type=Path, metavar="DIR", help="folder of slides for /v1/tiles")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
     parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
     add_plugin_flag(parser)

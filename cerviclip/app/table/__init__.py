@@ -1,1 +1,1 @@
-"""Answers as tables: the columns, the CSV that resumes, and verdicts by patient."""
+"""Answers as tables: the columns, the CSV that can be resumed, and predictions by patient."""

@@ -1,1 +1,1 @@
-"""Centres: external ones that a model is scored on, and several data sets as one."""
+"""Centres: external centres on which a model is scored, and several data sets joined as centres."""

@@ -1,1 +1,1 @@
-"""Faults of image data sets: each file is looked at once, then rules say what they find."""
+"""Faults of image data sets: each file is read once, then rules report what is wrong."""

@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "alike": (WARNING, "nearly the same picture in one class and part"),
     "patient_leak": (ERROR, "a patient in several parts"),
     "patient_classes": (NOTE, "a patient with images of several classes"),
-    "no_patient": (WARNING, "file names that tell no patient"),
+    "no_patient": (WARNING, "file names in which no patient is found"),
     "imbalance": (WARNING, "one class has more than 10 times the images of another"),
     "few_images": (WARNING, "classes of fewer than 5 images"),
     "class_gap": (WARNING, "a class that a part lacks"),
@@ -57,9 +57,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "levels": (WARNING, "images on two folder levels, as fields and their crops are"),
     "unread": (WARNING, "pictures in a format that is not read"),
     "system_files": (NOTE, "folders of operating systems"),
-    "links": (WARNING, "links that lead back to where they lie"),
+    "links": (WARNING, "links to a folder above them"),
     "stray": (WARNING, "images outside the class folders"),
-    "part_folders": (ERROR, "folders of one part twice, or train or test wanting"),
+    "part_folders": (ERROR, "folders of one part twice, or train or test missing"),
 }
 
 

@@ -1,1 +1,1 @@
-"""Files and folders of users: scanned, listed, named, compared by their content."""
+"""Files and folders of users: scan them, list them, name them, compare their content."""

@@ -1,1 +1,1 @@
-"""Images: kept decoded, looked at before training, seen again in the same random views."""
+"""Images: a cache of decoded ones, checks before training, and repeatable random views."""

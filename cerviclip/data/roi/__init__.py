@@ -1,1 +1,1 @@
-"""The tissue's region of interest: where it comes from, how it follows transforms, its store."""
+"""The region of interest of the tissue: its sources, its transforms, its store."""

@@ -1,1 +1,1 @@
-"""Who is in which part: splits by patient, folds, draws of shots, and the files they stand in."""
+"""Splits by patient, folds, draws of shots, and the files that record them."""

@@ -1,1 +1,1 @@
-"""Variants of images, written by ``cerviclip augment``: their names, how they look, the writing."""
+"""Variants of images (``cerviclip augment``): their names, their transforms, their writer."""

@@ -1,1 +1,1 @@
-"""Statistics of paired comparisons: which quantities, how sure their difference is, ranks."""
+"""Statistics of paired comparisons: quantities, intervals and tests of differences, ranks."""

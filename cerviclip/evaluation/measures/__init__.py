@@ -1,7 +1,7 @@
-"""What follows from predictions beside a centre's usual metrics: a file for each concept.
+"""Measures of predictions besides a centre's usual metrics, one file for each concept.
 
-``measure`` makes the blocks of results.json. ``Home`` is what is chosen on val and carried to every
-centre. Nothing here needs torch.
+``measure`` makes the blocks of results.json. ``Home`` holds what is chosen on val and used at
+every centre. Nothing here needs torch.
 """
 
 from cerviclip.evaluation.measures.blocks import measure, measure_with

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.intervals import Interval, loss_interval, several_auc_intervals
 from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
+from cerviclip.evaluation.intervals.measures import kappa_interval
 from cerviclip.evaluation.measures.curves import (
     Steps,
     average_precision,
@@ -28,6 +29,7 @@ from cerviclip.evaluation.measures.trees import tree_scores
 MAX_FPR = 0.1  # of the partial AUC: specificity of 90 % and more
 CURVES = ("auc", "auprc", "partial_auc")
 NO_ORDER = "the data set declares no order of its classes"
+ONE_CLASS = "true and predicted classes are one and the same class"
 
 
 def discrimination(sample: Sample, settings: Settings) -> dict[str, Any]:
@@ -119,29 +121,37 @@ def _macro(sample: Sample, curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def quadratic_kappa(sample: Sample, order: Sequence[str]) -> dict[str, Any]:
-    """Kappa that weighs a mistake by its squared distance in ranks."""
+    """Kappa that weighs a mistake by its squared distance in ranks.
+
+    A few far mistakes decide it, so the delta method's interval, which `kappa` takes, is too narrow
+    here: that of resampled patients is taken (docs/evaluation.md).
+    """
     if not is_order(order, sample.classnames):
         return metric(np.nan, reason=NO_ORDER)
+    if not len(sample):
+        return metric(np.nan, reason="no images")
     ranks = np.argsort(np.argsort([order.index(name) for name in sample.classnames]))
-    return kappa(sample, (ranks[:, None] - ranks) ** 2 / max(len(ranks) - 1, 1) ** 2)
+    ordered = sample.probs[:, np.argsort(ranks)]
+    found = kappa_interval(ranks[sample.labels], ordered, sample.patients, quadratic=True)
+    if np.isnan(found.value):
+        return metric(np.nan, reason=ONE_CLASS)
+    if sample.n_patients < MIN_PATIENTS:
+        return metric(found.value, reason=FEW_PATIENTS)
+    return metric(found.value, (found.low, found.high))
 
 
-def kappa(sample: Sample, weights: np.ndarray | None = None) -> dict[str, Any]:
+def kappa(sample: Sample) -> dict[str, Any]:
     """Cohen's kappa of true and predicted class.
 
     Its standard error is the delta method's, summed by patient. As few patients may show no
-    mistake, the lower limit is no higher than what the upper limit of the weighted errors gives.
-
-    Args:
-        sample: one centre.
-        weights: (C, C) of each mistake, 0 to 1; None for 1 each.
+    mistake, the lower limit is no higher than what the upper limit of the errors gives.
     """
     if not len(sample):
         return metric(np.nan, reason="no images")
-    weights = 1.0 - np.eye(len(sample.classnames)) if weights is None else weights
+    weights = 1.0 - np.eye(len(sample.classnames))
     value, influence, expected = kappa_influence(sample.labels, sample.predicted, weights)
     if np.isnan(value):
-        return metric(value, reason="true and predicted classes are one and the same class")
+        return metric(value, reason=ONE_CLASS)
     count = sample.n_patients
     if count < MIN_PATIENTS:
         return metric(value, reason=FEW_PATIENTS)

@@ -1,1 +1,1 @@
-"""A sweep's runs as jobs of Slurm, or as processes that are started and watched in the same way."""
+"""A sweep's runs as jobs of Slurm, or as local processes that are managed in the same way."""

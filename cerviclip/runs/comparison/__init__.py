@@ -1,1 +1,1 @@
-"""Methods, readers and subgroups beside each other, paired by patients."""
+"""Comparisons of methods, readers and subgroups, paired by patient."""

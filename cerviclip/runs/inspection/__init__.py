@@ -1,1 +1,1 @@
-"""What stands behind a run's numbers: its errors as pictures, corrupted images, hospitals."""
+"""Inspection of a run: its errors as pictures, corrupted images, how hospitals differ."""

@@ -1,1 +1,1 @@
-"""Runs as jobs: what each is asked, what came of it, and the processes that make them."""
+"""Runs as jobs: the request and outcome of each, and the local processes that make them."""

@@ -1,1 +1,1 @@
-"""Reading very many runs: what tables need of each, kept in an index that their files rebuild."""
+"""Reading very many runs: an index of what tables need, which can be rebuilt from the files."""

@@ -1,1 +1,1 @@
-"""How much zero-shot accuracy hangs on the wording: every template and prompt set of a data set."""
+"""How much zero-shot accuracy depends on the wording: every template and prompt set, scored."""

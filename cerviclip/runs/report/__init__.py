@@ -1,1 +1,1 @@
-"""Tables, curves and comparisons, read from the results.json files of finished runs."""
+"""Tables and figures, read from the results.json files of finished runs."""

@@ -1,1 +1,1 @@
-"""What a run or a sweep is asked for: flags, yaml files, the configuration, the sweep's plan."""
+"""Settings of a run or a sweep: flags, yaml files, the configuration, the sweep's plan."""

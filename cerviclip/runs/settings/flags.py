@@ -90,7 +90,7 @@ def train_parser(prog: str = TRAIN) -> Parser:
     where = parser.add_argument_group("where things are")
     where.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     where.add_argument(
-        "--split", default="", metavar="FILE", help="a split.json: its very split and draw"
+        "--split", default="", metavar="FILE", help="a split.json, to use its split and draw"
     )
     where.add_argument(
         "--output-dir", default="", metavar="DIR", help="this run's folder; default: under ./output"
@@ -233,7 +233,7 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
         "--folds", metavar="N", help="each run on N folds by patient (cross-validation); 0: none"
     )
     what.add_argument(
-        "--repeats", metavar="R", help="so many ways of dealing into folds (repeated k-fold)"
+        "--repeats", metavar="R", help="number of repetitions of the folds (repeated k-fold)"
     )
     external = what.add_argument(
         "--external", nargs="*", metavar="NAME", help="external centres to score"
@@ -255,12 +255,12 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
         "--split",
         default="",
         metavar="SET",
-        help="published splits: their very splits and draws",
+        help="published splits, to use their splits and draws",
     )
     where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
     where.add_argument(
-        "--retries", type=int, default=0, metavar="N", help="try a failed run so often again"
+        "--retries", type=int, default=0, metavar="N", help="how often to repeat a failed run"
     )
     where.add_argument("--dry-run", action="store_true", help="show what would be run")
     where.add_argument("--fresh", action="store_true", help="run finished runs again too")

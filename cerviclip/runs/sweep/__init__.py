@@ -1,1 +1,1 @@
-"""Many runs: executors, progress, what is finished, and the files beside the runs."""
+"""A sweep: its command, its progress, which runs are finished, and the summary files."""

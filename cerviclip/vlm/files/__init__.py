@@ -1,1 +1,1 @@
-"""Weights on disk: formats that are read, downloads, the compact form of the shipped model."""
+"""Weights on disk: readable formats, downloads, the compact format of the shipped model."""

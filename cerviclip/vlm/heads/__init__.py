@@ -1,1 +1,1 @@
-"""What classifies features: class vectors, probes, prototypes, and what chooses their settings."""
+"""Classifiers of features: class vectors, probes, prototypes, and the choice of their settings."""

@@ -1,1 +1,1 @@
-"""What learns inside a tower while the rest is frozen: LoRA, prompts, scales of weights."""
+"""Learned parts inside a frozen tower: LoRA, prompts, scales of weights."""

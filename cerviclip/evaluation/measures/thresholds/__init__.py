@@ -1,1 +1,1 @@
-"""What is decided at a threshold: operating points, likelihood ratios, net benefit."""
+"""Measures at a threshold: operating points, likelihood ratios, net benefit."""

@@ -1,1 +1,1 @@
-"""The process that a run lives in: its group, log, warnings, memory and what stops it."""
+"""The process of a run: its process group, log, warnings, memory, and signals that stop it."""

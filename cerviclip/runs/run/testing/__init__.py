@@ -1,1 +1,1 @@
-"""Predictions and scores of a trained model, and what may be in a test."""
+"""Predictions and scores of a trained model, and checks of what may be in a test."""
