@@ -14,8 +14,6 @@ from dassl.errors import UserError
 REFUSED = {
     "TransCLIP": "predicts all images of a set together",
     "TransCLIPZS": "predicts all images of a set together",
-    "TwoStageFewShot": "cannot trace this model|cannot be written down",
-    "WiSEFT": "cannot be written down",
 }
 
 
