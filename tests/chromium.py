@@ -60,6 +60,8 @@ def serve_page(words: Sequence[str], home: Path) -> Iterator[str]:
 def start_chromium(downloads: Path) -> Iterator[Any]:
     """A driver whose downloads go to a folder."""
     webdriver = pytest.importorskip("selenium.webdriver")
+    if shutil.which("chromedriver") is None:
+        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(word)

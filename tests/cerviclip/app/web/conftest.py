@@ -1,4 +1,4 @@
-"""One Chromium for all tests of the page."""
+"""One Chromium for all tests of the page; it comes first, as without it no page is served."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def browser(driver, downloads):
 
 
 @pytest.fixture(scope="module")
-def served(probe, cells, tmp_path_factory):
+def served(driver, probe, cells, tmp_path_factory):
     """Address and folder of a page for the run ``probe`` that reviews its pictures."""
     home = tmp_path_factory.mktemp("served")
     words = [str(probe), "--images", str(cells), "--reviews", str(home / "reviews")]
@@ -39,7 +39,7 @@ def served(probe, cells, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def demo_page(tmp_path_factory):
+def demo_page(driver, tmp_path_factory):
     """Address and folder of a page without a run: the demo model, which is trained first."""
     home = tmp_path_factory.mktemp("demo_page")
     with serve_page([], home) as address:
