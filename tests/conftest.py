@@ -33,7 +33,7 @@ UNSETTLED = (
     *("cerviclip/vlm/towers/test_token_features.py", "datasets/test_stand_ins_in_sweeps.py"),
     *("recovery/test_from_outside.py", "recovery/test_kills.py", "recovery/test_two_sweeps.py"),
     *("fuzz/test_results_files.py", "test_protocol_sweeps.py", "test_recipes.py"),
-    *("tools/test_bench_ddp.py", "tools/test_pack.py", "trainers/test_export.py"),
+    *("tools/test_bench_ddp.py", "tools/test_pack.py"),
     "trainers/test_load_without_data.py",
     *("trainers/test_unfrozen.py", "test_reproducible.py", "test_real_sweeps.py"),
 )
