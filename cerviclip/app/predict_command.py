@@ -143,7 +143,12 @@ def _to_pdf(
     args: argparse.Namespace,
 ) -> None:
     """Write the report; what a CSV held already is predicted again, since a row says less."""
+    from cerviclip.app.class_info import class_info
     from cerviclip.app.pdf.report import MOST_PAGES, write_pdf
+
+    def title(name: str) -> str:
+        info = class_info(predictor.task.dataset, name, args.pdf_language)
+        return info.name if info else name.replace("_", " ")
 
     left = [path for path in pictures if path not in seen]
     seen |= {one.path: one for one in predictor.predict_iter(left)}
@@ -156,6 +161,7 @@ def _to_pdf(
             predictor=predictor,
             names=args.pdf_names,
             language=args.pdf_language,
+            class_title=title,
             on_page=on_page,
         )
     print(f"report on {len(answers)} picture{'s' * (len(answers) > 1)}: {args.pdf}")

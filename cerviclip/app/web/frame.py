@@ -28,7 +28,9 @@ CONTRAST = """<style>
 [data-testid="stSidebarNavLink"] *, [data-testid="stFileUploader"] :is(button, button *),
 button kbd { color: inherit !important; opacity: 1 !important; }
 [data-testid="stTable"] td [data-testid="stMarkdownContainer"]
-{ overflow: visible !important; overflow-wrap: anywhere; max-height: none !important; }
+{ overflow: visible !important; max-height: none !important; }
+[data-testid="stTable"] td p
+{ overflow-wrap: anywhere !important; white-space: normal !important; word-break: normal; }
 .js-plotly-plot :is(.xtick, .ytick, .g-xtitle, .g-ytitle, .legendtext) text,
 .js-plotly-plot text:is(.xtitle, .ytitle, .legendtext, .bartext-outside)
 { fill: currentColor !important; }
