@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import run_folder
-from cerviclip.app.ports import check_port
+from cerviclip.app.doctor.ports import check_port
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 

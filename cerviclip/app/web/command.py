@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.app.demo import demo_run, is_demo
-from cerviclip.app.ports import check_port
+from cerviclip.app.doctor.ports import check_port
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.places import PACKAGE
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
