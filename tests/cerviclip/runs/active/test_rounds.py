@@ -83,8 +83,10 @@ def test_a_study_goes_on_where_it_stopped_and_refuses_another_plan(plan, tmp_pat
     chosen = next(out.rglob("*.chosen.json"))
     right = chosen.read_text()
     for damaged, words in (
-        (right[:-3], "delimiter|Expecting"), ("[[1]]", "no pair"), ('[["no", 1.0]]', "does not have")
-    ):  # fmt: skip
+        (right[:-3], "delimiter|Expecting"),
+        ("[[1]]", "no pair"),
+        ('[["no", 1.0]]', "does not have"),
+    ):
         chosen.write_text(damaged)
         with pytest.raises(UserError, match=words):
             run_rounds(plan(), out)
