@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -46,6 +47,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(tests) and item.get_closest_marker("slow"):
             if item.path.relative_to(tests).as_posix() in UNSETTLED:
                 item.add_marker("unsettled")
+
+
+_finished = 0
+
+
+def _spare_the_collector() -> None:
+    """Take what is there out of the garbage collector's sight. Every run collects, and a process
+    that holds thousands of tests and all libraries takes a third of a second for it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    _spare_the_collector()
+
+
+def pytest_runtest_logfinish() -> None:
+    global _finished
+    _finished += 1
+    if _finished in (100, 400, 1600):  # libraries have come since
+        _spare_the_collector()
 
 
 #: Events of Python's audit hook that reach another machine: event -> where in its arguments the
