@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from dassl.errors import UserError
 
 Shape = Callable[[Any, str], None]
 _ROUNDING = 1e-6  # of a value that another machine has rounded
@@ -144,6 +147,25 @@ def parse_json(text: str) -> Any:
         return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=_with_keys_once)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def read_own_json(path: Path, shape: Shape, way_out: str) -> Any:
+    """A JSON file that a command of ours wrote, and others may have altered since.
+
+    Args:
+        path: of the file.
+        shape: what it must look like.
+        way_out: what to do if it does not, for the message.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    try:
+        value = parse_json(path.read_text(encoding="utf-8"))
+        shape(value, "")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be used: {error}; {way_out}") from None
+    return value
 
 
 def refuse_constant(name: str) -> float:

@@ -159,9 +159,16 @@ def text_of(path: Path) -> str:
 
 
 def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    """Wait for something that another process does."""
+    """Wait for something that another process does; a folder may vanish while it is looked at."""
+
+    def holds() -> Any:
+        try:
+            return condition()
+        except FileNotFoundError:
+            return False
+
     limit = time.monotonic() + seconds
-    while not condition():
+    while not holds():
         assert time.monotonic() < limit, "it did not come"
         time.sleep(0.02)
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from cerviclip.data.variants.corruptions import LEVELS, SEVERITIES
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
-from dassl.errors import MissingFileError, cli_main
+from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "binary.auc",
@@ -76,6 +76,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/robustness
         raise MissingFileError(f"no run in {args.run}: it holds no results.json")
     centers = chosen_centers(args.run, args.centers)
     loaded = load_run(args.run, args.weights, device=args.device, plugin=args.plugins)
+    if not hasattr(loaded.trainer, "predict_images"):
+        raise UserError(
+            f"{args.run}: {results['trainer']} predicts the batches of a loader alone, "
+            "no images in memory; take a run of a trainer that `cerviclip list` shows"
+        )
     steps = len(centers) * (1 + len(args.corruptions) * len(SEVERITIES))
     with progress(steps, 0) as on_done:
         of = (loaded.trainer, centers, results, data_root(args.run, args.root))

@@ -129,12 +129,10 @@ class DAPD(ByIterations, AdaptedTowers):
         self.register_learner("prototypes", self.prototypes)
         self.scale = self.backbone.scale if cfg.SCALE == 0 else cfg.SCALE
 
-    def features_and_classes(self, input: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit features of the images (B, D) and of the classes' texts (C, D)."""
-        images = self.encode_images(input)
+    def unit_class_features(self) -> Tensor:
+        """Unit features (C, D), float32, of the classes' texts."""
         with self.precision.autocast():
-            classes = self.class_features()
-        return images, classes.float()
+            return self.class_features().float()
 
     def both_logits(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, C) against the texts and against the prototypes."""
@@ -147,7 +145,7 @@ class DAPD(ByIterations, AdaptedTowers):
 
     def loss_and_logits(self, input: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         cfg = self.cfg.TRAINER.DAPD
-        images, classes = self.features_and_classes(input)
+        images, classes = self.encode_images(input), self.unit_class_features()
         text, prototype = self.both_logits(images, classes)
         loss = cfg.TEXT_WEIGHT * F.cross_entropy(text, label, label_smoothing=cfg.SMOOTHING)
         loss = loss + cfg.PROTOTYPE_WEIGHT * F.cross_entropy(
@@ -158,5 +156,5 @@ class DAPD(ByIterations, AdaptedTowers):
             loss = loss + cfg.OT_WEIGHT * sinkhorn_divergence(unit, classes, cfg.BLUR)
         return loss, self.mix(text, prototype)
 
-    def model_inference(self, input: Tensor) -> Tensor:
-        return self.mix(*self.both_logits(*self.features_and_classes(input)))
+    def classify(self, image_features: Tensor) -> Tensor:
+        return self.mix(*self.both_logits(image_features, self.unit_class_features()))

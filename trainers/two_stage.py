@@ -29,6 +29,7 @@ from cerviclip.engine.iterations import (
     build_iteration_scheduler,
     iterations_per_shot,
 )
+from cerviclip.vlm.heads.class_features import KeptWhileUnchanged
 from cerviclip.vlm.heads.prototypes import Prototypes
 from cerviclip.vlm.learned.adapted import unfreeze
 from dassl.engine import TRAINER_REGISTRY
@@ -97,6 +98,8 @@ class TwoStageFewShot(ByIterations, AdaptedTowers):
         self.tower_learners = self.get_model_names()
         self.second = SecondStage(self.text_features()).to(self.device)
         self.register_learner("classifier", self.second)
+        begun = self.second.begun  # read once and kept: an export cannot branch on a tensor
+        self.second_begun = KeptWhileUnchanged(lambda: bool(begun), [begun])
 
     def build_schedule(self, optim: Optimizer) -> LRScheduler:
         """The config's schedule over the iterations of the stage in which this optimiser steps."""
@@ -139,7 +142,7 @@ class TwoStageFewShot(ByIterations, AdaptedTowers):
             self.begin_second()
         return super().forward_backward(batch)
 
-    def model_inference(self, input: Tensor) -> Tensor:
-        if not self.second.begun:
-            return super().model_inference(input)
-        return self.second(self.encode_images(input), self.backbone.scale)
+    def classify(self, image_features: Tensor) -> Tensor:
+        if not self.second_begun():
+            return super().classify(image_features)
+        return self.second(image_features, self.backbone.scale)

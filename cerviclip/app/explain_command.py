@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip explain") -> 
     _print_means(measured)
     for path, why in failed.items():
         print(f"could not be read: {path}: {why}")
-    print(RESEARCH_ONLY)
+    print(predictor.notice)
     return 1 if failed else 0
 
 

@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     if seen is not None:
         _to_pdf(predictor, pictures, seen, args)
     _print_failed(failed, args.csv)
-    print(RESEARCH_ONLY)
+    print(predictor.notice)
     return 1 if failed else 0
 
 
@@ -143,7 +143,12 @@ def _to_pdf(
     args: argparse.Namespace,
 ) -> None:
     """Write the report; what a CSV held already is predicted again, since a row says less."""
+    from cerviclip.app.class_info import class_info
     from cerviclip.app.pdf.report import MOST_PAGES, write_pdf
+
+    def title(name: str) -> str:
+        info = class_info(predictor.task.dataset, name, args.pdf_language)
+        return info.name if info else name.replace("_", " ")
 
     left = [path for path in pictures if path not in seen]
     seen |= {one.path: one for one in predictor.predict_iter(left)}
@@ -156,9 +161,10 @@ def _to_pdf(
             predictor=predictor,
             names=args.pdf_names,
             language=args.pdf_language,
+            class_title=title,
             on_page=on_page,
         )
-    print(f"report of {len(answers)} pictures: {args.pdf}")
+    print(f"report on {len(answers)} picture{'s' * (len(answers) > 1)}: {args.pdf}")
 
 
 def _to_screen(
@@ -223,7 +229,7 @@ def _to_file(
                 file.append((one, patient_of(pictures[one.path])) for one in some)
                 failed.update({one.path: one.error for one in some if one.error})
         found = verdicts(file.answers(), task.classnames, task.positive)
-    print(f"{len(left)} pictures predicted: {path}")
+    print(f"{len(left)} picture{'s' * (len(left) != 1)} predicted: {path}")
     if found:
         by_patient = path.with_name(f"{path.stem}_patients.csv")
         write_verdicts(by_patient, found, task.classnames)
@@ -255,7 +261,7 @@ def _print_verdicts(found: Sequence[Verdict]) -> None:
 
 def _print_failed(failed: dict[str, str], csv: Path | None) -> None:
     if failed:
-        print(f"{len(failed)} pictures could not be read:")
+        print(f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read:")
     for path, why in list(failed.items())[:_SHOWN]:
         print(f"  {path if is_text(path) else ascii(path)}: {why}")
     if len(failed) > _SHOWN:

@@ -45,9 +45,11 @@ from cerviclip.engine.inference import batch_builder  # noqa: E402
 from cerviclip.evaluation.measures import Settings  # noqa: E402
 from cerviclip.features.pixels import decode_threads  # noqa: E402
 from cerviclip.features.training import TrainFeatures  # noqa: E402
+from cerviclip.plugins import is_phantom  # noqa: E402
 from dassl.errors import UserError  # noqa: E402
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
+_PHANTOM = "Phantom model: trained on rendered images; its answers mean nothing for a real image."
 _AHEAD = 2  # images per thread that are decoded before they are needed
 _MOST_AHEAD = 64  # and as many as the model takes at a time, so that threads work while it runs
 
@@ -161,6 +163,11 @@ class Predictor:
     @property
     def classnames(self) -> tuple[str, ...]:
         return self.task.classnames
+
+    @property
+    def notice(self) -> str:
+        """What is said beside every answer: research only, and whether the model is of phantoms."""
+        return f"{RESEARCH_ONLY} {_PHANTOM}" if is_phantom(self.task.dataset) else RESEARCH_ONLY
 
     @property
     def model_id(self) -> str:

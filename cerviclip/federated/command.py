@@ -14,7 +14,6 @@ failed, 2 something to correct.
 from __future__ import annotations
 
 import argparse
-import json
 import socket
 import subprocess
 import sys
@@ -25,11 +24,12 @@ from pathlib import Path
 from cerviclip.federated.certificates import CA, make_certificates
 from cerviclip.federated.compare import WAYS, folder_of, write_table
 from cerviclip.federated.plan import Plan, find_plan, read_plan
-from cerviclip.federated.server import RECORD, serve_federation
+from cerviclip.federated.server import A_RECORD, RECORD, serve_federation
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.shapes import read_own_json
 from dassl.errors import UserError, cli_main
 
 POLL_S = 0.2
@@ -111,7 +111,7 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
             run_one(setup_cfg(plan.request(site, folder)), variant=way, echo=False)
     if not _federated_is_done(plan, out):
         federate_here(plan, out, insecure)
-    record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    record = read_own_json(out / RECORD, A_RECORD, "delete it to make the federation again")
     path = write_table(plan, out, record)
     print(path.read_text(encoding="utf-8"))
     print(f"table: {path}, record: {out / RECORD}")

@@ -199,6 +199,7 @@ class SimpleTrainer(TrainerBase):
         """Resume if there is something to resume, open the writer, start the clock."""
         self.prepare_training()
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.cfg.OUTPUT_DIR)
+        self._write_what_a_kill_left_out()
 
         writer_dir = osp.join(self.output_dir, "tensorboard")
         if is_main():
@@ -210,7 +211,6 @@ class SimpleTrainer(TrainerBase):
     def after_epoch(self) -> None:
         """Keep the best on val, and the checkpoints that the config asks for."""
         done = self.epoch + 1
-        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if self._select_on_val():
             result = self.test(split="val")
             self.note_search("epoch", done, len(self.dm.dataset.val or ()))
@@ -219,8 +219,26 @@ class SimpleTrainer(TrainerBase):
                 self.save_model(
                     self.epoch, self.output_dir, val_result=result, model_name=BEST_MODEL
                 )
-        if done == self.max_epoch or (frequency > 0 and done % frequency == 0):
+        if self._checkpoint_is_due(done):
             self.save_model(self.epoch, self.output_dir)
+
+    def _checkpoint_is_due(self, done: int) -> bool:
+        """Whether an epoch, counted from 1, has a checkpoint of its own."""
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        return done == self.max_epoch or (frequency > 0 and done % frequency == 0)
+
+    def _write_what_a_kill_left_out(self) -> None:
+        """The checkpoint of the epoch that is resumed from, where the run was killed after it had
+        saved the same weights as the best on val."""
+        done = self.start_epoch
+        if self.cfg.RESUME or done < 1 or not self._checkpoint_is_due(done):
+            return
+        files = (
+            osp.join(self.output_dir, name, f"model.pth.tar-{done}")
+            for name in self.get_model_names()
+        )
+        if not all(map(osp.isfile, files)):
+            self.save_model(done - 1, self.output_dir)
 
     def _select_on_val(self) -> bool:
         """Whether the final model is the best on val. Upstream takes the test set without one."""

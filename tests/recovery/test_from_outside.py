@@ -9,6 +9,7 @@ import pytest
 import torch
 from recovery_fixtures import finished, numbers, one_sentence
 from recovery_fixtures import lean_zoo as zoo
+from run_fixtures import zoo as full_zoo  # processes that are started anew measure all
 
 import run_shell
 import train
@@ -22,7 +23,7 @@ from dassl.errors import MissingFileError, StoppedError, UserError, cli_main
 from dassl.utils import images
 from helpers import write_images
 
-__all__ = ["zoo"]
+__all__ = ["full_zoo", "zoo"]
 
 CELLS = [
     *("DATASET.FOLDER", "cells", "DATASET.PATIENT_PATTERN", r"(P\d{7})"),
@@ -106,26 +107,26 @@ def test_data_that_vanish_after_hours_of_training_cost_none_of_them(cells, capsy
 
 
 @pytest.mark.slow
-def test_a_killed_worker_says_what_to_do_and_its_run_goes_on(zoo, capsys, monkeypatch):
+def test_a_killed_worker_says_what_to_do_and_its_run_goes_on(full_zoo, capsys, monkeypatch):
     """As the system kills the largest process when memory runs out."""
     text = "trainers: [ZooFragile, ZooConstant]\nshots: [1]\nseeds: [1]\n"
     flags = ["--jobs", "2", "--opts", "TRAIN.CHECKPOINT_FREQ", "1"]
     monkeypatch.setenv("ZOO_MENDED", "1")
-    assert sweep(zoo, text, *flags) == 0
-    whole = numbers(zoo.out)
-    zoo.out.rename(zoo.root / "whole")
+    assert sweep(full_zoo, text, *flags) == 0
+    whole = numbers(full_zoo.out)
+    full_zoo.out.rename(full_zoo.root / "whole")
     monkeypatch.delenv("ZOO_MENDED")
     capsys.readouterr()
-    assert sweep(zoo, text, *flags) == 1
+    assert sweep(full_zoo, text, *flags) == 1
     printed = capsys.readouterr()
     [said] = [line for line in printed.out.splitlines() if line.startswith("failed ZooFragile on ")]
     assert "signal 9, as the system does when memory runs out" in said and "--jobs" in said
     assert "Traceback" not in printed.out + printed.err
-    [constant] = finished(zoo.out)
+    [constant] = finished(full_zoo.out)
     assert "ZooConstant" in constant
-    assert sweep(zoo, text, *flags) == 0
-    assert numbers(zoo.out) == whole
-    [folder] = (zoo.out / "ZooMain" / "ZooFragile").rglob("shots_1/seed_1")
+    assert sweep(full_zoo, text, *flags) == 0
+    assert numbers(full_zoo.out) == whole
+    [folder] = (full_zoo.out / "ZooMain" / "ZooFragile").rglob("shots_1/seed_1")
     logs = "".join(path.read_text() for path in folder.glob("log.txt*"))
     assert "will resume training" in logs
 

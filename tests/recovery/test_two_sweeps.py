@@ -17,12 +17,13 @@ from recovery_fixtures import (
 from recovery_fixtures import (
     lean_zoo as zoo,
 )
+from run_fixtures import zoo as full_zoo  # processes that are started anew measure all
 
 import train
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import cli_main
 
-__all__ = ["zoo"]
+__all__ = ["full_zoo", "zoo"]
 
 SLEEPER = "ZooMain/ZooSleeper/none/default/shots_1/seed_1"
 SLEEPING = "trainers: [ZooSleeper, ZooConstant]\nshots: [1]\nseeds: [1]\n"
@@ -95,19 +96,19 @@ def test_train_py_does_not_touch_a_run_that_is_at_work(asleep, capsys, monkeypat
 
 
 @pytest.mark.slow
-def test_a_worker_that_outlives_its_sweep_is_not_disturbed(zoo):
+def test_a_worker_that_outlives_its_sweep_is_not_disturbed(full_zoo):
     """The sweep alone is killed; its workers end their runs, and the next sweep leaves them be."""
     import os
     import signal
 
     text = "trainers: [ZooLinear, ZooSleeper]\nshots: [1]\nseeds: [1, 2]\n"
-    argv, whole = undisturbed(zoo, text)
-    life = sweep_life([*argv, "--jobs", "2"], zoo.root / "log1")
-    until(lambda: len(list(zoo.out.rglob("asleep"))) == 2, 120)
+    argv, whole = undisturbed(full_zoo, text)
+    life = sweep_life([*argv, "--jobs", "2"], full_zoo.root / "log1")
+    until(lambda: len(list(full_zoo.out.rglob("asleep"))) == 2, 120)
     os.kill(life.pid, signal.SIGKILL)
     life.wait()
-    other = sweep_life(argv, zoo.root / "log2", ZOO_AWAKE="1")
-    until(lambda: "2 runs are being made by another sweep" in text_of(zoo.root / "log2"), 120)
+    other = sweep_life(argv, full_zoo.root / "log2", ZOO_AWAKE="1")
+    until(lambda: "2 runs are being made by another sweep" in text_of(full_zoo.root / "log2"), 120)
     os.killpg(life.pid, signal.SIGKILL)  # the workers
-    assert other.wait() == 0, text_of(zoo.root / "log2")
-    assert numbers(zoo.out) == whole and leftovers(zoo.out) == []
+    assert other.wait() == 0, text_of(full_zoo.root / "log2")
+    assert numbers(full_zoo.out) == whole and leftovers(full_zoo.out) == []

@@ -32,7 +32,6 @@ OF_ONE = {
     "CNNBaseline": ("INPUT.SIZE", "(64,64)", "MODEL.BACKBONE.PRETRAINED", "False"),
     "CoOp": ("TRAINER.COOP.CSC", "True", "OPTIM.MAX_EPOCH", "2"),
 }
-BACKBONES = {"CNNBaseline": "torchvision:squeezenet1_0"}
 
 # Run in a process of its own: loads each run and predicts the images twice, as files and from
 # memory; what it must not have done is checked before it ends.
@@ -80,7 +79,7 @@ def loaded(request, tmp_path_factory, clip_file):
     }
     for name in sorted(asked):
         shots = "2" if discover()["trainer"][name].needs_training else "0"
-        backbone = BACKBONES.get(name, "CLIP")
+        backbone = trainer_cases()[name].backbone
         file = ["--weights", str(clip_file)] if backbone == "CLIP" else []
         words = [
             *("--trainer", name, "--dataset", "FolderDataset", "--root", str(root / "data")),

@@ -25,6 +25,7 @@ from cerviclip.app.fonts import REMEDY
 from cerviclip.app.parts.names import is_there
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.texts import Texts
+from cerviclip.plugins import is_phantom
 from dassl._version import __version__
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
@@ -174,6 +175,7 @@ class _Writer:
         pdf.add_page()
         pdf.headline(t("title_many", n=len(every)))
         pdf.paragraph(t("disclaimer_long"), alarm=True)
+        self._phantom()
         pdf.paragraph(t("counts", read=len(every) - failed, failed=failed))
         if paged < len(every) - failed:
             pdf.paragraph(t("only_first", n=paged, total=len(every)))
@@ -218,6 +220,7 @@ class _Writer:
         lines += [t("entry_is", entry=one.entry)] if one.entry else []
         if lines:
             pdf.paragraph("\n".join(lines), quiet=True)
+        self._phantom()
         if answer.error:
             pdf.paragraph(t("unreadable", why=self._why(answer)), alarm=True)
             return
@@ -228,6 +231,11 @@ class _Writer:
             pdf.paragraph(line, alarm=alarm)
         self._bars(answer)
         self._points(answer)
+
+    def _phantom(self) -> None:
+        """Said on each page with answers, which may be handed on without the others."""
+        if self.predictor is not None and is_phantom(self.predictor.task.dataset):
+            self.pdf.paragraph(self.t("phantom"), alarm=True)
 
     def _why(self, answer: Prediction) -> str:
         """Why a picture could not be read; Pillow's messages hold the file's name."""

@@ -213,7 +213,8 @@ class JobsModel(BaseModel):
 
 def head(served: Served) -> dict[str, str]:
     """What every answer of a model begins with."""
-    return {"use": RESEARCH_ONLY, "model": served.name, "model_id": served.model_id}
+    use = served.predictor.notice
+    return {"use": use, "model": served.name, "model_id": served.model_id}
 
 
 def describe(answer: Answer) -> dict[str, Any]:

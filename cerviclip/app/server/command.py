@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import run_folder
+from cerviclip.app.doctor.ports import check_port
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -158,6 +159,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip serve") -> in
     if args.slides is not None and not args.slides.is_dir():
         raise MissingFileError(f"--slides {args.slides} is no folder")
     _need_packages()
+    check_port(args.host, args.port)
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
     from cerviclip.app.server.settings import Settings
 

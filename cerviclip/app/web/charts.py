@@ -48,7 +48,7 @@ def probability_chart(
     figure = go.Figure(bars)
     figure.update_xaxes(range=[0, 100], title=title, fixedrange=True)
     figure.update_yaxes(automargin=True, fixedrange=True)
-    figure.update_layout(height=90 + 44 * len(order), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    figure.update_layout(height=90 + 44 * len(order), margin={"l": 8, "r": 20, "t": 8, "b": 8})
     return figure
 
 

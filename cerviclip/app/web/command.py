@@ -16,12 +16,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.app.demo import demo_run, is_demo
+from cerviclip.app.doctor.ports import check_port
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.places import PACKAGE
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip web") -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'the page needs {missing[0]}: pip install "cerviclip[app]"')
+    check_port(args.host, args.port)
     settings = settings_of(args)
     print("Research use only. Not a medical device.")
     print(f"http://{args.host}:{args.port}", flush=True)
@@ -111,7 +114,7 @@ def settings_of(args: argparse.Namespace) -> WebSettings:
 
 
 def serve(settings: WebSettings, host: str, port: int, headless: bool) -> int:
-    """Run Streamlit's server until it is stopped; its exit status."""
+    """Run Streamlit's server until it is stopped, also by SIGTERM; its exit status."""
     options = {
         "server.address": host,
         "server.port": port,
@@ -127,8 +130,11 @@ def serve(settings: WebSettings, host: str, port: int, headless: bool) -> int:
     paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     process = subprocess.Popen([*command, settings.to_json()], env=env)
+    # Without this the server would outlive its command, and keep its port.
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
-        return process.wait()
+        status = process.wait()
+        return 0 if status == -signal.SIGTERM else status
     except KeyboardInterrupt:  # the server has the signal too
         process.wait()
         raise

@@ -19,15 +19,21 @@ VIEWS = {
     "guide": (guide.show, ":material/menu_book:"),
     "review": (review.show, ":material/rate_review:"),
 }
-#: Streamlit fades captions, menu icons and the words of charts to a contrast of 3.9:1 and less.
-#: 4.5:1 is asked for (WCAG 1.4.3). Words inside bars keep their own colours.
+#: Streamlit fades captions, icons, names of keys and the words of charts to a contrast of 3.9:1
+#: and less. 4.5:1 is asked for (WCAG 1.4.3). Words inside bars keep their own colours.
 CONTRAST = """<style>
 [data-testid="stCaptionContainer"], [data-testid="stImageCaption"], figcaption,
 [data-testid="stCaptionContainer"] *, [data-testid="stImageCaption"] *, figcaption *,
 [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] *,
-[data-testid="stSidebarNavLink"] * { color: inherit !important; opacity: 1 !important; }
+[data-testid="stSidebarNavLink"] *, [data-testid="stFileUploader"] :is(button, button *),
+button kbd { color: inherit !important; opacity: 1 !important; }
+[data-testid="stTable"] td [data-testid="stMarkdownContainer"]
+{ overflow: visible !important; max-height: none !important; }
+[data-testid="stTable"] td p
+{ overflow-wrap: anywhere !important; white-space: normal !important; word-break: normal; }
 .js-plotly-plot :is(.xtick, .ytick, .g-xtitle, .g-ytitle, .legendtext) text,
-.js-plotly-plot text:is(.xtitle, .ytitle, .legendtext) { fill: currentColor !important; }
+.js-plotly-plot text:is(.xtitle, .ytitle, .legendtext, .bartext-outside)
+{ fill: currentColor !important; }
 [data-testid="stCaptionContainer"] a { text-decoration: underline; }
 </style>"""
 

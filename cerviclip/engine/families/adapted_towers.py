@@ -47,8 +47,15 @@ class AdaptedTowers(SupervisedStep, VLMTrainer):  # type: ignore[misc]  # two it
                 features = self.visual.finish(hidden, self.first_block)
         return F.normalize(features.float(), dim=-1)
 
-    def model_inference(self, input: Tensor) -> Tensor:
-        images = self.encode_images(input)
+    def classify(self, image_features: Tensor) -> Tensor:
+        """Hook: logits (B, C) of unit features (B, D)."""
         with self.precision.autocast():
             classes = self.class_features()
-        return self.backbone.scale * images @ classes.float().t()
+        return self.backbone.scale * image_features @ classes.float().t()
+
+    def inference_with_features(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
+        images = self.encode_images(input)
+        return self.classify(images), images
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        return self.classify(self.encode_images(input))

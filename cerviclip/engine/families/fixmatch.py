@@ -119,6 +119,7 @@ class FixMatchStep(Base):
     that many strong views of each; 0 makes them as they are needed.
     """
 
+    many_processes = False  # each process would draw the unlabelled images of the whole batch
     _batches_u: Iterator[dict[str, Tensor]] | None = None
     _sure: Tensor | None = None
 

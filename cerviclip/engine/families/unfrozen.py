@@ -134,5 +134,9 @@ class Unfrozen(SupervisedStep, ByIterations, VLMTrainer):  # type: ignore[misc] 
     def image_networks(self) -> list[nn.Module]:
         return [self.tower("vision"), *super().image_networks()]
 
+    def inference_with_features(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
+        images = self.unit_image_features(input)
+        return self.classify(images), images
+
     def model_inference(self, input: Tensor) -> Tensor:
         return self.classify(self.unit_image_features(input))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from cerviclip.runs.active.strategies import (
 from cerviclip.runs.active.units import Candidates, Unit
 from cerviclip.runs.settings.folders import safe_part
 from cerviclip.runs.settings.requests import RunRequest
+from cerviclip.shapes import Misshapen, Shape, anything, listed, mapping, number, read_own_json
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -120,7 +121,9 @@ def keep_plan(plan: Plan, out: Path) -> None:
     own = json.loads(json.dumps(asdict(plan), default=str))
     path = out / PLAN
     if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = read_own_json(
+            path, mapping(anything), "delete it if the rounds beside it are of this plan"
+        )
         free = ("strategies", "seeds", "root", "weights", "plugins")  # paths are hashed by the runs
         differ = [k for k in own if k not in free and own[k] != old.get(k)]
         if differ:
@@ -135,6 +138,19 @@ def keep_plan(plan: Plan, out: Path) -> None:
 def _choice_of(draw: Path) -> Path:
     """What a round has chosen, beside its split file: ``[name, score]`` of each unit in order."""
     return draw.with_suffix(".chosen.json")
+
+
+def _chosen_of(names: Container[str]) -> Shape:
+    """The shape of ``[name, score]`` of one of these units."""
+
+    def check(value: Any, where: str) -> None:
+        if not (isinstance(value, list) and len(value) == 2):
+            raise Misshapen(f"{where} is no pair of a name and its score")
+        number(value[1], where)
+        if value[0] not in names:
+            raise Misshapen(f"{where} names {value[0]}, which the data set does not have")
+
+    return check
 
 
 class _Study:
@@ -175,8 +191,9 @@ class _Study:
             if not path.is_file():
                 chosen = self._choose(strategy, labelled, budget - len(labelled), last)
                 self._write_draw(path, [*labelled, *(u for u, _ in chosen)], chosen)
-            listed = json.loads(_choice_of(path).read_text(encoding="utf-8"))
-            new = [(str(name), float(score)) for name, score in listed]
+            way_out = f"delete it and {path.name} beside it to choose this round again"
+            pairs = read_own_json(_choice_of(path), listed(_chosen_of(by_name)), way_out)
+            new = [(str(name), float(score)) for name, score in pairs]
             labelled += [by_name[name] for name, _ in new]
             results, last = self._train(strategy, budget, path)
             images = len(self.candidates.images_of(labelled))

@@ -32,6 +32,7 @@ from cerviclip.runs.settings.requests import (
     parse_shots,
 )
 from cerviclip.runs.settings.run_key import RunKey, shots_of
+from dassl.config.values import Written, names
 from dassl.errors import UnknownNameError, UserError
 
 FOLD, SUBSAMPLE, CENTERS = "DATASET.FOLD", "DATASET.SUBSAMPLE_CLASSES", "DATASET.CENTERS"
@@ -345,7 +346,9 @@ def _number_of_centers(spec: RunSpec) -> int:
         UserError: it is not made of centres, or of one only.
     """
     centers = getattr(plugins.ensure_loaded("dataset", spec.dataset), "centers", None)
-    named = dict(zip(spec.opts[::2], spec.opts[1::2], strict=False)).get(CENTERS) or centers
+    said = dict(zip(spec.opts[::2], spec.opts[1::2], strict=False)).get(CENTERS)
+    # A word of the command line is a text, whose letters are no centres.
+    named = names(Written(said, said, CENTERS, "the sweep")) if said else centers
     if centers is None or not named or len(named) < 2:
         raise UserError(
             f"'leave_one_center_out' needs a data set of two centres or more, which {spec.dataset} "

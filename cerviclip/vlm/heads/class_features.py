@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from torch import Tensor
 from cerviclip.vlm.base import Backbone, BeforeBlock, TextTower
 from cerviclip.vlm.files.tensor_state import state_of
 from cerviclip.vlm.prompts import encode_in_chunks
+
+T = TypeVar("T")
 
 
 class ClassPrompts:
@@ -45,22 +48,20 @@ class ClassPrompts:
         return self.class_means(features)
 
 
-class KeptWhileUnchanged:
+class KeptWhileUnchanged(Generic[T]):
     """The value of a function without arguments, computed anew only when its parameters changed.
 
     A learned prompt or text tower gives one set of class features for a whole test. Where gradients
     are wanted, that is in training, the function is always called.
     """
 
-    def __init__(
-        self, compute: Callable[[], Tensor], parameters: Iterable[torch.nn.Parameter]
-    ) -> None:
+    def __init__(self, compute: Callable[[], T], parameters: Iterable[Tensor]) -> None:
         self.compute = compute
         self.parameters = list(parameters)
         self._made_from: tuple[int, ...] | None = None
-        self._value: Tensor | None = None
+        self._value: T
 
-    def __call__(self) -> Tensor:
+    def __call__(self) -> T:
         if torch.is_grad_enabled():
             return self.compute()
         made_from = state_of(*self.parameters)

@@ -36,7 +36,7 @@ def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path
     assert main(["predict", str(probe), str(new), "--csv", str(out)]) == 1  # one file is broken
     said = capsys.readouterr().out
     assert said.count(RESEARCH) == 2 and "mean of the probabilities" in said
-    assert "1 pictures could not be read" in said and f"{new}/b/broken.png: " in said
+    assert "1 picture could not be read" in said and f"{new}/b/broken.png: " in said
     assert ".dcm" in said
     rows = rows_of(out)
     answers = {answer.path: answer for answer in predictor.predict(new)}
@@ -91,7 +91,7 @@ def test_a_mended_file_is_tried_again_and_nothing_else(probe, new, tmp_path, cap
     shutil.copy(new / "nobody.png", new / "b" / "broken.png")
     capsys.readouterr()
     assert main(words) == 0
-    assert "1 pictures predicted" in capsys.readouterr().out
+    assert "1 picture predicted" in capsys.readouterr().out
     rows = rows_of(out)
     assert len(rows) == 14 and not any(row["error"] for row in rows)
     before = out.read_bytes()

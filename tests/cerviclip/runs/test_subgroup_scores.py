@@ -117,7 +117,8 @@ def test_a_run_with_subgroups_keeps_its_other_numbers(zoo):
     with open(zoo.out / "run" / "predictions.csv", encoding="utf-8") as handle:
         paths = [line.split(",")[1] for line in handle.readlines()[1:]]
     path.write_text("path,device\n" + "".join(f"{p},{'AB'[i % 2]}\n" for i, p in enumerate(paths)))
-    cfg = zoo.cfg(TEST__SUBGROUPS=f"['{path}:device']", OUTPUT_DIR=str(zoo.out / "other"))
+    other = ["--output-dir", str(zoo.out / "other")]
+    cfg = zoo.cfg("ZooLinear", "2", *other, TEST__SUBGROUPS=f"['{path}:device']")
     found = run_one(cfg, echo=False)
     assert set(found["subgroups"]["device"]["test"]) == {"A", "B"}
     assert found["centers"] == plain["centers"]

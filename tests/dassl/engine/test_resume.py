@@ -97,6 +97,24 @@ def test_killed_between_two_checkpoints_goes_back_to_the_earlier(tiny, capsys):
     assert_same(continued, whole)
 
 
+def test_killed_between_best_and_last_the_last_is_written(tiny):
+    """Both hold the same weights; without the last one a folder would differ from a whole one's."""
+    cfg = tiny(**OPTIONS)
+    whole = run(cfg)
+    models = [Path(cfg.OUTPUT_DIR) / name for name in whole.get_model_names()]
+    wanted = [torch.load(model / "model.pth.tar-4", weights_only=True) for model in models]
+    for model, content in zip(models, wanted, strict=True):
+        (model / "model.pth.tar-4").unlink()
+        torch.save(content, model / "model-best.pth.tar")  # as if the last epoch were the best
+        (model / "checkpoint").write_text("model-best.pth.tar\n")
+    run(cfg)
+    for model, content in zip(models, wanted, strict=True):
+        again = torch.load(model / "model.pth.tar-4", weights_only=True)
+        assert again["epoch"] == 4
+        for name, value in content["state_dict"].items():
+            assert torch.equal(again["state_dict"][name], value)
+
+
 def test_continued_in_another_folder_the_best_comes_along(tiny):
     class OnlyGetsWorse(TRAINER_REGISTRY.get("PlainX")):
         def test(self, split=None):

@@ -62,8 +62,9 @@ def answers_for(page: Any, model: Model, given: list[Given]) -> list[Answered]:
         "answers", Recent(_REMEMBERED)
     )
     new = [one for one in given if (page.run, one.key) not in known]
+    bar = st.empty()  # always there: what follows keeps its place, and so the keyboard's focus
     if new:
-        bar = st.progress(0.0, text=page.t("predicting", n=len(new)))
+        bar.progress(0.0, text=page.t("predicting", n=len(new)))
         done = 0
 
         def on_read(_: Prediction | None) -> None:

@@ -201,7 +201,7 @@ def _neighbours(page: Any, model: Model, answer: Prediction) -> None:
         st.subheader(t("neighbours"))
         st.table([
             {
-                t("column_path"): one.path,
+                t("picture"): one.path,
                 t("class"): class_title(page, model, one.label),
                 t("distance"): f"{one.distance:.3f}",
             }

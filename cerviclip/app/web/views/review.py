@@ -103,23 +103,21 @@ def _probabilities(
     """Of each picture; () for one that cannot be read. Computed once, with a bar."""
     known = _known()
     new = [image for image in images if (page.run, str(folder), image) not in known]
+    bar = st.empty()  # always there: what follows keeps its place, and so the keyboard's focus
     if new:
-        several = len(new) > 1
-        bar = st.progress(0.0, text=page.t("predicting", n=len(new))) if several else None
         done = 0
 
         def on_read(_: Any) -> None:
             nonlocal done
             done += 1
-            if bar is not None:
+            if len(new) > 1:
                 bar.progress(min(1.0, done / len(new)), text=page.t("predicting", n=len(new)))
 
         answers = model.answers_of_files(folder, new, on_read)
         known.update(
             {(page.run, str(folder), i): a.probabilities for i, a in zip(new, answers, strict=True)}
         )
-        if bar is not None:
-            bar.empty()
+        bar.empty()
     return {image: known[page.run, str(folder), image] for image in images}
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from cerviclip import Predictor
 from cerviclip.app import fonts
 from cerviclip.app.answer import Prediction
 from cerviclip.app.pdf import write_pdf
@@ -56,6 +57,16 @@ def test_a_report_of_one_image_has_two_pages_and_the_answer(one):
     assert f"have {100 * answer.positive_probability:.1f} %" in text
     assert "7-abcdef123456" in text
     assert len(reader.pages[0].images) >= 1
+
+
+def test_each_page_of_a_phantom_model_says_so(predictor, answers, tmp_path):
+    task = replace(predictor.task, dataset="PhantomOCT")
+    phantom = Predictor([replace(m, task=task) for m in predictor.members])
+    for name, some in (("one", answers[:1]), ("two", answers[:2])):
+        write_pdf(some, tmp_path / name, predictor=phantom, heat_maps=False)
+        pages = pypdf.PdfReader(tmp_path / name).pages
+        assert all("Phantom: this model" in page.extract_text() for page in pages)
+    assert "Phantom" in phantom.notice and "Phantom" not in predictor.notice
 
 
 def test_each_operating_point_says_what_it_calls_the_image(one):
@@ -191,6 +202,6 @@ def test_the_command_writes_a_report(probe, cells, tmp_path, capsys):
     assert main(words) == 0
     assert main([*words, "--pdf", str(out), "--pdf-names"]) == 0  # its row was there already
     assert picture.name in without_blanks(text_of(out))
-    assert "report of 1 pictures" in capsys.readouterr().out
+    assert "report on 1 picture:" in capsys.readouterr().out
     with pytest.raises(UserError, match="is a folder"):
         main([*words, "--pdf", str(tmp_path)])

@@ -3,91 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+from chromium import picture, prefer, settle, text, until, upload
 
 from cerviclip.data.files.lists import read_list_file
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def served(probe, cells, tmp_path_factory):
-    """Address and folder of a page for the run ``probe`` that reviews its pictures."""
-    home = tmp_path_factory.mktemp("served")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [str(probe), "--images", str(cells), "--reviews", str(home / "reviews"), "--no-browser"]
-    words += ["--port", str(port), "--device", "cpu", "--language", "en"]
-    command = [sys.executable, "-m", "cerviclip.cli", "web", *words]
-    log = open(home / "log", "w")
-    process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(address, timeout=2)
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield address, home
-    os.killpg(process.pid, 15)
-    process.wait()
-    log.close()
-
-
-@pytest.fixture(scope="module")
-def driver(served):
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(word)
-    options.add_argument("--window-size=1280,1400")
-    options.add_experimental_option("prefs", {"download.default_directory": str(served[1])})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(driver):
-    """A page of its own: the server's session ends with the page before."""
-    yield driver
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    driver.get("about:blank")
-
-
-def until(what, seconds: float = 120.0):
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            if found := what():
-                return found
-        except Exception:  # an element that is drawn anew
-            pass
-        time.sleep(0.2)
-    raise AssertionError("it did not come")
-
-
-def text(browser) -> str:
-    return browser.execute_script("return document.body.innerText")
-
-
-def upload(browser, *paths: Path) -> None:
-    until(lambda: "Drop" in text(browser))
-    time.sleep(2)  # the uploader is drawn twice at first
-    words = "\n".join(map(str, paths))
-    until(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(words)
 
 
 def serious_faults(browser) -> list[str]:
@@ -99,6 +23,14 @@ def serious_faults(browser) -> list[str]:
     return [f"{v['id']}: {n['html'][:120]}" for v in bad for n in v["nodes"]]
 
 
+def assert_accessible(browser, name: str) -> None:
+    """axe-core finds no serious fault, light and dark."""
+    for scheme in ("light", "dark"):
+        prefer(browser, scheme)
+        picture(browser, f"{name}_{scheme}")
+        assert serious_faults(browser) == [], scheme
+
+
 def test_a_picture_gets_its_answer_and_chart(served, browser, cells, predictor):
     path = sorted(cells.rglob("*.png"))[0]
     browser.get(served[0])
@@ -108,20 +40,26 @@ def test_a_picture_gets_its_answer_and_chart(served, browser, cells, predictor):
     until(lambda: browser.find_elements("css selector", ".js-plotly-plot"))
     assert "Research use only" in text(browser)
     assert path.name not in (served[1] / "log").read_text()
+    settle(browser)
+    assert_accessible(browser, "answer")
 
 
-def test_a_broken_file_and_a_real_cell_share_a_batch(served, browser, cells, shared_dir, tmp_path):
+def test_a_broken_file_and_a_real_cell_share_a_batch(
+    served, browser, downloads, cells, shared_dir, tmp_path
+):
     cell = sorted((shared_dir / "data" / "herlev" / "images").rglob("*.jpg"))[0]
     (tmp_path / "broken.png").write_bytes(b"no picture")
     browser.get(f"{served[0]}/batch")
     upload(browser, cell, sorted(cells.rglob("*.png"))[0], tmp_path / "broken.png")
     until(lambda: "3 pictures, 1 of them unreadable" in text(browser))
+    settle(browser)
+    assert_accessible(browser, "table")
     until(lambda: browser.find_element("xpath", "//button[contains(., 'Download CSV')]")).click()
-    rows = until(lambda: (served[1] / "answers.csv").read_text().splitlines())
+    rows = until(lambda: (downloads / "answers.csv").read_text().splitlines())
     assert len(rows) == 4 and rows[-1].startswith("broken.png,")
 
 
-def test_a_pdf_of_a_batch_is_downloaded(served, browser, cells, tmp_path):
+def test_a_pdf_of_a_batch_is_downloaded(served, browser, downloads, cells, tmp_path):
     pypdf = pytest.importorskip("pypdf")
     path = sorted(cells.rglob("*.png"))[0]
     (tmp_path / "broken_zuleika.png").write_bytes(b"no picture")
@@ -131,7 +69,7 @@ def test_a_pdf_of_a_batch_is_downloaded(served, browser, cells, tmp_path):
     until(
         lambda: browser.find_element("xpath", "//button[contains(., 'Download the PDF')]")
     ).click()
-    file = until(lambda: next(iter(served[1].glob("report*.pdf"))))
+    file = until(lambda: next(iter(downloads.glob("report*.pdf"))))
     said = "".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
     assert "were read: 1." in said and "not be read: 1." in said
     assert "Heat map for" in said and "What stands behind the model" in said
@@ -149,34 +87,23 @@ VIEWS = {
 
 def open_view(served, browser, view: str) -> None:
     browser.get(f"{served[0]}/{view}")
-    until(lambda: "Research use only" in text(browser) and "Running..." not in text(browser))
-    time.sleep(3)
+    until(lambda: "Research use only" in text(browser))
+    settle(browser)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_no_serious_fault(served, browser, view):
     open_view(served, browser, view)
-    for scheme in ("light", "dark"):
-        prefer(browser, scheme)
-        picture(browser, f"{view or 'predict'}_{scheme}")
-        assert serious_faults(browser) == [], scheme
+    assert_accessible(browser, view or "predict")
 
 
-def prefer(browser, scheme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    time.sleep(2)  # the page follows
+def test_axe_finds_no_serious_fault_in_a_picture_to_review(served, browser):
+    open_view(served, browser, "review?reader=Zoe&order=random")
+    until(lambda: "Keys: 1-9" in text(browser))
+    assert_accessible(browser, "review_picture")
 
 
-def picture(browser, name: str) -> None:
-    """A screenshot for whoever looks at them: ``CERVICLIP_SCREENSHOTS=DIR``."""
-    folder = os.environ.get("CERVICLIP_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        browser.save_screenshot(str(Path(folder) / f"{name}.png"))
-
-
-def test_twenty_pictures_by_keys_with_a_reload(served, browser):
+def test_twenty_pictures_by_keys_with_a_reload(served, browser, downloads):
     def journal() -> list[dict]:
         files = list((served[1] / "reviews").rglob("Ann.jsonl"))
         return [json.loads(line) for line in files[0].read_text().splitlines()] if files else []
@@ -213,10 +140,10 @@ def test_twenty_pictures_by_keys_with_a_reload(served, browser):
     assert actions[:5] == ["label", "label", "label", "accept", "flag"]
     assert actions.count("undo") == 1 and done() == 20
     until(lambda: "(19 pictures)" in text(browser))
-    time.sleep(4)  # a press while the page is still being drawn meets a link that is gone
+    settle(browser)  # a press while the page is still being drawn meets a link that is gone
     until(lambda: browser.find_element("xpath", "//button[contains(., '(19 pictures)')]")).click()
-    until(lambda: (served[1] / "review.csv").is_file())
-    assert len(read_list_file(served[1] / "review.csv")) == 19  # one is put aside
+    until(lambda: (downloads / "review.csv").is_file())
+    assert len(read_list_file(downloads / "review.csv")) == 19  # one is put aside
 
 
 def test_a_phone_needs_no_sideways_scrolling(served, browser):

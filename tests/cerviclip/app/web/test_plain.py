@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from PIL import Image
 from cerviclip.app.class_info import FOLDER, class_info, read_class_info
 from cerviclip.app.review.export import export
 from cerviclip.app.review.journal import Journal
+from cerviclip.app.server.command import main as serve
 from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered, predict_bytes
 from cerviclip.app.web.command import main
 from cerviclip.app.web.guide import read_guide, rules_for
@@ -140,6 +145,39 @@ def test_mistakes_are_told_before_anything_starts(words, said):
     pytest.importorskip("streamlit")
     with pytest.raises(UserError, match=said):
         main(words)
+
+
+def test_a_port_that_is_taken_is_refused_at_once():
+    pytest.importorskip("streamlit")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 cannot be used.*--port"):
+            main(["demo", "--port", str(port)])
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 cannot be used.*--port"):
+            serve(["demo", "--port", str(port)])
+
+
+def test_sigterm_stops_the_server_too(tmp_path):
+    pytest.importorskip("streamlit")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["--images", ".", "--classes", "a,b", "--no-browser", "--port", str(port)]
+    command = [sys.executable, "-m", "cerviclip.cli", "web", *words]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    end = time.monotonic() + 120
+    while not answers() and time.monotonic() < end:
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 0
+    assert not answers()
 
 
 @pytest.mark.slow

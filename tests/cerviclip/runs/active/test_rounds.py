@@ -80,6 +80,20 @@ def test_a_study_goes_on_where_it_stopped_and_refuses_another_plan(plan, tmp_pat
     ]
     with pytest.raises(UserError, match=r"another plan .budgets \[4, 7\] -> \[4, 8\]"):
         run_rounds(plan(budgets=(4, 8)), out)
+    chosen = next(out.rglob("*.chosen.json"))
+    right = chosen.read_text()
+    for damaged, words in (
+        (right[:-3], "delimiter|Expecting"),
+        ("[[1]]", "no pair"),
+        ('[["no", 1.0]]', "does not have"),
+    ):
+        chosen.write_text(damaged)
+        with pytest.raises(UserError, match=words):
+            run_rounds(plan(), out)
+    chosen.write_text(right)
+    (out / "plan.json").write_text("{")
+    with pytest.raises(UserError, match="plan.json cannot be used"):
+        run_rounds(plan(), out)
 
 
 def test_no_choice_sees_a_label_or_a_test_image(plan, tmp_path, monkeypatch):

@@ -1,15 +1,20 @@
 """Curves over severities, with a model whose answers are known."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
+import train
 from cerviclip.data.variants.corruptions import LEVELS
 from cerviclip.runs.inspection.robustness import CorruptedImages, measure_robustness
 from cerviclip.runs.inspection.robustness_figure import robustness_figure
 from cerviclip.runs.predictions import Predictions
 from cerviclip.tools import robustness
 from dassl.errors import cli_main
+from helpers import tiny_clip_state_dict, write_images
 
 CLASSES = ("dark", "bright")
 
@@ -89,17 +94,27 @@ def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_trained_run_is_measured_from_its_folder(zoo, capsys):
+def test_a_trained_run_is_measured_from_its_folder(tmp_path):
     """Severity 0 is the run's own accuracy."""
-    import json
-
-    import train
-
-    assert cli_main(train.main, zoo.argv("ZooLinear", "2", "--output-dir", str(zoo.out))) == 0
-    flags = [str(zoo.out), "--plugin", zoo.common[1], "--corruptions", "noise"]
+    write_images(tmp_path / "cells", {"red": 20, "green": 20, "blue": 20}, patients=10)
+    save_file(tiny_clip_state_dict(), tmp_path / "clip.safetensors")
+    out = tmp_path / "run"
+    words = ["--trainer", "LinearProbe", "--dataset", "FolderDataset", "--root", str(tmp_path)]
+    words += ["--backbone", "CLIP", "--weights", str(tmp_path / "clip.safetensors"), "--shots", "2"]
+    words += ["--output-dir", str(out), "DATASET.FOLDER", "cells"]
+    assert cli_main(train.main, [*words, "DATASET.PATIENT_PATTERN", r"(P\d{7})"]) == 0
+    flags = [str(out), "--weights", str(tmp_path / "clip.safetensors"), "--corruptions", "noise"]
     assert cli_main(robustness.main, flags) == 0
-    record = json.loads((zoo.out / "robustness" / "robustness.json").read_text())
-    results = json.loads((zoo.out / "results.json").read_text())
-    for name, curves in record["centers"].items():
-        own = results["centers"][name]["accuracy"]["value"]
-        assert curves["noise"]["accuracy"][0]["value"] == pytest.approx(own)
+    record = json.loads((out / "robustness" / "robustness.json").read_text())
+    results = json.loads((out / "results.json").read_text())
+    assert set(record["centers"]) == {"test"}
+    own = results["centers"]["test"]["accuracy"]["value"]
+    assert record["centers"]["test"]["noise"]["accuracy"][0]["value"] == pytest.approx(own)
+
+
+@pytest.mark.slow
+def test_a_trainer_that_predicts_loaders_alone_is_refused(zoo, capsys):
+    assert cli_main(train.main, zoo.argv("ZooLinear", "2", "--output-dir", str(zoo.out))) == 0
+    capsys.readouterr()
+    assert cli_main(robustness.main, [str(zoo.out), "--plugin", zoo.common[1]]) == 2
+    assert "ZooLinear predicts the batches of a loader alone" in capsys.readouterr().err

@@ -56,6 +56,10 @@ def test_leave_one_center_out_has_a_fold_for_each_centre(plan):
     some = "seeds: [1]\nleave_one_center_out: true\nopts: {DATASET.CENTERS: [mixed, huaxi]}"
     made = plan(some, trainers="CoOp", dataset="PhantomDomains")
     assert [run.key.fold for run in made.runs] == ["1/2", "2/2"]
+    for typed in ("['mixed', 'huaxi', 'xiangya']", "[mixed, huaxi, xiangya]"):
+        flags = ["--opts", "DATASET.CENTERS", typed]
+        made = plan(some, *flags, trainers="CoOp", dataset="PhantomDomains")
+        assert [run.key.fold for run in made.runs] == ["1/3", "2/3", "3/3"]
     for text, words in (("folds: 2\n", "the centres are the folds"), ("", "is not; take")):
         with pytest.raises(UserError, match=words):
             plan(f"seeds: [1]\n{text}leave_one_center_out: true")
