@@ -24,24 +24,6 @@ fix_summation_order()  # as train.py does; where torch is at work already it wou
 
 REPO = Path(__file__).resolve().parent.parent
 
-#: Files whose slow tests no whole run has shown green since the last large merge: ``.ci/run``
-#: leaves them out, ``pytest -m unsettled`` runs them. A file leaves the list when they have passed.
-UNSETTLED = (
-    "cerviclip/federated/test_flower.py",
-    "test_protocol_sweeps.py",
-    "trainers/test_load_without_data.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests of `UNSETTLED`."""
-    tests = REPO / "tests"
-    for item in items:
-        if item.path.is_relative_to(tests) and item.get_closest_marker("slow"):
-            if item.path.relative_to(tests).as_posix() in UNSETTLED:
-                item.add_marker("unsettled")
-
-
 _finished = 0
 
 

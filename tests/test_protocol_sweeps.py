@@ -83,6 +83,8 @@ CHECKS = {
 }  # fmt: skip
 
 
+# A centre has 15 cysts to train on, which the sweep says.
+@pytest.mark.filterwarnings("ignore:PhantomXiangya. 16 shots asked:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_example_runs_to_its_end(root, tmp_path, name):

@@ -100,6 +100,7 @@ def test_clivp_cervix_pools_ten_folds_of_both_modes(recipe, tmp_path):
     assert "10 folds" in rows and "TBD" not in rows
 
 
+@pytest.mark.long
 def test_pathovision_on_the_true_architectures(recipe, tmp_path):
     few = {kind: " ".join(ids.split()[-3:]) for kind, ids in SLIDES.items()}
     write_breakhis(tmp_path / "data" / "BreaKHis_v1", few, magnifications=(200,))

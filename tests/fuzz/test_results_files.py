@@ -73,6 +73,7 @@ def test_every_command_on_results_ends_in_a_line(size, runs):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_place_of_results_set_to_null_and_dropped(runs):
     path = run_folder(runs, 2) / "results.json"
     whole = json.loads(path.read_text())
