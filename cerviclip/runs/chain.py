@@ -12,6 +12,7 @@ Exit status: 0 done, 2 something to correct.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,10 @@ STAGE_KEYS = {"dataset", "root", "config", "opts"}
 #: Keys of DATASET that decide which images are test images.
 SPLIT_KEYS = (
     *("SPLIT_FILE", "SPLIT_RATIO", "SPLIT_BY", "PATIENT_PATTERN", "FOLD", "FILE", "FOLDER"),
-    *("CLASS_MAP", "SUBSAMPLE_CLASSES", "SPLIT_SEED"),
+    *("CLASS_MAP", "SUBSAMPLE_CLASSES", "SPLIT_SEED", "PATIENT_PER_CLASS", "CLASSES", "LEAVE_OUT"),
 )
+#: Those of them that an external centre does not take from the training: it has its own.
+OF_CENTERS = ("SPLIT_FILE", "SPLIT_RATIO", "SPLIT_BY", "SPLIT_SEED", "FOLD", "FILE", "FOLDER")
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,9 @@ def run_chain(
             )
         )
 
-    check_returns(chain, [configured(at, weights) for at in range(len(names))])
+    planned = [configured(at, weights) for at in range(len(names))]
+    check_returns(chain, planned)
+    check_centers(chain, planned)
     for at, (stage, name) in enumerate(zip(chain.stages, names, strict=True)):
         print(f"stage {at + 1} of {len(names)}: {stage.dataset}")
         run_one(configured(at, weights), variant=_variant(chain, at), fresh=fresh)
@@ -179,6 +184,38 @@ def check_returns(chain: Chain, cfgs: Sequence[CfgNode]) -> None:
                     f"{cfg.DATASET.NAME} differently ({named}), so the first would train on images "
                     "of the last one's test; give both stages the same values"
                 )
+
+
+def check_centers(chain: Chain, cfgs: Sequence[CfgNode]) -> None:
+    """An external centre of a stage must not be what an earlier stage has trained on.
+
+    A registered centre is tested on the test part of its own split, which is the earlier stage's
+    where that states nothing else; a folder is tested on as a whole.
+
+    Raises:
+        UserError: a stage's centre may hold training images of an earlier stage.
+    """
+    from dassl.config.defaults import DATASET as DEFAULTS
+
+    for later, cfg in enumerate(cfgs):
+        for earlier, other in enumerate(cfgs[:later]):
+            name, data = other.DATASET.NAME, other.DATASET
+            where = f"chain {chain.name}: stage {later + 1} is tested on {name}, which stage"
+            stated = [key for key in OF_CENTERS if data[key] != DEFAULTS[key]]
+            if name in cfg.TEST.EXTERNAL and stated:
+                named = ", ".join(f"DATASET.{key}" for key in stated)
+                raise UserError(
+                    f"{where} {earlier + 1} splits in its own way ({named}), so that it trains on "
+                    "images of the centre; leave these keys out there, or leave the centre out"
+                )
+            trained = os.path.realpath(Path(data.ROOT) / data.FOLDER)
+            for center, folder in cfg.DATASET.EXTERNAL_FOLDERS.items():
+                tested = os.path.realpath(Path(cfg.DATASET.ROOT) / folder)
+                if data.FOLDER and os.path.commonpath([trained, tested]) in (trained, tested):
+                    raise UserError(
+                        f"chain {chain.name}: the centre {center} of stage {later + 1} lies where "
+                        f"stage {earlier + 1} trains ({trained}); name another folder"
+                    )
 
 
 def write_weights(run: Path, file: Path) -> Path:

@@ -26,7 +26,7 @@ from dassl.utils import (
     mkdir_if_missing,
 )
 from dassl.utils.checkpoints import replace_weights
-from dassl.utils.distributed import choose_device, device_type, is_main
+from dassl.utils.distributed import choose_device, device_type, is_main, wait_for_all
 
 from .progress import EpochProgress
 from .resume import BEST_MODEL
@@ -231,13 +231,15 @@ class SimpleTrainer(TrainerBase):
         """The checkpoint of the epoch that is resumed from, where the run was killed after it had
         saved the same weights as the best on val."""
         done = self.start_epoch
-        if self.cfg.RESUME or done < 1 or not self._checkpoint_is_due(done):
+        if done < 1 or not self._checkpoint_is_due(done):
             return
         files = (
             osp.join(self.output_dir, name, f"model.pth.tar-{done}")
             for name in self.get_model_names()
         )
-        if not all(map(osp.isfile, files)):
+        lacking = not all(map(osp.isfile, files))
+        wait_for_all()  # every process has looked before the first one writes
+        if lacking:
             self.save_model(done - 1, self.output_dir)
 
     def _select_on_val(self) -> bool:

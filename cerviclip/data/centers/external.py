@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,20 +226,27 @@ def _registered(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> l
 
 
 def _with_patients(kind: Any, other: CfgNode) -> Any:
-    """A registered centre with its own patients; the config's pattern, which is for the training's
-    file names, only where it has none of its own or a copy has other names."""
+    """A registered centre with its own patients: from its names, or from its release's lists. The
+    config's pattern, which is for the training's file names, is taken only where it tells none."""
     stated, per_class = other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS
-    first, second = (stated, per_class), ("", False)
-    if getattr(kind, "patient_pattern", ""):
-        first, second = second, first
-    try:
-        other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS = first
+    if not stated:
         return kind(other)
-    except PatientPatternError:
-        if not stated:
-            raise
-        other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS = second
-        return kind(other)
+    own = None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS = "", False
+        with suppress(PatientPatternError):
+            own = kind(other)
+    if own is None or not getattr(own, "patients_known", False):
+        other.DATASET.PATIENT_PATTERN, other.DATASET.PATIENT_PER_CLASS = stated, per_class
+        try:
+            return kind(other)
+        except PatientPatternError:
+            if own is None:
+                raise
+    for warning in told:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return own
 
 
 class _Center(ImagingDataset):

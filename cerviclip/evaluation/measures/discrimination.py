@@ -132,6 +132,7 @@ def quadratic_kappa(sample: Sample, order: Sequence[str]) -> dict[str, Any]:
         return metric(np.nan, reason="no images")
     ranks = np.argsort(np.argsort([order.index(name) for name in sample.classnames]))
     ordered = sample.probs[:, np.argsort(ranks)]
+    ordered[np.arange(len(sample)), ranks[sample.predicted]] += 1e-9  # equal ones are told apart
     found = kappa_interval(ranks[sample.labels], ordered, sample.patients, quadratic=True)
     if np.isnan(found.value):
         return metric(np.nan, reason=ONE_CLASS)

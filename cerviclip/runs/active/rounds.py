@@ -28,7 +28,16 @@ from cerviclip.runs.active.strategies import (
 from cerviclip.runs.active.units import Candidates, Unit
 from cerviclip.runs.settings.folders import safe_part
 from cerviclip.runs.settings.requests import RunRequest
-from cerviclip.shapes import Misshapen, Shape, anything, listed, mapping, number, read_own_json
+from cerviclip.shapes import (
+    Misshapen,
+    Shape,
+    anything,
+    listed,
+    mapping,
+    number,
+    read_own_json,
+    text,
+)
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -146,6 +155,7 @@ def _chosen_of(names: Container[str]) -> Shape:
     def check(value: Any, where: str) -> None:
         if not (isinstance(value, list) and len(value) == 2):
             raise Misshapen(f"{where} is no pair of a name and its score")
+        text(value[0], where)
         number(value[1], where)
         if value[0] not in names:
             raise Misshapen(f"{where} names {value[0]}, which the data set does not have")

@@ -126,11 +126,28 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
     splits = max((len(hashes) for hashes in split_hashes(groups)), default=0)
     if splits > 1:  # images were added between two runs, or a variant splits otherwise
         notes.append(f"runs on {splits} different splits of the images, hardly comparable")
+    notes += _differing_tests(groups)
     if "*" in marks:
         notes.append(f"* fewer {'folds or ' if any(kinds) else ''}seeds than the others")
     if "†" in marks:
         notes.append("† the test set was read before training had ended")
     return notes
+
+
+def _differing_tests(groups: Sequence[Group]) -> list[str]:
+    """A note for each centre whose number of images differs between the seeds of one row."""
+    sizes: dict[str, set[int]] = {}
+    for group in groups:
+        for center in group.centers if not group.folds else ():
+            entries = (group.entry(run, center) for run in group.runs)
+            counts = {entry["n_images"] for entry in entries if entry and "n_images" in entry}
+            if len(counts) > 1:
+                sizes.setdefault(center, set()).update(counts)
+    return [
+        f"{center}: seeds of a row were tested on {' and '.join(map(str, sorted(counts)))} images, "
+        "hardly comparable"
+        for center, counts in sizes.items()
+    ]
 
 
 def mode_notes(groups: Sequence[Group]) -> list[str]:

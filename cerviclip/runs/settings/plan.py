@@ -349,6 +349,7 @@ def _number_of_centers(spec: RunSpec) -> int:
     said = dict(zip(spec.opts[::2], spec.opts[1::2], strict=False)).get(CENTERS)
     # A word of the command line is a text, whose letters are no centres.
     named = names(Written(said, said, CENTERS, "the sweep")) if said else centers
+    named = list(dict.fromkeys(named or ()))
     if centers is None or not named or len(named) < 2:
         raise UserError(
             f"'leave_one_center_out' needs a data set of two centres or more, which {spec.dataset} "

@@ -136,6 +136,32 @@ def test_a_return_to_a_data_set_with_another_split_is_refused(tmp_path, opts, ke
     assert not (tmp_path / "out").exists(), "refused before the first stage is trained"
 
 
+def cfg_of(dataset, root, external=(), folders=None, **data):
+    from dassl.config import CfgNode, get_cfg_default
+
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT = dataset, str(root)
+    cfg.TEST.EXTERNAL, cfg.DATASET.EXTERNAL_FOLDERS = list(external), CfgNode(folders or {})
+    for key, value in data.items():
+        cfg.DATASET[key] = value
+    return cfg
+
+
+def test_a_centre_that_an_earlier_stage_trains_on_is_refused(tmp_path):
+    of = chains.Chain("c", "b", "full", 1, ())
+    first = cfg_of("Herlev", tmp_path, SPLIT_RATIO=(0.6, 0.2, 0.2))
+    with pytest.raises(UserError, match="stage 2 is tested on Herlev, which stage 1 .*SPLIT_RATIO"):
+        chains.check_centers(of, [first, cfg_of("SIPaKMeD", tmp_path, ["Herlev"])])
+    chains.check_centers(of, [cfg_of("Herlev", tmp_path), cfg_of("SIPaKMeD", tmp_path, ["Herlev"])])
+    chains.check_centers(of, [cfg_of("SIPaKMeD", tmp_path, ["Herlev"]), first])  # tested before
+    first = cfg_of("FolderDataset", tmp_path, FOLDER="cells")
+    for folder in ("cells", "cells/../cells", str(tmp_path / "cells" / "part")):
+        other = cfg_of("SIPaKMeD", tmp_path, folders={"far": folder})
+        with pytest.raises(UserError, match="the centre far of stage 2 lies where stage 1 trains"):
+            chains.check_centers(of, [first, other])
+    chains.check_centers(of, [first, cfg_of("SIPaKMeD", tmp_path, folders={"far": "others"})])
+
+
 def test_an_unknown_chain_is_refused_with_the_known_ones():
     with pytest.raises(MissingFileError, match="deep_cervical_cancer"):
         chains.find_chain("no-such-chain")

@@ -9,7 +9,8 @@ import pytest
 from data_fixtures import CLASSES, HERLEV_FOLDERS, write_herlev
 from PIL import Image
 
-from cerviclip.data.centers.external import build_external_datasets
+from cerviclip.data.centers.external import _with_patients, build_external_datasets
+from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from dassl.errors import UnknownNameError, UserError
 from helpers import write_images
@@ -37,6 +38,22 @@ def test_registered_centers_give_all_their_images(centers, oct_root):
         assert all(f"/{folder}/images/{item.classname}/" in item.impath for item in items)
         assert all(item.patient_id.startswith("P0") for item in items)
     assert centers() == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_patients_of_a_centers_lists_come_before_the_trainings_pattern(known):
+    """As of CBIS-DDSM, whose names need no pattern; what tells no patients takes the stated one."""
+
+    class Listed:
+        patient_pattern = ""
+
+        def __init__(self, cfg):
+            self.pattern = cfg.DATASET.PATIENT_PATTERN
+            self.patients_known = known or bool(self.pattern)
+
+    cfg = get_cfg_default()
+    cfg.DATASET.PATIENT_PATTERN = "stem"
+    assert _with_patients(Listed, cfg).pattern == ("" if known else "stem")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # few slides, and a split by image

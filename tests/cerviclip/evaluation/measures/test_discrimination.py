@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from cerviclip.evaluation.measures import Settings, discrimination
+from cerviclip.evaluation.measures import Sample, Settings, discrimination
 from cerviclip.evaluation.measures.discrimination import kappa, kappa_influence, quadratic_kappa
 
 ORDERED = Settings(order=CLASSES)
@@ -85,6 +85,15 @@ def test_kappas_interval_covers_with_clustered_patients():
         found = kappa(make_sample(patients=30, images=5, seed=seed, skill=1.5))
         hits += found["low"] <= truth <= found["high"]
     assert hits / 150 >= 0.91
+
+
+def test_quadratic_kappa_of_equal_probabilities_takes_the_predicted_class_of_the_others():
+    probs = np.array([[0.4, 0.4, 0.2]] * 6 + [[0.1, 0.1, 0.8]] * 6)
+    labels = np.array([0, 1, 2] * 4)
+    sample = Sample.of("x", labels, probs, [f"P{i}" for i in range(12)], ("b", "a", "c"), ("c",))
+    ranks = np.array([1, 0, 2])
+    wanted = cohen_kappa_score(ranks[labels], ranks[sample.predicted], weights="quadratic")
+    assert quadratic_kappa(sample, ("a", "b", "c"))["value"] == pytest.approx(wanted)
 
 
 def test_without_order_or_images_there_is_a_reason(sample):

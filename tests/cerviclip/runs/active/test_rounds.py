@@ -85,6 +85,7 @@ def test_a_study_goes_on_where_it_stopped_and_refuses_another_plan(plan, tmp_pat
     for damaged, words in (
         (right[:-3], "delimiter|Expecting"),
         ("[[1]]", "no pair"),
+        ('[[["a"], 1.0]]', "not a text"),
         ('[["no", 1.0]]', "does not have"),
     ):
         chosen.write_text(damaged)

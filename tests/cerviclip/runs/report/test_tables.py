@@ -80,6 +80,16 @@ def test_order_of_files_does_not_matter():
     assert table(RUNS) == table(RUNS[::-1])
 
 
+def test_seeds_tested_on_other_images_are_noted():
+    runs = [run(seed=s) for s in (1, 2, 3)]
+    for one in runs:
+        one["centers"]["test"]["n_images"] = 606
+    assert not any("hardly" in note for note in table(runs).notes)
+    runs[2]["centers"]["test"]["n_images"] = 1212
+    said = "test: seeds of a row were tested on 606 and 1212 images, hardly comparable"
+    assert said in table(runs).notes
+
+
 def test_order_of_a_sweep_is_kept():
     runs = [run(t, seed=s) for t in ("B", "A", "C") for s in (1, 2)]
     groups = group_runs(runs, [("C", "default"), ("A", "default"), ("B", "default")])
