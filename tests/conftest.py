@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import socket
 import sys
 from pathlib import Path
+from types import ModuleType
 
 # Without these a hub library tries the network and each failure takes many seconds.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -84,13 +86,36 @@ def _no_network():
     _blocking = False
 
 
+_looked_at: dict[str, tuple[ModuleType, list]] = {}  # module's name -> it, its registries
+
+
 def _registries() -> list:
-    """The registries of all modules of ours that are imported."""
+    """The registries of all modules of ours that are imported; each module is looked at once."""
     from dassl.utils import Registry
 
-    ours = [m for n, m in sys.modules.items() if n.split(".")[0] in ("dassl", "cerviclip")]
-    found = (value for module in ours for value in list(vars(module).values()))
-    return list({id(value): value for value in found if isinstance(value, Registry)}.values())
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("dassl", "cerviclip")) and (
+            name not in _looked_at or _looked_at[name][0] is not module
+        ):
+            own = [value for value in vars(module).values() if isinstance(value, Registry)]
+            _looked_at[name] = module, own
+    return list({id(r): r for _, own in _looked_at.values() for r in own}.values())
+
+
+def _seed() -> None:
+    """As `set_random_seed`, without what that costs for devices that are not there: torch notes a
+    stack for each of them, which takes longer than most tests."""
+    import numpy as np
+    import torch
+
+    from dassl.utils import set_random_seed
+
+    if torch.cuda.is_available():
+        set_random_seed(0)
+    else:
+        random.seed(0)
+        np.random.seed(0)
+        torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
@@ -98,9 +123,7 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
     """Each test starts from one seed, in a cache of its own, and leaves the registries alone."""
     import torch
 
-    from dassl.utils import set_random_seed
-
-    set_random_seed(0)
+    _seed()
     torch.set_num_threads(1)
     monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
     before = {id(r): (r, dict(r._obj_map)) for r in _registries()}
