@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +61,36 @@ def test_half_a_line_of_a_crash_costs_no_other_line(queue):
         "0.png": "a",
         "1.png": "b",
     }
+
+
+READER = """
+import sys
+from cerviclip.app.review.journal import Journal
+from cerviclip.app.review.queue import ReviewQueue
+
+images = [f"{i}.png" for i in range(100_000)]
+queue = ReviewQueue(images, ("a", "b", "c"), Journal(sys.argv[1], "Ann"))
+for number, image in enumerate(images):
+    assert queue.label(image, "abc"[number % 3])
+    print(image, "abc"[number % 3], flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 40])
+def test_a_killed_review_has_all_that_it_confirmed(tmp_path, after):
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as reader:
+        said = [reader.stdout.readline() for _ in range(after)]
+        reader.kill()  # SIGKILL, in the middle of whatever it does
+        said += reader.stdout.readlines()
+    assert reader.returncode == -signal.SIGKILL
+    confirmed = dict(line.split() for line in said if line.endswith("\n"))
+    assert len(confirmed) >= after
+    found = {i: d.label for i, d in Journal(tmp_path, "Ann").decisions.items()}
+    assert confirmed.items() <= found.items() and len(found) <= len(confirmed) + 1
+    queue = ReviewQueue([*found, "next.png"], CLASSES, Journal(tmp_path, "Ann"))
+    assert queue.label("next.png", "b") and again(queue).current == ""
 
 
 def test_a_foreign_line_is_named(queue):
