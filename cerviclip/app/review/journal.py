@@ -114,17 +114,22 @@ class Journal:
 
     def undo(self) -> str:
         """Take the last decision back; its picture, or "" where there is none."""
-        self.refresh()
-        if not self._stack:
+        last = self.last
+        if last is None:
             return ""
-        image = self._stack[-1].image
-        self.decide(UNDO, image)
-        return image
+        self.decide(UNDO, last.image)
+        return last.image
 
     @property
     def decisions(self) -> dict[str, Decision]:
         """Picture -> the decision that stands, in the order in which they were made."""
         return {decision.image: decision for decision in self._stack}
+
+    @property
+    def last(self) -> Decision | None:
+        """The decision that `undo` takes back, with what other pages have appended."""
+        self.refresh()
+        return self._stack[-1] if self._stack else None
 
     def __len__(self) -> int:
         return len(self._stack)

@@ -75,6 +75,11 @@ class ReviewQueue:
         decided = self.journal.decisions
         return next((image for image in self.images if image not in decided), "")
 
+    def is_current(self, image: str) -> bool:
+        """Whether it is the picture's turn, after all that other windows of the reader decided."""
+        self.journal.refresh()
+        return bool(image) and image == self.current
+
     @property
     def done(self) -> int:
         """Pictures of the queue that have a decision."""
@@ -111,8 +116,7 @@ class ReviewQueue:
         return self.journal.undo()
 
     def _decide(self, action: str, image: str, **more: str) -> bool:
-        self.journal.refresh()
-        if not image or image != self.current:
+        if not self.is_current(image):
             return False
         self.journal.decide(action, image, **more)
         return True

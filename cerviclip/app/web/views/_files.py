@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from cerviclip.app.append_file import DiskFullError
-from cerviclip.app.audit_log import AuditLog, answer_entry
 from cerviclip.app.demo import sample_pictures
 from cerviclip.app.predictor import Prediction
 from cerviclip.app.web.models import Model
+from cerviclip.app.web.views._audit import record_answers
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.recent import Recent
-from dassl.errors import UserError
 
 _REMEMBERED = 20_000  # answers of a session
 
@@ -73,31 +71,11 @@ def answers_for(page: Any, model: Model, given: list[Given]) -> list[Answered]:
             bar.progress(min(1.0, done / len(new)), text=page.t("predicting", n=len(new)))
 
         answers = model.answers(((g.name, g.content) for g in new), on_read)
-        entries = _recorded(page, model, new, answers)
+        entries = record_answers(page, model, answers, [_sha256(one.content) for one in new])
         for one, answer, entry in zip(new, answers, entries, strict=True):
             known[page.run, one.key] = Answered(answer, entry)
         bar.empty()
     return [known[page.run, one.key] for one in given]
-
-
-@st.cache_resource(show_spinner=False)
-def _audit_log(path: str) -> AuditLog:
-    """One for all sessions of the server."""
-    return AuditLog(path)
-
-
-def _recorded(page: Any, model: Model, given: list[Given], answers: list[Prediction]) -> list[str]:
-    """Ids of the answers' entries; they stand in the log before any answer is shown."""
-    if not page.settings.audit_log:
-        return [""] * len(answers)
-    entries = [
-        answer_entry(answer, "page", "page", model.model_id, _sha256(one.content))
-        for one, answer in zip(given, answers, strict=True)
-    ]
-    try:
-        return _audit_log(page.settings.audit_log).append(entries)
-    except DiskFullError:
-        raise UserError(page.t("audit_full")) from None
 
 
 def _sha256(content: bytes) -> str:

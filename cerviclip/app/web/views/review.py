@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
+from PIL import Image
 
 from cerviclip.app.review.journal import Journal, queue_folder
 from cerviclip.app.review.queue import (
@@ -22,9 +23,12 @@ from cerviclip.app.review.queue import (
     uncertainty,
 )
 from cerviclip.app.web.models import Model
+from cerviclip.app.web.views._audit import record_correction
 from cerviclip.app.web.views._outcome import outcome
+from cerviclip.app.web.views._suggestions import entry_of, suggestions
 from cerviclip.app.web.views.predict import class_title
 from dassl.errors import UserError
+from dassl.utils.deep_images import Windows
 
 KEYS = 9  # classes that have a key
 
@@ -88,120 +92,137 @@ def _order(page: Any, model: Model | None, folder: Path, reader: str) -> list[st
     images = pictures_of(folder)
     if model is None or page.settings.classes or st.query_params.get("order") != UNCERTAIN:
         return in_random_order(images, f"{reader}|{folder}")
-    return by_uncertainty(images, _probabilities(page, model, folder, images))
-
-
-@st.cache_resource(show_spinner=False)
-def _known() -> dict[tuple[str, str, str], tuple[float, ...]]:
-    """(run, folder, picture) -> probabilities, shared by all sessions; no picture is kept."""
-    return {}
-
-
-def _probabilities(
-    page: Any, model: Model, folder: Path, images: list[str]
-) -> dict[str, tuple[float, ...]]:
-    """Of each picture; () for one that cannot be read. Computed once, with a bar."""
-    known = _known()
-    new = [image for image in images if (page.run, str(folder), image) not in known]
-    bar = st.empty()  # always there: what follows keeps its place, and so the keyboard's focus
-    if new:
-        done = 0
-
-        def on_read(_: Any) -> None:
-            nonlocal done
-            done += 1
-            if len(new) > 1:
-                bar.progress(min(1.0, done / len(new)), text=page.t("predicting", n=len(new)))
-
-        answers = model.answers_of_files(folder, new, on_read)
-        known.update(
-            {(page.run, str(folder), i): a.probabilities for i, a in zip(new, answers, strict=True)}
-        )
-        bar.empty()
-    return {image: known[page.run, str(folder), image] for image in images}
+    found = suggestions(page, model, folder, images)
+    return by_uncertainty(images, {image: one.probabilities for image, one in found.items()})
 
 
 def _one(page: Any, model: Model | None, folder: Path, queue: ReviewQueue) -> None:
-    """The picture whose turn it is, and its keys."""
+    """The picture whose turn it is, and its keys. What cannot be shown can only be put aside."""
     t, image = page.t, queue.current
     done, total = queue.done, len(queue.images)
     st.progress(done / total, text=t("review_progress", done=done, total=total))
+    if refused := st.session_state.pop("refused", ""):
+        st.error(refused)
     if not image:
         st.success(t("review_done"))
-        _undo_button(page, queue, "end")
+        _undo_button(page, folder, queue, "end")
         st.button(t("change_reader"), on_click=_leave)
         return
     left, right = st.columns([2, 1], gap="large")
     with left:
-        try:
-            from cerviclip.app.pictures import open_picture
-
-            windows = model.predictor.reading.windows if model else None
-            picture = open_picture(str(folder / image), windows)
-            st.image(picture, width="stretch", alt=t("alt_picture"))
-        except UserError as error:
-            st.error(t("unreadable", name=image, why=str(error)))
+        picture = _picture(page, folder, image)
         st.caption(image)
     with right:
-        suggested = _suggestion(page, model, folder, image)
-        _buttons(page, queue, image, suggested, model)
+        if picture is not None:
+            _class_buttons(page, queue, image, _suggested(page, model, folder, image))
+        st.button(
+            t("flag"), key=f"flag|{image}", width="stretch", on_click=_press(queue.flag),
+            args=(image,), shortcut="f", icon=":material/flag:",
+        )  # fmt: skip
+        _undo_button(page, folder, queue, image)
         st.caption(t("keys"))
         st.button(t("change_reader"), on_click=_leave)
 
 
-def _suggestion(page: Any, model: Model | None, folder: Path, image: str) -> str:
-    """The model's class, written on the page; "" where it is hidden or there is none."""
+def _picture(page: Any, folder: Path, image: str) -> Image.Image | None:
+    """Show a picture as the chosen run reads it, whether or not its answer shows; None where it
+    cannot be."""
+    from cerviclip.app.pictures import open_picture
+
+    model = page.model()
+    windows = model.predictor.reading.windows if model else Windows()
+    try:
+        picture = open_picture(str(folder / image), windows)
+    except UserError as error:
+        st.error(page.t("unreadable", name=image, why=str(error)))
+        return None
+    st.image(picture, width="stretch", alt=page.t("alt_picture"))
+    return picture
+
+
+class _Suggested(NamedTuple):
+    """A class that the page shows as the model's; "" for all where it shows none."""
+
+    name: str = ""
+    model: str = ""  # its identity
+    entry: str = ""  # of the answer in the audit log
+
+
+def _suggested(page: Any, model: Model | None, folder: Path, image: str) -> _Suggested:
+    """Write the model's class on the page, unless it is hidden or there is none."""
     if model is None:
-        return ""
-    probs = _probabilities(page, model, folder, [image])[image]
+        return _Suggested()
+    found = suggestions(page, model, folder, [image])[image]
+    probs = found.probabilities
     if not probs:
-        return ""
+        return _Suggested()
     best = max(range(len(probs)), key=lambda i: probs[i])
     name = model.predictor.classnames[best]
     st.write(page.t(
         "suggestion", name=class_title(page, model, name), percent=f"{100 * probs[best]:.1f}",
         unsure=f"{100 * uncertainty(probs):.0f}",
     ))  # fmt: skip
-    return name
+    if found.entry:
+        st.caption(page.t("audit_entry", entry=found.entry))
+    return _Suggested(name, model.model_id, found.entry)
 
 
-def _buttons(
-    page: Any, queue: ReviewQueue, image: str, suggested: str, model: Model | None
-) -> None:
+def _class_buttons(page: Any, queue: ReviewQueue, image: str, suggested: _Suggested) -> None:
     """The keys of a button change with the picture: a late press never meets the next one."""
     t, known = page.t, page.model()
-    identity = model.model_id if model and suggested else ""
+
+    def label(name: str) -> None:
+        if queue.is_current(image):
+            _record(page, queue, suggested, name)
+            queue.label(image, name, suggested.name, suggested.model)
+
+    def accept() -> None:
+        if queue.is_current(image):
+            _record(page, queue, suggested, suggested.name)
+            queue.accept(image, suggested.name, suggested.model)
+
     for number, name in enumerate(queue.classnames):
         title = class_title(page, known, name) if known else name.replace("_", " ")
         st.button(
-            title, key=f"label|{image}|{name}", width="stretch", on_click=_press(queue.label),
-            args=(image, name, suggested, identity), wrap=True,
-            shortcut=str(number + 1) if number < KEYS else None,
-            type="primary" if name == suggested else "secondary",
+            title, key=f"label|{image}|{name}", width="stretch", on_click=_press(label),
+            args=(name,), wrap=True, shortcut=str(number + 1) if number < KEYS else None,
+            type="primary" if name == suggested.name else "secondary",
         )  # fmt: skip
-    if suggested:
+    if suggested.name:
         st.button(
-            t("accept"), key=f"accept|{image}", width="stretch", on_click=_press(queue.accept),
-            args=(image, suggested, identity), shortcut="Space", icon=":material/check:",
+            t("accept"), key=f"accept|{image}", width="stretch", on_click=_press(accept),
+            shortcut="Space", icon=":material/check:",
         )  # fmt: skip
-    st.button(
-        t("flag"), key=f"flag|{image}", width="stretch", on_click=_press(queue.flag), args=(image,),
-        shortcut="f", icon=":material/flag:",
-    )  # fmt: skip
-    _undo_button(page, queue, image)
+
+
+def _record(page: Any, queue: ReviewQueue, suggested: _Suggested, classname: str) -> None:
+    """The reader's class beside the answer that the reader saw, before it is the journal's."""
+    if suggested.entry:
+        reader = queue.journal.reader
+        record_correction(page, reader, suggested.model, suggested.entry, classname)
 
 
 def _press(answer: Callable[..., object]) -> Callable[..., None]:
-    """A callback of Streamlit's returns nothing."""
+    """A callback of Streamlit's, which returns nothing; a refusal shows above the picture."""
 
     def pressed(*words: str) -> None:
-        answer(*words)
+        try:
+            answer(*words)
+        except UserError as error:
+            st.session_state["refused"] = str(error)
 
     return pressed
 
 
-def _undo_button(page: Any, queue: ReviewQueue, image: str) -> None:
+def _undo_button(page: Any, folder: Path, queue: ReviewQueue, image: str) -> None:
+    def undo() -> None:
+        last = queue.journal.last
+        entry = entry_of(page, folder, last.image) if last and last.suggested else ""
+        if last and entry:
+            record_correction(page, queue.journal.reader, last.model, entry, "")
+        queue.undo()
+
     st.button(
         page.t("undo"), key=f"undo|{image}|{len(queue.journal)}", width="stretch", shortcut="u",
-        on_click=_press(queue.undo), disabled=not len(queue.journal), icon=":material/undo:",
+        on_click=_press(undo), disabled=not len(queue.journal), icon=":material/undo:",
     )  # fmt: skip

@@ -6,13 +6,18 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
+from PIL import Image
 
-from cerviclip.app.audit_log import verify
+from cerviclip.app.append_file import DiskFullError
+from cerviclip.app.audit_log import AuditLog, verify
 from cerviclip.app.web.guide import rules_for
 from cerviclip.app.web.settings import WebSettings
 
@@ -190,6 +195,112 @@ def test_a_review_by_its_buttons(view, settings, cells):
     again.query_params["order"] = "random"
     again.run()
     assert any("2 pictures" in one.label for one in again.download_button)  # after a reload
+
+
+@pytest.fixture
+def reading(view):
+    """``reading("Ann", blind="1")``: the page of a reader who has begun a review."""
+
+    def make(reader: str, order: str = "random", blind: str = "0", **settings):
+        page = view("review", **settings)
+        for key, value in {"reader": reader, "order": order, "blind": blind}.items():
+            page.query_params[key] = value
+        page.run()
+        assert not page.exception
+        return page
+
+    return make
+
+
+def press(page, word: str) -> None:
+    next(one for one in page.button if one.label.startswith(word)).click()
+    page.run()
+    assert not page.exception
+
+
+def buttons(page) -> set[str]:
+    return {one.label for one in page.button}
+
+
+def test_a_review_shows_no_answer_that_is_not_in_the_audit_log(reading, cells, tmp_path):
+    log = tmp_path / "audit.jsonl"
+
+    def entries(kind: str) -> list[dict]:
+        every = [json.loads(line) for line in log.read_text().splitlines()]
+        return [one for one in every if one["kind"] == kind]
+
+    page = reading("Cy", audit_log=str(log))
+    (first,) = entries("answer")
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in cells.rglob("*.png")}
+    name = f"{first['n']}-{first['hash'][:12]}"
+    assert "The model says" in said(page) and name in said(page) and first["input"] in hashes
+    page.run()
+    assert len(entries("answer")) == 1 and not entries("correction")
+    press(page, "red")
+    (correction,) = entries("correction")
+    assert (correction["of"], correction["output"]) == (name, {"predicted": "red"})
+    assert (correction["who"], correction["route"]) == ("Cy", "review")
+    second = entries("answer")[1]
+    press(page, "Accept")
+    accepted = entries("correction")[1]
+    assert accepted["of"].startswith(f"{second['n']}-")
+    assert accepted["output"] == {"predicted": second["output"]["predicted"]}
+    press(page, "Undo")
+    taken_back = entries("correction")[2]
+    assert (taken_back["of"], taken_back["output"]) == (accepted["of"], {"predicted": ""})
+    reading("Dee", order="uncertain", blind="1", audit_log=str(log))
+    assert len(entries("answer")) == len(hashes)  # their order tells of them
+    assert not verify(log)[1]
+
+
+def test_a_review_says_nothing_that_a_full_disk_does_not_take(
+    reading, settings, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise DiskFullError(28, "full")
+
+    log = str(tmp_path / "audit.jsonl")
+    with monkeypatch.context() as disk:
+        disk.setattr(AuditLog, "append", full)
+        page = reading("Eve", audit_log=log)
+        assert "no answer is shown" in said(page) and "The model says" not in said(page)
+    page = reading("Eve", audit_log=log)
+    assert "The model says" in said(page)
+    monkeypatch.setattr(AuditLog, "append", full)
+    press(page, "red")
+    assert "the decision was not taken" in said(page) and "The model says" in said(page)
+    assert not list(Path(settings.reviews).rglob("Eve.jsonl"))
+
+
+@pytest.mark.parametrize("other", [{}, {"runs": (), "classes": ("red", "blue")}])
+def test_a_reader_sees_deep_pictures_without_the_model(reading, tmp_path, other):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    values = np.linspace(0, 65535, 96 * 96).reshape(96, 96).astype(np.uint16)
+    Image.fromarray(values).save(folder / "deep.png")
+    page = reading("Fay", blind="1", images=(str(folder),), **other)
+    assert "cannot be read" not in said(page) and {"red", "blue"} <= buttons(page)
+    (folder / "deep.png").write_bytes(b"no picture")
+    page.run()
+    assert "deep.png cannot be read" in said(page)
+    assert buttons(page) == {"Put aside", "Undo", "Other reader or folder"}
+
+
+def test_an_overwritten_picture_gets_its_own_suggestion(reading, predictor, cells, tmp_path):
+    path = tmp_path / "new" / "one.png"
+    path.parent.mkdir()
+
+    def suggestion() -> str:
+        answer = predictor.predict(path)
+        return f"**{answer.predicted}** ({100 * answer.probability:.1f} %"
+
+    found = []
+    for name in ("red", "blue"):
+        shutil.copy(sorted(cells.glob(f"{name}/*.png"))[0], path)
+        os.utime(path, ns=(0, len(found)))
+        found.append(suggestion())
+        assert found[-1] in said(reading("Gil", images=(str(path.parent),)))
+    assert found[0] != found[1]
 
 
 def test_a_review_needs_pictures_and_classes(view):
