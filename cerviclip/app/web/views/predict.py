@@ -129,13 +129,17 @@ def _heat(
     explain: Callable[..., Any], model: Model, run: str, one: Given, image: Image.Image,
     classname: str, method: str,
 ) -> Any:  # fmt: skip
-    """The heat map, kept for the session: the slider asks for it at each step."""
+    """The heat map, kept for the session: the slider asks for it at each step.
+
+    A method may hang hooks on the model and take gradients of it, so other readers wait.
+    """
     kept = st.session_state.setdefault("heat_maps", {})
     key = (run, one.key, classname, method)
     if key not in kept:
         if len(kept) >= 64:
             kept.pop(next(iter(kept)))
-        kept[key] = explain(model.predictor, image, classname, method)
+        with model.in_turn():
+            kept[key] = explain(model.predictor, image, classname, method)
     return kept[key]
 
 

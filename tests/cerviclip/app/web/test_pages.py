@@ -19,6 +19,7 @@ from PIL import Image
 from cerviclip.app.append_file import DiskFullError
 from cerviclip.app.audit_log import AuditLog, verify
 from cerviclip.app.web.guide import rules_for
+from cerviclip.app.web.models import Model
 from cerviclip.app.web.settings import WebSettings
 
 AppTest = pytest.importorskip("streamlit.testing.v1").AppTest
@@ -301,6 +302,24 @@ def test_an_overwritten_picture_gets_its_own_suggestion(reading, predictor, cell
         found.append(suggestion())
         assert found[-1] in said(reading("Gil", images=(str(path.parent),)))
     assert found[0] != found[1]
+
+
+def test_a_heat_map_has_the_model_for_itself(monkeypatch):
+    from cerviclip.app.web.views import predict
+    from cerviclip.app.web.views._files import Given
+
+    model = Model(Path("run"), None, {}, False)
+    alone = []
+
+    def explain(*_):
+        alone.append(model._lock.locked())
+        return "map"
+
+    monkeypatch.setattr(predict.st, "session_state", {})
+    given = Given("one.png", b"", "key")
+    for _ in range(2):  # the second is kept
+        heat = predict._heat(explain, model, "run", given, Image.new("RGB", (8, 8)), "red", "m")
+        assert heat == "map" and alone == [True] and not model._lock.locked()
 
 
 def test_a_review_needs_pictures_and_classes(view):
