@@ -6,6 +6,8 @@ means of its runs' predictions.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from cerviclip.runs.predictions import PREDICTIONS, Predictions, read_prediction
 from cerviclip.runs.results_json import finite_or_none
 
 SHOWN_NEIGHBOURS = 5
+_ANSWERED_BY = ("operating_points", "calibration", "conformal")  # blocks that answers are made of
 _NO_BLOCKS = "the run has no results.json"
 
 
@@ -78,6 +81,15 @@ class Knowledge:
     @property
     def coverage(self) -> float | None:
         return (self.blocks.get("conformal") or {}).get("coverage") if self.home.conformal else None
+
+    def identity(self) -> str:
+        """A hash of what answers say beside their probabilities: every threshold, what was fitted
+        on val, the figures of each centre, and the training features."""
+        blocks = [self.blocks.get(name) for name in _ANSWERED_BY] if self.blocks else []
+        digest = hashlib.sha256(json.dumps(blocks, sort_keys=True).encode())
+        for kept in self.features:
+            digest.update(b"none" if kept is None else kept.identity().encode())
+        return digest.hexdigest()
 
     def of_batch(
         self, probs: np.ndarray, features: Sequence[np.ndarray | None]

@@ -14,6 +14,7 @@ says stands at `cerviclip.app.answer.Prediction`. Research use only: not a medic
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -172,8 +173,9 @@ class Predictor:
     @property
     def model_id(self) -> str:
         """12 hexadecimal digits that differ where the answers may."""
-        every = "".join(member.identity() for member in self.members) + self.joining.identity()
-        return hashlib.sha256(every.encode()).hexdigest()[:12]
+        every = [member.identity() for member in self.members]
+        every += [repr(self.reading), self.joining.identity(), self.knowledge.identity()]
+        return hashlib.sha256(json.dumps(every).encode()).hexdigest()[:12]
 
     @overload
     def predict(self, source: Image.Image | np.ndarray) -> Prediction: ...

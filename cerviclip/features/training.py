@@ -8,6 +8,7 @@ it, after Sun et al., ICML 2022, arXiv:2204.06507 (there the k-th distance). The
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,6 +72,14 @@ class TrainFeatures:
     @property
     def nearest_in_score(self) -> int:
         return min(NEAREST, len(self.rows))
+
+    def identity(self) -> str:
+        """A hash of all that scores, thresholds and neighbours depend on."""
+        said = [self.paths, self.threshold, self.threshold_from, self.rows.shape]
+        digest = hashlib.sha256(json.dumps(said).encode())
+        digest.update(np.ascontiguousarray(self.rows, np.float32).tobytes())
+        digest.update(np.ascontiguousarray(self.labels, np.int64).tobytes())
+        return digest.hexdigest()
 
     def distances(self, features: np.ndarray) -> np.ndarray:
         """Cosine distances (B, N), 0 to 2, of features (B, D) of any length."""

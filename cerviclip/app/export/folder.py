@@ -17,6 +17,8 @@ from cerviclip.app.export.record import (
     ALONE,
     ENSEMBLE,
     RECORD,
+    check_files,
+    hashes_of,
     is_export,
     kept_of,
     read_record,
@@ -37,6 +39,7 @@ from dassl.utils.files import atomic_write, file_sha256
 
 TENSORS, CARD = "model.safetensors", "MODEL_CARD.md"
 ONNX = "model.onnx"
+_ANSWERED_BY = (TASK, READING, FEATURES)  # files that answers depend on, beside the tensors
 _COLOURS = ("red", "green", "blue", "white", "black", "gray", "yellow", "purple")
 _KEPT_INPUT = ("SIZE", "INTERPOLATION", "PIXEL_MEAN", "PIXEL_STD", "TRANSFORMS", "NO_TRANSFORM")
 
@@ -156,6 +159,7 @@ def _write_member(member: Member, out: Path) -> Path:
         "trainer": trainer.cfg.TRAINER.NAME,
         "backbone": trainer.cfg.MODEL.BACKBONE.NAME,
         "model_sha256": file_sha256(out / TENSORS),
+        "files": hashes_of(out, _ANSWERED_BY),
         "identity": member.identity(),
         "batch_size": member.batch_size,
         "input": {key: trainer.cfg.INPUT[key] for key in _KEPT_INPUT if key in trainer.cfg.INPUT},
@@ -233,6 +237,8 @@ def _read_member(folder: Path, record: dict[str, Any], device: str) -> Member:
     try:
         if file_sha256(folder / TENSORS) != record["model_sha256"]:
             raise UserError(f"{folder / TENSORS} is not the one that {RECORD} belongs to")
+        if "files" in record:  # older exports state none
+            check_files(folder, record["files"], _ANSWERED_BY)
         task = Task.load(folder)
         if task is None:
             raise MissingFileError(f"the export {folder} has lost its {TASK}")

@@ -76,7 +76,7 @@ class Member:
         return found, None if seen is None else seen.float().cpu().numpy()
 
     def identity(self) -> str:
-        """A hash of what the answers depend on: settings, classes and every learned number."""
+        """A hash of what probabilities depend on: settings, classes and every learned number."""
         if self.known_identity:
             return self.known_identity
         keys = ("config_hash", "weights_sha256", "draw_hash")

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from PIL import Image
 
 from cerviclip import Predictor
 from cerviclip.app.answer import Prediction
+from cerviclip.features.training import FILE as FEATURES
+from cerviclip.features.training import TrainFeatures
 from dassl.errors import UserError
 
 TRAINERS = ("LinearProbe", "TipAdapterF", "SAVLT", "CoOp", "CLIPLoRA")
@@ -187,6 +190,47 @@ def test_an_ensemble_is_the_mean_of_its_runs(make_run, probe, cells, tmp_path):
     assert np.abs(single[0] - single[1]).max() > 1e-4
     assert len({both.model_id, *(p.model_id for p in runs)}) == 3
     assert Predictor.from_run(probe).model_id == runs[0].model_id
+
+
+def _other_threshold(run: Path) -> None:
+    values = json.loads((run / "results.json").read_text())
+    values["operating_points"]["points"]["youden"]["threshold"] += 0.01
+    (run / "results.json").write_text(json.dumps(values))
+
+
+def _other_temperature(run: Path) -> None:
+    values = json.loads((run / "results.json").read_text())
+    values["calibration"]["temperature"]["value"] *= 2
+    (run / "results.json").write_text(json.dumps(values))
+
+
+def _other_range(run: Path) -> None:
+    values = json.loads((run / "reading.json").read_text())
+    (run / "reading.json").write_text(json.dumps(values | {"integers": [0, 4095]}))
+
+
+def _other_features(run: Path) -> None:
+    kept = TrainFeatures.load(run)
+    replace(kept, rows=kept.rows[::-1]).save(run)
+
+
+def _no_features(run: Path) -> None:
+    (run / FEATURES).unlink()
+
+
+def _nothing(run: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_nothing, _other_threshold, _other_temperature, _other_range, _other_features, _no_features],
+)
+def test_the_identity_differs_where_an_answer_may(probe, predictor, tmp_path, change):
+    run = Path(shutil.copytree(probe, tmp_path / "run"))
+    change(run)
+    same = Predictor.from_run(run, device="cpu").model_id == predictor.model_id
+    assert same == (change is _nothing)
 
 
 @pytest.mark.parametrize(

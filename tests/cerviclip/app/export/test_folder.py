@@ -55,6 +55,39 @@ def test_a_changed_export_is_refused(exported, tmp_path):
         Predictor.from_export(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["reading.json", "task.json", "train_features.safetensors"])
+def test_every_file_that_answers_depend_on_is_checked(exported, tmp_path, name):
+    bad = shutil.copytree(exported, tmp_path / "bad")
+    content = (bad / name).read_bytes()
+    (bad / name).write_bytes(content + b"\n")
+    with pytest.raises(UserError, match=f"{name} is not the one of the export"):
+        Predictor.from_export(bad)
+    (bad / name).unlink()
+    with pytest.raises(UserError, match=f"{name} was lost"):
+        Predictor.from_export(bad)
+    (bad / name).write_bytes(content)
+    assert Predictor.from_export(bad).classnames
+
+
+@pytest.mark.parametrize("key", ["identity", "input", "results"])
+def test_a_changed_record_is_refused(exported, tmp_path, key):
+    bad = shutil.copytree(exported, tmp_path / "bad")
+    record = json.loads((bad / "export.json").read_text())
+    changed = "0" * 64 if key == "identity" else {**record[key], "other": 1}
+    (bad / "export.json").write_text(json.dumps(record | {key: changed}))
+    with pytest.raises(UserError, match="export.json was changed after it was written"):
+        Predictor.from_export(bad)
+
+
+def test_an_export_of_before_the_hashes_is_read(exported, predictor, tmp_path):
+    old = shutil.copytree(exported, tmp_path / "old")
+    record = json.loads((old / "export.json").read_text())
+    left = {key: value for key, value in record.items() if key not in ("files", "sha256")}
+    assert len(left) == len(record) - 2
+    (old / "export.json").write_text(json.dumps(left))
+    assert Predictor.from_export(old).model_id == predictor.model_id
+
+
 def test_a_program_calls_nothing_but_aten(exported):
     values = json.loads((exported / "export.json").read_text())["programs"]["head"]
     values["steps"][0][1] = "builtins.eval"
