@@ -71,6 +71,7 @@ class Prediction:
         ood_threshold: what 95 % of the val images do not exceed.
         neighbours: the training images that are most alike, the nearest first.
         reasons: attribute -> why it is None.
+        note: which part of the file the answer is of, such as ``page 1 of 3``; "" for all of it.
     """
 
     classnames: tuple[str, ...]
@@ -87,6 +88,7 @@ class Prediction:
     ood_threshold: float | None = None
     neighbours: tuple[Neighbour, ...] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def predicted(self) -> str:

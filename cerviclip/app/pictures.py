@@ -28,6 +28,8 @@ from dassl.utils.images import to_rgb, why_unreadable
 #: A file's name may name a part of it: ``slide.svs#x,y,width,height``, ``scan.dcm#frame``.
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
+_SAME_PICTURE = ("MPO", "ICNS", "ICO")  # what else these hold is the same picture in other sizes
+
 TAKEN = (
     "arrays are (H, W) or (H, W, 3): uint8 in 0-255, uint16 in 0-65535, float in 0-1, or the last "
     "two in the range that the run's training images had"
@@ -69,20 +71,28 @@ def path_of(picture: Picture) -> str:
 
 
 def open_picture(picture: Picture, windows: Windows | None) -> Image.Image:
-    """A picture as 8-bit RGB, upright.
+    """A picture as 8-bit RGB, upright; as `open_with_note`, without the note."""
+    return open_with_note(picture, windows)[0]
+
+
+def open_with_note(picture: Picture, windows: Windows | None) -> tuple[Image.Image, str]:
+    """A picture as 8-bit RGB, upright, and what of the file it is.
 
     Args:
         picture: a file, an image in memory or an array.
         windows: the values that become 0-255 in pictures of more than 8 bits; None: not known.
+
+    Returns:
+        The picture, and ``page 1 of 3`` or ``frame 1 of 3`` for a file of several, else "".
 
     Raises:
         UnreadableError: what the file or the image holds cannot be used.
         UserError: an array that is not taken, or no picture at all.
     """
     if isinstance(picture, np.ndarray):
-        return _thin_refused(array_to_rgb(picture, windows))
+        return _thin_refused(array_to_rgb(picture, windows)), ""
     if isinstance(picture, Image.Image):
-        return _image_to_rgb(picture, "in memory", windows)
+        return _noted(picture, "in memory", windows)
     if not isinstance(picture, (str, os.PathLike)):
         raise UserError(
             f"a {type(picture).__name__} is no picture; give a file, a PIL image or a numpy array"
@@ -92,12 +102,12 @@ def open_picture(picture: Picture, windows: Windows | None) -> Image.Image:
     if not os.path.exists(file):
         raise UnreadableError("there is no such file")
     if part or file.lower().endswith(DICOM_SUFFIXES):
-        return _thin_refused(_part(file, part))
+        return _thin_refused(_part(file, part)), ""
     if is_slide_name(file):
         raise UnreadableError("it is a whole slide; name a tile of it: FILE#x,y,width,height")
     try:
         with Image.open(path) as image:
-            return _image_to_rgb(image, path, windows)
+            return _noted(image, path, windows)
     except UnreadableError:
         raise
     except Exception as error:  # Pillow's plug-ins raise anything
@@ -160,6 +170,28 @@ def _check_shape(values: np.ndarray) -> None:
     elif values.ndim == 4:
         hint = " (give a batch as a list of its images)"
     raise UserError(f"an array of shape {values.shape} is not taken{hint}; {TAKEN}")
+
+
+def _noted(image: Image.Image, path: str, windows: Windows | None) -> tuple[Image.Image, str]:
+    try:
+        note = _page_of(image)  # before the pixels are read: counting goes through the file
+    except Exception as error:  # Pillow's plug-ins raise anything
+        raise UnreadableError(why_unreadable(error)) from error
+    return _image_to_rgb(image, path, windows), note
+
+
+def _page_of(image: Image.Image) -> str:
+    """Which page or frame of its file an image is; "" where it is the only picture of it."""
+    if image.format in _SAME_PICTURE:
+        return ""
+    here, count = image.tell(), "several"
+    try:
+        if not getattr(image, "is_animated", False):
+            return ""
+        count = str(getattr(image, "n_frames", count))
+    except Exception:  # a later page is damaged, which is no fault of this one
+        image.seek(here)
+    return f"{'page' if image.format == 'TIFF' else 'frame'} {here + 1} of {count}"
 
 
 def _image_to_rgb(image: Image.Image, path: str, windows: Windows | None) -> Image.Image:

@@ -215,7 +215,7 @@ def _to_file(
     from cerviclip.app.table.verdicts import PatientFinder, verdicts, write_verdicts
 
     patient_of = PatientFinder(predictor.reading.patient_pattern)
-    task = predictor.task
+    task, partly = predictor.task, 0
     with AnswerFile(path, Columns.of(predictor), predictor.model_id, pictures) as file:
         left = [one for one in pictures if one not in file.done]
         done = len(pictures) - len(left)
@@ -228,8 +228,11 @@ def _to_file(
                     seen |= {one.path: one for one in some}
                 file.append((one, patient_of(pictures[one.path])) for one in some)
                 failed.update({one.path: one.error for one in some if one.error})
+                partly += sum(bool(one.note) for one in some)
         found = verdicts(file.answers(), task.classnames, task.positive)
     print(f"{len(left)} picture{'s' * (len(left) != 1)} predicted: {path}")
+    if partly:
+        print(f"{partly} of them have several pages or frames; the first of each was read (note)")
     if found:
         by_patient = path.with_name(f"{path.stem}_patients.csv")
         write_verdicts(by_patient, found, task.classnames)
@@ -238,13 +241,15 @@ def _to_file(
 
 
 def in_words(answer: Prediction) -> str:
-    """``HSIL 93.1 %, positive 97.0 %``, and whether the picture is unlike the training images."""
+    """``HSIL 93.1 %, positive 97.0 %``, whether the picture is unlike the training images, and what
+    of the file was read."""
     text = f"{answer.predicted} {100 * (answer.probability or 0):.1f} %"
     positive = answer.positive_probability
     if positive is not None:
         text += f", positive {100 * positive:.1f} %"
     unlike = "; unlike the training images, so do not rely on it (out of distribution)"
-    return text + unlike if answer.out_of_distribution else text
+    text += unlike if answer.out_of_distribution else ""
+    return f"{text} ({answer.note})" if answer.note else text
 
 
 def _print_verdicts(found: Sequence[Verdict]) -> None:

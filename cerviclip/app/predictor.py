@@ -39,7 +39,7 @@ from cerviclip.app.pictures import (  # noqa: E402
     UnreadableError,
     is_one,
     listed,
-    open_picture,
+    open_with_note,
     path_of,
 )
 from cerviclip.engine.inference import batch_builder  # noqa: E402
@@ -214,7 +214,8 @@ class Predictor:
         size = max(member.batch_size for member in self.members)
         waiting: list[Prediction] = []
         count = 0
-        for number, (picture, samples) in enumerate(self._prepared(listed(source), builders), 1):
+        prepared = self._prepared(listed(source), builders)
+        for number, (picture, samples, note) in enumerate(prepared, 1):
             path, error = path_of(picture), ""
             if isinstance(samples, UnreadableError):
                 error = str(samples)
@@ -224,7 +225,7 @@ class Predictor:
                 for builder, sample in zip(builders, samples, strict=True):
                     builder.add_sample(sample, path)
                 count += 1
-            waiting.append(self._answer(path, error))
+            waiting.append(self._answer(path, error, note=note))
             if on_read is not None:
                 on_read(waiting[-1])
             if count == size or len(waiting) >= 4 * size:
@@ -265,12 +266,12 @@ class Predictor:
                 yield answer
             else:
                 row, more = next(rows)
-                yield self._answer(answer.path, probs=row, **more)
+                yield self._answer(answer.path, probs=row, note=answer.note, **more)
 
     def _prepared(
         self, pictures: Iterator[Picture], builders: Sequence[Any]
-    ) -> Iterator[tuple[Picture, list[dict[str, torch.Tensor]] | UserError]]:
-        """Each picture with what the batch of every member holds of it, or the error.
+    ) -> Iterator[tuple[Picture, list[dict[str, torch.Tensor]] | UserError, str]]:
+        """Each picture with what the batch of every member holds of it, or the error, and its note.
 
         Threads decode and resize pictures ahead, so that they have work while the model runs.
         """
@@ -278,15 +279,15 @@ class Predictor:
         ahead = _AHEAD * threads + min(_MOST_AHEAD, max(m.batch_size for m in self.members))
         windows = self.reading.windows
 
-        def prepare(picture: Picture) -> list[dict[str, torch.Tensor]] | UserError:
+        def prepare(picture: Picture) -> tuple[list[dict[str, torch.Tensor]] | UserError, str]:
             try:
-                image = open_picture(picture, windows)
+                image, note = open_with_note(picture, windows)
             except UserError as error:
-                return error
+                return error, ""
             try:
-                return [builder.sample_of(image, path_of(picture)) for builder in builders]
+                return [builder.sample_of(image, path_of(picture)) for builder in builders], note
             except UserError as error:  # no fault of the call: the others go on
-                return UnreadableError(str(error))
+                return UnreadableError(str(error)), note
 
         with ThreadPoolExecutor(threads) as pool:
             waiting: deque[tuple[Picture, Future]] = deque()
@@ -294,10 +295,10 @@ class Predictor:
                 waiting.append((picture, pool.submit(prepare, picture)))
                 if len(waiting) > ahead:
                     first, samples = waiting.popleft()
-                    yield first, samples.result()
+                    yield first, *samples.result()
             while waiting:  # a sample that was handed on is not kept
                 first, samples = waiting.popleft()
-                yield first, samples.result()
+                yield first, *samples.result()
 
 
 def _check_alike(first: Member, other: Member) -> None:

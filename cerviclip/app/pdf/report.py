@@ -203,6 +203,8 @@ class _Writer:
             "entry": one.entry or "–",
             "file": _file_name(answer.path),
         }
+        if answer.note:
+            cells["class"] += f" ({answer.note})"
         if answer.error:
             cells["class"] = t("unreadable", why=self._why(answer))
         return [cells[key] for key in keys]
@@ -218,6 +220,7 @@ class _Writer:
         digest = _digest(one.picture)
         lines += [t("hash_is", hash=digest)] if digest else []
         lines += [t("entry_is", entry=one.entry)] if one.entry else []
+        lines += [t("note_is", note=answer.note)] if answer.note else []
         if lines:
             pdf.paragraph("\n".join(lines), quiet=True)
         self._phantom()

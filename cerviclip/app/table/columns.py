@@ -15,7 +15,7 @@ USE = "research only"
 BETWEEN = ";"  # several classes in one cell
 _FIRST = ("path", "patient_id", "prediction", "positive_probability")  # then p_<class> of each
 _OOD = ("ood_score", "ood_threshold", "out_of_distribution")
-_LAST = ("error", "model", "use")
+_LAST = ("error", "note", "model", "use")
 Cell = str | float | None
 
 
@@ -88,7 +88,7 @@ class Columns:
             *(answer.ood_score, answer.ood_threshold),
             None if unlike is None else "true" if unlike else "false",
             None if near is None else _joined([one.label for one in near]),
-            *(answer.error, model, USE),
+            *(answer.error, answer.note, model, USE),
         ]
 
 

@@ -13,7 +13,7 @@ from cerviclip.app.web.views._files import answers_for, gather
 from cerviclip.app.web.views._pdf import pdf_button
 from cerviclip.app.web.views.predict import class_title
 
-_TEXT = ("path", "patient_id", "prediction", "error")
+_TEXT = ("path", "patient_id", "prediction", "error", "note")
 
 
 def show(page: Any) -> None:
@@ -64,7 +64,7 @@ def _table(page: Any, model: Any, shown: Any) -> None:
     }
     order = ["path", "prediction", UNCERTAINTY, "positive_probability", "patient_id"]
     order += [*columns.probabilities, *columns.calls, "conformal_set", "out_of_distribution"]
-    order.append("error")
+    order += ["error", *(["note"] if shown["note"].any() else [])]
     st.dataframe(
         shown, hide_index=True, column_order=order, column_config=percent | text,
         alt=t("alt_table"),

@@ -37,6 +37,8 @@ def show(page: Any) -> None:
         st.error(t("unreadable", name=one.name, why=answer.error))
         return
     _headline(page, model, answer)
+    if answer.note:
+        st.warning(t("note_is", note=answer.note))
     left, right = st.columns(2, gap="large")
     with left:
         _picture(page, model, one, answer)

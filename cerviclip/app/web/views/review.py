@@ -127,16 +127,18 @@ def _one(page: Any, model: Model | None, folder: Path, queue: ReviewQueue) -> No
 def _picture(page: Any, folder: Path, image: str) -> Image.Image | None:
     """Show a picture as the chosen run reads it, whether or not its answer shows; None where it
     cannot be."""
-    from cerviclip.app.pictures import open_picture
+    from cerviclip.app.pictures import open_with_note
 
     model = page.model()
     windows = model.predictor.reading.windows if model else Windows()
     try:
-        picture = open_picture(str(folder / image), windows)
+        picture, note = open_with_note(str(folder / image), windows)
     except UserError as error:
         st.error(page.t("unreadable", name=image, why=str(error)))
         return None
     st.image(picture, width="stretch", alt=page.t("alt_picture"))
+    if note:
+        st.caption(page.t("note_is", note=note))
     return picture
 
 

@@ -134,6 +134,23 @@ def test_a_broken_file_is_named_and_nothing_breaks(view, cells):
     assert list(table["path"]) == [good.name, "broken.png"] and table["error"].iloc[1]
 
 
+def test_the_page_says_which_page_of_a_file_it_read(view, reading, cells, tmp_path):
+    pictures = [Image.open(path).convert("RGB") for path in sorted(cells.rglob("*.png"))[:2]]
+    path = tmp_path / "new" / "two.tif"
+    path.parent.mkdir()
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    for name in ("predict", "batch"):
+        page = view(name)
+        page.file_uploader[0].set_value([(path.name, path.read_bytes(), "image/tiff")])
+        page.run()
+        assert not page.exception
+        if name == "predict":
+            assert "Read of the file: page 1 of 2." in said(page)
+        else:
+            assert list(page.dataframe[0].value["note"]) == ["page 1 of 2"]
+    assert "page 1 of 2" in said(reading("Hal", images=(str(path.parent),)))
+
+
 def test_a_table_is_filtered_and_sorted(view, predictor, cells):
     paths = sorted(cells.rglob("*.png"))[::8]
     page = view("batch")
