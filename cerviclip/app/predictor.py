@@ -51,6 +51,7 @@ from dassl.errors import UserError  # noqa: E402
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
 _PHANTOM = "Phantom model: trained on rendered images; its answers mean nothing for a real image."
+NOT_FINITE = "the model's probabilities for it are no finite numbers; PREC fp32 may help"
 _AHEAD = 2  # images per thread that are decoded before they are needed
 _MOST_AHEAD = 64  # and as many as the model takes at a time, so that threads work while it runs
 
@@ -60,7 +61,8 @@ class Predictor:
 
     Pictures are files, PIL images of any mode, and numpy arrays (H, W) or (H, W, 3): uint8 in
     0-255, uint16 in the range of the run's training images or 0-65535, floats in that range or 0-1.
-    A file that cannot be read has an ``error`` in its answer. An array of another kind is a mistake
+    A file that cannot be read has an ``error`` in its answer, and so has a picture whose
+    probabilities are not finite. An array of another kind is a mistake
     of the caller and raises `UserError`.
 
     Attributes:
@@ -252,21 +254,41 @@ class Predictor:
         self, waiting: Sequence[Prediction], builders: Sequence[Any], count: int
     ) -> Iterator[Prediction]:
         """The answers of a batch: probabilities and more for those without an error."""
-        rows: Iterator[tuple[np.ndarray, dict[str, Any]]] = iter(())
+        rows: Iterator[tuple[np.ndarray, dict[str, Any]] | None] = iter(())
         if count:
             wanted = self.knowledge.wants_features
             every = [
                 member.answers(builder.batch(), wanted)
                 for member, builder in zip(self.members, builders, strict=True)
             ]
-            probs = self.joining([p for p, _ in every])
-            rows = zip(probs, self.knowledge.of_batch(probs, [f for _, f in every]), strict=True)
+            rows = self._rows([p for p, _ in every], [f for _, f in every])
         for answer in waiting:
             if answer.error:
                 yield answer
+            elif (found := next(rows)) is None:
+                yield self._answer(answer.path, NOT_FINITE, note=answer.note)
             else:
-                row, more = next(rows)
-                yield self._answer(answer.path, probs=row, note=answer.note, **more)
+                yield self._answer(answer.path, probs=found[0], note=answer.note, **found[1])
+
+    def _rows(
+        self, probs: Sequence[np.ndarray], features: Sequence[np.ndarray | None]
+    ) -> Iterator[tuple[np.ndarray, dict[str, Any]] | None]:
+        """Joined probabilities of each picture and what belongs to them; None where a member's
+        numbers are not finite.
+
+        Args:
+            probs: (B, C) of each member.
+            features: (B, D) of each member.
+        """
+        finite = np.all([np.isfinite(p).all(axis=1) for p in probs], axis=0)
+        if not finite.any():
+            yield from [None] * len(finite)
+            return
+        seen = [None if f is None else f[finite] for f in features]
+        joined = self.joining([p[finite] for p in probs])
+        found = zip(joined, self.knowledge.of_batch(joined, seen), strict=True)
+        for good in finite:
+            yield next(found) if good else None
 
     def _prepared(
         self, pictures: Iterator[Picture], builders: Sequence[Any]

@@ -22,6 +22,7 @@ from cerviclip.app.server.settings import Settings
 from cerviclip.app.server.uploads import Upload
 
 FULL = "the audit log cannot be written, so no answer is given; make room on the server's disk"
+FAILED = "the model failed on the request's pictures"
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,7 @@ class Served:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            try:
-                self._answer(batch)
-            except BaseException as error:
-                problem = _problem_of(error)
-                for work in batch:
-                    work.future.set_exception(problem)
+            self._answer(batch)
 
     def _next_batch(self) -> list[_Work]:
         """What is to go through the model now; [] at the end. A request is never cut in two."""
@@ -146,9 +142,31 @@ class Served:
         )
 
     def _answer(self, batch: list[_Work]) -> None:
+        """Answer all requests. Where the model fails on them together, each goes through it alone,
+        so that no picture takes down a stranger's request."""
         uploads = [upload for work in batch for upload in work.uploads]
-        with self.lock:
-            predictions = self.predictor.predict([upload.pixels for upload in uploads])
+        try:
+            with self.lock:
+                predictions = self.predictor.predict([upload.pixels for upload in uploads])
+        except BaseException as error:
+            problem = _problem_of(error)
+            if len(batch) == 1:
+                batch[0].future.set_exception(problem)
+                return
+            for work in batch:
+                self._answer([work])
+            return
+        try:
+            self._give(batch, uploads, predictions)
+        except BaseException as error:
+            problem = _problem_of(error)
+            for work in batch:
+                work.future.set_exception(problem)
+
+    def _give(
+        self, batch: list[_Work], uploads: list[Upload], predictions: list[Prediction]
+    ) -> None:
+        """Write the answers into the audit log, then give them."""
         self._metrics.batches.labels(self.name).observe(len(uploads))
         asked = [work for work in batch for _ in work.uploads]
         entries = [
@@ -160,8 +178,8 @@ class Served:
         ids = iter(self._audit.append(entries))
         self._metrics.answered(self.name, predictions)
         rows = iter(zip(uploads, predictions, strict=True))
-        for work in batch:
-            answers = [Answer(*next(rows), next(ids)) for _ in work.uploads]
+        given = [[Answer(*next(rows), next(ids)) for _ in work.uploads] for work in batch]
+        for work, answers in zip(batch, given, strict=True):
             work.future.set_result(answers)
 
 
@@ -169,4 +187,4 @@ def _problem_of(error: BaseException) -> Problem:
     if isinstance(error, DiskFullError):
         return Problem(507, FULL)
     log_unexpected(error)
-    return Problem(500, "the model failed on this batch; the server's log has the place")
+    return Problem(500, f"{FAILED}; the server's log has the place")

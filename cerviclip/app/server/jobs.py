@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.app.append_file import AppendFile, DiskFullError
-from cerviclip.app.server.batching import Served
+from cerviclip.app.server.batching import Answer, Served
 from cerviclip.app.server.problems import Problem, log, log_unexpected
 from cerviclip.app.server.settings import Settings
-from cerviclip.app.server.uploads import read_upload
+from cerviclip.app.server.uploads import Upload, read_upload
 from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 
@@ -182,6 +182,15 @@ class Jobs:
         except DiskFullError as error:
             raise Problem(507, "the server's disk is full; make room there") from error
 
+    def _finish(self, job: Job) -> None:
+        """End a job whose results are all on disk. They say so themselves: where the disk is full,
+        the next start of the server ends it again without this line."""
+        job.state = DONE
+        try:
+            self._write(job, DONE)
+        except Problem:
+            log.error("job %s is done, and its last line met a full disk", job.id)
+
     def _run(self) -> None:
         while job := self._next():
             try:
@@ -189,8 +198,7 @@ class Jobs:
                     self._work(job)
                 with self._changed:
                     if job.state == RUNNING and not job.missing:
-                        self._write(job, DONE)
-                        job.state = DONE
+                        self._finish(job)
             except Exception as error:
                 log.error("job %s stopped", job.id)
                 log_unexpected(error)
@@ -228,10 +236,7 @@ class Jobs:
             pixels += sum(one.pixels.size // 3 for one in frames)
             if pixels > limits.pixels:
                 break
-        answers = self._ask(served, job, uploads) if uploads else []
-        found: dict[int, dict[str, Any]] = {number: {"answers": []} for number in owners} | errors
-        for number, answer in zip(owners, answers, strict=True):
-            found[number]["answers"].append(self._describe(answer))
+        found = {**self._found(served, job, uploads, owners), **errors}
         with self._changed:
             for number, result in found.items():
                 if job.state == RUNNING:
@@ -239,7 +244,34 @@ class Jobs:
                     job.results[number] = result
                     del job.waiting[number]
 
-    def _ask(self, served: Served, job: Job, uploads: Sequence[Any]) -> list[Any]:
+    def _found(
+        self, served: Served, job: Job, uploads: Sequence[Upload], owners: Sequence[int]
+    ) -> dict[int, dict[str, Any]]:
+        """File's number -> its result. Where the model fails on the files together, it is asked
+        for each alone, and fails on those that it cannot take.
+
+        Args:
+            owners: number of each picture's file.
+        """
+        found: dict[int, dict[str, Any]] = {number: {"answers": []} for number in owners}
+        if not found:
+            return found
+        try:
+            answers = self._ask(served, job, uploads)
+        except Problem as error:
+            if error.status_code != 500:
+                raise
+            if len(found) == 1:
+                return {number: {"error": "the model failed on the file"} for number in found}
+            for number in list(found):
+                own = [one for one, owner in zip(uploads, owners, strict=True) if owner == number]
+                found |= self._found(served, job, own, [number] * len(own))
+            return found
+        for number, answer in zip(owners, answers, strict=True):
+            found[number]["answers"].append(self._describe(answer))
+        return found
+
+    def _ask(self, served: Served, job: Job, uploads: Sequence[Upload]) -> list[Answer]:
         while True:
             try:
                 return served.submit(uploads, job.who, "/v1/jobs").result()

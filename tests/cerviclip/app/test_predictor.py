@@ -17,6 +17,7 @@ from PIL import Image
 
 from cerviclip import Predictor
 from cerviclip.app.answer import Prediction
+from cerviclip.app.members.member import Member
 from cerviclip.features.training import FILE as FEATURES
 from cerviclip.features.training import TrainFeatures
 from dassl.errors import UserError
@@ -125,6 +126,28 @@ def test_broken_files_stop_nothing(predictor, mixed):
         answers[path.name].probabilities for path in good
     ]
     assert predictor.predict(mixed / "gone.png").error == "there is no such file"
+
+
+@pytest.mark.parametrize("lost", [[1], [0, 1, 2, 3]])
+def test_a_picture_whose_probabilities_are_nan_has_an_error(predictor, cells, monkeypatch, lost):
+    paths = sorted((cells / "red").iterdir())[:4]
+    wanted = [(p.path, p.probabilities, p.ood_score) for p in predictor.predict(paths)]
+    answers = Member.answers
+
+    def with_nan(self, batch, features):
+        probs, seen = answers(self, batch, features)
+        probs[lost, 0] = np.nan
+        return probs, seen
+
+    monkeypatch.setattr(Member, "answers", with_nan)
+    said = predictor.predict(paths)
+    for number, (answer, truth) in enumerate(zip(said, wanted, strict=True)):
+        if number in lost:
+            assert "no finite numbers" in answer.error and answer.probabilities == ()
+        else:
+            assert answer.probabilities == truth[1]
+            assert answer.ood_score == pytest.approx(truth[2], abs=1e-6)
+        assert answer.path == truth[0]
 
 
 def test_pictures_are_read_as_answers_are_asked_for(predictor, cells, monkeypatch):

@@ -79,6 +79,8 @@ async def explain(request: Request, who: Reader, model: Model = "") -> Any:
     if len(uploads) > 1:
         raise Problem(422, "the file has several frames; choose one by frame")
     (answer,) = await context.answer(served, uploads, who, "/v1/explain")
+    if answer.prediction.error:
+        raise Problem(422, f"the picture cannot be used: {answer.prediction.error}")
     class_name = class_name or answer.prediction.predicted
     pixels = uploads[0].pixels
     asked = form.fields.get("method", "")

@@ -12,8 +12,11 @@ import numpy as np
 from PIL import Image
 
 
-def picture(kind: str = "PNG", size: tuple[int, int] = (24, 20), seed: int = 0, **save) -> bytes:
+def picture(
+    kind: str = "PNG", size: tuple[int, int] = (24, 20), seed: int = 0, dark=False, **save
+) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    pixels *= not dark
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **save)
     return buffer.getvalue()

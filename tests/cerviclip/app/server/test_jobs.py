@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cerviclip.app.append_file import AppendFile, DiskFullError
 from cerviclip.app.server.settings import Limits
+from cerviclip.app.server.uploads import read_upload
 from dassl.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hostile import picture  # noqa: E402
 
 
 def wait_for(client, id, *states, headers=None):
@@ -36,6 +44,58 @@ def test_one_bad_file_never_fails_the_rest(client, predictor, pictures, parts):
     assert job["job"] in [one["job"] for one in client.get("/v1/jobs").json()["jobs"]]
     assert client.delete(f"/v1/jobs/{job['job']}").status_code == 409
     assert client.get("/v1/jobs/none").status_code == 404
+
+
+@pytest.fixture
+def fails_on_dark(predictor, monkeypatch):
+    """The model fails on any batch that holds a dark picture."""
+    predict = predictor.predict
+
+    def fails(arrays):
+        if any(np.mean(one) < 1 for one in arrays):
+            raise RuntimeError("out of memory")
+        return predict(arrays)
+
+    monkeypatch.setattr(predictor, "predict", fails)
+
+
+def test_a_file_that_the_model_fails_on_fails_alone(client, pictures, parts, fails_on_dark):
+    bad = ("files", ("dark.png", picture(dark=True)))
+    files = [*parts(pictures[:2]), bad, *parts(pictures[2:4])]
+    job = wait_for(client, client.post("/v1/jobs", files=files).json()["job"], "done")
+    assert [one["error"] for one in job["results"]] == ["", "", "the model failed on the file"] + [
+        ""
+    ] * 2
+    assert all(one["answers"] for one in job["results"] if not one["error"])
+
+
+def test_a_request_that_the_model_fails_on_fails_alone(client, pictures, fails_on_dark):
+    context = client.app.state.context
+    served, limits = context.served(), context.settings.limits
+    data = [pictures[0].read_bytes(), picture(dark=True), pictures[1].read_bytes()]
+    with served.lock:  # so that they go through the model together
+        futures = [served.submit(read_upload("", d, limits, None), "me", "test") for d in data]
+    for number in (0, 2):
+        assert futures[number].result(10)[0].prediction.predicted
+    assert futures[1].exception(10).status_code == 500
+
+
+def test_a_job_whose_last_line_meets_a_full_disk_is_done(
+    make_client, pictures, parts, tmp_path, monkeypatch
+):
+    def full_at_the_end(self, data):
+        if b'"event":"done"' in data:
+            raise DiskFullError(28, "full")
+        return append(self, data)
+
+    append = AppendFile.append
+    monkeypatch.setattr(AppendFile, "append", full_at_the_end)
+    with make_client(tmp_path) as client:
+        id = client.post("/v1/jobs", files=parts(pictures[:1])).json()["job"]
+        job = wait_for(client, id, "done", "interrupted")
+        assert (job["state"], job["missing"]) == ("done", [])
+    with make_client(tmp_path) as client:
+        assert client.get(f"/v1/jobs/{id}").json()["state"] == "done"
 
 
 def test_cancel_and_limit_of_jobs(make_client, pictures, parts, tmp_path):
