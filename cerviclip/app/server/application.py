@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
 from cerviclip.app.server.access import Token
-from cerviclip.app.server.context import Context, context_of, needs
+from cerviclip.app.server.context import Context, admit, context_of, needs
 from cerviclip.app.server.metrics import CONTENT_TYPE
 from cerviclip.app.server.problems import (
     Problem,
@@ -34,6 +35,16 @@ from cerviclip.app.server.settings import Settings
 from dassl._version import __version__
 
 log = logging.getLogger("cerviclip.server")
+_OPEN = re.compile(  # whoever watches the server, and its description, need no token
+    r"/(health|ready|docs|docs/oauth2-redirect|redoc|openapi\.json)"
+    r"|/v2/health/(live|ready)|/v2/models/[^/]+(/versions/[^/]+)?/ready"
+)
+_PICTURES = re.compile(  # requests that carry pictures; a webhook repeats those inside its task
+    r"/v1/(predict|explain|jobs(/[^/]+/files)?)|/v2/models/[^/]+(/versions/[^/]+)?/infer"
+    r"|/predict|/webhook|/infer/[^/]+"
+)
+_HASHES = re.compile(r"/activelearning/[^/]+")  # up to 100,000 names of 64 digits
+_FEW, _MANY = 1 << 20, 8 << 20  # bytes of a request without pictures, and with hashes
 _DESCRIPTION = f"""{RESEARCH_ONLY} Class probabilities of trained models for uploaded pictures.
 
 Errors are `application/problem+json`. Pictures are never kept, and every answer stands in an audit
@@ -117,7 +128,8 @@ def _describe_problems(app: FastAPI) -> None:
 
 
 class Gate:
-    """What every request passes: a limit of bytes, a watch, a line in the log, a last catch.
+    """What every request passes: the token, a limit of bytes, a watch, a line in the log, a last
+    catch.
 
     The log has method, route, status and time: no address, no query, no file's name, and of an
     unexpected error its place alone.
@@ -145,6 +157,8 @@ class Gate:
             await send(message)
 
         try:
+            if not _OPEN.fullmatch(scope["path"]):
+                admit(self.context, scope)
             most = self._most(scope)
             stated = dict(scope["headers"]).get(b"content-length", b"0")
             if stated.isascii() and stated.isdigit() and (len(stated) > 18 or int(stated) > most):
@@ -165,8 +179,10 @@ class Gate:
             log.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
 
     def _most(self, scope: Scope) -> int:
-        limits = self.context.settings.limits
-        return limits.job_bytes if scope["path"].startswith("/v1/jobs") else limits.body_bytes
+        limits, path = self.context.settings.limits, scope["path"]
+        if not _PICTURES.fullmatch(path):
+            return min(limits.body_bytes, _MANY if _HASHES.fullmatch(path) else _FEW)
+        return limits.job_bytes if path.startswith("/v1/jobs") else limits.body_bytes
 
 
 def _bounded(receive: Receive, most: int) -> Receive:

@@ -15,6 +15,8 @@ from fastapi.security import HTTPBearer
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from cerviclip.app.append_file import DiskFullError
 from cerviclip.app.audit_log import AuditLog
@@ -131,23 +133,33 @@ def context_of(request: Request) -> Context:
 _bearer = Security(HTTPBearer(auto_error=False, description="a token of the server's operator"))
 
 
+def admit(context: Context, scope: Scope) -> None:
+    """Let a client in before a byte of the request's body is read; `needs` finds who it is.
+
+    Raises:
+        Problem: 401, 403 or 429.
+    """
+    request = HTTPConnection(scope)
+    tokens = context.settings.tokens
+    address = request.client.host if request.client else "?"
+    who: Token | None = EVERYBODY
+    if tokens:
+        who = who_is(request.headers.get("authorization", ""), tokens)
+    elif _of_another_page(request):
+        raise Problem(403, "a page of another origin may not ask a server without tokens")
+    wait = context.limit.wait_for(f"@{address}" if who in (None, EVERYBODY) else who.name)
+    if wait:
+        raise Problem(429, "too many requests", {"Retry-After": str(int(wait) + 1)})
+    if who is None:
+        raise Problem(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+    request.state.who = who
+
+
 def needs(role: str) -> Callable[..., Awaitable[Token]]:
-    """A dependency of routes: the client, who must have a role and must not ask too often."""
+    """A dependency of routes: the client that `admit` has let in, who must have a role."""
 
     async def check(request: Request, _: Any = _bearer) -> Token:
-        context = context_of(request)
-        tokens = context.settings.tokens
-        address = request.client.host if request.client else "?"
-        who: Token | None = EVERYBODY
-        if tokens:
-            who = who_is(request.headers.get("authorization", ""), tokens)
-        elif _of_another_page(request):
-            raise Problem(403, "a page of another origin may not ask a server without tokens")
-        wait = context.limit.wait_for(f"@{address}" if who in (None, EVERYBODY) else who.name)
-        if wait:
-            raise Problem(429, "too many requests", {"Retry-After": str(int(wait) + 1)})
-        if who is None:
-            raise Problem(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        who: Token = request.state.who
         if not who.may(role):
             raise Problem(403, f"this needs the role {role}, and the token has {who.role}")
         return who
@@ -155,7 +167,7 @@ def needs(role: str) -> Callable[..., Awaitable[Token]]:
     return check
 
 
-def _of_another_page(request: Request) -> bool:
+def _of_another_page(request: HTTPConnection) -> bool:
     """Whether a browser sends it for a page from elsewhere, which could reach a local server."""
     origin = request.headers.get("origin")
     return origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}"

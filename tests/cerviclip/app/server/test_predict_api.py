@@ -17,6 +17,7 @@ from PIL import Image
 from cerviclip.app.audit_log import verify
 from cerviclip.app.server.access import RateLimit
 from cerviclip.app.server.answers import PredictModel
+from cerviclip.app.server.settings import Limits
 
 USE = "Research use only"
 
@@ -117,6 +118,44 @@ def test_roles(guarded, as_role, pictures, parts):
     assert guarded.get("/v1/models", headers={"Authorization": f"Basic {basic}"}).is_success
     assert guarded.get("/metrics").status_code == 401
     assert guarded.get("/health").status_code == guarded.get("/ready").status_code == 200
+
+
+JSON_ROUTES = (
+    "/v1/corrections",
+    "/v1/tiles",
+    "/v2/models/m/infer",
+    "/predict",
+    "/setup",
+    "/webhook",
+    "/activelearning/random",
+)
+
+
+@pytest.mark.parametrize("route", JSON_ROUTES)
+def test_a_body_without_a_token_is_not_parsed(guarded, as_role, route):
+    broken = {"content": b'{"broken": ', "headers": {"content-type": "application/json"}}
+    assert guarded.post(route, **broken).status_code == 401
+    broken["headers"] |= as_role("admin")
+    assert guarded.post(route, **broken).status_code == 422
+
+
+@pytest.mark.parametrize("route", ("/v1/corrections", "/v1/tiles", "/setup"))
+def test_json_without_pictures_is_small(guarded, as_role, route):
+    for body in (b" " * (1 << 20) + b"{}", (b" " * 65536 for _ in range(17))):
+        answer = guarded.post(route, content=body, headers=as_role("admin"))
+        assert answer.status_code == 413 and "1048576 bytes" in answer.json()["detail"]
+    large = {"entry": "1-" + 12 * "0", "class_name": "red", "model": "m"}
+    content = json.dumps(large).encode() + b" " * (1 << 20)
+    picture = guarded.post("/predict", content=content, headers=as_role("admin"))
+    assert picture.status_code == 422  # its tasks may hold pictures
+
+
+def test_the_limit_of_requests_comes_before_the_body(make_client, tmp_path):
+    with make_client(tmp_path, Limits(per_minute=2)) as client:
+        said = [client.post("/v1/corrections", json={}).status_code for _ in range(3)]
+        assert said == [422, 422, 429]
+        assert client.get("/health").status_code == 200
+        assert client.get("/v2/models/m/ready").status_code == 200
 
 
 def test_another_page_may_not_use_a_server_without_tokens(client):
