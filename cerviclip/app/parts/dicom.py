@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.app.parts.encapsulated import misfit
 from dassl.errors import UserError
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # its whole body is zlib: a small file may fill the memory
@@ -49,7 +50,8 @@ def dicom_frames(
         only: the frame, from 0, that is read alone; ``pixels`` then counts it alone.
 
     Raises:
-        DicomError: no pixels, too many, or a compression that this installation cannot read.
+        DicomError: no pixels, too many, a compressed picture of another size than the header
+            has, or a compression that this installation cannot read.
     """
     try:
         import pydicom
@@ -71,6 +73,9 @@ def dicom_frames(
                 f"it has {count} frames of {size} px, over the limit; choose one of them",
                 too_large=True,
             )
+        wrong = misfit(file, count)
+        if wrong:
+            raise DicomError(wrong)
         return [_rgb(file, frame) for frame in _frames_of(file, data, count, only)]
     except DicomError:
         raise

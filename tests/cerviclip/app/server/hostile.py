@@ -11,6 +11,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+JPEG, J2K, RLE = (f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.90", "5"))  # transfer syntaxes
+
 
 def picture(
     kind: str = "PNG", size: tuple[int, int] = (24, 20), seed: int = 0, dark=False, **save
@@ -49,17 +51,46 @@ def pages(kind: str, count: int) -> bytes:
     return buffer.getvalue()
 
 
-def dicom(frames: int = 1, rows: int = 20, columns: int = 24, **tags) -> bytes:
-    """A DICOM file that names its patient."""
+def grey(kind: str, size: tuple[int, int] = (24, 20)) -> bytes:
+    """A grey picture in a file's format."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture(size=size))).convert("L").save(buffer, kind)
+    return buffer.getvalue()
+
+
+def codestream(size: tuple[int, int] = (24, 20)) -> bytes:
+    """JPEG 2000 as DICOM holds it: without the boxes of a file."""
+    data = grey("JPEG2000", size)
+    return data[data.index(b"\xff\x4f\xff\x51") :]
+
+
+def rle(pixels: int) -> bytes:
+    """A frame of one RLE segment, black."""
+    head = struct.pack("<16I", 1, 64, *[0] * 14)
+    whole, rest = divmod(pixels, 128)
+    data = b"\x81\0" * whole + (bytes((257 - rest, 0)) if rest > 1 else b"\0\0" * rest)
+    return head + data
+
+
+def dicom(
+    frames: int = 1,
+    rows: int = 20,
+    columns: int = 24,
+    compressed: tuple[str, list[bytes]] | None = None,
+    preamble: bytes = b"",
+    **tags,
+) -> bytes:
+    """A DICOM file that names its patient; ``compressed`` is a transfer syntax and its frames."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    file = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    file = FileDataset("", {}, file_meta=meta, preamble=preamble.ljust(128, b"\0"))
     file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, generate_uid()
     file.PatientName, file.PatientID = "Zhang^San", "1962"
     file.Rows, file.Columns, file.SamplesPerPixel = rows, columns, 1
@@ -70,6 +101,10 @@ def dicom(frames: int = 1, rows: int = 20, columns: int = 24, **tags) -> bytes:
         file.NumberOfFrames = frames
     values = np.arange(frames * rows * columns, dtype=np.uint64) % 251
     file.PixelData = values.astype(np.uint8).tobytes()
+    if compressed is not None:
+        meta.TransferSyntaxUID = UID(compressed[0])
+        file.PixelData = encapsulate(compressed[1])
+        file["PixelData"].VR = "OB"
     for name, value in tags.items():
         setattr(file, name, value)
     buffer = io.BytesIO()
@@ -106,6 +141,13 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "a DICOM of many frames": (dicom(frames=9), 413),
         "a DICOM of many pixels": (dicom(Rows=60_000, Columns=60_000), 413),
         "a DICOM without its pixels": (dicom(rows=20)[:-100], 422),
+        "a DICOM around a large JPEG": (dicom(compressed=(JPEG, [grey("JPEG", (999, 99))])), 422),
+        "a DICOM around a large JPEG 2000": (dicom(compressed=(J2K, [codestream((99, 99))])), 422),
+        "a DICOM around a large RLE": (dicom(compressed=(RLE, [rle(9_000_000)])), 422),
+        "a DICOM of more frames than it says": (
+            dicom(compressed=(JPEG, [grey("JPEG")] * 9), NumberOfFrames=2),
+            422,
+        ),
         "a DICOM's first bytes": (b"\0" * 128 + b"DICM" + b"\1\2", 422),
     }
 

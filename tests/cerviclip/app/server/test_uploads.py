@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from cerviclip.app.parts.dicom import DicomError, dicom_frames
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hostile import bomb, dicom, fuzzed, hostile, pages, picture  # noqa: E402
+from hostile import (  # noqa: E402
+    J2K,
+    JPEG,
+    RLE,
+    bomb,
+    codestream,
+    dicom,
+    fuzzed,
+    grey,
+    hostile,
+    pages,
+    picture,
+    rle,
+)
 
 CASES = hostile()
 
@@ -79,8 +96,6 @@ def test_dicom_frames_and_no_tag(client, predictor, caplog):
 
 
 def test_dicom_is_shown_as_its_tags_say():
-    from cerviclip.app.parts.dicom import dicom_frames
-
     stored = (np.arange(480) % 251).astype(float).reshape(20, 24)
     (plain,) = dicom_frames(dicom(), 10**6, 1)
     assert (plain[..., 0] == stored).all()
@@ -90,6 +105,29 @@ def test_dicom_is_shown_as_its_tags_say():
     # PS3.3 C.11.2.1.2.1, linear
     wanted = np.clip((stored - 99.5) / 49 + 0.5, 0, 1) * 255
     assert np.abs(windowed[..., 0] - wanted).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("a DICOM around a large JPEG", "compressed with 999x99 px, and the header has 24x20"),
+        ("a DICOM around a large JPEG 2000", "compressed with 99x99 px"),
+        ("a DICOM around a large RLE", "more than the 24x20 px"),
+        ("a DICOM of more frames than it says", "more than the 2 frames"),
+    ],
+)
+@pytest.mark.parametrize("only", [None, 0])
+def test_a_compressed_dicom_of_another_size_is_not_decoded(name, words, only):
+    with pytest.raises(DicomError, match=words):
+        dicom_frames(CASES[name][0], 10**6, 10, only)
+
+
+def test_compressed_dicom_of_its_own_size_is_read():
+    for syntax, data in ((JPEG, grey("JPEG")), (J2K, codestream()), (RLE, rle(480))):
+        frames = dicom_frames(dicom(compressed=(syntax, [data] * 2), NumberOfFrames=2), 10**6, 2)
+        assert [frame.shape for frame in frames] == [(20, 24, 3)] * 2
+        if syntax == JPEG:
+            assert (frames[1][..., 0] == np.asarray(Image.open(io.BytesIO(data)))).all()
 
 
 @pytest.mark.slow
