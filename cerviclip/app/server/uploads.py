@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from cerviclip.app.parts.dicom import MOST_FRAMES, DicomError, dicom_frames, is_dicom
 from cerviclip.app.pictures import UnreadableError, open_picture
+from cerviclip.app.server.one_kind import end_of_page, end_of_png, is_more, is_more_than_tiff
 from cerviclip.app.server.problems import Problem
 from cerviclip.app.server.settings import Limits
 from dassl.errors import UserError
@@ -40,8 +40,7 @@ _REFUSED = {  # first bytes of what people send by mistake, or on purpose
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
 }
-_APPENDED = (b"PK\x03\x04", b"PK\x05\x06", b"%PDF-", b"Rar!", b"7z\xbc\xaf", b"<?php", b"<script")
-_PDF_STARTS_WITHIN = 1024  # bytes: readers of PDF look so far for its first line
+_TWO = "is a {} and another kind of file at once; save it anew"
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,11 @@ def read_upload(
         raise Problem(413, f"has {len(data)} bytes, and {limits.file_bytes} are allowed")
     sha256 = hashlib.sha256(data).hexdigest()
     kind = _kind_of(data)
-    if kind == "DICOM":
-        return _dicom_uploads(name, data, sha256, limits, pixels, frame)
-    if frame is not None:
+    if kind != "DICOM" and frame is not None:
         raise Problem(422, "is no DICOM file, so it has no frame to choose")
     _check_one_kind(data, kind)
+    if kind == "DICOM":
+        return _dicom_uploads(name, data, sha256, limits, pixels, frame)
     image, note = _open(data, kind, pixels, limits.frames)
     try:
         rgb = np.asarray(open_picture(image, windows))
@@ -165,30 +164,10 @@ def _kind_of(data: bytes) -> str:
 
 def _check_one_kind(data: bytes, kind: str) -> None:
     """Refuse a file that is a picture and something else at once."""
-    tail = b""
-    if kind == "PNG":
-        tail = data[_end_of_png(data) :]
-        if tail.strip(b"\0"):
-            raise Problem(422, f"is a PNG with {len(tail)} bytes behind its end; save it anew")
-    elif kind == "JPEG":  # some cameras append data, which is fine
-        tail = data[data.rfind(b"\xff\xd9") + 2 :]
-    if (
-        any(mark in tail for mark in _APPENDED)
-        or b"%PDF-" in data[:_PDF_STARTS_WITHIN]
-        or zipfile.is_zipfile(io.BytesIO(data))
-    ):
-        raise Problem(422, f"is a {kind} and another kind of file at once; save it anew")
-
-
-def _end_of_png(data: bytes) -> int:
-    """Where the chunk IEND ends; the whole length where there is none, which decoders notice."""
-    at = 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        at, name = at + 12 + length, data[at + 4 : at + 8]
-        if name == b"IEND":
-            return at
-    return len(data)
+    if kind == "PNG" and (tail := data[end_of_png(data) :]).strip(b"\0"):
+        raise Problem(422, f"is a PNG with {len(tail)} bytes behind its end; save it anew")
+    if is_more(data, kind):
+        raise Problem(422, _TWO.format(kind))
 
 
 def _open(data: bytes, kind: str, pixels: int, frames: int) -> tuple[Image.Image, str]:
@@ -200,7 +179,7 @@ def _open(data: bytes, kind: str, pixels: int, frames: int) -> tuple[Image.Image
             raise Problem(413, f"has {width}x{height} px, and {pixels} are allowed in a request")
         if kind == "PNG" and getattr(image, "is_animated", False):
             raise Problem(415, "is an animated PNG; send its frames one by one")
-        return image, _note_on_pages(image, kind, frames)
+        return image, _note_on_pages(image, data, frames) if kind == "TIFF" else ""
     except Problem:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -209,17 +188,18 @@ def _open(data: bytes, kind: str, pixels: int, frames: int) -> tuple[Image.Image
         raise Problem(422, f"cannot be read: {why_unreadable(error)}") from None
 
 
-def _note_on_pages(image: Image.Image, kind: str, frames: int) -> str:
-    """A note where pages are left out, as training does; never a walk over endless pages."""
-    if kind != "TIFF":
-        return ""
-    last = 0
+def _note_on_pages(image: Image.Image, data: bytes, frames: int) -> str:
+    """A note where pages are left out, as training does; never a walk over endless pages. A TIFF
+    with something else behind its last page is refused."""
+    last, end = 0, end_of_page(image)
     try:
         while last < frames:
             image.seek(last + 1)
-            last += 1
+            last, end = last + 1, max(end, end_of_page(image))
     except EOFError:
         pass
+    if is_more_than_tiff(data, end):
+        raise Problem(422, _TWO.format("TIFF"))
     if last >= frames:
         raise Problem(413, f"has more than {frames} pages")
     image.seek(0)

@@ -113,7 +113,10 @@ def dicom(
 
 
 def hostile() -> dict[str, tuple[bytes, int]]:
-    png, jpeg = picture("PNG"), picture("JPEG")
+    png, jpeg, tiff, bmp = map(picture, ("PNG", "JPEG", "TIFF", "BMP"))
+    php, script = b"<?php system('ls'); ?>", b"<SCRIPT>alert(1)</SCRIPT>"
+    rar, end = b"Rar!\x1a\x07\x01\0" + bytes(40), b"\xff\xd9"
+    lying = bmp[:2] + struct.pack("<I", len(bmp + php)) + bmp[6:]  # the size takes in what follows
     return {
         "0 bytes": (b"", 400),
         "a 50,000 x 50,000 header": (bomb(50_000, 50_000), 413),
@@ -130,7 +133,22 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "text": (b"no picture", 415),
         "a PNG and a zip": (png + archive(), 422),
         "a JPEG and a zip": (jpeg + archive(), 422),
-        "a JPEG and PHP": (jpeg + b"<?php system('ls'); ?>", 422),
+        "a JPEG and PHP": (jpeg + php, 422),
+        "a JPEG, a script and an end": (jpeg + script + end, 422),
+        "a JPEG, a RAR and an end": (jpeg + rar + end, 422),
+        "a JPEG with an end in a comment": (
+            jpeg[:2] + b"\xff\xfe\0\x06" + end * 2 + jpeg[2:] + script + end,
+            422,
+        ),
+        "a BMP and PHP": (bmp + php, 422),
+        "a BMP and PHP in its size": (lying + php, 422),
+        "a TIFF and a zip": (tiff + archive(), 422),
+        "a TIFF, a RAR and PHP": (tiff + rar + php, 422),
+        "a TIFF of two pages and PHP": (pages("TIFF", 2) + php, 422),
+        "a DICOM and a zip": (dicom() + archive(), 422),
+        "a DICOM that begins as a PDF": (dicom(preamble=b"%PDF-1.7"), 422),
+        "a DICOM that begins as HTML": (dicom(preamble=b"<html><script>"), 422),
+        "a DICOM that begins as a program": (dicom(preamble=b"MZ"), 422),
         "a JPEG and a PDF": (jpeg[:20] + b"%PDF-1.7" + jpeg[20:], 422),
         "a PNG with a tail": (png + b"more", 422),
         "half a PNG": (png[: len(png) // 2], 422),

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cerviclip.app.parts import jpeg
 from cerviclip.app.parts.dicom import DicomError, dicom_frames
+from cerviclip.app.server.settings import Limits
+from cerviclip.app.server.uploads import read_upload
 
 sys.path.insert(0, str(Path(__file__).parent))
 from hostile import (  # noqa: E402
@@ -63,6 +66,30 @@ def test_limits_of_a_request(client):
     assert client.post("/v1/predict", json={}).status_code == 415
     assert client.post("/v1/predict", content=b"zz", headers=headers).status_code in (400, 422)
     assert client.post("/v1/predict", files=[("other", ("a", b"x"))]).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        picture("JPEG") + picture("JPEG", seed=1),  # as cameras append a preview
+        picture("JPEG", progressive=True),
+        picture("JPEG", exif=b"Exif\0\0" + picture("JPEG", (8, 8)) + b"<?php"),
+        picture("BMP") + bytes(3),
+        picture("TIFF", compression="tiff_lzw", description="<?xml version='1.0'?><OME/>"),
+        dicom(preamble=b"II*\0\x08\0\0\0"),
+    ],
+)
+def test_what_only_looks_like_two_kinds_is_taken(data):
+    (upload,) = read_upload("", data, Limits(), None)
+    assert upload.pixels.shape == (20, 24, 3)
+
+
+def test_where_a_jpeg_ends():
+    for more in ({}, {"progressive": True}, {"restart_marker_blocks": 1}):
+        data = picture("JPEG", (90, 70), exif=b"Exif\0\0" + picture("JPEG"), **more)
+        assert jpeg.end(data + b"\xff\xd9 tail \xff\xd9") == len(data)
+        assert jpeg.sizes(data) == [(90, 70)]
+    assert jpeg.end(b"\xff\xd8 no segment \xff\xd9 tail") == 16
 
 
 def test_pages_that_are_left_out_are_said(client):
