@@ -22,7 +22,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +38,7 @@ from dassl.errors import MissingFileError, UserError, cli_main
 START = "0" * 64  # what the first entry names as the one before it
 _KEYS = ("n", "when", "kind", "previous", "hash")  # what every entry has
 _HEAD_BYTES = 20 + 1 + 64 + 1
+MOST_ANSWERS = 100_000  # whose model and classes an open log knows
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ class Fault:
 
     line: int
     why: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What an answer in the log was of.
+
+    Attributes:
+        model: its identity.
+        classes: that the model tells apart.
+    """
+
+    model: str
+    classes: tuple[str, ...]
 
 
 def digest_of(entry: Mapping[str, Any]) -> str:
@@ -111,6 +126,8 @@ class AuditLog:
         self._lock = threading.Lock()
         self._file = AppendFile(self.path, "audit log")
         self.count, self.last = 0, START
+        self._answers: OrderedDict[str, Answered] = OrderedDict()
+        self._kinds: dict[Answered, Answered] = {}  # one object for all answers of a model
         try:
             self._head = os.open(head_path(self.path), os.O_RDWR | os.O_CREAT, 0o600)
             self._settle()
@@ -142,12 +159,28 @@ class AuditLog:
             self._file.append("".join(_canonical(entry) + "\n" for entry in made).encode())
             self.count, self.last = self.count + len(made), last
             self._write_head()
+            self._learn(made)
             return [entry_id(entry) for entry in made]
+
+    def answered(self, id: str) -> Answered | None:
+        """The model and the classes of an answer by its entry's id; None where no answer with
+        probabilities has it, or more than `MOST_ANSWERS` came after it."""
+        with self._lock:
+            return self._answers.get(id)
 
     def close(self) -> None:
         with self._lock:
             self._file.close()
             os.close(self._head)
+
+    def _learn(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        for entry in entries:
+            classes = tuple((entry.get("output") or {}).get("probabilities") or ())
+            if entry["kind"] == "answer" and classes:
+                found = Answered(entry["model"], classes)
+                self._answers[entry_id(entry)] = self._kinds.setdefault(found, found)
+                if len(self._answers) > MOST_ANSWERS:
+                    self._answers.popitem(last=False)
 
     def _write_head(self) -> None:
         """In place, not by `atomic_write`: 86 bytes of one block for every batch of answers, whose
@@ -176,6 +209,7 @@ class AuditLog:
         self._file.cut_half_line()
         self.count = len(lines)
         self.last = json.loads(lines[-1])["hash"] if lines else START
+        self._learn(map(json.loads, lines[-MOST_ANSWERS:]))
         behind, cut = self.count - (head[0] if head else 0), self._file.cut
         self._file.lines = []
         self._write_head()

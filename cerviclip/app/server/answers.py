@@ -167,7 +167,9 @@ class Correction(BaseModel):
 
     entry: str = Field(pattern=r"^[0-9]{1,18}-[0-9a-f]{12}$", description="id of the answer")
     class_name: str = Field(max_length=200, description="a class of the model")
-    model: str = Field("", max_length=200, description="its name; empty: the first one")
+    model: str = Field(
+        "", max_length=200, description="its name, as a check; the entry says which model it is"
+    )
     model_config = _example({"entry": "17-5d41402abc4b", "class_name": "NILM"})
 
 

@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from cerviclip.app.append_file import DiskFullError
-from cerviclip.app.audit_log import AuditLog
+from cerviclip.app.audit_log import Answered, AuditLog
 from cerviclip.app.predictor import Predictor
 from cerviclip.app.server.access import EVERYBODY, RateLimit, Token, who_is
 from cerviclip.app.server.answers import describe
@@ -102,14 +102,25 @@ class Context:
             raise Problem(422, "there is no picture in the request")
         return await asyncio.wrap_future(served.submit(uploads, who.name, route))
 
-    async def record(self, entry: dict[str, Any]) -> str:
-        """Write an entry that is no answer into the audit log; its id.
+    def answered(self, entry: str) -> Answered:
+        """The model and the classes of an answer that stands in the audit log.
+
+        Raises:
+            Problem: 404, no answer has this entry.
+        """
+        found = self.audit.answered(entry)
+        if found is None:
+            raise Problem(404, f"entry {entry} is no answer that this server knows")
+        return found
+
+    async def record(self, entries: Sequence[dict[str, Any]]) -> list[str]:
+        """Write entries that are no answers into the audit log, all or none; their ids.
 
         Raises:
             Problem: 507, the disk is full.
         """
         try:
-            return (await to_thread.run_sync(self.audit.append, [entry]))[0]
+            return await to_thread.run_sync(self.audit.append, entries)
         except DiskFullError:
             raise Problem(507, FULL) from None
 

@@ -124,3 +124,20 @@ def test_a_full_disk_leaves_no_half_entry(path, monkeypatch):
     assert log.append([{"kind": "answer"}])[0].startswith("7-")
     log.close()
     assert faults(path) == []
+
+
+def test_the_last_answers_are_known_by_their_entries(tmp_path, monkeypatch):
+    monkeypatch.setattr("cerviclip.app.audit_log.MOST_ANSWERS", 3)
+    answer = {"kind": "answer", "model": "m1", "output": {"probabilities": {"a": 0.5, "b": 0.5}}}
+    log = AuditLog(tmp_path / "a.jsonl")
+    others = [{"kind": "correction", "model": "m1", "output": {"predicted": "a"}}]
+    others += [{"kind": "answer", "model": "m1", "output": {"error": "unreadable"}}]
+    ids = log.append([answer] * 3 + others)
+    ids += log.append([{**answer, "model": "m2"}])
+    known = [log.answered(id) for id in ids]
+    log.close()
+    assert [one.model if one else "" for one in known] == ["", "m1", "m1", "", "", "m2"]
+    assert known[1].classes == ("a", "b") and known[1] is known[2]
+    log = AuditLog(tmp_path / "a.jsonl")  # of the last three lines one is an answer
+    assert [log.answered(id) for id in ids] == [None] * 5 + [known[5]]
+    log.close()

@@ -17,6 +17,7 @@ import httpx
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from cerviclip.app.audit_log import Answered
 from cerviclip.app.predictor import RESEARCH_ONLY
 from cerviclip.app.server.access import Token
 from cerviclip.app.server.batching import Answer, Served
@@ -113,33 +114,38 @@ async def predict(request: Request, who: Reader, asked: PredictRequest) -> Any:
     return {"results": results, "model_version": _version(served), "use": RESEARCH_ONLY}
 
 
-@router.post("/webhook", responses=responses(400, 401, 403, 413, 422, 429, 507))
+@router.post("/webhook", responses=responses(400, 401, 403, 404, 413, 422, 429, 507))
 async def webhook(request: Request, who: Annotator, event: WebhookRequest) -> Any:
-    """Record a saved annotation in the audit log as a correction; other events do nothing."""
+    """Record a saved annotation in the audit log as a correction, all its choices or none; other
+    events do nothing. A choice that the annotator has made anew corrects no answer (``of`` is
+    null), and is one of the first model's classes."""
     context = context_of(request)
     if event.action not in _SAVED:
         return {"status": "ignored", "use": RESEARCH_ONLY}
-    served = context.served()
-    found = _chosen((event.annotation or {}).get("result"))
-    unknown = [name for _, name in found if name not in served.predictor.classnames]
-    if unknown or not found:
-        raise Problem(
-            422, f"the annotation has no choice of {', '.join(served.predictor.classnames)}"
-        )
+    first = context.served()
+    own = Answered(first.model_id, first.predictor.classnames)
+    found = [
+        (of, name, context.answered(of) if of else own)
+        for of, name in _chosen((event.annotation or {}).get("result"))
+    ]
+    for _, name, answered in found or [(None, "", own)]:
+        if name not in answered.classes:
+            raise Problem(422, f"the annotation has no choice of {', '.join(answered.classes)}")
     task = (event.task or {}).get("id")
-    entries = []
-    for of, name in found:
-        entry = {
+    entries = [
+        {
             "kind": "correction",
             "who": who.name,
             "route": "/webhook",
-            "model": served.model_id,
+            "model": answered.model,
             "of": of,
             "task": task if isinstance(task, int) and abs(task) < 2**53 else None,
             "output": {"predicted": name},
         }
-        entries.append(await context.record(entry))
-    return {"status": "recorded", "entries": entries, "use": RESEARCH_ONLY}
+        for of, name, answered in found
+    ]
+    ids = await context.record(entries)
+    return {"status": "recorded", "entries": ids, "use": RESEARCH_ONLY}
 
 
 def parse_config(text: str) -> Labeling:

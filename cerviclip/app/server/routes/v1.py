@@ -112,18 +112,21 @@ async def models(request: Request, who: Reader) -> Any:
 async def correct(request: Request, who: Annotator, correction: Correction) -> Any:
     """Record in the audit log that a reader sees another class than the model."""
     context = context_of(request)
-    served = context.served(correction.model)
-    if correction.class_name not in served.predictor.classnames:
-        raise Problem(422, f"class_name is none of {', '.join(served.predictor.classnames)}")
+    answered = context.answered(correction.entry)
+    if correction.model and context.served(correction.model).model_id != answered.model:
+        raise Problem(422, f"entry {correction.entry} is an answer of another model")
+    if correction.class_name not in answered.classes:
+        raise Problem(422, f"class_name is none of {', '.join(answered.classes)}")
     entry = {
         "kind": "correction",
         "who": who.name,
         "route": "/v1/corrections",
-        "model": served.model_id,
+        "model": answered.model,
         "of": correction.entry,
         "output": {"predicted": correction.class_name},
     }
-    return {"use": RESEARCH_ONLY, "entry": await context.record(entry)}
+    (id,) = await context.record([entry])
+    return {"use": RESEARCH_ONLY, "entry": id}
 
 
 def frame_of(fields: Mapping[str, str]) -> int | None:

@@ -120,6 +120,30 @@ def test_roles(guarded, as_role, pictures, parts):
     assert guarded.get("/health").status_code == guarded.get("/ready").status_code == 200
 
 
+def test_a_correction_is_of_the_model_that_answered(
+    make_client, predictor, pictures, parts, tmp_path, monkeypatch
+):
+    with make_client(tmp_path) as client:
+        said = client.post("/v1/predict", files=parts(pictures[:1])).json()
+    (entry,) = [one["entry"] for one in said["answers"]]
+    monkeypatch.setattr(type(predictor), "model_id", "another")
+    monkeypatch.setattr(type(predictor), "classnames", ("violet",))
+    with make_client(tmp_path) as client:  # the same log, and a newer model
+        right = {"entry": entry, "class_name": "red"}
+        assert client.post("/v1/corrections", json=right).status_code == 201
+        assert audit_of(client)[-1]["model"] == said["model_id"] != "another"
+        for more, status in (
+            ({"class_name": "violet"}, 422),
+            ({"model": "m"}, 422),  # which answers now, and did not then
+            ({"model": "n"}, 404),
+            ({"entry": "1-" + 12 * "0"}, 404),
+            ({"entry": "999-" + 12 * "0"}, 404),
+            ({"entry": "2-" + audit_of(client)[-1]["hash"][:12]}, 404),  # the correction itself
+        ):
+            assert client.post("/v1/corrections", json=right | more).status_code == status
+        assert len(audit_of(client)) == 2
+
+
 JSON_ROUTES = (
     "/v1/corrections",
     "/v1/tiles",

@@ -98,8 +98,29 @@ def test_label_studio(client, predictor, pictures):
     entry = json.loads(client.app.state.context.audit.path.read_text().splitlines()[-1])
     assert (entry["of"], entry["task"]) == (region["id"], 5)
     assert entry["output"] == {"predicted": "green"}
+    event["annotation"]["result"].append({"id": "own", "value": {"choices": ["red"]}})
+    assert len(client.post("/webhook", json=event).json()["entries"]) == 2
+    count = len(client.app.state.context.audit.path.read_text().splitlines())
+    event["annotation"]["result"].append({"id": "1-" + 12 * "0", "value": {"choices": ["red"]}})
+    assert client.post("/webhook", json=event).status_code == 404
+    event["annotation"]["result"][-1] = {"id": "own", "value": {"choices": ["violet"]}}
+    assert client.post("/webhook", json=event).status_code == 422
+    assert len(client.app.state.context.audit.path.read_text().splitlines()) == count
+    event["annotation"]["result"] = []
+    assert client.post("/webhook", json=event).status_code == 422
     event["action"] = "TASKS_DELETED"
     assert client.post("/webhook", json=event).json()["status"] == "ignored"
+
+
+def test_a_webhook_records_all_choices_or_none(client, monkeypatch):
+    sizes, append = [], client.app.state.context.audit.append
+    monkeypatch.setattr(
+        client.app.state.context.audit, "append", lambda e: sizes.append(len(e)) or append(e)
+    )
+    choices = [{"id": "own", "value": {"choices": [name]}} for name in ("red", "blue")]
+    event = {"action": "ANNOTATION_UPDATED", "annotation": {"result": choices}}
+    assert client.post("/webhook", json=event).json()["status"] == "recorded"
+    assert sizes == [2]
 
 
 def test_pictures_are_fetched_from_one_label_studio_alone(make_client, pictures, tmp_path):
