@@ -24,7 +24,7 @@ from cerviclip.app.server.batching import Answer, Served
 from cerviclip.app.server.context import Context, context_of
 from cerviclip.app.server.problems import Problem, responses
 from cerviclip.app.server.routes.inference import from_base64
-from cerviclip.app.server.routes.v1 import REFUSED, Annotator, Reader
+from cerviclip.app.server.routes.v1 import REFUSED, Annotator, Reader, check_one_frame
 
 router = APIRouter(tags=["Label Studio backend"])
 _CONFIG = (
@@ -187,7 +187,8 @@ async def _result(
     try:
         data = await _picture_of(context, task.data.get(labeling.key))
         uploads = await context.read(served, [("", data)])
-        answer = (await context.answer(served, uploads[:1], who, "/predict"))[0]
+        check_one_frame(uploads, ", and a task is one picture; save the frame as a picture")
+        (answer,) = await context.answer(served, uploads, who, "/predict")
     except Problem as error:
         if error.status_code >= 500:
             raise

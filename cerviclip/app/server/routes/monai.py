@@ -18,7 +18,7 @@ from cerviclip.app.server.access import Token
 from cerviclip.app.server.answers import describe, head
 from cerviclip.app.server.context import Context, context_of, multipart, read_form
 from cerviclip.app.server.problems import Problem, responses
-from cerviclip.app.server.routes.v1 import REFUSED, Reader
+from cerviclip.app.server.routes.v1 import FRAME, REFUSED, Reader, check_one_frame, frame_of
 from dassl._version import __version__
 
 router = APIRouter(tags=["MONAI Label"])
@@ -72,7 +72,7 @@ async def info(request: Request, _: Reader) -> Any:
 @router.post(
     "/infer/{model}",
     responses=responses(*REFUSED),
-    openapi_extra=multipart("file", many=False, params={"type": "string"}),
+    openapi_extra=multipart("file", many=False, params={"type": "string"}, frame=FRAME),
 )
 async def infer(
     request: Request, who: Reader, model: Annotated[str, Path(max_length=200)], image: str = ""
@@ -83,7 +83,8 @@ async def infer(
     if image:
         raise Problem(404, "there is no store of pictures here; send the picture as file")
     form = await read_form(request, 1, "file")
-    uploads = await context.read(served, form.files)
+    uploads = await context.read(served, form.files, frame_of(form.fields))
+    check_one_frame(uploads, "; choose one by frame")
     answers = await context.answer(served, uploads, who, "/infer")
     said = [describe(answer) for answer in answers]
     params = {**head(served), "label_names": list(served.predictor.classnames), "answers": said}

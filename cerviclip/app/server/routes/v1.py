@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from cerviclip.app.server.answers import (
 from cerviclip.app.server.batching import Served
 from cerviclip.app.server.context import context_of, multipart, needs, read_form
 from cerviclip.app.server.problems import Problem, SafeJSON, responses
+from cerviclip.app.server.uploads import Upload
 from dassl.errors import UserError
 
 router = APIRouter(prefix="/v1", tags=["CerviCLIP"])
@@ -76,8 +77,7 @@ async def explain(request: Request, who: Reader, model: Model = "") -> Any:
     if class_name and class_name not in served.predictor.classnames:
         raise Problem(422, f"class_name is none of {', '.join(served.predictor.classnames)}")
     uploads = await context.read(served, form.files, frame_of(form.fields))
-    if len(uploads) > 1:
-        raise Problem(422, "the file has several frames; choose one by frame")
+    check_one_frame(uploads, "; choose one by frame")
     (answer,) = await context.answer(served, uploads, who, "/v1/explain")
     if answer.prediction.error:
         raise Problem(422, f"the picture cannot be used: {answer.prediction.error}")
@@ -141,6 +141,16 @@ def frame_of(fields: Mapping[str, str]) -> int | None:
     return int(text) if text else None
 
 
+def check_one_frame(uploads: Sequence[Upload], way_out: str) -> None:
+    """For routes that answer for one picture.
+
+    Raises:
+        Problem: 422, the file has several frames.
+    """
+    if len(uploads) > 1:
+        raise Problem(422, f"the file has {len(uploads)} frames{way_out}")
+
+
 def _explainer() -> Any:
     """The module `cerviclip.app.explain`."""
     try:
@@ -171,7 +181,8 @@ async def _map_of(
     try:
         return await to_thread.run_sync(work)
     except UserError as error:
-        raise Problem(422, str(error)) from None
+        absent = isinstance(error.__cause__, ImportError)  # the library of most methods
+        raise Problem(501 if absent else 422, str(error)) from None
 
 
 def _png(values: np.ndarray, size: tuple[int, int]) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hostile import dicom  # noqa: E402
 
 CONFIG = (
     '<View><Image name="img" value="$scan"/><Choices name="cls" toName="img">'
@@ -110,6 +115,24 @@ def test_label_studio(client, predictor, pictures):
     assert client.post("/webhook", json=event).status_code == 422
     event["action"] = "TASKS_DELETED"
     assert client.post("/webhook", json=event).json()["status"] == "ignored"
+
+
+def test_several_frames_are_refused(client, predictor):
+    data = dicom(frames=2)
+    coded = "data:image/dicom;base64," + base64.b64encode(data).decode()
+    asked = {"tasks": [{"data": {"scan": coded}}], "label_config": CONFIG}
+    (task,) = client.post("/predict", json=asked).json()["results"]
+    assert task["result"] == [] and "has 2 frames" in task["error"]
+    form = {"files": [("file", ("a.dcm", data))]}
+    refused = client.post("/infer/m", **form)
+    assert refused.status_code == 422 and "has 2 frames; choose" in refused.json()["detail"]
+    chosen = client.post("/infer/m", **form, data={"frame": "1"}).json()
+    (frame,) = chosen["params"]["answers"]
+    assert frame["frame"] == 1
+    values = (np.arange(480, 960) % 251).astype(np.uint8).reshape(20, 24)
+    truth = predictor.predict(values)
+    assert chosen["label"] == truth.predicted
+    assert frame["probabilities"] == pytest.approx(truth.by_class, abs=1e-6)
 
 
 def test_a_webhook_records_all_choices_or_none(client, monkeypatch):
