@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from cerviclip.app.audit_log import verify
 from cerviclip.app.server.access import RateLimit
 from cerviclip.app.server.answers import PredictModel
 from cerviclip.app.server.settings import Limits
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_jobs import wait_for  # noqa: E402
 
 USE = "Research use only"
 
@@ -85,12 +89,18 @@ def test_a_full_disk_refuses_answers(make_client, pictures, parts, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
         try:
             full = client.post("/v1/predict", files=parts(pictures[:1]))
-            job = client.post("/v1/jobs", files=parts(pictures[:50]))
+            taken = client.post("/v1/jobs", files=parts(pictures[:1]))
+            job = wait_for(client, taken.json()["job"], "done", "interrupted")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert full.status_code == 507 and "answers" not in full.json()
-        assert job.status_code in (202, 507)  # its own file is smaller
         assert path.stat().st_size == size
+        assert full.status_code == 507 and "answers" not in full.json()
+        # the job's own file was small enough for its first line, and the audit log was full
+        assert taken.status_code == 202
+        assert (job["state"], job["finished"], job["missing"]) == ("interrupted", 0, [1])
+        again = client.post(f"/v1/jobs/{job['job']}/files", files=parts(pictures[:1]))
+        assert again.status_code == 202
+        assert wait_for(client, job["job"], "done")["results"][0]["answers"]
         assert client.post("/v1/predict", files=parts(pictures[:1])).status_code == 200
         assert client.get("/health").status_code == 200
     assert verify(path)[1] == []
@@ -210,6 +220,31 @@ def test_models_and_metrics(client, predictor, pictures, parts):
     assert len(shares) == 3 and sum(shares) == pytest.approx(1)
     nearest = client.post("/v1/predict?model=mm", files=parts(pictures[:1]))
     assert nearest.status_code == 404 and "did you mean 'm'" in nearest.json()["detail"]
+
+
+def test_explain_itself(client, predictor, pictures, parts):
+    pytest.importorskip("pytorch_grad_cam")
+    from cerviclip.app.explain import explain, methods_of
+
+    said = client.post("/v1/explain", files=parts(pictures[:1], "file"))
+    assert said.status_code == 200, said.text
+    said, truth = said.json(), predictor.predict(pictures[0])
+    assert said["class_name"] == said["answer"]["predicted"] == truth.predicted
+    assert said["method"] == methods_of(predictor)[0]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["map_png"]))))
+    wanted = explain(predictor, pictures[0], truth.predicted)
+    assert shown.max() > 0 and np.abs(shown / 255 - wanted).max() <= 0.5 / 255 + 1e-6
+    form = {"files": parts(pictures[:1], "file"), "data": {"method": "magic"}}
+    assert client.post("/v1/explain", **form).status_code == 422
+
+
+def test_explain_without_its_library(client, pictures, parts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
+    form = {"files": parts(pictures[:1], "file")}
+    absent = client.post("/v1/explain", **form, data={"method": "gradcam"})
+    assert absent.status_code == 501 and "cerviclip[explain]" in absent.json()["detail"]
+    without = client.post("/v1/explain", **form, data={"method": "occlusion"})
+    assert without.status_code == 200
 
 
 def test_explain(client, pictures, parts, monkeypatch, predictor):
