@@ -60,7 +60,8 @@ class Prediction:
             there is an error.
         positive: the classes that count as disease; () where the run has none.
         path: the picture's file; "" for one in memory.
-        error: why the picture could not be read; "" for one that was.
+        error: why the picture could not be read, or that its probabilities are not finite; "" for
+            one that has them.
         calibrated: the probabilities at the temperature that was fitted on val.
         calibrated_positive: the positive-group probability behind the isotonic map of val.
         operating_points: name -> the threshold of home and its figures everywhere.
