@@ -8,9 +8,12 @@ from cerviclip.data.phantoms import CENTERS
 from cerviclip.datasets.phantom_oct import PhantomOCT
 from dassl.data.datasets import DATASET_REGISTRY
 
-CENTERS["mixed"] = replace(CENTERS["mixed"], patients=(4, 4, 4, 4, 4), frames=(2, 2))
+CENTERS["tiny"] = replace(CENTERS["mixed"], name="tiny", patients=(4, 4, 4, 4, 4), frames=(2, 2))
 
 
 @DATASET_REGISTRY.register()
 class TinyPhantomOCT(PhantomOCT):
     """Forty frames of twenty patients."""
+
+    center = "tiny"
+    dataset_dir = "phantom/tiny/images"

@@ -63,7 +63,7 @@ def test_the_cnn_adds_the_loss_of_its_last_map(build, tissue):
 def test_the_head_of_the_cnn_learns_the_tissue_and_the_run_says_how_well(run, tissue, evaluate):
     folder, results = run(
         *("CNNBaseline", *CNN, *tissue, *MASKS["CNNBaseline"], WEIGHT["CNNBaseline"], "1.0"),
-        *("OPTIM.NAME", "adam", "OPTIM.LR", "0.001", "OPTIM.MAX_EPOCH", "40"),
+        *("OPTIM.NAME", "adam", "OPTIM.LR", "0.001", "OPTIM.MAX_EPOCH", "80"),
         **SQUEEZE,
     )
     found = results["runtime"]["trainer"]["tissue_mask_on_val"]
