@@ -40,8 +40,6 @@ SPLIT_KEYS = (
     *("SPLIT_FILE", "SPLIT_RATIO", "SPLIT_BY", "PATIENT_PATTERN", "FOLD", "FILE", "FOLDER"),
     *("CLASS_MAP", "SUBSAMPLE_CLASSES", "SPLIT_SEED", "PATIENT_PER_CLASS", "CLASSES", "LEAVE_OUT"),
 )
-#: Those of them that an external centre does not take from the training: it has its own.
-OF_CENTERS = ("SPLIT_FILE", "SPLIT_RATIO", "SPLIT_BY", "SPLIT_SEED", "FOLD", "FILE", "FOLDER")
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ def check_centers(chain: Chain, cfgs: Sequence[CfgNode]) -> None:
         for earlier, other in enumerate(cfgs[:later]):
             name, data = other.DATASET.NAME, other.DATASET
             where = f"chain {chain.name}: stage {later + 1} is tested on {name}, which stage"
-            stated = [key for key in OF_CENTERS if data[key] != DEFAULTS[key]]
+            stated = [key for key in SPLIT_KEYS if data[key] != DEFAULTS[key]]
             if name in cfg.TEST.EXTERNAL and stated:
                 named = ", ".join(f"DATASET.{key}" for key in stated)
                 raise UserError(

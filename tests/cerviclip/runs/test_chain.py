@@ -152,6 +152,9 @@ def test_a_centre_that_an_earlier_stage_trains_on_is_refused(tmp_path):
     first = cfg_of("Herlev", tmp_path, SPLIT_RATIO=(0.6, 0.2, 0.2))
     with pytest.raises(UserError, match="stage 2 is tested on Herlev, which stage 1 .*SPLIT_RATIO"):
         chains.check_centers(of, [first, cfg_of("SIPaKMeD", tmp_path, ["Herlev"])])
+    told = cfg_of("Herlev", tmp_path, PATIENT_PATTERN=r"(\d+)-")  # other patients, another split
+    with pytest.raises(UserError, match="PATIENT_PATTERN"):
+        chains.check_centers(of, [told, cfg_of("SIPaKMeD", tmp_path, ["Herlev"])])
     chains.check_centers(of, [cfg_of("Herlev", tmp_path), cfg_of("SIPaKMeD", tmp_path, ["Herlev"])])
     chains.check_centers(of, [cfg_of("SIPaKMeD", tmp_path, ["Herlev"]), first])  # tested before
     first = cfg_of("FolderDataset", tmp_path, FOLDER="cells")
