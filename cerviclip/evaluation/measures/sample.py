@@ -197,6 +197,25 @@ class Sample:
         return "; ".join(filter(None, (few, unknown)))
 
 
+def proportions_of(
+    sample: Sample, hits: np.ndarray, trials: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) proportions in 0-1, NaN without a trial, and (2, N) limits, NaN with too few patients.
+
+    Args:
+        sample: one centre.
+        hits: (N, P) successes of each patient.
+        trials: (N, P) of how many.
+    """
+    total = trials.sum(axis=1)
+    values = np.full(len(total), np.nan)
+    np.divide(hits.sum(axis=1), total, out=values, where=total > 0)
+    limits = np.full((2, len(values)), np.nan)
+    if sample.n_patients >= MIN_PATIENTS:
+        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
+    return values, limits
+
+
 def metric(value: float, limits: Any = None, reason: str = "undefined here") -> dict[str, Any]:
     """One number of results.json.
 

@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.evaluation.bootstrap import MIN_PATIENTS
-from cerviclip.evaluation.intervals import proportion_intervals
-from cerviclip.evaluation.measures.sample import FEW_PATIENTS, LEVEL, Sample, metric
+from cerviclip.evaluation.measures.sample import FEW_PATIENTS, Sample, metric, proportions_of
 
 LAC, APS, CLASS_CONDITIONAL = "lac", "aps", "class_conditional"
 METHODS = (LAC, APS, CLASS_CONDITIONAL)
@@ -104,12 +102,7 @@ def measure_sets(sample: Sample, fitted: ConformalSets) -> dict[str, Any]:
         return dict.fromkeys(NUMBERS, nothing)
     n_classes = len(sample.classnames)
     hits, trials = set_counts(sample, fitted)
-    total = trials.sum(axis=1)
-    values = np.full(len(total), np.nan)
-    np.divide(hits.sum(axis=1), total, out=values, where=total > 0)
-    limits = np.full((2, len(values)), np.nan)
-    if sample.n_patients >= MIN_PATIENTS:
-        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
+    values, limits = proportions_of(sample, hits, trials)
     values, limits = 100 * values, 100 * limits
     values[1], limits[:, 1] = values[1] * n_classes / 100, limits[:, 1] * n_classes / 100
     cells = [

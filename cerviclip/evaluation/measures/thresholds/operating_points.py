@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.evaluation.bootstrap import MIN_PATIENTS
-from cerviclip.evaluation.intervals import proportion_intervals
-from cerviclip.evaluation.measures.sample import FEW_PATIENTS, LEVEL, Sample, metric
+from cerviclip.evaluation.measures.sample import FEW_PATIENTS, Sample, metric, proportions_of
 from cerviclip.evaluation.measures.thresholds.likelihood import (
     negative_value,
     positive_value,
@@ -120,12 +118,7 @@ def _rates_with_intervals(
     if not thresholds:
         return []
     hits, trials = rate_counts(sample, thresholds)
-    total = trials.sum(axis=1)
-    values = np.full(len(total), np.nan)
-    np.divide(hits.sum(axis=1), total, out=values, where=total > 0)
-    limits = np.full((2, len(values)), np.nan)
-    if sample.n_patients >= MIN_PATIENTS:
-        limits = np.stack(proportion_intervals(hits, trials, LEVEL))
+    values, limits = proportions_of(sample, hits, trials)
     size = len(_RATES)
     return [(values[i : i + size], limits[:, i : i + size]) for i in range(0, len(values), size)]
 
