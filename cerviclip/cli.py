@@ -48,6 +48,7 @@ COMMANDS = {
     "tables": ("cerviclip.tools.make_tables", "tables for a paper from any folder of runs"),
     "curves": ("cerviclip.tools.plot_curves", "figures for a paper from any folder of runs"),
     "compare": ("cerviclip.tools.compare", "one method minus each other, with intervals"),
+    "choose": ("cerviclip.tools.choose", "one setting for each method, from the runs of a search"),
     "ensemble": ("cerviclip.tools.ensemble", "join finished runs: their mean, or stacked on val"),
     "errors": ("cerviclip.tools.errors", "a run's most confident errors by centre, as a sheet"),
     "robustness": (

@@ -23,6 +23,7 @@ ASPECTS = CONFIGS / "aspects"
 SWEEPS = CONFIGS / "sweeps"
 RECIPES = CONFIGS / "recipes"
 CHAINS = CONFIGS / "chains"
+CHOSEN = CONFIGS / "chosen"
 FEDERATIONS = CONFIGS / "federations"
 
 

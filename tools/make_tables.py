@@ -5,6 +5,7 @@ Usage:
     python tools/make_tables.py output/PhantomOCT --format latex --metric macro_auc binary.auc
     python tools/make_tables.py output/ --format csv > all.csv      every metric, one line each
     python tools/make_tables.py output/ --baseline ZeroShotCLIP     with marks of what beats it
+    python tools/make_tables.py output/ --costs     trained parameters, seconds and memory of a run
 
 Example output (--format md):
     | centre | trainer | 1 shots | 16 shots |
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cerviclip.runs.many.load import table_runs
+from cerviclip.runs.report.costs import cost_markdown, search_markdown
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_latex, to_markdown
 from cerviclip.runs.report.groups import (
     METRICS,
@@ -70,6 +72,18 @@ def make_text(
     return "\n".join(render(table) for table in tables)
 
 
+def costs_text(folder: str, named_metric: bool, form: str) -> str:
+    """What a run of each row has cost, and what its own choices on val took.
+
+    Raises:
+        UserError: a metric or a format was named, which these tables do not have.
+    """
+    if named_metric or form != "md":
+        raise UserError("--costs prints Markdown, of no metric; leave --metric and --format out")
+    groups = group_runs(load_runs(folder), sweep_order(folder))
+    return "\n".join(filter(None, [cost_markdown(groups), search_markdown(groups)]))
+
+
 @contextmanager
 def reading(folder: str) -> Iterator[Callable[[Any], object]]:
     """A bar on a terminal while very many runs are read; what to call after each of them."""
@@ -89,7 +103,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_table
     parser.add_argument(
         "--baseline", default="", metavar="TRAINER", help="mark what is significantly better"
     )
+    parser.add_argument(
+        "--costs", action="store_true", help="trained parameters, seconds, memory and search budget"
+    )
     args = parser.parse_args(argv)
+    if args.costs:
+        print_or_write(costs_text(args.folder, bool(args.metric), args.format), args.output)
+        return 0
     metrics = [check_metric(m) for m in args.metric]
     if args.baseline and args.format in ("csv", "json"):
         raise UserError("--baseline marks tables of md and latex; for numbers: cerviclip compare")

@@ -11,9 +11,9 @@ from cerviclip.plugins import discover, is_phantom
 from cerviclip.report.cards import card
 from cerviclip.report.document import Document, blank
 from cerviclip.report.study import Part, Study
-from cerviclip.runs.report.search_budget import HEAD as SEARCH_HEAD
-from cerviclip.runs.report.search_budget import NOTE as SEARCH_NOTE
-from cerviclip.runs.report.search_budget import search_rows
+from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
+from cerviclip.runs.report.costs import NOTE as SEARCH_NOTE
+from cerviclip.runs.report.costs import search_rows
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.config_hash import flatten
 

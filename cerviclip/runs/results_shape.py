@@ -164,6 +164,7 @@ WHOLE = record(
         "left_out_center": text,
         "base_to_new": mapping(anything),
         "search": maybe(_SEARCH),
+        "trainable_params": maybe(count),
         "transductive": flag,
         "ensemble": record({}, {"members": listed(_MEMBER)}),
         "positive_classes": listed(text),

@@ -54,6 +54,7 @@ def results_record(
             "left_out_center": str(getattr(dataset, "left_out", "") or ""),
             "base_to_new": dict(base_to_new or {}),
             "search": search_budget(trainer),
+            "trainable_params": trainable_params(trainer),
             "transductive": getattr(trainer, "transductive", False) is True,
             "ensemble": {},
             "config_hash": config_hash(cfg),
@@ -84,6 +85,19 @@ def search_budget(trainer: Any) -> dict[str, Any]:
         "labels": max(choice["labels"] for choice in choices.values()),
         "choices": choices,
     }
+
+
+def trainable_params(trainer: Any) -> int | None:
+    """How many numbers training sets: elements of all parameters that require a gradient.
+
+    What a method computes in closed form (class means, a cache) lies in buffers and counts as 0.
+    None where the run came to no model.
+    """
+    models = getattr(trainer, "_models", None)
+    if models is None:
+        return None
+    parameters = {p for model in models.values() for p in model.parameters() if p.requires_grad}
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def _adopted(cfg: CfgNode) -> dict[str, str] | None:

@@ -26,7 +26,7 @@ from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.process.log import log_to, print_to_log
 from cerviclip.runs.run.process.outside import FROM_OUTSIDE, describe, outside_cause
 from cerviclip.runs.run.process.rescue import rescued
-from cerviclip.runs.run.process.runtime import runtime_record
+from cerviclip.runs.run.process.runtime import begin_peak_memory, runtime_record
 from cerviclip.runs.run.process.shown_warnings import kept_warnings
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.testing.new_classes import FILE as NEW_PREDICTIONS
@@ -264,6 +264,7 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.started_at = datetime.now(timezone.utc)
         self.clock = time.perf_counter()
+        begin_peak_memory()
         self.trainer: Any = None
         self.external: dict[str, list[Any]] = {}
         self.fingerprint = ""

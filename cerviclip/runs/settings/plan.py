@@ -12,12 +12,13 @@ from cerviclip import plugins
 from cerviclip.adopt.spec import Adoption, read_adoption
 from cerviclip.adopt.transforms import transform_opts
 from cerviclip.data.split.folds import Fold
+from cerviclip.runs.settings.files.chosen_file import Chosen, read_chosen
 from cerviclip.runs.settings.files.draw_files import DRAW_FILE, DrawFile, find_draw_files
 from cerviclip.runs.settings.files.sweep_file import (
     TrainerEntry,
     find_sweep,
     listed,
-    read_entry,
+    read_entries,
     read_opts,
     read_sweep,
     switched_on,
@@ -115,6 +116,8 @@ class Plan:
     order: list[tuple[str, str]] = field(default_factory=list)  # (trainer, variant), as listed
     # The yaml's runs that the flags leave out: not made now, in the table if they are there.
     unchosen: list[RunSpec] = field(default_factory=list)
+    # Of the sweep's ``settings``: what a search before it has chosen, by trainer.
+    searched: Mapping[str, Chosen] = field(default_factory=dict)
 
 
 def make_plan(args: SweepRequest) -> Plan:
@@ -129,9 +132,11 @@ def make_plan(args: SweepRequest) -> Plan:
     of_flags = [read_adoption(text) for text in args.adopt]
     plugins.add_plugins([*args.plugins, *(a.plugin for a in (*of_yaml, *of_flags))])
     draw_files = find_draw_files(args.split) if args.split else []
-    maker = _RunMaker(path, tree, [str(d) for d in listed(tree, "datasets")], args, draw_files)
+    searched = read_chosen(str(tree["settings"]), path) if tree.get("settings") else {}
+    own_datasets = [str(d) for d in listed(tree, "datasets")]
+    maker = _RunMaker(path, tree, own_datasets, args, draw_files, searched)
     datasets = [_known("dataset", d) for d in (args.datasets or maker.own_datasets)]
-    own = [read_entry(item, path) for item in listed(tree, "trainers")]
+    own = [entry for item in listed(tree, "trainers") for entry in read_entries(item, path)]
     own += [_adopted_entry(adoption, args, tree) for adoption in of_yaml]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
     entries = [*entries, *(_adopted_entry(adoption, args, tree) for adoption in of_flags)]
@@ -150,7 +155,7 @@ def make_plan(args: SweepRequest) -> Plan:
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
     root = Path(args.output_dir or DEFAULT_ROOT)
-    return Plan(path.stem, runs, root, order, maker.unchosen(own, set(runs)))
+    return Plan(path.stem, runs, root, order, maker.unchosen(own, set(runs)), searched)
 
 
 @dataclass(frozen=True)
@@ -232,6 +237,7 @@ class _RunMaker:
     own_datasets: list[str]
     args: SweepRequest
     draw_files: Sequence[DrawFile] = ()
+    searched: Mapping[str, Chosen] = field(default_factory=dict)
 
     def runs(self, dataset: str, entry: TrainerEntry, grid: _Grid) -> Iterator[RunSpec]:
         """One trainer's runs on one dataset, on each of its folds; 0 folds: on a plain split."""
@@ -253,6 +259,7 @@ class _RunMaker:
             opts=(
                 *(() if by_flag else external),
                 *common,
+                *(searched.opts if (searched := self.searched.get(entry.trainer)) else ()),
                 *entry.opts,
                 *(external if by_flag else ()),
                 *args.opts,

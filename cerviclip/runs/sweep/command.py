@@ -239,10 +239,10 @@ def record_failure(run: PlannedRun, error: str) -> None:
 def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console: Any) -> None:
     """Write the sweep's files and print its table: of all its runs that are there, also when the
     flags picked a part of it."""
+    from cerviclip.runs.report.costs import search_note
     from cerviclip.runs.report.formats import print_table
     from cerviclip.runs.report.groups import group_runs
     from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
-    from cerviclip.runs.report.search_budget import search_note
     from cerviclip.runs.report.tables import build_tables
     from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.locks import claimed
+from cerviclip.runs.report.costs import search_markdown
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group, in_tables
 from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
-from cerviclip.runs.report.search_budget import search_markdown
 from cerviclip.runs.report.tables import Table, build_tables
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
@@ -101,7 +101,7 @@ def results_markdown(
     for metric in METRICS:
         tables = [*build_tables(groups, metric), *pooled_tables(pooled, metric)]
         lines += [to_markdown(table) for table in tables if _says_something(table)]
-    lines += filter(None, [search_markdown(groups)])
+    lines += filter(None, [search_markdown(groups, plan.searched)])
     failed = [run for run in runs if run["status"] != "done"]
     if failed:
         lines += ["## Failed runs", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
@@ -53,8 +54,20 @@ def runtime_record(run: Any) -> dict[str, Any]:
     return out
 
 
+def begin_peak_memory() -> None:
+    """Let `peak_memory_mib` begin anew, so that a run of a sweep does not show another run's peak.
+
+    Linux alone can; elsewhere the peak stays that of the process so far.
+    """
+    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as handle:
+        handle.write("5")
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory_mib() -> float | None:
-    """The process's largest resident memory so far.
+    """The process's largest resident memory since `begin_peak_memory`.
 
     Linux says it of the program itself; ``ru_maxrss`` there begins with what the process that
     started this one held at that moment.

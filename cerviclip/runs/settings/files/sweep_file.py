@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from dassl.errors import MissingFileError, UserError, did_you_mean
 
 KEYS = {
     *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
-    *("folds", "repeats", "leave_one_center_out", "base_to_new", "adopt"),
+    *("folds", "repeats", "leave_one_center_out", "base_to_new", "adopt", "settings"),
 }
-ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts"}
+ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts", "grid"}
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,38 @@ def read_sweep(path: Path) -> dict[str, Any]:
     return tree
 
 
-def read_entry(item: Any, path: Path) -> TrainerEntry:
-    """An entry of ``trainers``: a name, or a mapping that has ``trainer: NAME``."""
+def read_entries(item: Any, path: Path) -> list[TrainerEntry]:
+    """What an entry of ``trainers`` asks for: a name, or a mapping that has ``trainer: NAME``.
+
+    Returns:
+        One entry, or with ``grid: {KEY: [VALUE, ...]}`` one for each combination of its values,
+        whose variant names them.
+    """
     if isinstance(item, str):
-        return TrainerEntry(item)
+        return [TrainerEntry(item)]
+    entry = _read_entry(item, path)
+    if item.get("grid") is None:
+        return [entry]
+    return [
+        replace(entry, name=name, opts=(*entry.opts, *opts))
+        for name, opts in _grid_points(item["grid"], entry, path)
+    ]
+
+
+def _grid_points(
+    grid: Any, entry: TrainerEntry, path: Path
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Name and overrides of each combination of a grid's values; the last key runs fastest."""
+    where = f"'grid' of trainer {entry.trainer} in sweep {path}"
+    if not isinstance(grid, Mapping) or not all(isinstance(v, list) and v for v in grid.values()):
+        raise UserError(f"{where} is {{KEY: [VALUE, ...]}} such as {{OPTIM.LR: [0.01, 0.1]}}")
+    first = [] if entry.name == "default" else [entry.name]
+    for values in itertools.product(*grid.values()):
+        said = [f"{str(k).rsplit('.', 1)[-1]}{v}" for k, v in zip(grid, values, strict=True)]
+        yield "-".join(first + said), flat_opts(dict(zip(grid, values, strict=True)), f"in {where}")
+
+
+def _read_entry(item: Any, path: Path) -> TrainerEntry:
     if not isinstance(item, Mapping) or "trainer" not in item:
         raise UserError(
             f"in sweep {path} an entry of 'trainers' is a name or has 'trainer: NAME', not {item!r}"

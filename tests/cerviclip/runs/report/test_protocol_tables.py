@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cerviclip.runs.report.costs import cost_markdown, search_markdown, search_note
 from cerviclip.runs.report.groups import HARMONIC, group_runs
-from cerviclip.runs.report.search_budget import search_markdown, search_note
 from cerviclip.runs.report.tables import build_tables
 from cerviclip.runs.results_json import upgrade
 
@@ -50,6 +50,17 @@ def test_search_budgets_are_shown_and_absent_where_nothing_was_chosen():
     assert "| D | LinearProbe | 1 | 6 | 40 | settings |" in text
     assert "| D | CoOp | 1 | - | - | - |" in text and "LinearProbe 6 tries" in search_note(groups)
     assert search_markdown(group_runs([run(1.0)])) == search_note(group_runs([run(1.0)])) == ""
+
+
+def test_costs_are_medians_and_a_span_of_parameters():
+    runtimes = [{"seconds": {"total": s}, "peak_memory_mib": 100.0 * s} for s in (1.0, 9.0, 2.0)]
+    runs = [
+        run(1.0, seed=i, runtime=one, trainable_params=12000 + i // 2)
+        for i, one in enumerate(runtimes)
+    ]
+    text = cost_markdown(group_runs([*runs, run(2.0, trainer="Old", runtime={})]))
+    assert "| D | CoOp | 1 | 12,000-12,001 | 2.0 | 200 |" in text
+    assert "| D | Old | 1 | - | - | - |" in text
 
 
 def test_repeated_folds_are_said_and_averaged():

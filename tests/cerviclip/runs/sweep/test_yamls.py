@@ -53,6 +53,12 @@ def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys, mon
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_no_value_needs_the_checkout_as_working_folder(path):
+    for line in path.read_text(encoding="utf-8").splitlines():
+        assert "configs/" not in line.split("#")[0], "of an installed package there is no configs/"
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_head_says_what_to_expect_or_why_nothing_is_known(path):
     text = head(path)
     if "Not run here: needs the weights" in text:

@@ -1,0 +1,155 @@
+"""A search over a grid, what it chooses on val, and a sweep that takes it."""
+
+import json
+import re
+
+import pytest
+from run_fixtures import PLUGIN, Zoo
+
+import run_shell
+from cerviclip.runs.search.choose import Choice, Tried, choose
+from cerviclip.runs.settings.plan import make_plan
+from cerviclip.runs.settings.requests import SweepRequest
+from cerviclip.tools import choose as tool
+from dassl.errors import UserError, cli_main
+
+SEARCH = (
+    "trainers: [{trainer: ZooLinear, grid: {OPTIM.LR: [1.0e-9, 0.05, 0.5]}}]\n"
+    "shots: [4]\nseeds: [1, 2]\n"
+)
+
+
+def search_of(zoo, text=SEARCH, split="val"):
+    """The sweep's yaml, scored on val."""
+    argv = zoo.sweep(text)
+    path = zoo.root / "zoo.yaml"
+    path.write_text(path.read_text().replace("opts:\n", f"opts:\n  TEST.SPLIT: {split}\n"))
+    return argv, path
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A finished search, and its yaml."""
+    zoo = Zoo(tmp_path_factory.mktemp("zoo"))
+    argv, path = search_of(zoo)
+    assert cli_main(run_shell.main, argv) == 0
+    return zoo, path.rename(zoo.root / "search.yaml")
+
+
+def test_the_best_mean_on_val_wins_and_its_cost_is_counted(searched):
+    zoo, path = searched
+    (choice,) = choose(str(path), str(zoo.out), plugins=[str(PLUGIN)])
+    means = [tried.mean for tried in choice.tried]
+    assert len(means) == 3 and all(len(tried.scores) == 2 for tried in choice.tried)
+    assert choice.best.mean == max(means) > means[0]  # 1e-9 learns nothing
+    assert choice.best is choice.tried[means.index(max(means))]  # the first of equal ones
+    drawn, scored = set(), set()
+    for results in zoo.out.rglob("split.json"):
+        record = json.loads(results.read_text())
+        drawn |= {row["path"] for part in ("train", "val") for row in record[part]}
+    for predictions in zoo.out.rglob("predictions.csv"):
+        if predictions.name == "predictions.csv":
+            scored |= {line.split(",")[1] for line in predictions.read_text().splitlines()[1:]}
+    assert choice.labels == len(drawn | scored) > 12
+
+
+def test_the_file_is_taken_by_another_sweep_and_its_cost_stands_in_results_md(searched, capsys):
+    zoo, path = searched
+    written = zoo.root / "chosen.yaml"
+    assert (
+        tool.main(
+            [
+                str(path),
+                "--output-dir",
+                str(zoo.out),
+                "--output",
+                str(written),
+                "--plugin",
+                str(PLUGIN),
+            ]
+        )
+        == 0
+    )
+    said = capsys.readouterr().out
+    (choice,) = choose(str(path), str(zoo.out), plugins=[str(PLUGIN)])
+    rate = choice.best.opts["OPTIM.LR"]
+    assert f"| ZooLinear | OPTIM.LR {rate} | {choice.best.mean:.4g} | 3 | {choice.labels} |" in said
+    final = Zoo(zoo.root / "final")
+    final.root.mkdir()
+    argv = final.sweep(
+        f"settings: {written}\ntrainers: [ZooLinear, ZooConstant]\nshots: [4]\nseeds: [1]\n"
+    )
+    assert cli_main(run_shell.main, argv) == 0
+    config = next(final.out.glob("ZooMain/ZooLinear/**/config.yaml")).read_text()
+    assert float(re.search(r"^  LR: (\S+)$", config, re.MULTILINE)[1]) == rate
+    table = (final.out / "results.md").read_text()
+    assert f"| ZooMain | ZooLinear | 4 | - | - | - | 3 | {choice.labels} |" in table
+    assert "| ZooMain | ZooConstant | 0 | - | - | - | - | - |" in table
+
+
+def test_an_entrys_own_settings_are_stronger_than_the_chosen(zoo):
+    (zoo.root / "chosen.yaml").write_text(
+        "trainers: {ZooLinear: {opts: {OPTIM.LR: 0.5}, tries: 2, labels: 9}}\n"
+    )
+    text = (
+        "settings: chosen.yaml\nshots: [4]\nseeds: [1]\ntrainers:\n"
+        "  - {trainer: ZooLinear, name: own, opts: {OPTIM.LR: 0.125}}\n  - ZooLinear\n"
+    )
+    zoo.sweep(text)
+    own, plain = make_plan(
+        SweepRequest(sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),))
+    ).runs
+    assert [own.opts[i + 1] for i, key in enumerate(own.opts) if key == "OPTIM.LR"][-1] == 0.125
+    assert [plain.opts[i + 1] for i, key in enumerate(plain.opts) if key == "OPTIM.LR"][-1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("trainers: [ZooLinear]\n", "no 'trainers: {NAME: {opts: ...}}'"),
+        ("trainers: {ZooLinear: 3}\n", "ZooLinear in settings .* not 3"),
+        ("trainers: {ZooLinear: {opt: {}}}\n", "unknown key 'opt'"),
+        ("trainers: {ZooLinear: {tries: many}}\n", "'tries' of ZooLinear .* not 'many'"),
+        (None, "settings: chosen.yaml.*no such file"),
+    ],
+)
+def test_files_that_are_no_settings_are_refused(zoo, text, why):
+    if text is not None:
+        (zoo.root / "chosen.yaml").write_text(text)
+    zoo.sweep("settings: chosen.yaml\ntrainers: [ZooLinear]\nshots: [4]\nseeds: [1]\n")
+    with pytest.raises(UserError, match=why):
+        make_plan(SweepRequest(sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),)))
+
+
+def test_a_search_on_test_images_and_an_unfinished_one_are_refused(zoo):
+    _, path = search_of(zoo)
+    with pytest.raises(UserError, match=r"6 of 6 runs of .* are not finished"):
+        choose(str(path), str(zoo.out), plugins=[str(PLUGIN)])
+    argv, path = search_of(zoo, SEARCH.replace("[1, 2]", "[1]"), split="test")
+    assert cli_main(run_shell.main, argv) == 0
+    with pytest.raises(UserError, match="scored on the test set, which must not choose"):
+        choose(str(path), str(zoo.out), plugins=[str(PLUGIN)])
+
+
+def test_a_choice_at_the_grids_edge_is_named():
+    tried = [Tried(str(v), {"OPTIM.LR": v, "NAME": "adam"}, (v,)) for v in (1.0, 2.0, 3.0)]
+    assert Choice("T", tuple(tried), tried[2], 1).edge == ["OPTIM.LR"]
+    assert Choice("T", tuple(tried), tried[1], 1).edge == []
+
+
+@pytest.mark.parametrize("grid", ["3", "{OPTIM.LR: 3}", "{OPTIM.LR: []}", "[1, 2]"])
+def test_a_grid_that_is_none_is_refused(zoo, grid):
+    zoo.sweep(f"trainers: [{{trainer: ZooLinear, grid: {grid}}}]\nshots: [4]\nseeds: [1]\n")
+    with pytest.raises(UserError, match=r"'grid' of trainer ZooLinear .* is \{KEY"):
+        make_plan(SweepRequest(sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),)))
+
+
+def test_a_grid_is_every_combination_with_a_name_of_its_own(zoo):
+    zoo.sweep(
+        "trainers:\n  - trainer: ZooLinear\n    name: a\n"
+        "    grid: {OPTIM.LR: [0.1, 0.2], OPTIM.MAX_EPOCH: [1, 2]}\nshots: [4]\nseeds: [1]\n"
+    )
+    runs = make_plan(SweepRequest(sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),))).runs
+    assert [run.variant for run in runs] == [
+        f"a-LR{rate}-MAX_EPOCH{epochs}" for rate in (0.1, 0.2) for epochs in (1, 2)
+    ]
