@@ -22,7 +22,9 @@ FULL: Range = (0.0, 65535.0)
 #: Ranges of floats that are seen by their values.
 CONVENTIONAL: tuple[Range, ...] = ((0.0, 1.0), (0.0, 255.0))
 TOLERANCE = 0.05  # resampling overshoots: a float image of 0-1 may hold 1.02
+FAINT = 4  # floats that fill less than this part of a range are not taken for values of it
 _SIGNED, _WHITE_IS_ZERO = 2, 0  # values of TIFF's tags 339 and 262
+_GREY_WITH_ALPHA = "LA;16B"  # how a PNG of 16 bits stores it; Pillow opens it as RGBA
 
 
 class Windows(NamedTuple):
@@ -38,6 +40,10 @@ _by_folder: dict[str, Windows] = {}
 
 class NotFiniteError(ValueError):
     """An image of floats holds NaN or infinite values."""
+
+
+class MisreadError(ValueError):
+    """A valid file whose pixels Pillow takes for something else."""
 
 
 def set_windows(folder: str, windows: Windows) -> None:
@@ -79,7 +85,7 @@ def depth_of(image: Image.Image) -> str:
     """
     if image.mode == "F":
         return "float"
-    if image.mode in WIDE_MODES or _is_signed(image):
+    if image.mode in WIDE_MODES or _is_signed(image) or _is_grey_with_alpha(image):
         return "integer"
     return "colour" if _swapped_tiles(image) else ""
 
@@ -95,6 +101,8 @@ def values_of(image: Image.Image, path: str) -> np.ndarray:
         NotFiniteError: a float image holds NaN or infinite values.
     """
     depth = depth_of(image)
+    if _is_grey_with_alpha(image):
+        return _grey_values(image, path)
     if depth == "colour":
         return _colour_values(image, path)
     if image.mode == "F":
@@ -107,7 +115,26 @@ def values_of(image: Image.Image, path: str) -> np.ndarray:
         return values
     if image.mode == "L":
         return np.asarray(image).view(np.int8).astype(np.int32)
-    return np.asarray(image.convert("I"))
+    values = np.asarray(image.convert("I"))
+    return values.view(np.uint32).astype(np.int64) if _is_unsigned(image) else values
+
+
+def check_well_read(image: Image.Image) -> None:
+    """Refuse TIFFs of 16 bits in separate planes: Pillow reads half of each plane as 8 bits.
+
+    Args:
+        image: just opened.
+
+    Raises:
+        MisreadError: it is such a file.
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    raw = [tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in image.tile or ()]
+    if max(tags.get(258) or (8,)) > 8 and any(r in ("R", "G", "B", "A", "X") for r in raw):
+        raise MisreadError(
+            "it holds more than 8 bits in separate planes, which Pillow misreads; save it with "
+            "interleaved channels"
+        )
 
 
 def to_eight_bits(image: Image.Image, path: str, declared: Windows | None = None) -> Image.Image:
@@ -150,15 +177,18 @@ def usual_range(lowest: float, highest: float, floats: bool) -> Range | None:
     """The conventional range around values that go from ``lowest`` to ``highest``, if one fits.
 
     0-1 and 0-255 for floats, the full number of 8, 10, 12, 14 or 16 bits otherwise, also where they
-    are counted from 32768.
+    are counted from 32768. Floats may be anything (-1 to 1, optical densities), so above 1 they
+    must fill a good part of a range.
     """
     if floats:
         for _, top in CONVENTIONAL:
-            if lowest >= -TOLERANCE * top and highest <= (1 + TOLERANCE) * top:
+            fits = lowest >= -TOLERANCE * top and highest <= (1 + TOLERANCE) * top
+            if fits and (top == 1 or highest > top / FAINT):
                 return (0.0, top)
     for bits in (8, 10, 12, 14, 16):
         for start in (0.0, 32768.0):
-            if lowest >= start and highest <= start + 2**bits - 1 and start + 2**bits <= 65536:
+            fits = lowest >= start and highest <= start + 2**bits - 1 and start + 2**bits <= 65536
+            if fits and not (floats and highest - start <= 2**bits / FAINT):
                 return (start, start + 2**bits - 1)
     return None
 
@@ -216,6 +246,30 @@ def _is_signed(image: Image.Image) -> bool:
     """Whether a TIFF's bytes are signed, which Pillow reads as if they were not."""
     tags: Any = getattr(image, "tag_v2", {})
     return image.mode == "L" and tuple(tags.get(339) or ()) == (_SIGNED,)
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether a TIFF's 32-bit integers have no sign, which Pillow reads as if they had."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)
+
+
+def _is_grey_with_alpha(image: Any) -> bool:
+    """Whether a PNG holds 16 bits of grey and 16 of alpha."""
+    return image.mode == "RGBA" and _GREY_WITH_ALPHA in [tile[3] for tile in image.tile or ()]
+
+
+def _grey_values(image: Image.Image, path: str) -> np.ndarray:
+    """The grey of such a PNG. Its four bytes a pixel are read as if they were red, green, blue and
+    alpha, since Pillow has no other way to the low byte."""
+    with Image.open(path) as again:
+        again.tile = [
+            type(tile)(*tile[:3], "RGBA") if hasattr(tile, "_fields") else (*tile[:3], "RGBA")
+            for tile in again.tile
+        ]
+        pairs = np.asarray(again).astype(np.int32)
+    image.load()
+    return pairs[..., 0] * 256 + pairs[..., 1]
 
 
 def _swapped_tiles(image: Any) -> list[Any] | None:

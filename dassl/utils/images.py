@@ -10,10 +10,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from PIL import Image, features
 
 from dassl.errors import MissingFileError, UserError
-from dassl.utils.deep_images import Windows, depth_of, to_eight_bits
+from dassl.utils.deep_images import (
+    WIDE_MODES,
+    Windows,
+    check_well_read,
+    depth_of,
+    to_eight_bits,
+)
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -143,10 +150,9 @@ def to_rgb(
         path: its file, whose folder may have a declared range of values.
         windows: ranges of values to read it by, whatever its folder has.
     """
-    if depth_of(image):
-        picture = to_eight_bits(image, path, windows)
-    else:
-        picture = _over_background(image) or image.convert("RGB")
+    check_well_read(image)
+    picture = to_eight_bits(image, path, windows) if depth_of(image) else None
+    picture = _over_background(image, picture) or picture or image.convert("RGB")
     return turn(picture, orientation_of(image))
 
 
@@ -184,9 +190,17 @@ def shows_background(image: Image.Image) -> bool:
     """Whether some pixels are transparent. Where all of them are, alpha says nothing."""
     if not has_alpha(image):
         return False
-    extrema: Any = image.convert("RGBA").getchannel("A").getextrema()
+    extrema: Any = _alpha_of(image).getextrema()
     least, most = extrema
     return least < 255 and most > 0
+
+
+def _alpha_of(image: Image.Image) -> Image.Image:
+    """How opaque each pixel of a picture that has alpha is, 0-255."""
+    if image.mode not in WIDE_MODES:
+        return image.convert("RGBA").getchannel("A")
+    values = np.asarray(image)  # one grey stands for what is transparent
+    return Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
 
 
 def why_unreadable(error: Exception) -> str:
@@ -200,13 +214,17 @@ def why_unreadable(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _over_background(image: Image.Image) -> Image.Image | None:
-    """A transparent image over one colour; None of an opaque one."""
+def _over_background(image: Image.Image, colours: Image.Image | None) -> Image.Image | None:
+    """A transparent image over one colour; None of an opaque one.
+
+    Args:
+        image: as it was opened.
+        colours: the same as 8-bit RGB, where it has more than 8 bits.
+    """
     if not shows_background(image):
         return None
-    layers = image.convert("RGBA")
     picture = Image.new("RGB", image.size, BACKGROUND)
-    picture.paste(layers, mask=layers.getchannel("A"))
+    picture.paste(colours or image.convert("RGBA"), mask=_alpha_of(image))
     return picture
 
 

@@ -18,9 +18,13 @@ from PIL import Image
 
 from dassl.errors import UserError
 from dassl.utils.deep_images import (
+    CONVENTIONAL,
+    FAINT,
     FULL,
+    MisreadError,
     Range,
     Windows,
+    check_well_read,
     depth_of,
     is_inverted,
     set_windows,
@@ -75,7 +79,7 @@ def facts_of(path: str) -> Facts | None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the reader itself warns of what matters
                 _facts[key] = _ask(path)
-        except Image.DecompressionBombError as error:
+        except (Image.DecompressionBombError, MisreadError) as error:
             raise UserError(f"image {path} cannot be read ({why_unreadable(error)})") from error
         except Exception:  # whatever Pillow's plug-ins raise: the reader says what is wrong
             _facts[key] = None
@@ -189,6 +193,7 @@ def _ask(path: str) -> Facts:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         if many:
             image.seek(0)
+        check_well_read(image)
         return Facts(
             bytes=os.path.getsize(path),
             mode=image.mode,
@@ -198,7 +203,7 @@ def _ask(path: str) -> Facts:
             orientation=_orientation(image, path),
             pages=bool(many),
             # Last, since it decodes the image.
-            transparent=has_alpha(image) and not depth_of(image) and shows_background(image),
+            transparent=has_alpha(image) and shows_background(image),
         )
 
 
@@ -234,11 +239,11 @@ def _find_range(paths: Sequence[str], floats: bool) -> tuple[Range, str]:
     way_out = "INPUT.WINDOW (lowest, highest) says otherwise"
     if not floats:
         way_out = "INPUT.BITS or " + way_out
-    if usual == FULL and not floats:
-        narrow = highest - lowest <= FULL[1] / 4
-        return window, f"{seen} are taken as 16 bits and have little contrast; {way_out}" * narrow
-    if floats and usual in ((0.0, 1.0), (0.0, 255.0)):
-        return window, ""
+    if (usual in CONVENTIONAL) if floats else (usual == FULL):
+        span = window[1] - window[0]
+        narrow = highest - lowest <= span / FAINT
+        taken = f"0 to {span:g}" if floats else "16 bits"
+        return window, f"{seen} are taken as {taken} and have little contrast; {way_out}" * narrow
     return window, f"{seen} are scaled so that {window[0]:g} to {window[1]:g} is 0-255; {way_out}"
 
 

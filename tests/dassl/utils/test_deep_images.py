@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cerviclip.data.images.facts import facts_of
+from dassl.errors import UserError
 from dassl.utils import deep_images, read_image
 from dassl.utils.deep_images import Windows, set_windows, usual_range
 
@@ -47,16 +49,16 @@ def write_tiff(path, values: np.ndarray, photometric: int, kind: int = 1, packed
 
 
 def write_png(path, values: np.ndarray) -> None:
-    """A PNG of 3 x 16 bits."""
+    """A PNG of 16 bits a channel: grey with alpha, RGB or RGBA by the number of channels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    height, width, _ = values.shape
+    height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
 
@@ -75,6 +77,9 @@ def write_png(path, values: np.ndarray) -> None:
         (0, 256, True, (0, 255)),
         (0, 4095, True, (0, 4095)),
         (-1000, 2000, True, None),
+        (-1, 1, True, None),
+        (0, 3, True, None),  # optical densities
+        (0, 900, True, (0, 1023)),
     ],
 )
 def test_conventions_are_known_by_the_values(lowest, highest, floats, expected):
@@ -151,3 +156,47 @@ def test_a_worker_that_starts_afresh_scales_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(deep_images, "_by_folder", {})
     pickle.loads(text)
     assert deep_images.windows_of(str(tmp_path / "a.tif")).integers == (0, 4095)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_grey_of_16_bits_with_alpha_keeps_its_low_byte_and_its_transparency(tmp_path, bits):
+    grey = (RAMP * (2**bits - 1)).astype(np.uint16)
+    alpha = np.where(np.arange(32)[:, None] < 8, 0, 65535) * np.ones((1, 16))
+    write_png(tmp_path / "a.png", np.stack([grey, alpha], -1).astype(np.uint16))
+    set_windows(str(tmp_path), Windows(integers=(0, 2**bits - 1)))
+    expected = np.rint(grey * (255 / (2**bits - 1)))
+    expected[:8] = 0
+    assert np.array_equal(levels(tmp_path / "a.png")[..., 1], expected)
+
+
+@pytest.mark.parametrize("top", [4095, 65535])
+def test_transparent_pixels_of_16_bits_are_laid_over_black(tmp_path, top):
+    values = np.full((32, 16, 4), top, np.uint16)
+    values[..., 3] = 65535
+    values[:8, :, 3] = 0
+    write_png(tmp_path / "a.png", values)
+    set_windows(str(tmp_path), Windows(integers=(0, top)))
+    read = levels(tmp_path / "a.png")
+    assert (read[:8] == 0).all() and (read[8:] == 255).all()
+
+
+def test_integers_of_32_bits_without_a_sign(tmp_path):
+    values = (RAMP * (2**32 - 1)).astype(np.uint32)
+    write_tiff(tmp_path / "a.tif", values, photometric=1)
+    set_windows(str(tmp_path), Windows(integers=(0, 2**32 - 1)))
+    assert np.array_equal(levels(tmp_path / "a.tif")[..., 0], np.rint(values * (255 / (2**32 - 1))))
+
+
+def test_colour_of_16_bits_in_planes_is_refused_rather_than_misread(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    planes = np.stack([RAMP, RAMP / 2, 1 - RAMP]) * 65535
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        planes.astype(np.uint16),
+        photometric="rgb",
+        planarconfig="separate",
+    )
+    with pytest.raises(UserError, match=r"a\.tif .*separate planes.*interleaved"):
+        read_image(str(tmp_path / "a.tif"))
+    with pytest.raises(UserError, match="separate planes"):
+        facts_of(str(tmp_path / "a.tif"))
