@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cerviclip.data.files.folders import class_folders, image_files
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists import Entries, Entry, read_list_file
-from cerviclip.data.files.names import is_number, parts_of
+from cerviclip.data.files.names import is_number, parts_of, whole_number
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import STEM, patient_in
 from cerviclip.data.split.files import check_parts
@@ -37,6 +37,7 @@ class FolderDataset(ImagingDataset):
         self._patients: dict[str, str] = {}  # by path, where a list says it
         self._classes: dict[str, str] = {}  # by path, where a list says it
         self._listed = False
+        self._unused: list[str] = []  # columns of a list
         self._parts_in_classes = False  # class/train/x.png instead of train/class/x.png
         super().__init__(cfg)
 
@@ -148,6 +149,7 @@ class FolderDataset(ImagingDataset):
     def _scan_list(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         file = self._list_file(cfg)
         entries = read_list_file(file)
+        self._unused = entries.unused
         where = self._places(entries, file)
         absent = [entry.path for entry in entries if not where[entry]]
         self._listed = True
@@ -207,7 +209,7 @@ class FolderDataset(ImagingDataset):
             return
         names = dict(pairs)
         if all(map(is_number, folders)):
-            unlike = sorted((a, b) for a, b in pairs if a != b)
+            unlike = sorted((a, b) for a, b in pairs if int(a) != int(whole_number(b)))
             if unlike:
                 label, folder = unlike[0]
                 raise UserError(
@@ -291,10 +293,11 @@ class FolderDataset(ImagingDataset):
             so = "each counts as a patient of its own; if patients have several"
             if self.split_source:
                 so = "nobody checked that no patient is in two parts; if patients have several"
-            self.warn(
-                f"{self.image_dir}: nothing tells whose images these are, so {so}, set "
-                "DATASET.PATIENT_PATTERN"
-            )
+            way_out = "set DATASET.PATIENT_PATTERN"
+            if self._unused:
+                columns = ", ".join(self._unused)
+                way_out += f", or call their column patient (columns that are not used: {columns})"
+            self.warn(f"{self.image_dir}: nothing tells whose images these are, so {so}, {way_out}")
         return split
 
     def _ready_made(self, cfg: CfgNode, items: list[Item]) -> Split:

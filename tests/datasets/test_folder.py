@@ -321,6 +321,32 @@ def test_a_split_file_may_show_classes_under_other_names(build, folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*nothing tells")
+def test_numbers_that_folders_contradict_are_refused(build, folder):
+    """The folders decided in silence, where the list meant other classes."""
+    table = [[path, n % 2] for n, (path, _) in enumerate(rows(folder))]
+    (folder / "s.json").write_text(json.dumps({"train": table[:8] + table[12:20], "test": []}))
+    with pytest.raises(UserError, match="gives the label 0 to .* of benign and malign.*correct"):
+        build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))
+
+
+def test_a_list_of_the_numbers_that_the_folders_are_called_by(build, tmp_path):
+    """1.0 in a table is the folder 1.0."""
+    write_images(tmp_path / "mine", {"1.0": 6, "02": 6}, size=8)
+    found = [(f"{p.parent.name}/{p.name}", p.parent.name) for p in sorted(tmp_path.rglob("*.png"))]
+    lines = [f"{path},{float(name)},P{n}" for n, (path, name) in enumerate(found)]
+    (tmp_path / "mine" / "l.csv").write_text("\n".join(["path,label,patient", *lines]))
+    data = build(tmp_path, NAME, FOLDER="mine", FILE="l.csv")
+    assert data.classnames == ["1", "2"] and sum(counts(data)) == 12
+
+
+def test_columns_that_may_be_the_patients_are_named_in_the_warning(build, folder):
+    lines = [f"{path},{label},S{n % 4}" for n, (path, label) in enumerate(rows(folder))]
+    (folder / "l.csv").write_text("\n".join(["path,label,scan", *lines]))
+    with pytest.warns(UserWarning, match="nothing tells.*not used: scan"):
+        build(folder, NAME, FOLDER="mine", FILE=str(folder / "l.csv"))
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
 @pytest.mark.parametrize("parts", [("train", "val"), ("train", "val", "test")])
 def test_images_that_a_split_file_leaves_out_are_no_test(build, folder, parts):
     """Fault 3: they became the test, also where "test" was there and empty."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cerviclip.data.files.names import (
     PART_KEYS,
     PATH_KEYS,
     PATIENT_KEYS,
+    SURE_PART_KEYS,
     cell,
     clean,
     header_key,
@@ -26,6 +27,7 @@ from cerviclip.data.files.names import (
     part_name,
     parts_of,
     quoted,
+    whole_number,
 )
 from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.shapes import parse_json
@@ -34,6 +36,7 @@ from dassl.errors import MissingFileError, UserError
 _READ = {*PATH_KEYS, *LABEL_KEYS, *PATIENT_KEYS, *PART_KEYS}  # columns that may be used
 _DELIMITERS = ",;\t|"
 _DIGITS = 10  # of a label's number
+_FEW_PARTS = 6  # a column of more different words is no split
 _TABLES = (".csv", ".tsv", ".txt", ".tab", ".lst")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 # What our own record and the CoOp family's files hold beside the three parts.
@@ -64,12 +67,14 @@ class Entries(list[Entry]):
 
     Attributes:
         notes: what the reader should know of how the file was taken.
+        unused: columns that were not used.
         few_shot: an upstream pickle, which names no test images.
     """
 
     def __init__(self, entries: Iterable[Entry] = (), few_shot: bool = False) -> None:
         super().__init__(entries)
         self.notes: list[str] = []
+        self.unused: list[str] = []
         self.few_shot = few_shot
 
 
@@ -160,7 +165,7 @@ def table_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
         )
     rows = []
     for n, cells in enumerate(table[1:], start=start + 2):
-        if not any(text.strip() for text in cells) or cells[0].startswith("#"):
+        if not any(text.strip() for text in cells) or _is_comment(cells, f"{path} line {n}"):
             continue
         if any(text.strip() for text in cells[len(head) :]):
             raise UserError(
@@ -169,6 +174,22 @@ def table_rows(path: Path) -> list[tuple[str, dict[str, str]]]:
             )
         rows.append((f"{path} line {n}", dict(zip(head, cells, strict=False))))
     return rows
+
+
+def _is_comment(cells: Sequence[str], where: str) -> bool:
+    """Whether a row is a comment.
+
+    Raises:
+        UserError: it may as well be an image whose name begins with "#".
+    """
+    if not cells[0].startswith("#"):
+        return False
+    if any(text.strip().lower().endswith(IMAGE_SUFFIXES) for text in cells):
+        raise UserError(
+            f'{where} begins with "#" and names an image; write ./# where a name begins so, and '
+            "take the line out where it is a comment"
+        )
+    return True
 
 
 def _refuse_twin_columns(path: Path, head: Sequence[str]) -> None:
@@ -218,10 +239,11 @@ def _from_rows(
     _refuse_nested(rows)
     columns = {name: header_key(name) for _, row in rows for name in row}
     labels = _label_columns(rows, columns, classes)
+    people = [key for key in PATIENT_KEYS if key in columns.values()]
     part_key = _part_column(rows, columns)
     words = {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
     part_of = parts_of(words)
-    used = [*PATH_KEYS, *PATIENT_KEYS, *FOLDER_KEYS, part_key]
+    used = [*PATH_KEYS, *people, *FOLDER_KEYS, part_key]
     truth = "" if words - {""} else _truth_column(rows, columns)
     used += [truth] if truth else []
     hot = [] if labels else _one_hot(rows, [n for n, k in columns.items() if k and k not in used])
@@ -241,7 +263,7 @@ def _from_rows(
             Entry(
                 f"{folder}/{path}" if folder else path,
                 class_of([label], classes) if label else "",
-                _first(by_key, PATIENT_KEYS),
+                whole_number(_first(by_key, people)),
                 part or part_of.get(told, part_name(told)),
                 path if folder else "",
             )
@@ -250,10 +272,14 @@ def _from_rows(
         entries.notes.append(
             f"classes are the columns {', '.join(map(str, hot))}, 1 in one of them"
         )
+    if part_key not in PART_KEYS:
+        name = next(name for name, key in columns.items() if key == part_key)
+        entries.notes.append(f"the column {name} gives the split")
     labels += hot
     unused = [str(n) for n, k in columns.items() if k and n not in labels and k not in used]
     if unused:
         entries.notes.append(f"columns that are not used: {', '.join(unused)}")
+        entries.unused = unused
     return entries
 
 
@@ -267,11 +293,32 @@ def _refuse_nested(rows: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:
 
 def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
     """The key of the column that gives the part. One that may mean other things counts only where
-    each of its words is a part."""
-    for key in PART_KEYS:
-        words = {cell(row.get(n)) for n, k in columns.items() if k == key for _, row in rows}
-        if words - {""} and (key in PART_KEYS[:3] or all(part_name(w) in PARTS for w in words)):
+    each of its words is a part.
+
+    Raises:
+        UserError: some words of such a column are parts, and others are not.
+    """
+    words = {
+        key: {text for _, row in rows if (text := cell(row.get(name)))}
+        for name, key in reversed(columns.items())
+        if key
+    }
+    for key in SURE_PART_KEYS:
+        if words.get(key):
             return key
+    others = [key for key in words if key not in (*PART_KEYS, *_READ)]
+    for key in [*PART_KEYS, *others]:
+        parts = {part_name(word) for word in words.get(key, ())}
+        if parts and parts <= set(PARTS) and (key in PART_KEYS or {"train", "test"} <= parts):
+            return key
+        if "train" in parts and len(parts) <= _FEW_PARTS and not parts <= set(PARTS):
+            name = next(name for name, k in columns.items() if k == key)
+            odd = sorted(word for word in words[key] if part_name(word) not in PARTS)
+            raise UserError(
+                f'{rows[0][0]}: the column "{name}" looks like a split, and {quoted(odd)} '
+                f"{'is' if len(odd) == 1 else 'are'} none of {', '.join(PARTS)}; write these, or "
+                "take the column out"
+            )
     return PART_KEYS[0]
 
 
@@ -319,19 +366,19 @@ def _label_columns(
         return found
     texts = {n: {text for _, row in rows if (text := cell(row.get(n)))} for n in found}
     named = [n for n in found if texts[n] and not all(map(is_number, texts[n]))]
-    if not named:
-        return found
-    first = named[0]
-    for other in named[1:]:
+    taken = named or found
+    first = taken[0]
+    for other in taken[1:]:
         if header_key(first) == "classname":
             break
         for where, row in rows:
-            if cell(row.get(first)) and cell(row.get(other)) not in ("", cell(row.get(first))):
+            one, two = (whole_number(cell(row.get(name))) for name in (first, other))
+            if one and two not in ("", one):
                 raise UserError(
-                    f'{where}: the columns {quoted(map(str, named))} give two classes ("'
+                    f'{where}: the columns {quoted(map(str, taken))} give two classes ("'
                     f'{row[first]}", "{row[other]}"); keep one of them'
                 )
-    return named
+    return taken
 
 
 def class_of(label: list[Any], classes: tuple[str, ...]) -> str:
@@ -374,6 +421,7 @@ def _read_json(path: Path) -> Entries:
             f"{path} is not a JSON file ({error}); lists are CSV, JSON, JSON lines or pickles"
         ) from error
     if isinstance(content, list):
+        _refuse_mixed_labels([content], path)
         return _from_list(content, "", str(path), ())
     if not isinstance(content, dict):
         raise UserError(f'{path} must hold an object with "train", "val" and "test", or a list')
@@ -397,12 +445,34 @@ def _read_json(path: Path) -> Entries:
                 f'{path} has a part "{key}" with {len(value)} entries, which is none of '
                 f"{', '.join(PARTS)}; rename it or take it out"
             )
+    _refuse_mixed_labels([content[key] for key in parts], path)
     entries = Entries()
     for key, value in parts.items():
         listed = _from_part(content[key], value, f"{path} {key}", classes)
         entries += listed
         entries.notes += [note for note in listed.notes if note not in entries.notes]
     return entries
+
+
+def _refuse_mixed_labels(lists: Iterable[Any], path: Path) -> None:
+    """Refuse ``[path, label, classname]`` where one label stands for two class names; the same
+    label everywhere says nothing."""
+    data = (value for values in lists if isinstance(values, list) for value in values)
+    triples = [
+        (whole_number(cell(value[1])), cell(value[2]), value[0])
+        for value in data
+        if _is_datum(value) and len(value) > 2
+    ]
+    if len({label for label, _, _ in triples} - {""}) < 2:
+        return
+    names: dict[str, tuple[str, str]] = {}
+    for label, name, image in triples:
+        first, other = names.setdefault(label, (name, image))
+        if label and name and first != name:
+            raise UserError(
+                f'{path} gives the label {label} to "{first}" ({other}) and to "{name}" ({image}); '
+                "correct the labels or the names"
+            )
 
 
 def _holds_labels(content: Mapping[str, Any]) -> bool:
@@ -430,9 +500,17 @@ def _from_part(value: Any, part: str, where: str, classes: tuple[str, ...]) -> E
     if not isinstance(value, dict):
         return _from_list(value, part, where, classes)
     entries = Entries()  # class by class
-    for classname, paths in value.items():
+    for key, paths in value.items():
+        classname = class_of([key], classes)
         for entry in _from_list(paths, part, where, classes):
-            entries.append(Entry(entry.path, cell(classname), entry.patient, part))
+            own = entry.classname
+            if own and own != classname and not (is_number(own) or is_number(classname)):
+                raise UserError(
+                    f'{where} has {entry.path} below "{classname}" and calls it "{own}"; correct '
+                    "one of them"
+                )
+            name = own if own and is_number(classname) else classname
+            entries.append(replace(entry, classname=name, part=part))
     return entries
 
 

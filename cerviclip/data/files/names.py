@@ -14,27 +14,44 @@ from dassl.errors import UserError
 #: What a column of a list is called, written as `header_key` writes it; the first found counts.
 PATH_KEYS = (
     "path impath imagepath imgpath filepath image img file filename imagefile imagefilename "
-    "imagename imgname fname images files imageid imgid"
+    "imagename imgname fname images files imageid imgid relpath relativepath "
+    "pfad bildpfad datei dateiname bilddatei bild chemin fichier ruta archivo imagen percorso "
+    "路径 图像路径 图片路径 文件 文件名 图像 图片 图像名 图片名"
 ).split()
 FOLDER_KEYS = "folder dir directory imagefolder imagedir filefolder foldername dirname".split()
 LABEL_KEYS = (
-    "classname class label labels labelname classlabel category diagnosis target dx classid labelid"
+    "classname class label labels labelname classlabel category diagnosis target dx classid "
+    "labelid klasse diagnose kategorie classe catégorie clase etiqueta categoria "
+    "类别 标签 分类"
 ).split()
-PATIENT_KEYS = (
-    "patient patientid patientno patientnumber patientname pid subject subjectid case caseid "
-    "caseno casenumber participant participantid person personid woman womanid slide slideid"
+_PEOPLE = (
+    "patient patienten pat pt pid subject subj participant proband person woman case fall "
+    "paciente paziente sujet 患者 病人 病例 受试者"
 ).split()
-PART_KEYS = "split side set subset partition datasplit splitname phase".split()
+_OF_PEOPLE = "mrn medicalrecordnumber hospitalnumber hospitalno 病历号 病案号 住院号 门诊号".split()
+_NUMBERS = "id no nr num number nummer nro name code key uid identifier kennung 编号 号".split()
+_MEAN_MORE = ("pt", "fall", "pat")  # these alone need not be a patient
+PATIENT_KEYS = [
+    *(word + end for word in _PEOPLE for end in ("", *_NUMBERS) if end or word not in _MEAN_MORE),
+    *_OF_PEOPLE,
+    *(word + end for word in ("slide", "specimen") for end in ("", *_NUMBERS)),
+]
+PART_KEYS = "split side partition datasplit splitname set subset phase".split()
+SURE_PART_KEYS = PART_KEYS[:5]  # the others may mean something else
 
 _PART_WORDS = {
-    "train": "train training trn tr",
-    "val": "val valid validation validating dev development va",
-    "test": "test testing tst te",
+    "train": "train training trn tr trainings apprentissage entrainement entraînement "
+    "entrenamiento addestramento treinamento treino 训练",
+    "val": "val valid validation validating dev development va validierung validierungs "
+    "validación validacion validazione validação 验证",
+    "test": "test testing tst te prueba teste 测试",
 }
 _PARTS = {word: part for part, words in _PART_WORDS.items() for word in words.split()}
 # These mean the test, unless another part is called a test and none a validation.
 _SCORED = {"eval", "evaluation", "holdout", "heldout"}
-_AROUND = ("images", "image", "data", "set", "split", "folder", "samples")  # "Train_Images"
+_AROUND = (  # "Train_Images"
+    *("images", "image", "data", "set", "split", "folder", "samples", "daten", "数据集", "集"),
+)
 _BLANK_CELLS = {"", "nan", "#n/a", "<na>"}
 _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"  # characters that nobody sees
 # Cyrillic and Greek letters that look like Latin ones.
@@ -63,13 +80,18 @@ def cell(value: Any) -> str:
 
 
 def header_key(text: Any) -> str:
-    """A column's name without regard to capitals, blanks, dashes, dots and underscores."""
-    return re.sub(r"[\s_.\-﻿]+", "", clean(text)).casefold()
+    """A column's name without regard to capitals, blanks and signs: ``Patient (ID)``."""
+    return re.sub(r"[\W_]+", "", clean(text)).casefold()
 
 
 def is_number(text: str) -> bool:
     """Whether a label is a bare whole number, as "3" and "3.0" are."""
     return bool(re.fullmatch(r"\d+(\.0+)?", text))
+
+
+def whole_number(text: str) -> str:
+    """A number without the ``.0`` that a table with a gap gives it; other text as it is."""
+    return text.partition(".")[0] if is_number(text) else text
 
 
 def part_name(text: str) -> str:

@@ -68,6 +68,7 @@ def place_entries(
     paths = ListedPaths(source, known, str(root), str(folder))
     where = {entry: paths.find_entry(entry.path, entry.alone) for entry in entries}
     notes += paths.notes()
+    _check_numbers(where, known, classnames, source)
     shown = _display_names(where, known)
     split: Split = {part: [] for part in PARTS}
     seen: dict[str, str] = {}
@@ -124,6 +125,23 @@ def check_parts(split: Split, source: str) -> None:
             f"{' and '.join(parts)}); mend the split, or accept the leak with "
             "DATASET.SPLIT_BY image"
         )
+
+
+def _check_numbers(
+    where: Mapping[Entry, str], known: Mapping[str, Item], classnames: set[str], source: str
+) -> None:
+    """Refuse labels that are numbers where one number has images of two folders."""
+    first: dict[str, str] = {}
+    for entry, path in where.items():
+        number = entry.classname
+        if path in known and number.isdigit() and number not in classnames:
+            other = known[first.setdefault(number, path)].classname
+            if other != known[path].classname:
+                raise UserError(
+                    f"{source} gives the label {number} to {first[number]} and to {path}, which "
+                    f"are of {other} and {known[path].classname}; correct the labels, or leave "
+                    "them out, and the folders are the classes (DATASET.FILE takes a list's own)"
+                )
 
 
 def _display_names(where: Mapping[Entry, str], known: Mapping[str, Item]) -> dict[str, str]:

@@ -73,7 +73,11 @@ def test_a_list_that_is_no_utf_8(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "head", ["Patient", "patient id", "PatientID", "SubjectID", "Case No.", "slide_id"]
+    "head",
+    [
+        *("Patient", "patient id", "PatientID", "SubjectID", "Case No.", "slide_id", "Fall-Nr"),
+        *("Patient #", "Patient (ID)", "MRN", "Patienten-ID", "病人编号", "患者ID", "specimen_id"),
+    ],
 )
 def test_the_patients_column_in_any_spelling(tmp_path, head):
     """Fault 6: unread, patients fell in two parts."""
@@ -89,11 +93,27 @@ def test_the_patients_column_in_any_spelling(tmp_path, head):
     assert read_split_file(save(tmp_path / "l.jsonl", lines)) == expected
 
 
+def test_a_woman_comes_before_her_slides(tmp_path):
+    for head in ("slide,pid", "pid,slide", "specimen,Fall-Nr", "slide_id,MRN"):
+        cells = "S1,P1" if head.startswith(("slide", "specimen")) else "P1,S1"
+        text = f"path,label,{head}\na.png,a,{cells}\n"
+        assert read_list_file(save(tmp_path / "l.csv", text))[0].patient == "P1", head
+
+
+def test_a_patient_whose_number_a_table_wrote_as_a_fraction(tmp_path):
+    """7 and 7.0 were two patients, in two parts."""
+    rows = [{"path": "a.png", "label": "a", "patient": 7}]
+    rows += [{"path": "b.png", "label": "a", "patient": 7.0}]
+    entries = read_list_file(save(tmp_path / "l.json", json.dumps(rows)))
+    assert [entry.patient for entry in entries] == ["7", "7"]
+
+
 def test_columns_that_are_not_used_are_named(tmp_path):
     text = "path,label,age,phase\na.png,a,30,arterial\n"
     entries = read_list_file(save(tmp_path / "l.csv", text))
     assert entries == [Entry("a.png", "a")]
     assert entries.notes == ["columns that are not used: age, phase"]
+    assert entries.unused == ["age", "phase"]
 
 
 @pytest.mark.parametrize("spelling", ["a ", "a\xa0", '"a"'])
@@ -124,6 +144,57 @@ def test_parts_of_unknown_names_are_refused_and_usual_ones_understood(tmp_path):
             read_split_file(save(tmp_path / "s.json", text))
     about = {"classes": ["a", "b"], "ratio": [0.5, 0.1, 0.4], "by": "patient", "seed": 1}
     assert len(read_split_file(save(tmp_path / "s.json", json.dumps({**about, **parts})))) == 2
+
+
+@pytest.mark.parametrize("head", ["usage", "group", "Einteilung", "subset", "数据集"])
+def test_a_column_is_the_split_where_all_its_words_are_parts(tmp_path, head):
+    """Under other names the file's split was dropped and one made by ratio."""
+    text = f"path,label,{head}\na.png,a,Training\nb.png,a,Validierung\nc.png,a,测试集\n"
+    entries = read_split_file(save(tmp_path / "l.csv", text))
+    assert [entry.part for entry in entries] == ["train", "val", "test"]
+    assert entries.notes == [f"the column {head} gives the split"] * (head != "subset")
+    text = text.replace("测试集", "extra")
+    with pytest.raises(UserError, match=f'"{head}" looks like a split, and "extra" is none of'):
+        read_list_file(save(tmp_path / "m.csv", text))
+
+
+@pytest.mark.parametrize("head", ["partition", "Split"])
+def test_numbers_in_the_column_of_the_split_are_refused(tmp_path, head):
+    text = f"path,label,{head}\na.png,a,0\nb.png,a,1\nc.png,a,2\n"
+    with pytest.raises(UserError, match='puts a.png into "0"; the parts are train, val, test'):
+        read_split_file(save(tmp_path / "l.csv", text))
+
+
+def test_a_name_that_begins_as_a_comment_is_not_left_out(tmp_path):
+    text = "path,label\n# bad ones\n#1.png,a\nb.png,a\n"
+    with pytest.raises(UserError, match='line 3 begins with "#" and names an image; write ./#'):
+        read_list_file(save(tmp_path / "l.csv", text))
+    entries = read_list_file(save(tmp_path / "l.csv", text.replace("#1", "./#1")))
+    assert [entry.path for entry in entries] == ["./#1.png", "b.png"]
+
+
+def test_two_columns_of_numbers_that_disagree(tmp_path):
+    text = "path,label,target\na.png,0,{}\nb.png,1,0\n"
+    assert read_list_file(save(tmp_path / "l.csv", text.format("0").replace("1,0", "1,1.0")))
+    with pytest.raises(UserError, match='"label" and "target" give two classes'):
+        read_list_file(save(tmp_path / "l.csv", text.format("1")))
+
+
+def test_a_label_that_stands_for_two_names_is_refused(tmp_path):
+    parts = {"train": [["a/0.png", 0, "a"], ["b/0.png", 1, "b"]], "test": [["b/1.png", 0, "b"]]}
+    with pytest.raises(UserError, match=r'the label 0 to "a" \(a/0.png\) and to "b" \(b/1.png\)'):
+        read_split_file(save(tmp_path / "s.json", json.dumps(parts)))
+    parts["test"][0][1] = 1
+    assert len(read_split_file(save(tmp_path / "s.json", json.dumps(parts)))) == 3
+
+
+def test_a_class_above_its_images_and_beside_them(tmp_path):
+    parts = {"train": {"a": [["x.png", 0, "z"]]}, "test": {"a": ["y.png"]}}
+    with pytest.raises(UserError, match='train has x.png below "a" and calls it "z"'):
+        read_split_file(save(tmp_path / "s.json", json.dumps(parts)))
+    numbers = {"classes": ["a", "b"], "train": {"1": ["x.png"]}, "test": {"0": ["y.png"]}}
+    entries = read_split_file(save(tmp_path / "s.json", json.dumps(numbers)))
+    assert [entry.classname for entry in entries] == ["b", "a"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
