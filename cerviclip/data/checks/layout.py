@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from cerviclip.data.checks.findings import Finding, shown, such_as
 from cerviclip.data.checks.survey import WHOLE, Survey
-from cerviclip.data.files.folders import warn_of_levels, warn_of_masks
+from cerviclip.data.files.folders import warn_of_levels
+from cerviclip.data.files.masks import warn_of_masks
 from cerviclip.data.files.names import is_number, is_text, near_equal, quoted
 
 IMBALANCE = 10  # times

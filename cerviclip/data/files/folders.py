@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+from cerviclip.data.files.unread import UnreadFiles
+
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
 )
-# Pictures that are not read: leaving them out changes what is trained on.
-_UNREAD_PICTURES = (
-    ".dcm .dicom .heic .heif .avif .svs .ndpi .mrxs .scn .czi .vsi .bif .nii .gz "
-    ".nrrd .mha .mhd .npy .npz .mat .raw .psd .exr .h5 .hdf5 .zip .rar .7z .tar .mp4 .avi .pdf"
-).split()
 # Folders and files of operating systems and network disks.
 _SYSTEM = {
     *("@eadir", "#recycle", "@recycle", "@tmp", "#snapshot", "$recycle.bin", "recycler"),
     *("__macosx", "lost+found", "system volume information", "__pycache__"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
 }
-_MASK_TAILS = (
-    *("-d", "_mask", "-mask", ".mask", " mask", "_masks", "_seg", "-seg", "_segmentation"),
-    *("_gt", "-gt", "_groundtruth", "_label", "_labels", "_annotation", "_annotations"),
-)
-_MASK_FOLDERS = {
-    *("mask", "masks", "segmentation", "segmentations", "annotation", "annotations"),
-    *("groundtruth", "ground_truth", "ground truth", "gt"),
-}
-_AFFIX = re.compile(r"^(?P<head>[^\W\d_]+[-_. ])|(?P<tail>[-_. ][^\W\d_]+)$")
 
 
 @dataclass
@@ -41,7 +28,7 @@ class Skipped:
     """What a scan did not take.
 
     Attributes:
-        unread: suffixes of files that are no images to us, counted by top folder.
+        unread: files that are no images to us, by top folder.
         empty: top folders that gave no image.
         system: folders of operating systems.
         links: linked folders that lead back to where the scan has been.
@@ -49,7 +36,7 @@ class Skipped:
         folders: top folders that are no part of what is read.
     """
 
-    unread: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    unread: dict[str, UnreadFiles] = field(default_factory=lambda: defaultdict(UnreadFiles))
     empty: list[str] = field(default_factory=list)
     system: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
@@ -58,29 +45,25 @@ class Skipped:
 
     def lost(self) -> list[str]:
         """Pictures that nobody reads and folders without images: ``SCC (6 .dcm)``."""
-        names = sorted({*self.empty, *(f for f, found in self.unread.items() if _pictures(found))})
+        names = sorted({*self.empty, *self.unread_pictures()})
         return [f"{name} ({self._why(name)})" for name in names]
 
     def unread_pictures(self) -> dict[str, dict[str, int]]:
         """Pictures of formats that nobody reads: top folder -> suffix -> files."""
-        found = {
-            folder: {s: n for s, n in suffixes.items() if s in _UNREAD_PICTURES}
-            for folder, suffixes in self.unread.items()
-        }
-        return {folder: suffixes for folder, suffixes in found.items() if suffixes}
+        return {f: dict(files.pictures) for f, files in self.unread.items() if files.pictures}
 
     def is_class(self, folder: str, external: bool) -> bool:
         """Whether a folder without images was meant as a class: it is empty (which at an external
         centre is as good as absent), or what it holds are pictures."""
-        if self.unread.get(folder):
-            return _pictures(self.unread[folder])
+        if folder in self.unread:
+            return bool(self.unread[folder].pictures)
         return not external
 
     def lines(self) -> list[str]:
         """What was skipped and why, each in one line."""
         others = Counter[str]()
         for found in self.unread.values():
-            others.update({s: n for s, n in found.items() if s not in _UNREAD_PICTURES})
+            others.update(found.all - found.pictures)
         said = [f"left out: {', '.join(lost)}"] if (lost := self.lost()) else []
         for why, files in self.left_out.items():
             if not files:
@@ -97,7 +80,7 @@ class Skipped:
         return said
 
     def _why(self, folder: str) -> str:
-        return _counts(self.unread[folder]) if self.unread.get(folder) else "empty"
+        return _counts(self.unread[folder].all) if folder in self.unread else "empty"
 
 
 def is_system(name: str) -> bool:
@@ -141,10 +124,11 @@ def image_files(folder: Path, skipped: Skipped | None = None, name: str = "") ->
                 if is_system(entry.name):
                     if not entry.name.startswith(".") and entry.is_dir():
                         account.system.append(f"{name}/{path}" if name else path)
-                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    found.append(path)
                 elif not entry.is_dir():
-                    account.unread[name][_suffix(entry.name)] += 1
+                    if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                        found.append(path)
+                    elif skipped is not None:
+                        account.unread[name].add(entry.path)
                 elif entry.is_symlink() and _leads_back(entry.path, folder, entered):
                     account.links.append(f"{name}/{path}" if name else path)
                 else:
@@ -157,53 +141,6 @@ def left_out(path: str, patterns: Iterable[str]) -> bool:
     lower = path.casefold()
     name = lower.rpartition("/")[2]
     return any(fnmatch(lower, p.casefold()) or fnmatch(name, p.casefold()) for p in patterns)
-
-
-def warn_of_masks(paths: Sequence[str]) -> str:
-    """A sentence on files that look like masks of the images beside them; "" if there are none."""
-    stems = {path.rpartition(".")[0].casefold() for path in paths}
-    tails: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        stem = path.rpartition(".")[0].casefold()
-        for tail in _MASK_TAILS:
-            if stem.endswith(tail) and stem.removesuffix(tail) in stems:
-                tails[f"*{tail}.*"].append(path)
-                break
-        for depth, part in enumerate(path.split("/")[:-1]):
-            if part.casefold() in _MASK_FOLDERS:
-                tails[f"*/{part}/*" if depth else f"{part}/*"].append(path)
-                break
-    many = {pattern: found for pattern, found in tails.items() if 10 * len(found) >= len(paths)}
-    if not many:
-        return ""
-    pattern, found = max(many.items(), key=lambda pair: len(pair[1]))
-    return (
-        f"{len(found)} of {len(paths)} files look like masks of the images beside them (such as "
-        f"{found[0]}) and are read as images; DATASET.LEAVE_OUT \"('{pattern}',)\" leaves them out"
-    )
-
-
-def warn_of_companions(paths: Sequence[str]) -> str:
-    """A sentence on files that are named as another one beside them with one word more, which is no
-    word for masks; "" if there are few. Masks are stored so, and views and outlines."""
-    stems = {path.rpartition(".")[0].casefold() for path in paths}
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        folder, _, name = path.rpartition(".")[0].casefold().rpartition("/")
-        for affix in _AFFIX.finditer(name):
-            rest = name[: affix.start()] + name[affix.end() :]
-            if affix["tail"] not in _MASK_TAILS and rest and f"{folder}/{rest}" in stems:
-                found[f"*{affix['tail']}.*" if affix["tail"] else f"{affix['head']}*"].append(path)
-                break
-    many = {pattern: some for pattern, some in found.items() if 10 * len(some) >= len(paths)}
-    if not many:
-        return ""
-    pattern, some = max(many.items(), key=lambda pair: len(pair[1]))
-    return (
-        f"{len(some)} of {len(paths)} files have the name of another one and a word more (such as "
-        f"{some[0]}); if they are masks, or other pictures of the same thing, DATASET.LEAVE_OUT "
-        f"\"('{pattern}',)\" leaves them out"
-    )
 
 
 def warn_of_two_formats(paths: Sequence[str]) -> str:
@@ -253,14 +190,6 @@ def _leads_back(link: str, start: Path, entered: set[str]) -> bool:
 
 def _within(inner: str, outer: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower() or "without suffix"
-
-
-def _pictures(found: Counter[str]) -> bool:
-    return any(suffix in _UNREAD_PICTURES for suffix in found)
 
 
 def _counts(found: Counter[str]) -> str:

@@ -17,11 +17,10 @@ from cerviclip.data.files.folders import (
     IMAGE_SUFFIXES,
     Skipped,
     left_out,
-    warn_of_companions,
     warn_of_levels,
-    warn_of_masks,
     warn_of_two_formats,
 )
+from cerviclip.data.files.masks import warn_of_companions, warn_of_masks
 from cerviclip.data.files.names import class_map_of, is_number, is_text, near_equal, quoted
 from cerviclip.data.images.facts import (
     Facts,
@@ -161,7 +160,7 @@ class LooksAtData:
                     f"{text}; convert them, take the folders away, or name the classes to go on "
                     "with in DATASET.CLASSES"
                 )
-        if any(self.skipped.unread.values()):
+        if self.skipped.unread:
             self.warn(text)
 
     def _lost_text(self) -> str:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from cerviclip.data.files.folders import (
     Skipped,
     class_folders,
     image_files,
     left_out,
-    warn_of_companions,
     warn_of_levels,
-    warn_of_masks,
     warn_of_two_formats,
 )
 
@@ -34,6 +30,27 @@ def test_images_of_every_suffix_and_an_account_of_the_rest(tmp_path):
     assert any("other files: 1 .txt" in line for line in skipped.lines())
 
 
+def test_pictures_are_told_by_how_they_begin(tmp_path):
+    """Class folders of pictures without suffix, or under another one, disappeared."""
+    touch(tmp_path, "c/notes.txt", "c/a.roi", "c/x.ome")
+    for name in ("c/IM0001", "c/IM0002"):
+        (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "c" / "d.png.tmp").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 200)
+    skipped = Skipped()
+    assert image_files(tmp_path / "c", skipped, "c") == []
+    assert skipped.unread_pictures() == {"c": {"without suffix": 2, ".tmp": 1}}
+    assert skipped.is_class("c", external=True) and skipped.lost()
+    assert any("other files" in line and "1 .roi" in line for line in skipped.lines())
+    touch(tmp_path, "d/notes.txt", "d/README")
+    image_files(tmp_path / "d", skipped, "d")
+    assert not skipped.is_class("d", external=False)
+
+
+def test_a_folder_that_is_called_as_an_image_is_a_folder(tmp_path):
+    touch(tmp_path, "a/scan.tif/0.png", "a/b.png")
+    assert image_files(tmp_path / "a") == ["b.png", "scan.tif/0.png"]
+
+
 def test_folders_of_operating_systems_are_no_classes_and_hold_no_images(tmp_path):
     """Fault 31."""
     touch(tmp_path, "HSIL/a.png", "HSIL/@eaDir/t.jpg", "HSIL/lost+found/q.png", "@eaDir/b.png")
@@ -52,44 +69,12 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path):
     assert sorted(skipped.links) == ["HSIL/in2", "HSIL/up"]
 
 
-@pytest.mark.parametrize("tail", ["-d", "_mask", "_SEG", "_gt"])
-def test_masks_beside_images_are_told_by_their_twins(tail):
-    """Fault 8."""
-    paths = [f"a/{i}{t}.bmp" for i in range(4) for t in ("", tail)]
-    assert "4 of 8 files look like masks" in warn_of_masks(paths)
-    assert warn_of_masks([f"a/{i}{tail}.bmp" for i in range(4)]) == ""
-    assert "*/masks/*" in warn_of_masks(["a/x.png", "a/masks/x.png"])
-    assert left_out(f"a/1{tail}.bmp", [f"*{tail.lower()}.*"])
-
-
 def test_fields_and_crops_in_one_class_are_on_two_levels():
     """Fault 10."""
     paths = ["a/a/000.bmp", "a/a/CROPPED/000_00.bmp", "b/P1/1.png", "b/P2/2.png"]
     assert "1 class folders hold images on two levels" in warn_of_levels(paths)
     assert left_out(paths[1], ["*/CROPPED/*"]) and not left_out(paths[0], ["*/CROPPED/*"])
     assert warn_of_levels(paths[2:]) == ""
-
-
-def test_companions_of_images_by_any_word():
-    paths = [f"a/x{i}{tail}.png" for i in range(6) for tail in ("", "_contour")]
-    said = warn_of_companions(paths)
-    assert "6 of 12 files" in said and "'*_contour.*'" in said
-    heads = [f"a/{head}x{i}.png" for i in range(6) for head in ("", "mask_")]
-    assert "'mask_*'" in warn_of_companions(heads)
-    masks = [f"a/x{i}{tail}.png" for i in range(6) for tail in ("", "_mask")]
-    assert warn_of_masks(masks) and not warn_of_companions(masks)  # said once
-    for alone in (
-        [f"a/x_{i}.png" for i in range(9)],
-        [f"a/{c}_left.png" for c in "pqr"],
-        masks[:1],
-    ):
-        assert warn_of_companions(alone) == ""
-
-
-def test_a_folder_of_masks_among_the_classes():
-    paths = [f"{folder}/{i}.png" for folder in ("a", "b", "Masks") for i in range(4)]
-    assert "4 of 12 files look like masks" in warn_of_masks(paths)
-    assert "'Masks/*'" in warn_of_masks(paths)
 
 
 def test_one_image_in_two_formats():
