@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cerviclip.data.files.folders import class_folders, image_files
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists import Entries, Entry, read_list_file
-from cerviclip.data.files.names import is_number, parts_of, whole_number
+from cerviclip.data.files.names import is_number, parts_of, quoted, whole_number
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import STEM, patient_in
 from cerviclip.data.split.files import check_parts
@@ -26,6 +26,12 @@ from dassl.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first four names."""
+    found = sorted(names)
+    return ", ".join(found[:4]) + (" ..." if len(found) > 4 else "")
 
 
 @DATASET_REGISTRY.register()
@@ -120,7 +126,31 @@ class FolderDataset(ImagingDataset):
                 f"{self.image_dir} has {' and '.join(folders)} but no {lacking} folder; call the "
                 "tested part test, or set DATASET.FOLDER to one part and it is split by ratio"
             )
+        self._look_for_parts_under_other_names(top, list(parts))
         return {}
+
+    def _look_for_parts_under_other_names(self, top: list[str], parts: list[str]) -> None:
+        """Warn where the folders at the top hold folders of the same names, as parts of a split do.
+
+        Raises:
+            UserError: one of them is called a part.
+        """
+        inner = {name: set(class_folders(self.image_dir / name)) for name in top}
+        same = set.intersection(*inner.values()) if len(inner) > 1 else set()
+        if len(same - {*parts_of(same)}) < 2 or any(
+            2 * len(same) < len(names) for names in inner.values()
+        ):
+            return
+        holding = f"{self.image_dir}: {quoted(top[:4])} hold the same folders ({_first(same)})"
+        if parts:
+            raise UserError(
+                f"{holding}, and {quoted(parts)} is a part of a split; call the others so too "
+                "(train, val, test), or set DATASET.FOLDER to one part and it is split by ratio"
+            )
+        self.warn(
+            f"{holding}, and are taken as the classes; if they are parts of a split, call them "
+            "train, val and test"
+        )
 
     @staticmethod
     def _holds_classes(folder: Path) -> bool:

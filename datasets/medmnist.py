@@ -129,31 +129,36 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
             with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                 for part in PARTS:
                     self._unpack(file, folder, part, arrays)
+        except UserError:
+            raise
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
             raise UserError(f"{file} is no MedMNIST file ({error}); download it again") from error
         return folder
 
     def _unpack(self, file: Path, folder: Path, part: str, arrays: np.lib.npyio.NpzFile) -> None:
-        labels = arrays[f"{part}_labels"]
-        if labels.ndim != 2 or labels.shape[1] != 1:
-            raise UserError(f"{file}: pictures with several labels are not read")
-        if labels.size and int(labels.max()) >= len(self.classes):
-            raise UserError(
-                f"{file} has the label {int(labels.max())}, and {self.set} has "
-                f"{len(self.classes)} classes; is it another set's file?"
-            )
-        names = {f"{part}/{int(label)}/{i:06d}.png": i for i, label in enumerate(labels[:, 0])}
+        labels = self._labels_of(file, part, arrays)
+        names = {f"{part}/{label}/{i:06d}.png": i for i, label in enumerate(labels)}
         if not all((folder / name).is_file() for name in names):
-            images = arrays[f"{part}_images"]
-            if images.dtype != np.uint8 or images.shape[3:] not in ((), (3,)):
-                raise UserError(
-                    f"{file} holds {images.dtype} arrays of shape {images.shape}; volumes are not "
-                    "read, only pictures (N, H, W) and (N, H, W, 3) of bytes"
-                )
+            images = _checked(file, part, arrays[f"{part}_images"], len(labels))
             write_pictures(folder, names, lambda name: images[names[name]])
         for name in names:
             self._labels[name] = int(name.split("/")[1])
             self.parts[name] = part
+
+    def _labels_of(self, file: Path, part: str, arrays: np.lib.npyio.NpzFile) -> list[int]:
+        labels = arrays[f"{part}_labels"]
+        if labels.ndim == 2 and labels.shape[1] != 1:
+            raise UserError(f"{file}: pictures with several labels are not read")
+        labels = labels.reshape(-1)
+        known = range(len(self.classes))
+        wrong = [label for label in labels.tolist() if label not in known]
+        if wrong:
+            raise UserError(
+                f"{file} has the label {wrong[0]!r} in {part}, and {self.set} has "
+                f"{len(self.classes)} classes, from 0 to {len(self.classes) - 1}; is it another "
+                "set's file?"
+            )
+        return [int(label) for label in labels]
 
     def scan(self, cfg: CfgNode) -> Iterator[tuple[str, str]]:
         for path, label in self._labels.items():
@@ -170,6 +175,20 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
 
     def below_parts(self, paths: list[str]) -> list[str]:
         return [path.partition("/")[2] for path in paths]
+
+
+def _checked(file: Path, part: str, images: np.ndarray, labels: int) -> np.ndarray:
+    """The pictures of a part, if they are such and as many as its labels."""
+    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[3:] not in ((), (3,)):
+        raise UserError(
+            f"{file} holds {images.dtype} arrays of shape {images.shape}; volumes are not "
+            "read, only pictures (N, H, W) and (N, H, W, 3) of bytes"
+        )
+    if len(images) != labels:
+        raise UserError(
+            f"{file} holds {len(images)} pictures of {part} and {labels} labels; download it again"
+        )
+    return images
 
 
 @DATASET_REGISTRY.register()

@@ -124,15 +124,23 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
 
     def _labels_of(self, part: str) -> list[int]:
         with open_hdf5(self._plain(self._file(f"{part}_y.h5"))) as file:
-            labels = [int(label) for label in file["y"][:].reshape(-1)]  # (N, 1, 1, 1)
+            labels = _array(file, "y")[:].reshape(-1)  # (N, 1, 1, 1)
         with open_hdf5(self._arrays[part]) as file:
-            shape = file["x"].shape
-        if shape[0] != len(labels) or shape[-1] != 3:
+            patches = _array(file, "x")
+            shape, kind = patches.shape, patches.dtype
+        wrong = [label for label in labels.tolist() if label not in (0, 1)]
+        if wrong:
             raise UserError(
-                f"{self._arrays[part]} holds patches of shape {shape}, and its y file has "
-                f"{len(labels)} labels; download both again"
+                f"{self._file(f'{part}_y.h5')} has the label {wrong[0]!r}, which is neither 0 nor "
+                "1; download it again"
             )
-        return labels
+        if shape != (len(labels), *shape[1:3], 3) or kind != "uint8":
+            raise UserError(
+                f"{self._arrays[part]} holds patches of shape {shape} ({kind}), "
+                f"and its y file has {len(labels)} labels; patches are (N, H, W, 3) of bytes: "
+                "download both again"
+            )
+        return [int(label) for label in labels]
 
     def _slides_of(self, part: str, labels: list[int]) -> list[str]:
         """The slide of each patch by the meta file; [] without one."""
@@ -262,6 +270,16 @@ def open_hdf5(path: Path) -> Any:
         return h5py.File(path, "r")
     except OSError as error:
         raise UserError(f"{path} is no whole HDF5 file ({error}); download it again") from error
+
+
+def _array(file: Any, name: str) -> Any:
+    """An array of an open HDF5 file."""
+    if name not in file:
+        found = ", ".join(file) or "nothing"
+        raise UserError(
+            f'{file.filename} has no array "{name}" (it has {found}); download it again'
+        )
+    return file[name]
 
 
 def _number(path: str) -> int:

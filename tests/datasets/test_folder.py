@@ -358,6 +358,29 @@ def test_images_that_a_split_file_leaves_out_are_no_test(build, folder, parts):
         build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))
 
 
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+def test_parts_that_no_word_tells_are_not_taken_as_classes_in_silence(build, tmp_path):
+    for part in ("fold0", "fold1"):
+        write_images(tmp_path / "mine" / part, {"a": 6, "b": 6}, size=8, seed=ord(part[-1]))
+    with pytest.warns(UserWarning, match=r'"fold0" and "fold1" hold the same folders \(a, b\).*'):
+        data = build(tmp_path, NAME, FOLDER="mine")
+    assert data.classnames == ["fold0", "fold1"]
+    write_images(tmp_path / "mine" / "train", {"a": 6, "b": 6}, size=8, seed=9)
+    with pytest.raises(UserError, match='hold the same folders.* and "train" is a part of a split'):
+        build(tmp_path, NAME, FOLDER="mine")
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells")
+@pytest.mark.parametrize(
+    "words", [("Training", "Validierung", "Test"), ("训练集", "验证集", "测试集")]
+)
+def test_folders_of_parts_in_other_languages(build, tmp_path, words):
+    for n, part in enumerate(words):
+        write_images(tmp_path / "mine" / part, {"a": 6, "b": 4}, size=8, seed=n)
+    data = build(tmp_path, NAME, FOLDER="mine")
+    assert counts(data) == [10, 10, 10] and data.classnames == ["a", "b"]
+
+
 def test_parts_inside_of_class_folders(build, tmp_path):
     for name in ("a", "b"):
         write_images(tmp_path / name, {"Train": 4, "test": 2}, patients=4, size=8, seed=ord(name))

@@ -130,3 +130,39 @@ def test_a_file_that_was_cut_off(make_cfg, tmp_path):
     file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(UserError, match="bloodmnist.npz is no MedMNIST file.*download it again"):
         build_dataset(make_cfg(tmp_path, "BloodMNIST"))
+
+
+def change(root, **arrays) -> None:
+    """Write a set of two classes with some of its arrays changed by functions."""
+    write_npz(root, "pneumoniamnist")
+    file = root / "pneumoniamnist.npz"
+    with np.load(file) as old:
+        found = {name: arrays.get(name, lambda a: a)(old[name]) for name in old.files}
+    np.savez_compressed(file, **found)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"train_labels": lambda a: a.astype(int) - 1}, "the label -1 in train.*from 0 to 1"),
+        ({"test_labels": lambda a: a + 0.5}, "the label [01].5 in test"),
+        ({"val_labels": lambda a: a.astype(str)}, "the label '[01]' in val"),
+        ({"train_labels": lambda a: np.where(a == 1, np.nan, a)}, "the label nan in train"),
+        ({"train_labels": lambda a: a[:5]}, "pictures of train and 5 labels"),
+        ({"test_images": lambda a: a[:5]}, "5 pictures of test and"),
+    ],
+)
+def test_labels_that_are_none_are_refused(make_cfg, tmp_path, arrays, told):
+    """-1 was the last class, 0.5 the class 0, and pictures without a label were left out."""
+    change(tmp_path, **arrays)
+    cfg = make_cfg(tmp_path, "MedMNIST")
+    cfg.DATASET.MEDMNIST = CfgNode({"SET": "pneumoniamnist"})
+    with pytest.raises(UserError, match=told) as refused:
+        build_dataset(cfg)
+    assert "is no MedMNIST file" not in str(refused.value)
+
+
+def test_labels_without_a_column_of_their_own(medmnist, tmp_path):
+    change(tmp_path, **{f"{part}_labels": lambda a: a[:, 0].astype(float) for part in PARTS})
+    data = medmnist(SET="pneumoniamnist")
+    assert len(data.train_x) == 2 * COUNTS["train"]

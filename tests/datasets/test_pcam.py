@@ -151,6 +151,30 @@ def test_files_that_lack_or_are_damaged(build, tmp_path):
         build(tmp_path, "PCam")
 
 
+@pytest.mark.parametrize(
+    ("array", "change", "told"),
+    [
+        ("y", lambda a: a + 1, "train_y.h5 has the label 2, which is neither 0 nor 1"),
+        ("y", lambda a: a.astype(int) - 1, "has the label -1"),
+        ("y", lambda a: a.astype(float) / 2, "has the label 0.5"),
+        ("x", lambda a: a / np.float32(255), r"shape \(24, 96, 96, 3\) \(float32\).*of bytes"),
+        ("x", lambda a: a.astype(np.uint16), r"\(uint16\)"),
+        ("x", lambda a: a.transpose(0, 3, 1, 2), r"shape \(24, 3, 96, 96\)"),
+        ("x", None, 'has no array "x" .it has data'),
+    ],
+)
+def test_arrays_that_are_no_patches_or_labels(build, tmp_path, array, change, told):
+    """-1 was the class tumor, and arrays of floats stopped the run in the middle."""
+    h5py = pytest.importorskip("h5py")
+    write_pcam(tmp_path / "pcam")
+    with h5py.File(tmp_path / f"pcam/camelyonpatch_level_2_split_train_{array}.h5", "r+") as file:
+        values = file[array][:]
+        del file[array]
+        file[array if change else "data"] = change(values) if change else values
+    with pytest.raises(UserError, match=told):
+        build(tmp_path, "PCam")
+
+
 def test_kaggles_copy(build, tmp_path):
     write_kaggle(tmp_path / "histopathologic-cancer-detection")
     with pytest.warns(UserWarning, match="tells no slide"):
