@@ -18,7 +18,7 @@ from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists import Entries, Entry, read_list_file
 from cerviclip.data.files.names import is_number, parts_of, quoted, whole_number
 from cerviclip.data.imaging import ImagingDataset
-from cerviclip.data.patients import STEM, patient_in
+from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from cerviclip.data.split.files import check_parts
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
@@ -62,7 +62,7 @@ class FolderDataset(ImagingDataset):
             yield from self._scan_list(cfg)
             return
         top = class_folders(self.image_dir, self.skipped)
-        parts = self._part_folders(top)
+        parts = self._part_folders(top, cfg.DATASET.PATIENT_PATTERN)
         if not parts:
             yield from self._scan_classes(cfg, top)
             return
@@ -103,8 +103,12 @@ class FolderDataset(ImagingDataset):
                     self._parts[path] = part
                     yield path, name
 
-    def _part_folders(self, top: list[str]) -> dict[str, str]:
+    def _part_folders(self, top: list[str], pattern: str) -> dict[str, str]:
         """The part of a split that each folder is; empty where the folders are classes.
+
+        Args:
+            top: folders of the image folder.
+            pattern: of patients, whose folders may lie in the classes'.
 
         Raises:
             UserError: some are parts, and train or test is not among them, or is there twice.
@@ -126,10 +130,12 @@ class FolderDataset(ImagingDataset):
                 f"{self.image_dir} has {' and '.join(folders)} but no {lacking} folder; call the "
                 "tested part test, or set DATASET.FOLDER to one part and it is split by ratio"
             )
-        self._look_for_parts_under_other_names(top, list(parts))
+        self._look_for_parts_under_other_names(top, list(parts), pattern)
         return {}
 
-    def _look_for_parts_under_other_names(self, top: list[str], parts: list[str]) -> None:
+    def _look_for_parts_under_other_names(
+        self, top: list[str], parts: list[str], pattern: str
+    ) -> None:
         """Warn where the folders at the top hold folders of the same names, as parts of a split do.
 
         Raises:
@@ -137,6 +143,8 @@ class FolderDataset(ImagingDataset):
         """
         inner = {name: set(class_folders(self.image_dir / name)) for name in top}
         same = set.intersection(*inner.values()) if len(inner) > 1 else set()
+        if pattern and all(map(compile_pattern(pattern).search, same)):
+            return
         if len(same - {*parts_of(same)}) < 2 or any(
             2 * len(same) < len(names) for names in inner.values()
         ):

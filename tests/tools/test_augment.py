@@ -46,6 +46,13 @@ def written(source, tmp_path_factory):
     return out
 
 
+def test_a_folder_among_the_images_is_refused(source, tmp_path):
+    """The variants would be a class of the data set next time."""
+    with pytest.raises(UserError, match="lies in .* read as one of its classes"):
+        augment(source, source / "augmented", "--variants", *FOUR)
+    assert not (source / "augmented").exists()
+
+
 def parts_of(data):
     return {"train": data.train_x, "val": data.val, "test": data.test}
 

@@ -46,6 +46,13 @@ def test_folders_hold_the_parts(root, tmp_path, how):
     assert one.is_symlink() == (how == "--symlink") and one.stat().st_size
 
 
+def test_folders_among_the_images_are_refused(root, tmp_path):
+    inside = root / "mixed" / "images" / "parts"
+    with pytest.raises(UserError, match="lies in .* read as one of its classes"):
+        split(root, inside, "MixedCenterOCT", "--copy")
+    assert not inside.exists()
+
+
 def test_by_center_leaves_each_out(root, tmp_path):
     assert split(root, tmp_path, "CervixOCTDomains", "--by", "center") == 0
     records = [json.loads(f.read_text()) for f in sorted(tmp_path.glob("*.json"))]

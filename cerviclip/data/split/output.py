@@ -42,6 +42,7 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int
     Returns:
         The number of images.
     """
+    check_outside(dataset, folder)
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; name a new folder by --out")
     parts = dict(zip(PARTS, (dataset.train_x, dataset.val or [], dataset.test), strict=True))
@@ -56,6 +57,16 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int
             count += 1
     write_json(dataset, folder / FILE)
     return count
+
+
+def check_outside(dataset: Any, folder: Path) -> None:
+    """Refuse to write images where the data set would read them next time."""
+    images = getattr(dataset, "image_dir", None)
+    if images and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(images)):
+        raise UserError(
+            f"{folder} lies in {images}, whose images it is made of, and would be read as one of "
+            "its classes; name a folder elsewhere by --out"
+        )
 
 
 def targets(items: Sequence[Datum], folder: Path) -> list[tuple[str, Path]]:

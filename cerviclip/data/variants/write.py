@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from cerviclip.data.split.output import targets
+from cerviclip.data.split.output import check_outside, targets
 from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.data.variants.names import is_variant, variant_name
 from cerviclip.data.variants.recipes import NUMBERS, VERSION, make_variant
@@ -95,6 +95,7 @@ def write_variants(
     for part in settings.parts:
         if not parts[part]:
             raise UserError(f"{settings.dataset} has no images in {part}; see --parts")
+    check_outside(dataset, folder)
     _check_folder(folder, settings)
     rows, work = _plan(parts, folder, settings, link)
     with atomic_write(folder / RECORD) as handle:

@@ -139,16 +139,37 @@ def _plain(state: object, path: Path) -> dict[str, Tensor]:
     for _ in range(3):
         if not isinstance(state, dict):
             break
-        inner = next((state[k] for k in NESTED if isinstance(state.get(k), dict)), None)
-        if inner is None:
+        name = next((k for k in NESTED if isinstance(state.get(k), dict)), None)
+        if name is None:
             break
-        state = inner
+        _warn_of_others(state, name, path)
+        state = state[name]
     tensors = (
         {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
     )
     if not tensors:
-        raise UserError(f"{path} holds no named tensors; give a checkpoint of weights")
+        held = [k for k in state if isinstance(k, str)] if isinstance(state, dict) else []
+        it_has = f" (it has {', '.join(held[:6])})" if held else ""
+        raise UserError(f"{path} holds no named tensors{it_has}; give a checkpoint of weights")
     return _without_prefixes(tensors, path)
+
+
+def _warn_of_others(state: dict[Any, Any], name: str, path: Path) -> None:
+    """Warn where a checkpoint holds further weights beside those that are read: an average over
+    the training (EMA), a teacher's student."""
+    others = [
+        key
+        for key, value in state.items()
+        if key != name
+        and isinstance(value, dict)
+        and sum(isinstance(v, Tensor) for v in value.values()) > len(value) / 2
+    ]
+    if others:
+        warnings.warn(
+            f"{path} holds weights under {name} and {', '.join(map(str, others))}; those under "
+            f"{name} are read; to use others, save their state dict alone",
+            stacklevel=2,
+        )
 
 
 # What wrappers put in front of names: DataParallel and DDP, torch.compile, Lightning, trainers.

@@ -40,7 +40,7 @@ def geometry(state: dict[str, Tensor], source: str) -> tuple:
         UserError: if the tensors are not those of a CLIP in OpenAI's architecture.
     """
     try:
-        if "visual.proj" in state:
+        if "visual.proj" in state or any(_in(key, "visual.transformer") for key in state):
             width, _, patch, _ = state["visual.conv1.weight"].shape
             layers: Any = len({k.split(".")[3] for k in state if _in(k, "visual.transformer")})
             side = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)

@@ -179,6 +179,21 @@ def test_prefixes_of_wrappers_are_taken_off(prefixes, tmp_path):
     assert read_state_dict(tmp_path / "f.pt") == state
 
 
+@pytest.mark.parametrize(
+    ("read", "beside"),
+    [("model", "model_ema"), ("state_dict", "state_dict_ema")] + [("teacher", "student")],
+)
+def test_weights_beside_others_are_named(read, beside, tmp_path):
+    """An average or a student's weights may have been meant."""
+    weights = {name: {"a": torch.full((1,), n)} for n, name in enumerate((read, beside), 1)}
+    torch.save({**weights, "optimizer": {"state": {}, "param_groups": []}}, tmp_path / "f.pt")
+    with pytest.warns(UserWarning, match=f"f.pt holds weights under {read} and {beside};.* alone"):
+        assert read_state_dict(tmp_path / "f.pt")["a"].item() == 1
+    torch.save({"ema": weights[read], "epoch": 3}, tmp_path / "g.pt")
+    with pytest.raises(UserError, match=r"no named tensors \(it has ema, epoch\)"):
+        read_state_dict(tmp_path / "g.pt")
+
+
 def test_two_models_under_one_name_are_refused(tmp_path):
     torch.save({"a": torch.zeros(1), "module.a": torch.ones(1)}, tmp_path / "f.pt")
     with pytest.raises(UserError, match="f.pt holds a with and without a wrapper's prefix"):
