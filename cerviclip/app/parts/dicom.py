@@ -76,25 +76,19 @@ def dicom_frames(
         wrong = misfit(file, count)
         if wrong:
             raise DicomError(wrong)
-        return [_rgb(file, frame) for frame in _frames_of(file, data, count, only)]
+        return [_rgb(file, frame) for frame in _frames_of(data, count, only)]
     except DicomError:
         raise
     except Exception as error:  # pydicom's readers raise anything, and their words may hold tags
         raise DicomError(f"its DICOM pixels cannot be read ({type(error).__name__})") from error
 
 
-def _frames_of(file: Any, data: bytes, count: int, only: int | None) -> list[np.ndarray]:
-    from pydicom.pixels import convert_color_space, pixel_array
+def _frames_of(data: bytes, count: int, only: int | None) -> list[np.ndarray]:
+    from pydicom.pixels import pixel_array
 
-    if only is None:
-        values = np.asarray(file.pixel_array)
-        values = values[None] if count == 1 else values
-    else:  # one frame is decoded, as it is stored
-        values = np.asarray(pixel_array(io.BytesIO(data), index=only, raw=True))[None]
-    kind = str(file.PhotometricInterpretation)
-    if values.ndim == 4 and kind.startswith("YBR"):
-        values = np.asarray(convert_color_space(values, kind, "RGB"))
-    return list(values)
+    # pydicom turns YBR into RGB on the way.
+    values = np.asarray(pixel_array(io.BytesIO(data), index=only))
+    return list(values[None] if only is not None or count == 1 else values)
 
 
 def _rgb(file: Any, values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cerviclip.app.parts.dicom import dicom_frames
 from cerviclip.app.parts.names import Tile, is_there, split
 from cerviclip.app.predict_command import find_pictures
 from cerviclip.app.server.settings import Limits
@@ -93,6 +94,30 @@ def test_a_frame_of_a_scan(predictor, scan, tmp_path):
     assert "choose one" in predictor.predict(path).error
     (tmp_path / "no.dcm").write_bytes(b"no scan")
     assert predictor.predict(tmp_path / "no.dcm").error
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL"])
+def test_colours_of_a_file_and_of_its_frames(scan, kind, frames):
+    """A file whose frames were all read was turned from YBR into RGB twice."""
+    import io
+
+    import pydicom
+
+    colour = (200, 60, 30)
+    stored = Image.new("RGB", (6, 4), colour).convert("YCbCr" if kind == "YBR_FULL" else "RGB")
+    file = pydicom.dcmread(scan[0])
+    file.Rows, file.Columns, file.SamplesPerPixel, file.PlanarConfiguration = 4, 6, 3, 0
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit, file.PixelRepresentation = 7, 0
+    file.PhotometricInterpretation, file.NumberOfFrames = kind, frames
+    file.PixelData = np.asarray(stored).tobytes() * frames
+    data = io.BytesIO()
+    file.save_as(data)
+    for only in (None, 0):
+        read = dicom_frames(data.getvalue(), 10**6, 9, only)
+        assert len(read) == (frames if only is None else 1)
+        assert all(np.abs(frame.astype(int) - colour).max() <= 2 for frame in read)
 
 
 def test_names(tmp_path, slide):
