@@ -13,6 +13,8 @@ from dassl.errors import UserError
 
 STEM = "stem"  # PATIENT_PATTERN that makes each file a patient of its own
 _ENOUGH = 10  # images from which a pattern's patients are judged
+_NOBODY = {"-", "--", "?", "na", "n/a", "none", "null", "unknown", "unk", "unbekannt", "missing"}
+_SHORTENED = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")  # what a spreadsheet makes of long numbers
 
 
 class PatientPatternError(UserError):
@@ -101,6 +103,26 @@ def spelled_alike(items: Sequence[Item]) -> str:
         f"zeros (such as {quoted(groups[0])}) and are kept apart; if they are one person, write "
         "the name in one way, or she may be in two parts"
     )
+
+
+def no_names(items: Sequence[Item]) -> list[str]:
+    """Sentences on patients whose names are none: words for nobody, numbers cut short."""
+    said = []
+    patients = Counter(item.patient for item in items)
+    nobody = [name for name in patients if name.casefold() in _NOBODY]
+    if nobody:
+        said.append(
+            f"{sum(patients[name] for name in nobody)} images are of the patient {quoted(nobody)}, "
+            "which is taken for one person; if it means that nobody knows whose they are, they may "
+            "be of patients in other parts"
+        )
+    short = [name for name in patients if _SHORTENED.fullmatch(name)]
+    if short:
+        said.append(
+            f"{len(short)} patients have names such as {short[0]}, as a spreadsheet shortens long "
+            "numbers, and several people may have one; save the column as text"
+        )
+    return said
 
 
 def alone(items: Sequence[Item], pattern: str) -> str:

@@ -339,6 +339,24 @@ def test_a_list_of_the_numbers_that_the_folders_are_called_by(build, tmp_path):
     assert data.classnames == ["1", "2"] and sum(counts(data)) == 12
 
 
+def test_a_class_that_is_two_others_and_patients_that_are_nobody_are_warned_of(build, folder):
+    found = rows(folder)
+    lines = [f'{p},"{"benign;malign" if n % 4 == 0 else label}",-' for n, (p, label) in
+             enumerate(found)]  # fmt: skip
+    lines = [line if n % 3 else line[:-1] + f"P{n}" for n, line in enumerate(lines)]
+    (folder / "l.csv").write_text("\n".join(["path,label,patient", *lines]))
+    with (
+        pytest.warns(UserWarning, match='class "benign;malign" is several of the others'),
+        pytest.warns(UserWarning, match='images are of the patient "-"'),
+    ):
+        build(folder, NAME, FOLDER="mine", FILE=str(folder / "l.csv"))
+
+
+def test_leaving_out_everything_is_refused_by_its_name(build, folder):
+    with pytest.raises(UserError, match="LEAVE_OUT leaves out all 24 images"):
+        build(folder, NAME, FOLDER="mine", LEAVE_OUT=("*",))
+
+
 def test_columns_that_may_be_the_patients_are_named_in_the_warning(build, folder):
     lines = [f"{path},{label},S{n % 4}" for n, (path, label) in enumerate(rows(folder))]
     (folder / "l.csv").write_text("\n".join(["path,label,scan", *lines]))

@@ -148,6 +148,13 @@ def near_equal_numbers(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def several_labels(names: Iterable[str]) -> list[str]:
+    """Names that are several of the others, as ``a;b`` is beside ``a`` and ``b``."""
+    known = set(names)
+    parts = {name: [p.strip() for p in re.split(r"[;,|/+&]", name)] for name in known}
+    return sorted(name for name, of in parts.items() if len(of) > 1 and known.issuperset(of))
+
+
 def quoted(names: Iterable[str]) -> str:
     """``"a", "b" and "c"``."""
     words = [f'"{name}"' for name in names]

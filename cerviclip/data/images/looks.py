@@ -21,7 +21,14 @@ from cerviclip.data.files.folders import (
     warn_of_two_formats,
 )
 from cerviclip.data.files.masks import warn_of_companions, warn_of_masks
-from cerviclip.data.files.names import class_map_of, is_number, is_text, near_equal, quoted
+from cerviclip.data.files.names import (
+    class_map_of,
+    is_number,
+    is_text,
+    near_equal,
+    quoted,
+    several_labels,
+)
 from cerviclip.data.images.facts import (
     Facts,
     check_shapes,
@@ -34,6 +41,7 @@ from cerviclip.data.patients import (
     alone,
     crops_with_their_fields,
     judge_patients,
+    no_names,
     spelled_alike,
 )
 from cerviclip.data.split.checks import check_filled, warn_of_gaps
@@ -91,6 +99,8 @@ class LooksAtData:
     ) -> list[tuple[str, str]]:
         """What the scan found, without the files that ``DATASET.LEAVE_OUT`` names."""
         out = {path for path, _ in found if left_out(path, patterns)}
+        if out and len(out) == len({path for path, _ in found}):
+            raise UserError(f"DATASET.LEAVE_OUT leaves out all {len(out)} images; see {patterns}")
         self.skipped.left_out["DATASET.LEAVE_OUT"] = sorted(out)
         return [(path, name) for path, name in found if path not in out]
 
@@ -112,7 +122,8 @@ class LooksAtData:
     def _look_at_items(self, cfg: CfgNode, items: Sequence[Item]) -> None:
         if self.patients_known and not self.is_external:
             paths = self.below_parts([item.path for item in items])
-            for text in judge_patients(items, paths, cfg.DATASET.PATIENT_PATTERN):
+            judged = judge_patients(items, paths, cfg.DATASET.PATIENT_PATTERN)
+            for text in [*judged, *no_names(items)]:
                 self.warn(f"{self.name}: {text}")
             if text := spelled_alike(items):
                 self.warn(f"{self.name}: {text}")
@@ -174,6 +185,11 @@ class LooksAtData:
                 f"{self.name}: the classes {quoted(group)} differ only in capitals, blanks, dashes "
                 "or underscores and are classes of their own; if they are one, rename them, or map "
                 "them with DATASET.CLASSES and DATASET.CLASS_MAP"
+            )
+        if several := several_labels(names):
+            self.warn(
+                f"{self.name}: the class {quoted(several[:1])} is several of the others; an image "
+                "has one class here: take such images out, or map them with DATASET.CLASS_MAP"
             )
         if names and all(map(is_number, names)):
             self.notes.append(

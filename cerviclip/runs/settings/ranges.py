@@ -71,8 +71,8 @@ WORDS: dict[str, Sequence[str]] = {
 #: Key -> how many numbers it takes, and their range.
 LISTS: dict[str, tuple[int, float, float]] = {
     "INPUT.SIZE": (2, 1, 100_000),
-    "INPUT.PIXEL_MEAN": (3, -1e9, 1e9),
-    "INPUT.PIXEL_STD": (3, 1e-12, 1e9),
+    "INPUT.PIXEL_MEAN": (3, -10, 10),  # of pixels in 0-1, not in 0-255
+    "INPUT.PIXEL_STD": (3, 1e-12, 10),
     "INPUT.RRCROP_SCALE": (2, 0, 1),
     "INPUT.STYLE": (4, 0, 1e6),
 }

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-from cerviclip.data.patients import alone, crops_with_their_fields, judge_patients, patient_in
+from cerviclip.data.patients import (
+    alone,
+    crops_with_their_fields,
+    judge_patients,
+    no_names,
+    patient_in,
+)
 from cerviclip.data.split.patient_grouped import Item
 
 
@@ -46,3 +52,14 @@ def test_numbers_that_start_anew_in_each_class_are_warned_of():
 def test_crops_know_their_field():
     paths = ["a/a/000.bmp", "a/a/001.bmp", "a/a/CROPPED/000_00.bmp", "a/a/CROPPED/0010_1.bmp"]
     assert crops_with_their_fields(paths) == {"a/a/CROPPED/000_00": "a/a/000"}
+
+
+def test_words_for_nobody_and_numbers_cut_short_are_no_patients():
+    def items(*patients):
+        return [Item(f"a/{n}.png", 0, "a", patient) for n, patient in enumerate(patients)]
+
+    assert no_names(items("P1", "7", "1e5a", "N12", "E3")) == []
+    (text,) = no_names(items("P1", "-", "-", "Unknown"))
+    assert '3 images are of the patient "-" and "Unknown"' in text
+    (text,) = no_names(items("1.23457E+11", "1,2E+8", "P1"))
+    assert text.startswith("2 patients have names such as 1.23457E+11, as a spreadsheet")

@@ -16,6 +16,7 @@ from cerviclip.data.files.names import (
     near_equal_numbers,
     part_name,
     parts_of,
+    several_labels,
 )
 from dassl.errors import UserError
 
@@ -103,3 +104,8 @@ def test_like_named_files_have_names_of_their_own():
     paths = ["a/x.png", "b/x.png", "b/y.png", "c/b/x.png"]
     assert list(distinct_names(paths).values()) == ["a-x", "b-x", "y", "b-x-2"]
     assert list(distinct_names(paths)) == paths
+
+
+def test_a_name_that_is_several_of_the_others():
+    assert several_labels(["a", "b", "a;b", "a, b", "c|d", "x/y"]) == ["a, b", "a;b"]
+    assert several_labels(["HSIL", "HSIL+", "ASC-H"]) == []

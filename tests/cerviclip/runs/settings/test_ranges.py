@@ -36,6 +36,7 @@ def test_every_named_key_is_a_key_and_its_default_passes():
         ("INPUT.SIZE", (224,), "2 numbers"),
         ("INPUT.PIXEL_STD", [0.0, 1.0, 1.0], "3 numbers"),
         ("INPUT.PIXEL_MEAN", ["a", "b", "c"], "3 numbers"),
+        ("INPUT.PIXEL_MEAN", [123.7, 116.3, 103.5], "each -10 to 10"),
         ("OPTIM.STEPSIZE", (1.5,), "whole numbers"),
     ],
 )
