@@ -34,6 +34,7 @@ class Skipped:
         links: linked folders that lead back to where the scan has been.
         left_out: files that ``DATASET.LEAVE_OUT`` or ``CLASS_MAP`` leaves out, by which of them.
         folders: top folders that are no part of what is read.
+        stray: images beside the class folders.
     """
 
     unread: dict[str, UnreadFiles] = field(default_factory=lambda: defaultdict(UnreadFiles))
@@ -42,6 +43,7 @@ class Skipped:
     links: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     folders: list[str] = field(default_factory=list)
+    stray: list[str] = field(default_factory=list)
 
     def lost(self) -> list[str]:
         """Pictures that nobody reads and folders without images: ``SCC (6 .dcm)``."""
@@ -77,6 +79,9 @@ class Skipped:
         ):
             if names:
                 said.append(f"{what}, not read: {', '.join(list(dict.fromkeys(names))[:5])}")
+        if stray := sorted(set(self.stray)):
+            number = "1 image" if len(stray) == 1 else f"{len(stray)} images"
+            said.append(f"{number} outside the class folders, not read (such as {stray[0]})")
         return said
 
     def _why(self, folder: str) -> str:
@@ -89,11 +94,19 @@ def is_system(name: str) -> bool:
 
 
 def class_folders(folder: Path, skipped: Skipped | None = None) -> list[str]:
-    """Sorted names of the folders in a folder, hidden ones and the system's left out."""
+    """Sorted names of the folders in a folder, hidden ones and the system's left out.
+
+    Args:
+        folder: where to look.
+        skipped: takes account of the system's folders, and of images beside the folders.
+    """
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir():
+                stray = entry.name.lower().endswith(IMAGE_SUFFIXES) and not is_system(entry.name)
+                if stray and skipped is not None:
+                    skipped.stray.append(entry.name)
                 continue
             if not is_system(entry.name):
                 found.append(entry.name)

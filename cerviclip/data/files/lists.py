@@ -243,6 +243,8 @@ def _from_rows(
     part_key = _part_column(rows, columns)
     words = {cell(row.get(n)) for n, k in columns.items() if k == part_key for _, row in rows}
     part_of = parts_of(words)
+    if rows:
+        _refuse_two_words(part_of, rows[0][0])
     used = [*PATH_KEYS, *people, *FOLDER_KEYS, part_key]
     truth = "" if words - {""} else _truth_column(rows, columns)
     used += [truth] if truth else []
@@ -445,6 +447,7 @@ def _read_json(path: Path) -> Entries:
                 f'{path} has a part "{key}" with {len(value)} entries, which is none of '
                 f"{', '.join(PARTS)}; rename it or take it out"
             )
+    _refuse_two_words({key: part for key, part in parts.items() if content[key]}, str(path))
     _refuse_mixed_labels([content[key] for key in parts], path)
     entries = Entries()
     for key, value in parts.items():
@@ -452,6 +455,17 @@ def _read_json(path: Path) -> Entries:
         entries += listed
         entries.notes += [note for note in listed.notes if note not in entries.notes]
     return entries
+
+
+def _refuse_two_words(parts: Mapping[str, str], where: str) -> None:
+    """Refuse two words for one part, "test" beside "holdout": one may have been kept aside."""
+    for part in PARTS:
+        words = {header_key(word): word for word, of in parts.items() if of == part}
+        if len(words) > 1:
+            raise UserError(
+                f"{where}: {quoted(sorted(words.values()))} both mean {part}; write one word for "
+                "them, or take one out"
+            )
 
 
 def _refuse_mixed_labels(lists: Iterable[Any], path: Path) -> None:

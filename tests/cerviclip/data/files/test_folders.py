@@ -83,3 +83,10 @@ def test_one_image_in_two_formats():
         warn_of_two_formats(paths)
     )
     assert warn_of_two_formats(paths[1:]) == ""
+
+
+def test_images_beside_the_class_folders_are_told(tmp_path):
+    touch(tmp_path, "a/0.png", "b/0.png", "overview.png", "._x.png", "notes.txt")
+    skipped = Skipped()
+    assert class_folders(tmp_path, skipped) == ["a", "b"]
+    assert skipped.lines() == ["1 image outside the class folders, not read (such as overview.png)"]

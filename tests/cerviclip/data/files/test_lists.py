@@ -248,3 +248,15 @@ def test_a_json_file_of_images_and_labels_and_one_of_something_else(tmp_path):
     coco = save(tmp_path / "c.json", json.dumps({"images": [], "annotations": []}))
     with pytest.raises(UserError, match="looks like COCO's form"):
         read_list_file(coco)
+
+
+def test_two_words_for_one_part_are_not_joined_in_silence(tmp_path):
+    parts = {"train": ["a.png"], "test": ["b.png"], "val": ["c.png"], "dev": []}
+    assert len(read_split_file(save(tmp_path / "s.json", json.dumps(parts)))) == 3
+    parts |= {"dev": ["e.png"]}
+    with pytest.raises(UserError, match='"dev" and "val" both mean val'):
+        read_split_file(save(tmp_path / "s.json", json.dumps(parts)))
+    text = "path,label,split\na.png,a,Train\nb.png,a,train \nc.png,a,test\n"
+    assert len(read_split_file(save(tmp_path / "l.csv", text))) == 3
+    with pytest.raises(UserError, match='"test" and "tst" both mean test'):
+        read_split_file(save(tmp_path / "m.csv", text + "d.png,a,tst\n"))
