@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.files.folders import class_folders, image_files
+from cerviclip.data.files.folders import class_folders, image_files, same_inner_folders
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists import Entries, Entry, read_list_file
 from cerviclip.data.files.names import is_number, parts_of, quoted, whole_number
@@ -26,12 +26,6 @@ from dassl.errors import MissingFileError, UserError
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
-
-
-def _first(names: Iterable[str]) -> str:
-    """The first four names."""
-    found = sorted(names)
-    return ", ".join(found[:4]) + (" ..." if len(found) > 4 else "")
 
 
 @DATASET_REGISTRY.register()
@@ -141,15 +135,13 @@ class FolderDataset(ImagingDataset):
         Raises:
             UserError: one of them is called a part.
         """
-        inner = {name: set(class_folders(self.image_dir / name)) for name in top}
-        same = set.intersection(*inner.values()) if len(inner) > 1 else set()
+        same = same_inner_folders(self.image_dir, top)
+        if len({*same} - {*parts_of(same)}) < 2:
+            return
         if pattern and all(map(compile_pattern(pattern).search, same)):
             return
-        if len(same - {*parts_of(same)}) < 2 or any(
-            2 * len(same) < len(names) for names in inner.values()
-        ):
-            return
-        holding = f"{self.image_dir}: {quoted(top[:4])} hold the same folders ({_first(same)})"
+        first = ", ".join(same[:4]) + (" ..." if len(same) > 4 else "")
+        holding = f"{self.image_dir}: {quoted(top[:4])} hold the same folders ({first})"
         if parts:
             raise UserError(
                 f"{holding}, and {quoted(parts)} is a part of a split; call the others so too "

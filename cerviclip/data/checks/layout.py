@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from cerviclip.data.checks.findings import Finding, shown, such_as
 from cerviclip.data.checks.survey import WHOLE, Survey
-from cerviclip.data.files.folders import warn_of_levels
+from cerviclip.data.files.folders import same_inner_folders, warn_of_levels
 from cerviclip.data.files.masks import warn_of_masks
-from cerviclip.data.files.names import is_number, is_text, near_equal, quoted
+from cerviclip.data.files.names import is_number, is_text, near_equal, quoted, several_labels
+from cerviclip.data.patients import no_names, spelled_alike
+from cerviclip.data.split.patient_grouped import Item
 
 IMBALANCE = 10  # times
 FEW_IMAGES = 5
@@ -73,6 +76,13 @@ def _class_names(survey: Survey) -> Iterator[Finding]:
     names = sorted({entry.classname for entry in survey.entries})
     for group in near_equal(names):
         yield Finding("class_names", f"the classes {quoted(map(shown, group))} are nearly equal")
+    if several := several_labels(names):
+        text = f"the classes {quoted(map(shown, several[:5]))} are several of the others"
+        yield Finding("class_names", text, count=len(several))
+    top = [] if survey.below or survey.unsorted else names
+    if same := _shared_folders(survey.folder, top):
+        text = f"the classes {quoted(map(shown, top[:4]))} hold the same folders ({same[0]}, "
+        yield Finding("class_names", f"{text}{same[1]}), as the parts of a split do")
     numbers = [name for name in names if is_number(name)]
     if numbers:
         text = f"the classes {quoted(numbers[:5])} are numbers: no text prompt can name them"
@@ -81,6 +91,11 @@ def _class_names(survey: Survey) -> Iterator[Finding]:
     if odd:
         text = f"{quoted(map(shown, odd))}: outer blanks or decomposed letters"
         yield Finding("blank_in_name", text, count=len(odd))
+
+
+def _shared_folders(folder: Path, names: Sequence[str]) -> list[str]:
+    there = all((folder / name).is_dir() for name in names)
+    return same_inner_folders(folder, names) if there else []
 
 
 def _counts(survey: Survey) -> Iterator[Finding]:
@@ -113,6 +128,9 @@ def _patients(survey: Survey) -> Iterator[Finding]:
     if unknown:
         text = f"{such_as(unknown, len(survey.entries))} whose names tell no patient"
         yield Finding("no_patient", text, unknown)
+    items = [Item(e.path, 0, e.classname, e.patient) for e in survey.entries if e.patient]
+    for text in filter(None, [spelled_alike(items), *no_names(items)]):
+        yield Finding("no_patient", text)
     parts: dict[str, set[str]] = defaultdict(set)
     classes: dict[str, set[str]] = defaultdict(set)
     for entry in survey.entries:

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cerviclip.data.workers import mapper
 from dassl.errors import UserError
-from dassl.utils.deep_images import NotFiniteError, depth_of, values_of
+from dassl.utils.deep_images import NotFiniteError, check_well_read, depth_of, values_of
 from dassl.utils.images import (
     orientation_of,
     shows_background,
@@ -154,7 +154,8 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         frames = getattr(image, "n_frames", 1) if many else 1
         file_format, mode, depth = image.format or "", image.mode, depth_of(image)
-        bits, clear, low, high = 8, False, 0.0, 255.0
+        bits, low, high = 8, 0.0, 255.0
+        check_well_read(image)
         if depth:
             values = values_of(image, path)
             grey, low, high = _grey_of(values)
@@ -163,10 +164,10 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
             raw: bytes | memoryview = np.ascontiguousarray(values).data
         else:
             image.load()
-            clear = shows_background(image)
             bits = 1 if mode == "1" else 8
             picture = to_rgb(image, path)
             grey, raw = picture.convert("L"), picture.tobytes()
+        clear = shows_background(image)
         orientation = orientation_of(image)
     contrast, white, black, levels = _spread(grey, low, high)
     thumb = grey.resize((THUMB, THUMB), _LIGHT)

@@ -115,6 +115,15 @@ def class_folders(folder: Path, skipped: Skipped | None = None) -> list[str]:
     return sorted(found)
 
 
+def same_inner_folders(folder: Path, top: Sequence[str]) -> list[str]:
+    """Names that folders share of what lies in them, as the parts of a split share the classes; []
+    where most lies in some alone."""
+    inner = [set(class_folders(folder / name)) for name in top]
+    same = set.intersection(*inner) if len(inner) > 1 else set()
+    alike = len(same) > 1 and all(2 * len(same) >= len(names) for names in inner)
+    return sorted(same) if alike else []
+
+
 def image_files(folder: Path, skipped: Skipped | None = None, name: str = "") -> list[str]:
     """Sorted paths, relative to ``folder``, of all image files below it.
 

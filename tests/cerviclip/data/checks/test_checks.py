@@ -22,6 +22,7 @@ from cerviclip.data.checks.run import check_survey
 from cerviclip.data.checks.survey import survey_folder
 from cerviclip.tools import check
 from dassl.errors import UserError, cli_main
+from helpers import write_images
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +166,33 @@ def test_without_imagehash_one_line_names_the_extra(clean, monkeypatch, capsys):
 def test_a_missing_folder_is_a_users_error(tmp_path):
     with pytest.raises(UserError):
         check.survey_of(check.build_parser("x").parse_args([str(tmp_path / "no/such")]))
+
+
+def texts(folder: Path, pattern: str = PATTERN) -> str:
+    found = check_survey(survey_folder(folder, pattern), alike=False).findings
+    return "\n".join(f"{finding.kind}: {finding.text}" for finding in found)
+
+
+def test_parts_under_unknown_words_and_classes_that_are_several_others(tmp_path):
+    for part in ("fold0", "fold1"):
+        write_images(tmp_path / "parts" / part, {"a": 5, "b": 5}, size=40, seed=ord(part[-1]))
+    assert 'class_names: the classes "fold0" and "fold1" hold the same folders (a, b)' in (
+        texts(tmp_path / "parts", "")
+    )
+    write_images(tmp_path / "several", {"a": 5, "b": 5, "a;b": 5}, size=40)
+    assert 'class_names: the classes "a;b" are several of the others' in (
+        texts(tmp_path / "several", "")
+    )
+
+
+def test_patients_in_two_spellings_and_colour_in_planes(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    for n, (part, name) in enumerate([("train", "p{}_x.png"), ("test", "P{}_y.png")]):
+        for paths in write_images(tmp_path / part, {"a": 5, "b": 5}, size=40, seed=n):
+            paths.rename(paths.with_name(name.format(paths.stem[-1])))
+    planes = np.random.default_rng(0).integers(0, 65536, (3, 40, 40)).astype(np.uint16)
+    options = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(tmp_path / "train" / "a" / "p9_z.tif", planes, **options)
+    said = texts(tmp_path, r"([pP]\d+)_")
+    assert "no_patient: 5 groups of patients differ only in capitals" in said
+    assert "unreadable: " in said and "separate planes" in said
