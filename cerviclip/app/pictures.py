@@ -22,6 +22,7 @@ from dassl.utils.deep_images import (
     depth_of,
     in_range,
     range_for,
+    values_of,
 )
 from dassl.utils.images import to_rgb, why_unreadable
 
@@ -29,6 +30,9 @@ from dassl.utils.images import to_rgb, why_unreadable
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
 _SAME_PICTURE = ("MPO", "ICNS", "ICO")  # what else these hold is the same picture in other sizes
+
+_CUT_OFF = 0.01  # share of a picture's values beyond the run's range that is told
+_FILLED = 12  # a picture that fills less than this part of the run's range is told
 
 TAKEN = (
     "arrays are (H, W) or (H, W, 3): uint8 in 0-255, uint16 in 0-65535, float in 0-1, or the last "
@@ -83,7 +87,8 @@ def open_with_note(picture: Picture, windows: Windows | None) -> tuple[Image.Ima
         windows: the values that become 0-255 in pictures of more than 8 bits; None: not known.
 
     Returns:
-        The picture, and ``page 1 of 3`` or ``frame 1 of 3`` for a file of several, else "".
+        The picture, and what to know of it: ``page 1 of 3`` or ``frame 1 of 3`` for a file of
+        several, values outside the run's range; else "".
 
     Raises:
         UnreadableError: what the file or the image holds cannot be used.
@@ -177,7 +182,34 @@ def _noted(image: Image.Image, path: str, windows: Windows | None) -> tuple[Imag
         note = _page_of(image)  # before the pixels are read: counting goes through the file
     except Exception as error:  # Pillow's plug-ins raise anything
         raise UnreadableError(why_unreadable(error)) from error
-    return _image_to_rgb(image, path, windows), note
+    deep = depth_of(image)
+    picture = _image_to_rgb(image, path, windows)
+    told = _range_note(path, deep, windows or Windows()) if deep and os.path.exists(path) else ""
+    return picture, "; ".join(filter(None, (note, told)))
+
+
+def _range_note(path: str, depth: str, windows: Windows) -> str:
+    """What to say of a deep picture whose values are not those of the run's range; else ""."""
+    window = windows.floats if depth == "float" else windows.integers
+    if window is None:
+        return ""
+    low, high = window
+    try:
+        with Image.open(path) as again:
+            values = values_of(again, path)
+    except Exception as error:  # Pillow's plug-ins raise anything
+        raise UnreadableError(why_unreadable(error)) from error
+    beyond = TOLERANCE * (high - low)
+    outside = float(np.mean((values < low - beyond) | (values > high + beyond)))
+    if outside > _CUT_OFF:
+        return (
+            f"{100 * outside:.0f} % of its values lie outside {low:g} to {high:g}, the range of "
+            "the run's images, and are cut off"
+        )
+    least, most = float(values.min()), float(values.max())
+    if (most - least) * _FILLED < high - low:
+        return f"its values, {least:g} to {most:g}, fill little of the run's {low:g} to {high:g}"
+    return ""
 
 
 def _page_of(image: Image.Image) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cerviclip.data.files.csv_rows import read_rows
+from cerviclip.data.files.names import PATH_KEYS, PATIENT_KEYS, header_key
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
 UNKNOWN = "unknown"
@@ -67,12 +68,12 @@ def read_subgroups(spec: str) -> Subgroups:
     if column not in head:
         hint = did_you_mean(column, head)
         raise UserError(f"{path} has no column {column!r}{hint} (it has {', '.join(head)})")
-    key = next((k for k in ("path", "patient_id") if k in head), "")
+    key, name_column = _who([name for name in head if name != column])
     if not key:
         raise UserError(f"{path} needs a column path or patient_id beside {column!r}")
     values: dict[tuple[str, str], str] = {}
     for line, row in rows:
-        of = (row.get("center", "").strip(), row[key].strip())
+        of = (row.get("center", "").strip(), row[name_column].strip())
         group = row[column].strip() or UNKNOWN
         if values.setdefault(of, group) != group:
             raise UserError(
@@ -86,6 +87,18 @@ def read_subgroups(spec: str) -> Subgroups:
             "write groups into a column of its own, such as age_band"
         )
     return Subgroups(path, column, key, values)
+
+
+def _who(head: Sequence[str]) -> tuple[str, str]:
+    """``path`` or ``patient_id``, and the column that holds it: called so, or by a usual name."""
+    for key in ("path", "patient_id"):
+        if key in head:
+            return key, key
+    by_key = {header_key(name): name for name in reversed(head)}
+    for key, names in (("patient_id", PATIENT_KEYS), ("path", PATH_KEYS)):
+        if found := next((by_key[name] for name in names if name in by_key), ""):
+            return key, found
+    return "", ""
 
 
 def _by_size(name: str) -> tuple[int, float, str]:

@@ -58,6 +58,18 @@ def test_the_folder_of_new_pictures_and_its_range_do_not_matter(deep, tmp_path):
     np.testing.assert_allclose(answer.probabilities, wanted, rtol=0, atol=1e-6)
 
 
+def test_values_that_are_not_those_of_the_runs_range_are_told(deep, tmp_path):
+    """A picture of full 16 bits came out white for a run on 12 bits."""
+    run, rows = deep
+    grey = np.asarray(Image.open(next(iter(rows))))
+    for name, factor in (("full.png", 15), ("dim.png", 1 / 64), ("usual.png", 0.9)):
+        Image.fromarray((grey * factor).astype(np.uint16)).save(tmp_path / name)
+    files = [tmp_path / name for name in ("full.png", "dim.png", "usual.png")]
+    full, dim, usual = (answer.note for answer in Predictor.from_run(run).predict(files))
+    assert "% of its values lie outside 0 to 4095, the range of the run's images" in full
+    assert "fill little of the run's 0 to 4095" in dim and usual == ""
+
+
 def test_a_run_that_does_not_say_its_range_refuses_deep_pictures_alone(deep, cells):
     run, rows = deep
     record = (run / "reading.json").read_text()

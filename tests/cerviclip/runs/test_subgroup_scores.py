@@ -132,3 +132,19 @@ def test_a_run_with_subgroups_keeps_its_other_numbers(zoo):
 def test_what_is_wrong_is_said_before_a_run(zoo, value, words):
     with pytest.raises(UserError, match=words):
         zoo.cfg(TEST__SUBGROUPS=value)
+
+
+@pytest.mark.parametrize("head", ["Patient ID", "Fall-Nr", "病人编号", "patient"])
+def test_the_column_of_patients_in_any_spelling(ages, head):
+    ages.write_text(ages.read_text().replace("patient_id", head, 1))
+    read = read_subgroups(f"{ages}:age_band")
+    assert read.key == "patient_id" and read.values["", "P3"] == "<30"
+    ages.write_text(ages.read_text().replace(head, "slide_id,image,patient_id", 1))
+    assert read_subgroups_of_three(ages).key == "patient_id"
+
+
+def read_subgroups_of_three(path):
+    """The same with two more columns in front, of slides and images."""
+    head, *lines = path.read_text().split()
+    path.write_text("\n".join([head, *(f"S,i.png,{line}" for line in lines)]))
+    return read_subgroups(f"{path}:age_band")
