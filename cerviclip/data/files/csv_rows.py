@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,42 @@ from dassl.errors import UserError
 Rows = list[tuple[int, dict[str, str]]]
 
 
+def encoding_of(start: bytes) -> str:
+    """The encoding that four bytes tell: by their mark, or by where their zeros stand."""
+    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    zeros = tuple(n for n, byte in enumerate(start) if byte == 0)
+    known = {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le"}
+    return known.get(zeros, "utf-32-be" if zeros == (0, 1, 2) else "utf-8-sig")
+
+
+def _delimiter_of(text: str) -> str:
+    """What parts the names of a head: a comma, else a semicolon or a tab."""
+    head = text.lstrip().partition("\n")[0]
+    return next((sign for sign in ",;\t" if sign in head), ",")
+
+
 def read_rows(path: Path, even: bool = True, **options: Any) -> tuple[list[str], Rows]:
     """A CSV file's head, and each row by column with the number of its line.
 
     Args:
-        path: in UTF-8, with or without a byte order mark.
+        path: in UTF-8 with or without a byte order mark, or in UTF-16 or UTF-32.
         even: each row has as many cells as the head. Else the cells that a short row lacks are
             empty, and those that a long one has beyond the head are left out.
-        options: of ``csv.reader``, such as the delimiter.
+        options: of ``csv.reader``, such as the delimiter; without it the head tells whether it is
+            a comma, a semicolon or a tab.
 
     Raises:
         UserError: it is no CSV in UTF-8, has a column twice, or its rows are uneven.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle, strict=True, **options)
-            lines = [(reader.line_num, row) for row in reader if row]
+        content = path.read_bytes()
+        text = content.decode(encoding_of(content[:4]))
+        options.setdefault("delimiter", _delimiter_of(text))
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, **options)
+        lines = [(reader.line_num, row) for row in reader if row]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
     except (csv.Error, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.files.csv_rows import encoding_of
 from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.data.files.names import (
     FOLDER_KEYS,
@@ -103,24 +104,13 @@ def read_list_file(path: str | Path) -> Entries:
 def _text(path: Path, kind: str) -> str:
     """A file's text in UTF-8, or in UTF-16 or UTF-32 where it begins as such."""
     content = path.read_bytes()
-    code = _encoding_of(content[:4])
+    code = encoding_of(content[:4])
     try:
         return content.decode(code).lstrip()
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not a {kind} file in UTF-8 ({error}); save it as such"
         ) from error
-
-
-def _encoding_of(start: bytes) -> str:
-    """The encoding that four bytes tell: by their mark, or by where their zeros stand."""
-    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
-        return "utf-32"
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    zeros = tuple(n for n, byte in enumerate(start) if byte == 0)
-    known = {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le"}
-    return known.get(zeros, "utf-32-be" if zeros == (0, 1, 2) else "utf-8-sig")
 
 
 # -- tables ---------------------------------------------------------------------------------------

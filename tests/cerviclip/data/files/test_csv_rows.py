@@ -46,3 +46,11 @@ def test_what_is_no_csv_is_one_line(tmp_path, content, told):
 def test_a_folder_is_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_rows(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("sign", [";", "\t", ","])
+def test_signs_between_cells_and_encodings_of_spreadsheets(tmp_path, sign, encoding):
+    path = tmp_path / "x.csv"
+    path.write_text(f'patient{sign}age\nP1{sign}"ä{sign}b"\n', encoding=encoding)
+    assert read_rows(path) == (["patient", "age"], [(2, {"patient": "P1", "age": f"ä{sign}b"})])
