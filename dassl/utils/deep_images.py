@@ -129,7 +129,8 @@ def check_well_read(image: Image.Image) -> None:
         MisreadError: it is such a file.
     """
     tags: Any = getattr(image, "tag_v2", {})
-    raw = [tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in image.tile or ()]
+    tiles: Any = getattr(image, "tile", ()) or ()
+    raw = [tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0] for tile in tiles]
     if max(tags.get(258) or (8,)) > 8 and any(r in ("R", "G", "B", "A", "X") for r in raw):
         raise MisreadError(
             "it holds more than 8 bits in separate planes, which Pillow misreads; save it with "
@@ -256,7 +257,9 @@ def _is_unsigned(image: Image.Image) -> bool:
 
 def _is_grey_with_alpha(image: Any) -> bool:
     """Whether a PNG holds 16 bits of grey and 16 of alpha."""
-    return image.mode == "RGBA" and _GREY_WITH_ALPHA in [tile[3] for tile in image.tile or ()]
+    return image.mode == "RGBA" and _GREY_WITH_ALPHA in [
+        tile[3] for tile in getattr(image, "tile", ()) or ()
+    ]
 
 
 def _grey_values(image: Image.Image, path: str) -> np.ndarray:

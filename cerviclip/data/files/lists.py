@@ -292,7 +292,7 @@ def _part_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping
     """
     words = {
         key: {text for _, row in rows if (text := cell(row.get(name)))}
-        for name, key in reversed(columns.items())
+        for name, key in reversed(list(columns.items()))
         if key
     }
     for key in SURE_PART_KEYS:
