@@ -57,11 +57,12 @@ def read_points(path: Path, slides: Sequence[str]) -> dict[str, list[Spot]]:
     """The points of each slide.
 
     Raises:
-        UserError: no x or y, a number that is none, or a slide that is not given.
+        UserError: no x or y, a number that is none, a slide that is not given, or a point twice.
     """
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
     points: dict[str, list[Spot]] = {name: [] for name in slides}
+    seen: dict[tuple[str, float, float], int] = {}
     for n, row in read_rows(path)[1]:
         fields = {k.casefold(): v.strip() for k, v in row.items()}
         try:
@@ -74,6 +75,11 @@ def read_points(path: Path, slides: Sequence[str]) -> dict[str, list[Spot]]:
             name = slides[0]
         if name not in points:
             raise UserError(f"{path} line {n} is of the slide {name!r}, which is not given")
+        first = seen.setdefault((name, x, y), n)
+        if first != n:
+            raise UserError(
+                f"{path} holds a point twice, in lines {first} and {n}; keep one of them"
+            )
         points[name].append(Spot(x, y, fields.get("label", "")))
     return points
 

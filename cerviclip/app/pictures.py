@@ -116,7 +116,7 @@ def open_with_note(picture: Picture, windows: Windows | None) -> tuple[Image.Ima
     except UnreadableError:
         raise
     except Exception as error:  # Pillow's plug-ins raise anything
-        raise UnreadableError(why_unreadable(error)) from error
+        raise UnreadableError(why_unreadable(error, path)) from error
 
 
 def _part(file: str, part: str) -> Image.Image:

@@ -7,11 +7,11 @@ import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.deep_images import (
@@ -26,6 +26,7 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A box around JPEG 2000's code stream, and the bare stream; both end in the mark of JPEG's end.
 _JP2_STARTS = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -98,8 +99,8 @@ def opened(path: str | os.PathLike[str], what: str = "image") -> Iterator[Image.
         raise
     except Exception as error:
         raise UserError(
-            f"{what} {path} cannot be read ({why_unreadable(error)}); replace the file or take it "
-            "out of the split"
+            f"{what} {path} cannot be read ({why_unreadable(error, path)}); replace the file or "
+            "take it out of the split"
         ) from error
 
 
@@ -203,8 +204,20 @@ def _alpha_of(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
 
 
-def why_unreadable(error: Exception) -> str:
-    """An error of Pillow's in one line, with the way out where there is one."""
+def why_unreadable(error: Exception, path: str | os.PathLike[str] = "") -> str:
+    """An error of Pillow's in one line, with the way out where there is one.
+
+    Args:
+        error: as it was raised.
+        path: the file, which is asked whether it is a TIFF.
+    """
+    if isinstance(error, UnidentifiedImageError) and path:
+        with suppress(OSError), open(path, "rb") as file:
+            if file.read(4) in _TIFF_STARTS:
+                return (
+                    "it is a TIFF that Pillow cannot read, such as one of colours or 64 bits in "
+                    "floats; save it with 8 or 16 bits"
+                )
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         return (

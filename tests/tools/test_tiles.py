@@ -11,7 +11,7 @@ from PIL import Image
 from cerviclip.data.cell_crops import cut
 from cerviclip.data.slides import Slide, otsu, tissue_mask
 from cerviclip.runs.settings.opened import open_dataset
-from cerviclip.tools.tiles import main
+from cerviclip.tools.tiles import main, read_points
 from dassl.errors import UserError
 
 pytest.importorskip("openslide")
@@ -60,6 +60,12 @@ def test_a_grid_covers_the_tissue_alone(slides, tmp_path, capsys):
     for row in rows:
         with Image.open(tmp_path / "t" / row["path"]) as tile:
             assert tile.size == (64, 64)
+
+
+def test_a_point_under_two_labels_is_refused_before_a_tile_is_written(tmp_path):
+    (tmp_path / "p.csv").write_text("x;y;label\n10;20;a\n30;20;a\n10.0;20;b\n")
+    with pytest.raises(UserError, match="holds a point twice, in lines 2 and 4"):
+        read_points(tmp_path / "p.csv", ["s"])
 
 
 def test_points_become_a_data_set_with_slides_as_patients(slides, tmp_path):

@@ -200,3 +200,12 @@ def test_colour_of_16_bits_in_planes_is_refused_rather_than_misread(tmp_path):
         read_image(str(tmp_path / "a.tif"))
     with pytest.raises(UserError, match="separate planes"):
         facts_of(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("kind", ["float64", "float16", "colour of floats"])
+def test_a_tiff_that_no_reader_takes_is_named_with_the_way_out(tmp_path, kind):
+    tifffile = pytest.importorskip("tifffile")
+    values = np.stack([RAMP] * 3, -1).astype(np.float32) if "colour" in kind else RAMP.astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb" if "colour" in kind else None)
+    with pytest.raises(UserError, match=r"a\.tif .*a TIFF that Pillow cannot read.*8 or 16 bits"):
+        read_image(str(tmp_path / "a.tif"))
