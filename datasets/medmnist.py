@@ -138,8 +138,9 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
     def _unpack(self, file: Path, folder: Path, part: str, arrays: np.lib.npyio.NpzFile) -> None:
         labels = self._labels_of(file, part, arrays)
         names = {f"{part}/{label}/{i:06d}.png": i for i, label in enumerate(labels)}
+        _check_pictures(file, part, arrays, len(labels))
         if not all((folder / name).is_file() for name in names):
-            images = _checked(file, part, arrays[f"{part}_images"], len(labels))
+            images = arrays[f"{part}_images"]
             write_pictures(folder, names, lambda name: images[names[name]])
         for name in names:
             self._labels[name] = int(name.split("/")[1])
@@ -177,18 +178,30 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
         return [path.partition("/")[2] for path in paths]
 
 
-def _checked(file: Path, part: str, images: np.ndarray, labels: int) -> np.ndarray:
-    """The pictures of a part, if they are such and as many as its labels."""
-    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[3:] not in ((), (3,)):
+def _check_pictures(file: Path, part: str, arrays: np.lib.npyio.NpzFile, labels: int) -> None:
+    """Refuse pictures of a part that are none, or not as many as its labels; only the array's
+    header is read."""
+    shape, kind = _header(arrays, f"{part}_images")
+    if kind != np.uint8 or len(shape) < 3 or shape[3:] not in ((), (3,)):
         raise UserError(
-            f"{file} holds {images.dtype} arrays of shape {images.shape}; volumes are not "
-            "read, only pictures (N, H, W) and (N, H, W, 3) of bytes"
+            f"{file} holds {kind} arrays of shape {shape}; volumes are not read, only pictures "
+            "(N, H, W) and (N, H, W, 3) of bytes"
         )
-    if len(images) != labels:
+    if shape[0] != labels:
         raise UserError(
-            f"{file} holds {len(images)} pictures of {part} and {labels} labels; download it again"
+            f"{file} holds {shape[0]} pictures of {part} and {labels} labels; download it again"
         )
-    return images
+
+
+def _header(arrays: np.lib.npyio.NpzFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array that stays unread."""
+    with arrays.zip.open(f"{name}.npy") as opened:  # type: ignore[union-attr]
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[np.lib.format.read_magic(opened)]
+        shape, _, kind = read(opened)
+    return shape, kind
 
 
 @DATASET_REGISTRY.register()
