@@ -228,6 +228,7 @@ def _from_rows(
     """Entries of rows of named fields, each with where it stands."""
     _refuse_nested(rows)
     columns = {name: header_key(name) for _, row in rows for name in row}
+    _refuse_columns_alike(rows, columns)
     labels = _label_columns(rows, columns, classes)
     people = [key for key in PATIENT_KEYS if key in columns.values()]
     part_key = _part_column(rows, columns)
@@ -273,6 +274,24 @@ def _from_rows(
         entries.notes.append(f"columns that are not used: {', '.join(unused)}")
         entries.unused = unused
     return entries
+
+
+def _refuse_columns_alike(
+    rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]
+) -> None:
+    """Refuse two columns whose names are one, "Patient" and "Patient #", where they disagree."""
+    names: dict[str, list[Any]] = {}
+    for name, key in columns.items():
+        names.setdefault(key, []).append(name)
+    for key, several in names.items():
+        if len(several) < 2 or key not in _READ or key in LABEL_KEYS:  # labels are compared anyway
+            continue
+        for where, row in rows:
+            if len({text for name in several if (text := cell(row.get(name)))}) > 1:
+                raise UserError(
+                    f"{where}: the columns {quoted(map(str, several))} mean the same and say two "
+                    "things; keep one of them"
+                )
 
 
 def _refuse_nested(rows: Sequence[tuple[str, Mapping[Any, Any]]]) -> None:

@@ -260,3 +260,11 @@ def test_two_words_for_one_part_are_not_joined_in_silence(tmp_path):
     assert len(read_split_file(save(tmp_path / "l.csv", text))) == 3
     with pytest.raises(UserError, match='"test" and "tst" both mean test'):
         read_split_file(save(tmp_path / "m.csv", text + "d.png,a,tst\n"))
+
+
+def test_columns_whose_names_are_one_are_refused_where_they_disagree(tmp_path):
+    text = "path,label,Patient,Patient #\na.png,a,P1,{}\nb.png,a,,P2\n"
+    entries = read_list_file(save(tmp_path / "l.csv", text.format("P1")))
+    assert entries[0].patient == "P1"
+    with pytest.raises(UserError, match='line 2: the columns "Patient" and "Patient #" mean the'):
+        read_list_file(save(tmp_path / "l.csv", text.format("7")))
