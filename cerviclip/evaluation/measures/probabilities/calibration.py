@@ -27,7 +27,9 @@ from cerviclip.evaluation.measures.thresholds.decision_curve import decision_cur
 BEFORE, TEMPERATURE, ISOTONIC = "before", "temperature", "isotonic"
 RELIABILITY_BINS = 10
 SEPARATED = "the probabilities part positives and negatives wholly: no finite slope"
+ONE_PATIENT = "one patient alone decides it"
 _STEPS = 50
+_LEAST_LEFT = 1e-9  # share of the information that the other patients must have
 ONLY_GROUP = "isotonic maps the positive group's probability alone"
 
 
@@ -123,17 +125,25 @@ def _regression(sample: Sample, score: np.ndarray) -> dict[str, Any]:
 def _cell(
     found: tuple[np.ndarray, np.ndarray], k: int, sample: Sample, reason: str
 ) -> dict[str, Any]:
-    value, error = found[0][k], np.sqrt(found[1][k, k])
+    value, variance = found[0][k], found[1][k, k]
     if np.isnan(value) or sample.n_patients < MIN_PATIENTS:
         return metric(value, reason=reason if np.isnan(value) else FEW_PATIENTS)
-    reach = stdtrit(sample.n_patients - 1, 0.5 + LEVEL / 2) * error
+    if np.isnan(variance):
+        return metric(value, reason=ONE_PATIENT)
+    # As many patients tell the coefficient as there are of the rarer outcome.
+    fewest = min(len(np.unique(sample.patients[of])) for of in _both(sample))
+    reach = stdtrit(max(fewest - 1, 1), 0.5 + LEVEL / 2) * np.sqrt(variance)
     return metric(value, (value - reach, value + reach))
+
+
+def _both(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    return sample.is_positive, ~sample.is_positive
 
 
 def logistic(
     x: np.ndarray, outcome: np.ndarray, patients: np.ndarray, offset: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logistic regression by Newton's method, with covariances that are robust by patient.
+    """Logistic regression by Newton's method, with jackknife covariances by patient.
 
     Args:
         x: (B, k) regressors.
@@ -142,8 +152,8 @@ def logistic(
         offset: (B,) added to the linear predictor.
 
     Returns:
-        (k,) coefficients and (k, k) sandwich covariances with the usual correction for few
-        patients; NaN where the iteration does not settle.
+        (k,) coefficients and (k, k) covariances; NaN where the iteration does not settle, and
+        covariances NaN where one patient alone holds the coefficients.
     """
     beta = np.zeros(x.shape[1])
     none = np.full(len(beta), np.nan), np.full((len(beta),) * 2, np.nan)
@@ -159,11 +169,28 @@ def logistic(
             break
     else:
         return none
-    count, n = patients.max() + 1, len(x)
-    sums = np.stack([np.bincount(patients, column, count) for column in (x.T * (outcome - p))])
-    inverse = np.linalg.inv(bread)
-    correction = count / max(count - 1, 1) * (n - 1) / max(n - len(beta), 1)
-    return beta, inverse @ (sums @ sums.T) @ inverse * correction
+    return beta, _jackknife(x, outcome - p, p * (1 - p), patients)
+
+
+def _jackknife(
+    x: np.ndarray, residuals: np.ndarray, weights: np.ndarray, patients: np.ndarray
+) -> np.ndarray:
+    """(k, k) covariances from leaving out one patient after the other (CR3), a Newton step each.
+
+    The sandwich takes residuals of the fit, which few patients draw to themselves: its errors are
+    too small. NaN where one patient alone holds the coefficients.
+    """
+    count, k = int(patients.max()) + 1, x.shape[1]
+    products = (x[:, :, None] * x[:, None, :] * weights[:, None, None]).reshape(len(x), -1)
+    bread = np.stack([np.bincount(patients, column, count) for column in products.T], axis=1)
+    scores = np.stack([np.bincount(patients, column, count) for column in x.T * residuals], axis=1)
+    without = (bread.sum(axis=0) - bread).reshape(count, k, k)
+    whole = np.linalg.slogdet(bread.sum(axis=0).reshape(k, k))[1]
+    sign, size = np.linalg.slogdet(without)
+    if (sign <= 0).any() or (size < whole + np.log(_LEAST_LEFT)).any():
+        return np.full((k, k), np.nan)
+    moves = np.linalg.solve(without, scores[:, :, None])[:, :, 0]
+    return moves.T @ moves * (count - 1) / count
 
 
 def _singular(bread: np.ndarray) -> bool:
