@@ -23,3 +23,6 @@ LEVEL_BLOCKS = (
     "generalisation_gap",
 )
 BLOCKS = (*LEVEL_BLOCKS, "patient_level", "measured_with")
+#: How far a row of probabilities may be from adding up to 1: old files may hold
+#: rounded ones.
+SUM_TOLERANCE = 1e-3

@@ -12,11 +12,11 @@ import numpy as np
 
 from cerviclip.data.centers import coarse
 from cerviclip.data.centers.coarse import label_name
+from cerviclip.evaluation.names import SUM_TOLERANCE
 from dassl.errors import UserError
 
 PREDICTIONS = "predictions.csv"
 VAL_PREDICTIONS = "val_predictions.csv"  # what thresholds are chosen on; of the same form
-_SUM_TOLERANCE = 1e-3  # files of before or of elsewhere may hold rounded probabilities
 HEAD = ("center", "path", "patient_id", "label", "prediction")  # then p_<class> of each class
 
 
@@ -145,7 +145,7 @@ def _check_probabilities(predictions: Predictions) -> None:
     probs = predictions.probs
     with np.errstate(invalid="ignore"):
         wrong = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1)
-        wrong |= ~(np.abs(probs.sum(axis=1) - 1) < _SUM_TOLERANCE)
+        wrong |= ~(np.abs(probs.sum(axis=1) - 1) < SUM_TOLERANCE)
     if wrong.any():
         path = predictions.paths[int(wrong.argmax())]
         raise ValueError(f"the numbers for {path} are not probabilities that add up to 1")

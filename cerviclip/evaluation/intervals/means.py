@@ -16,6 +16,7 @@ LOSS_METHOD = "Student's t over patients on the log scale, with the error rate's
 LEAST_PROBABILITY = 1e-12
 _PSEUDO_PATIENTS = 10.0  # draw the classes' correlations towards 0 as so many patients would
 _FEWEST = 10.0  # patients a class below which the upper limit is stretched no further
+_NO_WIDTH = 1e-9  # share of the mean below which an interval has none
 _PSEUDO_ERRORS = 1.0  # errors as the confidences have them, beside the observed ones
 
 
@@ -101,7 +102,12 @@ def loss_interval(
     of_right = losses[right].mean() if right.any() else 0.0
     unseen = mean + most * max(of_error - of_right, 0.0)
     high = min(max(mean * np.exp(min(wide, 50.0)), unseen), top)
-    return Interval(np.float64(mean * np.exp(-wide)), np.float64(high))
+    low = mean * np.exp(-wide)
+    if high - low <= _NO_WIDTH * max(mean, 1e-12):  # all losses are equal: no patient shows another
+        share = 1 / (2 * count)  # as if half a patient had no loss at all, or the greatest
+        low = mean * (1 - share)
+        high = min(mean * (1 + share), top)
+    return Interval(np.float64(low), np.float64(high))
 
 
 def brier_losses(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.intervals import Interval, loss_interval, several_auc_intervals
-from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
+from cerviclip.evaluation.intervals.auprc import auprc_limits
 from cerviclip.evaluation.intervals.measures import kappa_interval
 from cerviclip.evaluation.measures.curves import (
     Steps,
@@ -62,8 +62,7 @@ def curve_cells(
 ) -> list[dict[str, Any]]:
     """AUC, area under the precision-recall curve, and partial AUC of each task, 0 to 1.
 
-    The area under the precision-recall curve is average precision; its interval is binomial
-    (Boyd et al. 2013), with the patients who have positives as trials. The partial AUC is that of
+    The area under the precision-recall curve is average precision. The partial AUC is that of
     specificities of 90 % and more, standardised so that chance has 0.5 (McClish 1989).
 
     Args:
@@ -85,7 +84,7 @@ def _defined_cells(
     tasks: Sequence[tuple[np.ndarray, np.ndarray]], patients: np.ndarray
 ) -> list[dict[str, Any]]:
     steps = [Steps.of(*task) for task in tasks]
-    precision = np.array([average_precision(s) for s in steps])
+    precision = [average_precision(s) for s in steps]
     partial = [partial_roc_area(s, MAX_FPR) for s in steps]
     if patients.max() + 1 < MIN_PATIENTS:
         areas = [roc_area(s) for s in steps]
@@ -94,8 +93,7 @@ def _defined_cells(
     else:
         limits = several_auc_intervals(tasks, patients, LEVEL)
         areas, around = [x[2].auc[0] for x in limits], [x[:2] for x in limits]
-        trials = [float(len(np.unique(patients[positive]))) for _, positive in tasks]
-        auprc = list(zip(*mid_p_or_wilson(precision, np.array(trials), LEVEL), strict=True))
+        auprc = [auprc_limits(*task, patients, LEVEL)[1:] for task in tasks]
     return [
         {
             "auc": metric(areas[i], around[i], FEW_PATIENTS),

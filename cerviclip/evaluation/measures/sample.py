@@ -15,7 +15,7 @@ import numpy as np
 from cerviclip.data.centers.coarse import class_stand_ins, is_coarse
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS, patient_indices
 from cerviclip.evaluation.intervals import proportion_intervals
-from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
+from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, SUM_TOLERANCE, WHOLE_POSITIVE_GROUP
 
 LEVEL = 0.95  # of every interval
 FEWEST_EVENTS = 10  # patients with the event, or without; fewer: a note
@@ -96,7 +96,12 @@ class Sample:
         """From patient ids, "" where unknown: that image is then its own patient.
 
         Labels may be those of ``cerviclip.data.centers.coarse``: the positive group alone.
+
+        Raises:
+            ValueError: rows of ``probs`` are not probabilities, such as logits. Log loss,
+                calibration and sets of them would look like numbers and mean nothing.
         """
+        _check_probabilities(center, np.asarray(probs, dtype=np.float64))
         patients, _ = patient_indices(patient_ids, len(labels))
         coarse = is_coarse(labels)
         if coarse:
@@ -195,6 +200,18 @@ class Sample:
         few = f"rests on only {' and '.join(notes)} of {self.center}" if notes else ""
         unknown = "" if self.known else "no patient ids: each image counts as a patient"
         return "; ".join(filter(None, (few, unknown)))
+
+
+def _check_probabilities(center: str, probs: np.ndarray) -> None:
+    if not probs.size:
+        return
+    inside = ((probs >= -SUM_TOLERANCE) & (probs <= 1 + SUM_TOLERANCE)).all(axis=1)
+    wrong = int((~(inside & (np.abs(probs.sum(axis=1) - 1) <= SUM_TOLERANCE))).sum())
+    if wrong:
+        raise ValueError(
+            f"{center}: {wrong} of {len(probs)} rows are not probabilities between 0 and 1 that "
+            "add up to 1; give a softmax of logits"
+        )
 
 
 def proportions_of(

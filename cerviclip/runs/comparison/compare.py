@@ -42,7 +42,7 @@ from cerviclip.runs.report.groups import (
 )
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.run_key import Repeat, Shots, shots_order
-from cerviclip.runs.subgroups import Subgroups
+from cerviclip.runs.subgroups import UNKNOWN, Subgroups
 from dassl.errors import UserError, did_you_mean
 
 NO_REPEAT = "the two methods share no seed (or no fold)"
@@ -250,7 +250,7 @@ def _with_readers(
         c: [o for o in found if o is not None] for c, found in models.items() if None not in found
     }
     whole = {c: found for c, found in whole.items() if found}
-    for note in study.check({c: found[0] for c, found in whole.items()}):
+    for note in study.check({c: found[0] for c, found in whole.items()}, ours.dataset):
         if note not in call.notes:
             call.notes.append(note)
     read: dict[str, list[Outputs]] = {}
@@ -331,7 +331,9 @@ def _with_subgroups(
         first = both[0][0]
         found = subgroups.of_images(center, first.paths, first.patient_ids)
         for name in subgroups.names:
-            if (found == name).any():
+            # A file that knows nobody of a centre would have the same difference tested twice.
+            unknown_alone = name == UNKNOWN and (found == name).all()
+            if (found == name).any() and not unknown_alone:
                 ours, other = ([o.take(found == name) for o in runs] for runs in both)
                 yield f"{center}, {subgroups.column} {name}", (ours, other)
 

@@ -46,23 +46,26 @@ class ReaderStudy:
     readers: Sequence[Reader]
     allow_unmatched: bool = False
 
-    def check(self, known: Mapping[str, Outputs]) -> list[str]:
-        """Refuse images without a partner, or say how many are left out.
+    def check(self, known: Mapping[str, Outputs], dataset: str) -> list[str]:
+        """Refuse images without a partner or with two, or say how many are left out.
 
         Args:
             known: centre -> a model's outputs on it.
+            dataset: the runs' one, for messages.
         """
         of_models = {path for outputs in known.values() for path in outputs.paths}
         notes = []
         for reader in self.readers:
             names = _matched(reader.paths, of_models)
+            self._refuse_two_of_one(reader.name, names)
             strange = len(reader.paths) - len(names)
             touched = [o for o in known.values() if set(o.paths) & set(names.values())]
             unread = sum(len(set(o.paths) - set(names.values())) for o in touched)
             if not touched or ((strange or unread) and not self.allow_unmatched):
                 raise UserError(
                     f"{self.path}: reader {reader.name!r}: {strange} of {len(reader.paths)} images "
-                    f"have no prediction, and {unread} predicted images were not read; "
+                    f"have no prediction in the runs on {dataset}, and {unread} predicted images "
+                    "were not read; "
                     + ("no image is left" if not touched else "--allow-unmatched leaves them out")
                 )
             if strange or unread:
@@ -71,6 +74,18 @@ class ReaderStudy:
                     f"reader's that have no prediction, {unread} that were not read"
                 )
         return notes
+
+    def _refuse_two_of_one(self, reader: str, names: Mapping[str, str]) -> None:
+        """Refuse two verdicts on one predicted image: the last would count without a word."""
+        first: dict[str, str] = {}
+        for own, model in sorted(names.items()):
+            if model in first:
+                raise UserError(
+                    f"{self.path}: reader {reader!r} has {first[model]} and {own}, which are both "
+                    f"the predicted image {model}; keep one of them, or write the paths as the "
+                    "predictions have them"
+                )
+            first[model] = own
 
 
 def read_study(path: str | Path, allow_unmatched: bool = False) -> ReaderStudy:

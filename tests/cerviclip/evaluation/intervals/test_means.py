@@ -82,3 +82,13 @@ def test_errors_that_six_patients_do_not_show_are_allowed_for():
     losses, if_wrong = brier_losses(labels, probs)
     low, high = loss_interval(losses, if_wrong, np.ones(6, bool), np.arange(6), 2.0)
     assert low < high and high > 0.3
+
+
+@pytest.mark.parametrize("top", [2.0, np.inf])
+def test_losses_that_are_all_equal_have_an_interval_too(top):
+    """All wrong and certain, and probabilities that never differ."""
+    patients = np.repeat(np.arange(5), 2)
+    for loss, right in ((2.0, np.zeros(10, bool)), (np.log(3) / 2, np.ones(10, bool))):
+        losses = np.full(10, loss)
+        low, high = loss_interval(losses, losses, right, patients, top)
+        assert 0 <= low < high <= top and low <= loss <= high and high - low > 0.05

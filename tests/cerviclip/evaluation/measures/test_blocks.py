@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from measures_fixtures import CLASSES, POSITIVE, make_sample
 
-from cerviclip.evaluation.measures import Home, Settings, measure
+from cerviclip.evaluation.measures import Home, Sample, Settings, measure
 from cerviclip.evaluation.names import BLOCKS, LEVEL_BLOCKS
 from cerviclip.evaluation.report import score
 from cerviclip.runs.results_json import finite_or_none
@@ -135,3 +135,10 @@ def test_an_empty_center_and_a_missing_group_at_one_center_break_nothing():
     assert entry["Healthy"]["sensitivity"]["reason"] == "no positive image here"
     assert entry["Healthy"]["specificity"]["value"] is not None
     assert entry["Healthy"]["loss"] is None and entry["Healthy"]["loss_reason"]
+
+
+@pytest.mark.parametrize("row", [[2.0, -1.0], [0.9, 0.9], [np.nan, 0.5], [0.3, 0.3]])
+def test_rows_that_are_not_probabilities_are_refused(row):
+    probs = np.array([[0.5, 0.5], row])
+    with pytest.raises(ValueError, match="val: 1 of 2 rows are not probabilities"):
+        Sample.of("val", [0, 1], probs, ["a", "b"], ("normal", "cancer"))

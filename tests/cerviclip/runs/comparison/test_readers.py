@@ -116,7 +116,7 @@ def test_unmatched_images_are_counted_and_refused(groups, tmp_path):
     lines = [f"img/{i:02}.png,Anna,cyst" for i in range(40)] + ["img/99.png,Anna,cyst"]
     path = write_readers(tmp_path / "r.csv", lines)
     request = Request("A", ["accuracy"], study=read_study(path))
-    with pytest.raises(UserError, match="1 of 41 images have no prediction, and 20 predicted"):
+    with pytest.raises(UserError, match="1 of 41 .* in the runs on PhantomOCT, and 20"):
         compare(groups, request)
     notes = []
     compare(groups, Request("A", ["accuracy"], study=read_study(path, True)), notes)
@@ -131,6 +131,21 @@ def test_unmatched_images_are_counted_and_refused(groups, tmp_path):
 def test_a_reader_study_that_is_wrong_is_named(tmp_path, lines, words):
     with pytest.raises(UserError, match=words):
         read_study(write_readers(tmp_path / "r.csv", lines))
+
+
+def test_two_verdicts_on_one_predicted_image_are_refused(groups, tmp_path):
+    lines = [f"site1/img/{i:02}.png,R,cancer" for i in range(60)] + ["site2/img/07.png,R,normal"]
+    study = read_study(write_readers(tmp_path / "r.csv", lines))
+    with pytest.raises(UserError, match="site1/img/07.png and site2/img/07.png.*img/07.png"):
+        compare(groups, Request("A", ["accuracy"], study=study))
+
+
+def test_a_file_that_knows_nobody_of_a_centre_adds_no_comparison(groups, tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("patient_id,age\nSOMEBODY,old\n")
+    request = Request("A", ["accuracy"], subgroups=read_subgroups(f"{path}:age"))
+    (found,) = compare(groups, request)
+    assert list(found.centers) == ["test"]
 
 
 def test_subgroups_are_parts_of_a_centre(groups, tmp_path):
