@@ -31,7 +31,6 @@ from cerviclip.evaluation.intervals.measures import (
     quadratic_kappa,
 )
 from cerviclip.evaluation.measures import Sample
-from cerviclip.evaluation.measures.discrimination import curve_cells
 from cerviclip.evaluation.measures.discrimination import kappa as blocks_kappa
 from cerviclip.evaluation.measures.discrimination import quadratic_kappa as blocks_quadratic_kappa
 from cerviclip.evaluation.measures.probabilities.losses import loss_cells
@@ -173,11 +172,6 @@ METRICS = {  # name -> statistic, ours, binary or five classes
         quadratic_kappa,
         from_blocks(lambda s: blocks_quadratic_kappa(s, s.classnames)),
         5,
-    ),
-    "AUPRC, in blocks": (
-        auprc,
-        from_blocks(lambda s: curve_cells([(s.score, s.is_positive)], s.patients)[0]["auprc"]),
-        2,
     ),
     "Brier, in blocks": (brier, losses("brier"), 5),
     "log loss, in blocks": (log_loss, losses("log_loss"), 5),
