@@ -104,6 +104,15 @@ def test_a_draw_is_repeated_exactly_and_a_changed_one_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not hold the draw"):
         repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "changed.json"))
 
+    without = data.split_record | {"test": data.split_record["test"][1:]}
+    (tmp_path / "fewer.json").write_text(json.dumps(without))
+    with pytest.raises(UserError, match="does not hold the test images"):
+        repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "fewer.json"))
+    older = {key: value for key, value in data.split_record.items() if key != "test_hash"}
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    as_before = repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "older.json"))
+    assert as_before.split_record["test"] == data.split_record["test"]
+
     one, two = (tmp_path / row["path"] for row in data.split_record["test"][:2])
     hashes = {row["path"]: image_hashes().sha256(tmp_path / row["path"])[:16]
               for row in data.split_record["test"]}  # fmt: skip

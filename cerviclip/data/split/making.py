@@ -19,6 +19,7 @@ from cerviclip.data.split.patient_grouped import (
     patients_on_two_parts,
 )
 from cerviclip.data.split.repeated import (
+    hash_of_test_part,
     repeat_split,
 )
 from cerviclip.data.split.subsample import BASE_TO_NEW
@@ -208,6 +209,7 @@ class SplitsAndDraws:
             "draw_seed": cfg.SEED,
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
+            "test_hash": hash_of_test_part(drawn),
             "classes": list(names),
             **{part: self.record_rows(drawn[part]) for part in PARTS},
         }

@@ -16,7 +16,7 @@ _SHAPE = record(
     {},
     {
         **dict.fromkeys((*PARTS, "train_u"), _ROWS),
-        **dict.fromkeys(("dataset", "hash", "draw_hash", "fold", "version"), text),
+        **dict.fromkeys(("dataset", "hash", "draw_hash", "test_hash", "fold", "version"), text),
         **dict.fromkeys(("by", "shots_by", "scenario"), text),
         **dict.fromkeys(("shots", "draw_seed", "seed"), whole),
         "classes": listed(text),

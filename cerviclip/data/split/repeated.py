@@ -91,8 +91,18 @@ def draw_hash_of(split_hash: str, drawn: Mapping[str, Sequence[Item]]) -> str:
     )
 
 
+def hash_of_test_part(drawn: Mapping[str, Sequence[Item]]) -> str:
+    """Hash of what is tested on, in order; files older than 2026-11-27 have none."""
+    return hash_of([[i.path, i.classname] for i in drawn["test"]])
+
+
 def check_draw_hash(path: Path, record: Mapping[str, Any], drawn: Split) -> None:
-    """Refuse a file whose draw is not the one that its hash is of: somebody has changed it."""
+    """Refuse a file whose rows are not those that its hashes are of: somebody has changed it."""
+    if record.get("test_hash", hash_of_test_part(drawn)) != hash_of_test_part(drawn):
+        raise UserError(
+            f"{path} does not hold the test images of its test_hash {record['test_hash'][:12]}; "
+            "take the file as it was published"
+        )
     if draw_hash_of(record["hash"], drawn) != record["draw_hash"]:
         raise UserError(
             f"{path} does not hold the draw of its draw_hash {record['draw_hash'][:12]}: paths, "

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_parts, split_hash
-from cerviclip.data.split.repeated import draw_hash_of
+from cerviclip.data.split.repeated import draw_hash_of, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
 
@@ -54,6 +54,8 @@ def _gives_hashes(split: Mapping[str, Any], prefix: str) -> bool:
     except (IndexError, TypeError):
         return False
     if draw_hash_of(split["hash"], parts) != split["draw_hash"]:
+        return False
+    if split.get("test_hash", hash_of_test_part(parts)) != hash_of_test_part(parts):
         return False
     whole = split.get("shots", 0) < 0 and split.get("by") != "file"
     known = all(item.patient for items in parts.values() for item in items)
