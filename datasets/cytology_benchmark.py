@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cerviclip.data.files.folders import class_folders
-from cerviclip.data.files.lists import Entry, read_pairs
+from cerviclip.data.files.lists.entries import Entry
+from cerviclip.data.files.lists.tables import read_pairs
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.split.files import place_entries

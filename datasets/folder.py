@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from cerviclip.data.files.folders import class_folders, image_files, same_inner_folders
 from cerviclip.data.files.listed_paths import ListedPaths
-from cerviclip.data.files.lists import Entries, Entry, read_list_file
+from cerviclip.data.files.lists.entries import Entries, Entry
+from cerviclip.data.files.lists.reading import read_list_file
 from cerviclip.data.files.names import is_number, parts_of, quoted, whole_number
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import STEM, compile_pattern, patient_in

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cerviclip.data.files.listed_paths import ListedPaths
-from cerviclip.data.files.lists import Entries, Entry, read_list_file
+from cerviclip.data.files.lists.entries import Entries, Entry
+from cerviclip.data.files.lists.reading import read_list_file
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split, patients_on_two_parts
 from dassl.errors import MissingFileError, UserError
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from cerviclip.data.files.lists import clean_path, table_rows
+from cerviclip.data.files.lists.entries import clean_path
+from cerviclip.data.files.lists.tables import table_rows
 from cerviclip.data.files.names import PATH_KEYS, cell, clean, header_key
 from dassl.errors import MissingFileError, UserError
 

@@ -14,7 +14,7 @@ from cerviclip.app.review.agreement import agreement
 from cerviclip.app.review.export import export
 from cerviclip.app.review.journal import Journal, queue_folder, readers_of
 from cerviclip.app.review.queue import ReviewQueue, by_uncertainty, in_random_order, uncertainty
-from cerviclip.data.files.lists import read_list_file
+from cerviclip.data.files.lists.reading import read_list_file
 from dassl.errors import UserError
 
 CLASSES = ("a", "b", "c")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chromium import picture, prefer, settle, text, until, upload
 
-from cerviclip.data.files.lists import read_list_file
+from cerviclip.data.files.lists.reading import read_list_file
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from chromium import focused, opens_file_dialog, press, settle, tab_to, text, until
 
-from cerviclip.data.files.lists import read_list_file
+from cerviclip.data.files.lists.reading import read_list_file
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from cerviclip.data.files.lists import Entry, read_list_file
+from cerviclip.data.files.lists.entries import Entry
+from cerviclip.data.files.lists.reading import read_list_file
 from cerviclip.data.split.files import read_split_file
 from dassl.errors import UserError
 

@@ -10,7 +10,8 @@ import types
 
 import pytest
 
-from cerviclip.data.files.lists import Entry, read_list_file
+from cerviclip.data.files.lists.entries import Entry
+from cerviclip.data.files.lists.reading import read_list_file
 from cerviclip.data.split.files import place_entries, read_split_file
 from cerviclip.data.split.patient_grouped import Item
 from dassl.data.datasets import Datum
