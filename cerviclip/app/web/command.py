@@ -7,6 +7,7 @@ Usage:
     cerviclip web --images /data/new --classes "NILM,LSIL,HSIL"      review without a model
 
 The page is served on this machine alone (127.0.0.1) unless --host says otherwise; it has no log-in.
+It asks nothing in the terminal and sends no usage statistics to anybody.
 Uploaded pictures stay in memory and are forgotten with the session. Readers' decisions are written
 to --reviews. Stop it with Ctrl-C.
 """
@@ -17,8 +18,12 @@ import argparse
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +38,7 @@ from dassl.errors import MissingFileError, UserError, cli_main
 NEEDED = ("streamlit", "plotly")
 ENTRY = Path(__file__).with_name("entry.py")
 MAX_UPLOAD_MB = 200
+START_SECONDS = 120.0  # Streamlit's start on a slow disk
 
 
 def build_parser(prog: str) -> Parser:
@@ -67,7 +73,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip web") -> int:
     settings = settings_of(args)
     print("Research use only. Not a medical device.")
     print(f"http://{args.host}:{args.port}", flush=True)
-    return serve(settings, args.host, args.port, headless=args.no_browser)
+    if not args.no_browser:
+        open_when_up(args.host, args.port)
+    return serve(settings, args.host, args.port)
 
 
 def settings_of(args: argparse.Namespace) -> WebSettings:
@@ -113,23 +121,74 @@ def settings_of(args: argparse.Namespace) -> WebSettings:
     )
 
 
-def serve(settings: WebSettings, host: str, port: int, headless: bool) -> int:
-    """Run Streamlit's server until it is stopped, also by SIGTERM; its exit status."""
-    options = {
+def streamlit_options(host: str, port: int) -> dict[str, str | int]:
+    """Streamlit's options of the page. It asks nothing and sends nothing.
+
+    ``headless`` is always set: without it Streamlit asks for an e-mail address at its first start
+    on a machine and serves nothing until somebody answers. `open_when_up` opens the browser.
+    """
+    return {
         "server.address": host,
         "server.port": port,
-        "server.headless": str(headless).lower(),
+        "server.headless": "true",
+        "server.showEmailPrompt": "false",
         "server.maxUploadSize": MAX_UPLOAD_MB,
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",  # a traceback may name files
     }
+
+
+def open_when_up(host: str, port: int) -> threading.Thread:
+    """Open the page in the user's browser as soon as it is served, if there is a browser.
+
+    Args:
+        host: that the page listens on; a page for all addresses is opened at this machine's own.
+        port: of the page.
+    """
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+    def wait_and_open() -> None:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            try:
+                socket.create_connection((reached, port), timeout=1).close()
+            except OSError:
+                time.sleep(0.2)
+            else:
+                webbrowser.open(f"http://{f'[{reached}]' if ':' in reached else reached}:{port}")
+                return
+
+    thread = threading.Thread(target=wait_and_open, daemon=True)
+    if has_browser():
+        thread.start()
+    return thread
+
+
+def has_browser() -> bool:
+    """False without a screen: a browser of text would take the terminal over."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
+
+
+def serve(settings: WebSettings, host: str, port: int) -> int:
+    """Run Streamlit's server until it is stopped, also by SIGTERM; its exit status."""
+    options = streamlit_options(host, port)
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "streamlit", "run", str(ENTRY), *words, "--"]
     paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    process = subprocess.Popen([*command, settings.to_json()], env=env)
+    process = subprocess.Popen(
+        [*command, settings.to_json()], env=env, stdin=subprocess.DEVNULL
+    )  # the page never asks anything in a terminal
     # Without this the server would outlive its command, and keep its port.
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:

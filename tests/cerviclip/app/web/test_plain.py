@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
+import webbrowser
 
 import numpy as np
 import pytest
+from chromium import until
 from PIL import Image
 
 from cerviclip.app.class_info import FOLDER, class_info, read_class_info
@@ -18,7 +23,7 @@ from cerviclip.app.review.export import export
 from cerviclip.app.review.journal import Journal
 from cerviclip.app.server.command import main as serve
 from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered, predict_bytes
-from cerviclip.app.web.command import main
+from cerviclip.app.web.command import has_browser, main, streamlit_options
 from cerviclip.app.web.guide import read_guide, rules_for
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.points import in_percent
@@ -178,6 +183,55 @@ def test_sigterm_stops_the_server_too(tmp_path):
     process.terminate()
     assert process.wait(60) == 0
     assert not answers()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_first_start_asks_nothing_and_opens_the_browser(tmp_path, terminal):
+    """A new user's home: in a terminal with a screen, and without a terminal and --no-browser."""
+    pytest.importorskip("streamlit")
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n')
+    browser.chmod(0o755)
+    env = {**os.environ, "HOME": str(tmp_path), "BROWSER": str(browser), "DISPLAY": ":0"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["--images", ".", "--classes", "a,b", "--port", str(port)]
+    command = [sys.executable, "-m", "cerviclip.cli", "web", *words]
+    command += [] if terminal else ["--no-browser"]
+    ends = pty.openpty() if terminal else ()
+    address = f"http://127.0.0.1:{port}"
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=log, stderr=log,
+            stdin=ends[1] if terminal else subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            until(lambda: urllib.request.urlopen(address, timeout=2).close() or True, 120)
+            if terminal:
+                assert until(lambda: opened.read_text().strip()) == address
+        finally:
+            process.terminate()
+            status = process.wait(60)
+            for end in ends:
+                os.close(end)
+    said = (tmp_path / "log").read_text()
+    assert status == 0 and address in said
+    assert not re.search("(?i)e-?mail|statistics|welcome", said)
+    assert opened.exists() is terminal
+
+
+def test_the_page_sends_nothing_to_anybody():
+    options = streamlit_options("127.0.0.1", 8501)
+    assert options["browser.gatherUsageStats"] == "false" and options["server.headless"] == "true"
+
+
+@pytest.mark.parametrize(("screen", "found"), [(":0", True), ("", False)])
+def test_a_machine_without_a_screen_has_no_browser(monkeypatch, screen, found):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(webbrowser, "get", lambda: None)
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert has_browser() is found
 
 
 @pytest.mark.slow
