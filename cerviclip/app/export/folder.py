@@ -62,7 +62,11 @@ class ExportedModel:
         self.device = torch.device("cpu")
         self.num_classes = task.num_classes
         self.test_batch_size = int(record["batch_size"])
-        self.cfg = SimpleNamespace(TRAINER=SimpleNamespace(NAME=record["trainer"]))
+        backbone = SimpleNamespace(NAME=record["backbone"])
+        self.cfg = SimpleNamespace(
+            TRAINER=SimpleNamespace(NAME=record["trainer"]),
+            MODEL=SimpleNamespace(BACKBONE=backbone, INIT_WEIGHTS=""),
+        )
         self.programs = {
             name: Program.from_json(
                 values,

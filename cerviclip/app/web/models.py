@@ -12,6 +12,7 @@ from typing import Any
 
 from cerviclip.app.export.record import known_results
 from cerviclip.app.predictor import Prediction, Predictor
+from cerviclip.app.review.training import Origin
 from cerviclip.app.web.answers import predict_bytes
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.plugins import add_plugins, is_phantom
@@ -19,12 +20,13 @@ from cerviclip.plugins import add_plugins, is_phantom
 
 @dataclass
 class Model:
-    """A run and what its results.json says."""
+    """A run, what its results.json says, and what a new training takes over from it."""
 
     folder: Path
     predictor: Predictor
     results: dict[str, Any]
     phantom: bool
+    origin: Origin = field(default_factory=Origin)
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
@@ -33,7 +35,10 @@ class Model:
         add_plugins(settings.plugins)
         predictor = Predictor.from_run(folder, settings.weights, settings.device, settings.plugins)
         results = known_results(folder) or {}
-        return cls(Path(folder), predictor, results, is_phantom(results.get("dataset", "")))
+        trainer = predictor.members[0].trainer
+        origin = Origin.of(trainer, settings.weights, settings.plugins)
+        phantom = is_phantom(results.get("dataset", ""))
+        return cls(Path(folder), predictor, results, phantom, origin)
 
     @cached_property
     def model_id(self) -> str:

@@ -12,6 +12,7 @@ from cerviclip.app.review.agreement import agreement
 from cerviclip.app.review.export import export
 from cerviclip.app.review.journal import Journal, readers_of
 from cerviclip.app.review.queue import ReviewQueue
+from cerviclip.app.review.training import Origin, train_command, write_labels
 from cerviclip.app.table.verdicts import PatientFinder
 from cerviclip.app.web.models import Model
 
@@ -50,11 +51,11 @@ def _export(page: Any, model: Model | None, folder: Path, journals: list[Journal
     if made.differing:
         st.caption(t("export_differing", n=len(made.differing)))
     with st.expander(t("train_on_it")):
-        st.code(
-            f"cerviclip train --dataset FolderDataset --trainer LinearProbe --root {folder.parent} "
-            f"DATASET.FOLDER {folder.name} DATASET.FILE /path/to/review.csv",
-            language="bash", wrap_lines=True,
-        )  # fmt: skip
+        labels = write_labels(journals, made.text)
+        origin = model.origin if model else Origin()
+        st.code(train_command(folder, labels, origin), language="bash", wrap_lines=True)
+        if model is None:
+            st.caption(t("train_backbone", name=origin.backbone))
         st.caption(t("journal_at", path=journals[0].path))
 
 

@@ -7,7 +7,10 @@ import importlib.util
 import io
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +21,11 @@ from PIL import Image
 
 from cerviclip.app.append_file import DiskFullError
 from cerviclip.app.audit_log import AuditLog, verify
+from cerviclip.app.review.journal import Journal, queue_folder
 from cerviclip.app.web.guide import rules_for
 from cerviclip.app.web.models import Model
 from cerviclip.app.web.settings import WebSettings
+from helpers import write_images
 
 AppTest = pytest.importorskip("streamlit.testing.v1").AppTest
 SCRIPT = """
@@ -228,6 +233,40 @@ def reading(view):
         return page
 
     return make
+
+
+@pytest.fixture
+def label_all(reading):
+    """``label_all(images)``: the printed command after each picture got the class of its folder."""
+
+    def make(images: Path, **settings) -> list[str]:
+        classes = ("red", "green")
+        queue = queue_folder(Path(settings["reviews"]), images, classes)
+        for path in sorted(images.rglob("*.png")):
+            name = path.relative_to(images).as_posix()
+            Journal(queue, "Ann B").decide("label", name, label=name.partition("/")[0])
+        page = reading("Ann B", images=(str(images),), classes=classes, **settings)
+        (code,) = (one.value for one in page.code)
+        return shlex.split(code)
+
+    return make
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+def test_the_printed_training_runs(label_all, tmp_path, with_run, clip_weights):
+    images = tmp_path / "new pictures"
+    write_images(images, dict.fromkeys(("red", "green"), 12), patients=6)
+    settings = {} if with_run else {"runs": ()}
+    words = label_all(images, reviews=str(tmp_path / "reviews"), **settings)
+    backbone = words[words.index("--backbone") + 1]
+    assert backbone == ("CLIP" if with_run else "PhantomCLIP")
+    assert (str(clip_weights) in words) is with_run
+    assert words.pop(0) == "cerviclip"
+    command = [sys.executable, "-m", "cerviclip.cli", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (results,) = (tmp_path / "output").rglob("results.json")
+    assert json.loads(results.read_text())["status"] == "done"
 
 
 def press(page, word: str) -> None:
