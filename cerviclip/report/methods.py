@@ -10,6 +10,17 @@ from typing import Any
 from cerviclip.plugins import discover, is_phantom
 from cerviclip.report.cards import card
 from cerviclip.report.document import Document, blank
+from cerviclip.report.setup import (
+    chosen_on_val,
+    draw_sentence,
+    hidden_sentence,
+    imbalance_sentence,
+    preparation,
+    split_sentence,
+    thresholds_sentence,
+    training_rows,
+    unused,
+)
 from cerviclip.report.study import Part, Study
 from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
 from cerviclip.runs.report.costs import NOTE as SEARCH_NOTE
@@ -18,6 +29,7 @@ from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.config_hash import flatten
 
 HASH_DIGITS = 12
+# Keys that hold for every method. What a method used of INPUT and OPTIM is in the run's ``setup``.
 _SETTINGS = (
     "DATASET.SPLIT_BY",
     "DATASET.SPLIT_RATIO",
@@ -32,18 +44,6 @@ _SETTINGS = (
     "DATASET.CLASS_MAP",
     "DATASET.LEAVE_OUT",
     "DATASET.PROMPT_SET",
-    "INPUT.SIZE",
-    "INPUT.INTERPOLATION",
-    "INPUT.TRANSFORMS",
-    "INPUT.PIXEL_MEAN",
-    "INPUT.PIXEL_STD",
-    "INPUT.FEATURE_VIEWS",
-    "OPTIM.NAME",
-    "OPTIM.LR",
-    "OPTIM.MAX_EPOCH",
-    "OPTIM.LR_SCHEDULER",
-    "OPTIM.WEIGHT_DECAY",
-    "DATALOADER.TRAIN_X.BATCH_SIZE",
     "TEST.FINAL_MODEL",
     "TEST.EXTERNAL",
     "TEST.INTERVALS",
@@ -94,7 +94,7 @@ def introduction(document: Document, study: Study) -> None:
 def methods(document: Document, study: Study) -> None:
     """All subsections of the methods."""
     document.heading("Methods")
-    _people(document)
+    _people(document, study)
     document.heading("Data sets", "source", level=2)
     document.text(
         "Where and when images were taken, and on whom, is not in the files: "
@@ -113,7 +113,7 @@ def methods(document: Document, study: Study) -> None:
     _provenance(document, study)
 
 
-def _people(document: Document) -> None:
+def _people(document: Document, study: Study) -> None:
     document.heading("Design, participants and reference standard", "design", level=2)
     for title, topics, what in (
         (
@@ -161,11 +161,7 @@ def _people(document: Document) -> None:
         ),
     ):
         document.text(f"{title}: {blank(what)}", *topics)
-    document.text(
-        "Blinding of the model: it sees image and class names alone. Test images cannot be reached "
-        "before training has ended; a run that reads them earlier is marked in every table.",
-        "blinding",
-    )
+    document.text(hidden_sentence(study.done), "blinding")
 
 
 def _sources(study: Study) -> dict[str, Mapping[str, Any] | None]:
@@ -181,17 +177,8 @@ def _sources(study: Study) -> dict[str, Mapping[str, Any] | None]:
 def _preparation(document: Document, study: Study) -> None:
     document.heading("Preparation of images and missing data", "preprocessing", level=2)
     for part in study.parts:
-        data = part.config.get("INPUT", {})
-        size = " x ".join(map(str, data.get("SIZE", ())))
-        transforms = ", ".join(data.get("TRANSFORMS", ()))
-        document.text(
-            f"{part.dataset}: images are resized to {size} px "
-            f"({data.get('INTERPOLATION', '')}) and "
-            f"normalised with fixed means and deviations; transforms in training: "
-            f"{transforms}. Test "
-            "images get the fixed part of it alone, without any random change.",
-            "preprocessing",
-        )
+        for sentence in preparation(part):
+            document.text(sentence, "preprocessing")
     document.text(
         "Missing data: an image without a class is not read. An image without a known patient "
         "counts "
@@ -203,39 +190,18 @@ def _preparation(document: Document, study: Study) -> None:
 
 
 def _partitions(document: Document, part: Part) -> None:
-    config, run = part.config.get("DATASET", {}), part.run
+    run = part.run
     document.heading(f"Partitions of {part.dataset}", "partition", level=2)
-    ratio = " / ".join(f"{share:g}" for share in config.get("SPLIT_RATIO", ()))
-    by = config.get("SPLIT_BY", "patient")
-    if part.featured.folds:
-        how = f"dealt into {part.featured.folds} folds by {by}, stratified by class"
-    elif config.get("SPLIT_FILE") or config.get("DRAW_FILE"):
-        how = "split as a published file says"
-    else:
-        how = f"split by {by} into train, val and test (shares {ratio}), stratified by class"
-    seeds = ", ".join(
-        str(s) for s in sorted({s for g in part.groups for s in g.seeds if g.shots != 0})
-    )
+    chosen = "Thresholds and calibration maps were chosen on val. " if chosen_on_val(run) else ""
     document.text(
-        f"The images were {how}; parts are disjoint at the level of the {by}. Shots were "
-        f"drawn from "
-        f"train by {config.get('SHOTS_BY', 'class')} ({config.get('SHOTS_SCENARIO', 'balanced')}), "
-        f"anew for each seed ({seeds or 'none'}). Thresholds and calibration maps were chosen "
-        f"on val. "
+        f"{split_sentence(part)} {draw_sentence(part)} {chosen}"
         "The test part and the external centres were used for nothing but the final scores.",
         "partition",
         "level",
     )
-    balanced = config.get("SHOTS_SCENARIO", "balanced") == "balanced"
     document.text(
-        "Class imbalance: "
-        + (
-            "the draw takes equally many images of each class; prevalences of "
-            "training and test therefore differ"
-            if balanced
-            else "the draw keeps the classes' shares"
-        )
-        + ". Scores at other prevalences are given below.",
+        f"Class imbalance: {imbalance_sentence(part)}. Scores at other prevalences are given "
+        "below.",
         "imbalance",
     )
     document.text(
@@ -276,9 +242,9 @@ def _model(document: Document, study: Study) -> None:
     head = ("method", "what it is", "backbone", "weights (sha256)", "shots")
     document.table("Methods compared.", head, rows, "model", "init", labels=5)
     document.text(
-        "A few-shot method starts from the backbone's pre-trained weights, whose hash is in "
-        "the table; "
-        "new parameters start from the run's seed. "
+        "A method starts from the pre-trained weights whose hash is in the table; of one without a "
+        "hash the files do not say which weights it started from. New parameters start from the "
+        "run's seed. "
         + blank("what the backbone was pre-trained on, and whether test patients can be among it"),
         "init",
         "training",
@@ -287,13 +253,17 @@ def _model(document: Document, study: Study) -> None:
         flat = flatten(part.config)
         name = part.run["trainer"].upper()
         keys = [*_SETTINGS, *(k for k in flat if k.startswith(f"TRAINER.{name}."))]
+        left_out = unused(part)
         chosen = [
-            (k, _shown(flat[k])) for k in keys if k in flat and flat[k] not in ("", [], {}, None)
+            (k, _shown(flat[k]))
+            for k in keys
+            if k in flat and k not in left_out and flat[k] not in ("", [], {}, None)
         ]
         document.table(
-            f"Settings of {part.label} on {part.dataset}; config.yaml of the run has all of them.",
+            f"Settings that {part.label} used on {part.dataset}; config.yaml of the run has the "
+            "keys of all methods.",
             ("key", "value"),
-            chosen,
+            [*training_rows(part.run), *chosen],
             "training",
             "specification",
             labels=2,
@@ -368,14 +338,7 @@ def _analysis(document: Document, study: Study) -> None:
         "by patient.",
         "statistics",
     )
-    document.text(
-        "Operating points were chosen on val before any test image was read, and carried "
-        "unchanged to "
-        "each centre: the highest threshold with 95 % sensitivity, the lowest with 95 % "
-        "specificity, "
-        "the largest Youden index, and the least cost where a cost is stated.",
-        "thresholds",
-    )
+    document.text(thresholds_sentence(study.parts[0].run), "thresholds")
     document.text(
         "Rationale of the thresholds: " + blank("why these operating points suit the use"),
         "thresholds",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cerviclip.data.split.patient_grouped import PARTS
+from cerviclip.data.split.record import FILE, read_split_record
 from cerviclip.evaluation.measures import Home, Sample
 from cerviclip.runs.measured import read_val, sample_of
 from cerviclip.runs.predictions import read_predictions
@@ -50,6 +53,16 @@ class Part:
     def config(self) -> dict[str, Any]:
         path = Path(self.run["folder"]) / "config.yaml"
         return dict(read_yaml(path, "config file")) if path.is_file() else {}
+
+    @cached_property
+    def split(self) -> dict[str, Any]:
+        """What split.json of the run says of how it was made; {} where there is none."""
+        path = Path(self.run["folder"]) / FILE
+        try:
+            record = read_split_record(path)
+        except (OSError, ValueError):
+            return {}
+        return {key: value for key, value in record.items() if key not in PARTS}
 
     def samples(self) -> list[Sample]:
         """The featured run's predictions, centre by centre; none where it saved none."""

@@ -155,6 +155,7 @@ class Ensemble:
             "schema_version": SCHEMA_VERSION,
             "weights_sha256": self._shared("weights_sha256"),
             "draw_hash": self._shared("draw_hash"),
+            "setup": {},  # each member has its own
             "search": self.search(made_by),
             "transductive": any(run["transductive"] for run in self.runs),
             "ensemble": {"how": self.how, "members": members, **made_by},

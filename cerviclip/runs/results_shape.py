@@ -140,6 +140,19 @@ COMPARED = record(
 
 # -- the whole ------------------------------------------------------------------------------------
 
+_STEPS = listed(listed(text))  # a list for each backbone
+_SETUP = record({}, {
+    "input": record({}, {
+        "test": _STEPS, "train": _STEPS, "interpolation": listed(text), "views": count,
+        "given_features": flag,
+    }),
+    "training": record({}, {
+        "by": name, "schedule": text, "epochs": count, "batch_size": maybe(count),
+        "optimizers": mapping(
+            record({"name": text, "lr": listed(number), "weight_decay": listed(number)})
+        ),
+    }),
+})  # fmt: skip
 _RUNTIME = record(
     {}, {"versions": maybe(mapping(maybe(text))), "warnings": maybe(listed(text)),
          "seconds": mapping(number), "ended": text, "data_root": maybe(text)},
@@ -165,6 +178,7 @@ WHOLE = record(
         "base_to_new": mapping(anything),
         "search": maybe(_SEARCH),
         "trainable_params": maybe(count),
+        "setup": maybe(_SETUP),
         "transductive": flag,
         "ensemble": record({}, {"members": listed(_MEMBER)}),
         "positive_classes": listed(text),

@@ -29,6 +29,7 @@ from cerviclip.runs.run.process.rescue import rescued
 from cerviclip.runs.run.process.runtime import begin_peak_memory, runtime_record
 from cerviclip.runs.run.process.shown_warnings import kept_warnings
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
+from cerviclip.runs.run.setup_record import setup_record
 from cerviclip.runs.run.testing.new_classes import FILE as NEW_PREDICTIONS
 from cerviclip.runs.run.testing.new_classes import (
     base_to_new_record,
@@ -274,6 +275,7 @@ class Run:
         self.base_to_new: dict[str, Any] = {}
         self.flow: dict[str, Any] = {}
         self.shown_warnings: list[str] = []
+        self.scored: Mapping[str, Any] | None = None  # results of the run whose model is scored
 
     def execute(self, train: bool = True) -> dict[str, Any]:
         """Build, train, score, write; returns the content of results.json."""
@@ -445,6 +447,7 @@ class Run:
             status="done",
             trainer=self.trainer,
             centers=centers,
+            setup=setup_record(self.trainer, self.scored),
             blocks=self.blocks,
             subgroups=self.subgroups,
             test_read_early=read_early,

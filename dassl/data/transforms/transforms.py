@@ -282,7 +282,9 @@ def _compose(part: str, steps: list[_Step]) -> Compose:
     print(f"Building transform_{part}")
     for text, _ in steps:
         print(f"+ {text}")
-    return Compose([step for _, step in steps])
+    composed = Compose([step for _, step in steps])
+    composed.words = [text for text, _ in steps]  # what a run's results.json says of it
+    return composed
 
 
 def _train_steps(

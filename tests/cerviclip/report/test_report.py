@@ -2,6 +2,7 @@
 that finds every item."""
 
 import json
+import re
 
 import pytest
 from run_fixtures import Zoo
@@ -13,6 +14,13 @@ from cerviclip.report.command import WRITERS, load_writer, main
 from cerviclip.report.content import build_document
 from cerviclip.report.document import BLANK, Document, Table, blank, pieces
 from cerviclip.report.numbers import cell
+from cerviclip.report.setup import (
+    hidden_sentence,
+    preparation,
+    split_sentence,
+    thresholds_sentence,
+    training_rows,
+)
 from cerviclip.report.study import BY_NAME, BY_VAL, Study
 from cerviclip.runs.run.runner import run_one
 from dassl.data.datasets import DATASET_REGISTRY
@@ -119,6 +127,68 @@ def test_blanks_and_numbers():
     assert cell({"value": -1.25, "low": None, "high": None}) == "−1.2"
     assert cell({"value": None, "low": None, "high": None}) == "-"
     assert cell({"value": 71.62, "low": 62.88, "high": 79.21}) == "71.6 [62.9, 79.2]"
+
+
+@pytest.fixture(scope="module")
+def fitted(runs, tmp_path_factory):
+    """Draft and folder of a closed-form fit on a backbone that brings its own image size."""
+    plugins.reset_plugins()  # the zoo's data sets are registered anew
+    for name in [name for name in DATASET_REGISTRY._obj_map if name.startswith("Zoo")]:
+        del DATASET_REGISTRY._obj_map[name]
+    zoo = Zoo(tmp_path_factory.mktemp("fitted"))
+    more = ("--backbone", "PhantomCLIP", "--output-dir", str(zoo.out / "probe"))
+    run_one(zoo.cfg("LinearProbe", "full", *more, INPUT__SIZE="(224, 224)"), echo=False)
+    plugins.reset_plugins()
+    return "\n".join(
+        block.words for block in build_document(Study.read(zoo.out), zoo.root / "figures").blocks
+    ), zoo.out / "probe"
+
+
+def test_the_draft_says_what_the_model_saw_and_not_what_the_config_has_keys_for(fitted):
+    text, run = fitted
+    assert "INTERPOLATION" in (run / "config.yaml").read_text()
+    assert "resize the smaller edge to 96, 96x96 center crop" in text and "bicubic" in text
+    assert "mean=[0.48145466" in text and "without random changes" in text
+    for unused in ("224", "OPTIM.", "INPUT.", "random_flip", "SHOTS_BY", "Shots were drawn"):
+        assert unused not in text, unused
+    assert "one fit of the method's own" in text and "learned from all training images" in text
+    assert "equally many images of each class" not in text
+
+
+def test_the_draft_names_the_optimiser_that_ran(document, runs):
+    text = "\n".join(block.words for block in document.blocks)
+    assert "SGD, learning rate 0.2" in text and "random flip" in text and "resize to 8x8" in text
+    setup = json.loads((runs / "ZooLinear" / "results.json").read_text())["setup"]
+    assert setup["training"]["by"] == "steps" and setup["training"]["epochs"] == 2
+
+
+def test_a_run_without_the_record_claims_nothing(runs, document):
+    part = Study.read(runs).parts[0]
+    for group in part.groups:
+        group.runs[0]["setup"] = {}
+    (told,) = preparation(part)
+    assert "not recorded" in told and "AUTHORS" in told
+    assert "not recorded" in training_rows({**part.run, "setup": {}})[0][1]
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"by": "release"}, "as the data set's release says"),
+        ({"by": "patient", "ratio": [0.6, 0.2, 0.2]}, r"\(shares 0.6 / 0.2 / 0.2\)"),
+        ({}, "AUTHORS"),
+    ],
+)
+def test_the_split_is_told_by_its_own_file(runs, record, said):
+    part = Study.read(runs).parts[0]
+    part.__dict__["split"] = record
+    assert re.search(said, split_sentence(part))
+
+
+def test_no_threshold_is_claimed_where_val_chose_none():
+    run = {"operating_points": {"points": {}, "reason": "there is no val part"}}
+    assert thresholds_sentence(run) == "No operating points were chosen (there is no val part)."
+    assert "transductive" in hidden_sentence([{"trainer": "TransCLIP", "transductive": True}])
 
 
 def test_a_card_says_what_the_module_says():

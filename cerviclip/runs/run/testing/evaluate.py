@@ -57,6 +57,7 @@ def evaluate_run(
             stack.enter_context(undo_on_user_error(folder))
             stack.enter_context(log_to(folder))
         run = Run(in_folder(cfg, folder), old.get("variant", "default"), str(folder))
+        run.scored = old
         run.build()
         trainer = run.trainer
         check_weights(old, trainer, Path(model_dir))

@@ -1,0 +1,200 @@
+"""What the report says of a run's data and training: what was used, not what config.yaml has keys
+for. Sources: ``setup`` of results.json, split.json and the blocks that val decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cerviclip.report.document import blank
+from cerviclip.report.study import Part
+from cerviclip.runs.report.tables import row_labels
+
+OLD = "the runs are older than this record"
+_OF_SPLIT = ("DATASET.SPLIT_RATIO", "DATASET.SPLIT_BY", "DATASET.SPLIT_SEED")
+_OF_DRAW = ("DATASET.SHOTS_BY", "DATASET.SHOTS_SCENARIO", "DATASET.NUM_SHOTS_VAL")
+_GIVEN = {
+    "file": "as a file of a split says",
+    "list": "as the list of images says",
+    "folders": "as the folders of the data set say",
+    "release": "as the data set's release says",
+}
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+def preparation(part: Part) -> list[str]:
+    """Sentences on what each method saw of an image, methods that saw the same together."""
+    labels = row_labels(part.groups)
+    methods: dict[str, dict[str, None]] = {}
+    for group in part.groups:
+        told = _preparation(group.runs[0].get("setup") or {})
+        methods.setdefault(told, {})[labels[group.row]] = None
+    if len(methods) == 1:
+        return [f"{part.dataset}: {told}" for told in methods]
+    return [f"{part.dataset}, {', '.join(names)}: {told}" for told, names in methods.items()]
+
+
+def _preparation(setup: Mapping[str, Any]) -> str:
+    seen = setup.get("input") or {}
+    if seen.get("given_features"):
+        return "the model saw features that were made elsewhere, and no image. " + blank(
+            "how images were prepared for these features"
+        )
+    if not any(seen.get("test") or ()):
+        return f"what the model saw of an image is not recorded ({OLD}). " + blank(
+            "size, interpolation and normalisation of images, and augmentation in training"
+        )
+    steps = _steps(seen, "test")
+    return f"the model saw each image after these steps: {steps}. {_training_images(setup)}"
+
+
+def _steps(seen: Mapping[str, Any], part: str) -> str:
+    """One backbone's steps, or those of several, numbered."""
+    told = [
+        f"{', '.join(steps)} ({mode} interpolation)"
+        for steps, mode in zip(seen[part], seen["interpolation"], strict=True)
+    ]
+    if len(told) == 1:
+        return told[0]
+    return "; ".join(f"for backbone {i}: {text}" for i, text in enumerate(told, 1))
+
+
+def _training_images(setup: Mapping[str, Any]) -> str:
+    seen = setup["input"]
+    if (setup.get("training") or {}).get("by") == "none":
+        return "Nothing was trained on images."
+    if seen["train"] == seen["test"]:
+        return "Training images had the same steps, without random changes."
+    how = f"in {seen['views']} stored views" if seen["views"] > 1 else "anew in each epoch"
+    steps = _steps(seen, "train")
+    return f"Training images, {how}: {steps}. Val and test images had no random change."
+
+
+# -- training -------------------------------------------------------------------------------------
+
+
+def training_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table of settings: how the model was trained."""
+    found = (run.get("setup") or {}).get("training") or {}
+    if not found:
+        return [("training", f"not recorded ({OLD}); " + blank("optimiser, schedule, epochs"))]
+    if found["by"] == "none":
+        return [("training", "none")]
+    if found["by"] == "fit":
+        return [("training", "one fit of the method's own: no optimiser, learning rate or epochs")]
+    rows = [(f"optimiser of {name}", _optimizer(one)) for name, one in found["optimizers"].items()]
+    rows.append(("learning rate's schedule", found["schedule"]))
+    rows.append(("epochs", str(found["epochs"])))
+    return [*rows, ("images in a batch", str(found["batch_size"] or "-"))]
+
+
+def _optimizer(one: Mapping[str, Any]) -> str:
+    rates, decays = (", ".join(f"{v:g}" for v in one[key]) for key in ("lr", "weight_decay"))
+    return f"{one['name']}, learning rate {rates or '-'}, weight decay {decays or '-'}"
+
+
+def unused(part: Part) -> tuple[str, ...]:
+    """Keys of config.yaml that the run in detail did not use."""
+    left_out: tuple[str, ...] = ()
+    if given_split(part.split):
+        left_out += _OF_SPLIT
+    elif part.split.get("ratio"):
+        left_out += _OF_SPLIT[:1]  # the record has the shares that were taken
+    if not _drawn(part.run):
+        left_out += _OF_DRAW
+    return left_out
+
+
+# -- partitions -----------------------------------------------------------------------------------
+
+
+def given_split(record: Mapping[str, Any]) -> bool:
+    return record.get("by") in _GIVEN
+
+
+def split_sentence(part: Part) -> str:
+    """How the parts came about, by the run's own split.json."""
+    record = part.split
+    by = str(record.get("by") or "")
+    if given_split(record):
+        return (
+            f"The images were split into train, val and test {_GIVEN[by]}. The table of leaks says "
+            "whether images or patients lie in two parts."
+        )
+    if not by:
+        return "How the images were split is not in the files: " + blank("the split and its unit")
+    if part.featured.folds:
+        how = f"dealt into {part.featured.folds} folds by {by}, stratified by class"
+    elif record.get("ratio"):
+        shares = " / ".join(f"{share:g}" for share in record["ratio"])
+        how = f"split by {by} into train, val and test (shares {shares}), stratified by class"
+    else:
+        how = f"split by {by}"
+    return f"The images were {how}; parts are disjoint at the level of the {by}."
+
+
+def draw_sentence(part: Part) -> str:
+    """Which training images a method learned from."""
+    told = []
+    shots = {g.shots for g in part.groups}
+    if shots - {0, "full"}:
+        seeds = sorted({s for g in part.groups for s in g.seeds if g.shots not in (0, "full")})
+        by, scenario = part.split.get("shots_by", "class"), part.split.get("scenario", "balanced")
+        told.append(
+            f"Shots were drawn from train by {by} ({scenario}), anew for each seed "
+            f"({', '.join(map(str, seeds))})."
+        )
+    if "full" in shots:
+        told.append("With full shots a method learned from all training images, at every seed.")
+    if 0 in shots:
+        told.append("A zero-shot method learned from no image.")
+    return " ".join(told)
+
+
+def imbalance_sentence(part: Part) -> str:
+    if not _drawn(part.run):
+        return "no balance was made: the classes have the shares of the training part"
+    if part.split.get("scenario", "balanced") == "balanced":
+        return (
+            "the draw takes equally many images of each class; prevalences of training and test "
+            "therefore differ"
+        )
+    return "the draw keeps the classes' shares"
+
+
+def _drawn(run: Mapping[str, Any]) -> bool:
+    return run["shots"] not in (0, "full")
+
+
+def chosen_on_val(run: Mapping[str, Any]) -> bool:
+    """Whether val has chosen any operating point."""
+    return bool((run.get("operating_points") or {}).get("points"))
+
+
+def thresholds_sentence(run: Mapping[str, Any]) -> str:
+    """Which operating points there are; nothing is claimed where val chose none."""
+    if not chosen_on_val(run):
+        why = (run.get("operating_points") or {}).get("reason") or "none were chosen"
+        return f"No operating points were chosen ({why})."
+    return (
+        "Operating points were chosen on val before any test image was read, and carried unchanged "
+        "to each centre: the highest threshold with 95 % sensitivity, the lowest with 95 % "
+        "specificity, the largest Youden index, and the least cost where a cost is stated."
+    )
+
+
+def hidden_sentence(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What a model could see before it was tested."""
+    told = (
+        "Blinding of the model: test images cannot be reached before training has ended; a run "
+        "that reads them earlier is marked in every table."
+    )
+    names = dict.fromkeys(run["trainer"] for run in runs if run.get("transductive"))
+    if names:
+        told += (
+            f" {', '.join(names)}: transductive, so it saw all test images of a centre, without "
+            "their labels, before it predicted any of them."
+        )
+    return told
