@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import count
+from cerviclip.report.study import Study
 
+_HOME = ("test", "new")  # parts of the training's data set
 _SENTENCES = 6  # of each kind
 _DEFECTS = re.compile(
     r"no patient|not published|is published|copies|twice|misspel|leak|alone separates|resized|"
@@ -20,12 +22,15 @@ _DEFECTS = re.compile(
 )
 
 
-def card(document: Document, name: str, source: Mapping[str, Any] | None) -> None:
+def card(
+    document: Document, name: str, source: Mapping[str, Any] | None, told: Sequence[str] = ()
+) -> None:
     """Add the card of one data set.
 
     Args:
         name: as it is registered.
         source: its entry in ``flow``; None in runs that have none.
+        told: what the runs warned of it.
     """
     found = facts(name)
     document.heading(f"Data card: {name}", "source", level=2)
@@ -42,9 +47,30 @@ def card(document: Document, name: str, source: Mapping[str, Any] | None) -> Non
     )
     rows.append(("Licence", found.get("licence") or blank("licence or agreement of use")))
     known = found.get("defects") or ""
-    notes = "; ".join(source["notes"]) if source else ""
+    notes = "; ".join([*(source["notes"] if source else ()), *told])
     rows.append(("Known defects", " ".join(filter(None, [known, notes])) or "none on record"))
     document.table(f"Data card of {name}.", ("", ""), rows, "source", "datacard", labels=2)
+
+
+def warnings_by_source(study: Study) -> dict[str, list[str]]:
+    """Data set or centre -> what the runs themselves say against it."""
+    found: dict[str, list[str]] = {}
+    for part in study.parts:
+        run, mixed = part.run, mixed_patients(part.run)
+        found.setdefault(part.dataset, []).extend(run["warnings"] or ())
+        for center, entry in run["centers"].items():
+            told = found.setdefault(part.dataset if center in _HOME else center, [])
+            if entry.get("note"):
+                told.append(f"{center}: {entry['note']}")
+            if mixed.get(center):
+                number, patients = mixed[center], entry["n_patients"]
+                told.append(f"{center}: {number} of {patients} patients have several classes")
+    return found
+
+
+def mixed_patients(run: Mapping[str, Any]) -> dict[str, int]:
+    """Centre -> how many of its patients have images of several classes."""
+    return dict((run["patient_level"] or {}).get("mixed_patients") or {})
 
 
 def facts(name: str) -> dict[str, str]:

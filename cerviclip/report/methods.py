@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.plugins import discover, is_phantom
-from cerviclip.report.cards import card
+from cerviclip.report.cards import card, warnings_by_source
 from cerviclip.report.document import Document, blank
 from cerviclip.report.setup import (
     chosen_on_val,
@@ -102,8 +102,9 @@ def methods(document: Document, study: Study) -> None:
         "source",
         "setting",
     )
+    told = warnings_by_source(study)
     for name, source in _sources(study).items():
-        card(document, name, source)
+        card(document, name, source, told.get(name, ()))
     _preparation(document, study)
     for part in study.parts:
         _partitions(document, part)

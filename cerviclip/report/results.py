@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.report import measured
+from cerviclip.report.cards import mixed_patients
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import INTERVAL, cell, count, digits_of, title_of
 from cerviclip.report.study import Part, Study
@@ -240,7 +242,8 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     _metric_table(document, "Performance by image", run["centers"])
     if by_patient:
         rule = run["patient_level"]["rule"]
-        _metric_table(document, f"Performance by patient (rule: {rule} of her images)", by_patient)
+        title = f"Performance by patient (rule: {rule} of her images)"
+        _metric_table(document, title, by_patient, patient_note(run), mixed_patients(run))
     elif run["patient_level"]:
         document.text(f"By patient: not scored, {run['patient_level'].get('reason')}.", "accuracy")
     _class_table(document, run)
@@ -283,7 +286,37 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     measured.gap(document, run)
 
 
-def _metric_table(document: Document, title: str, centers: Mapping[str, Any]) -> None:
+def patient_note(run: Mapping[str, Any]) -> str:
+    """What a patient's true class is, and where figures that depend on it mean little."""
+    centers = run["patient_level"]["centers"]
+    classes = next(iter(centers.values())).get("per_class") or {}
+    if is_order((run["measured_with"] or {}).get("order") or (), tuple(classes)):
+        rule = "the worst class of her images"
+    elif run["positive_classes"]:
+        rule = (
+            "the most frequent class of her images; if any is of the positive group, only images "
+            "of that group count"
+        )
+    else:
+        rule = "the most frequent class of her images"
+    told = [f"A patient's true class is {rule}."]
+    mixed = mixed_patients(run)
+    most = [c for c, entry in centers.items() if 2 * mixed.get(c, 0) > entry["n_patients"]]
+    if most:
+        told.append(
+            f"At {', '.join(most)} most patients have images of several classes: accuracy, F1 and "
+            "other figures by patient that depend on her one class mean little there."
+        )
+    return " ".join(told)
+
+
+def _metric_table(
+    document: Document,
+    title: str,
+    centers: Mapping[str, Any],
+    note: str = "",
+    mixed: Mapping[str, int] | None = None,
+) -> None:
     names = [name for name in centers if name != "new"]
     rows = []
     for metric in METRICS:
@@ -294,8 +327,12 @@ def _metric_table(document: Document, title: str, centers: Mapping[str, Any]) ->
     what = "patients" if "patient (" in title else "images / patients"
     sizes = [size.split(" / ")[1] for size in sizes] if what == "patients" else sizes
     events = [_events(centers[name]) for name in names]
-    rows = [(what, *sizes), ("patients with / without the event", *events), *rows]
-    document.table(f"{title}.", ("", *names), rows, "accuracy", "numbers", note=INTERVAL)
+    several = (
+        [("patients with several classes", *(str(mixed.get(n, 0)) for n in names))] if mixed else []
+    )
+    rows = [(what, *sizes), *several, ("patients with / without the event", *events), *rows]
+    note = f"{INTERVAL} {note}".strip()
+    document.table(f"{title}.", ("", *names), rows, "accuracy", "numbers", note=note)
 
 
 def _events(entry: Mapping[str, Any]) -> str:

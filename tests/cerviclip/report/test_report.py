@@ -14,6 +14,7 @@ from cerviclip.report.command import WRITERS, load_writer, main
 from cerviclip.report.content import build_document
 from cerviclip.report.document import BLANK, Document, Table, blank, pieces
 from cerviclip.report.numbers import cell
+from cerviclip.report.results import patient_note
 from cerviclip.report.setup import (
     hidden_sentence,
     preparation,
@@ -189,6 +190,27 @@ def test_no_threshold_is_claimed_where_val_chose_none():
     run = {"operating_points": {"points": {}, "reason": "there is no val part"}}
     assert thresholds_sentence(run) == "No operating points were chosen (there is no val part)."
     assert "transductive" in hidden_sentence([{"trainer": "TransCLIP", "transductive": True}])
+
+
+def test_patients_of_several_classes_are_explained_and_on_the_data_card(runs, tmp_path):
+    study = Study.read(runs)
+    run, centers = study.parts[0].run, study.parts[0].run["centers"]
+    run["warnings"] = ["a warning of the run"]
+    run["patient_level"] = {
+        "rule": "mean",
+        "mixed_patients": {"test": centers["test"]["n_patients"], "ZooFar": 0},
+        "centers": centers,
+    }
+    found = tables(build_document(study, tmp_path / "figures"))
+    table = next(t for caption, t in found.items() if "Performance by patient" in caption)
+    assert "true class is the most frequent" in table.note and "At test most patients" in table.note
+    patients = str(centers["test"]["n_patients"])
+    assert ("patients with several classes", patients, "0") in table.rows
+    card = dict(found["Data card of ZooMain."].rows)["Known defects"]
+    assert "a warning of the run" in card and f"{patients} of {patients} patients" in card
+    assert "none on record" not in card
+    run["measured_with"] = {"order": list(centers["test"]["per_class"])}
+    assert "the worst class of her images" in patient_note(run)
 
 
 def test_a_card_says_what_the_module_says():
