@@ -66,6 +66,7 @@ class Entry:
     trains_in_seconds: bool = False  # of a trainer: a sweep gives it more draws by default
     learns: str = ""  # of a trainer: nothing, head, prompts or weights; "" if it does not say
     is_phantom: bool = False  # of a data set: rendered, no patient behind it
+    own_images: bool = False  # of a data set: it reads what the user names; its text tells no data
     base: str = ""  # the nearest registered class that it derives from
 
 
@@ -124,7 +125,9 @@ def discover() -> dict[str, dict[str, Entry]]:
     global _entries
     if _entries is None:
         found: dict[str, dict[str, Entry]] = {"trainer": {}, "dataset": {}, "backbone": {}}
-        files = ClassSources("needs_training", "trains_in_seconds", "is_phantom", "learns")
+        files = ClassSources(
+            "needs_training", "trains_in_seconds", "is_phantom", "own_images", "learns"
+        )
         for path, module, plugin in _sources():
             for kind, entry in _read_source(path, module, plugin, files):
                 _add(found[kind], kind, entry)
@@ -393,6 +396,7 @@ def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, E
             needs_training=bool(getattr(seen, "needs_training", True)),
             trains_in_seconds=bool(getattr(seen, "trains_in_seconds", False)),
             is_phantom=bool(getattr(seen, "is_phantom", False)),
+            own_images=bool(getattr(seen, "own_images", False)),
             learns=str(getattr(seen, "learns", "")),
             base=next((base for base in bases if base in entries and base != name), ""),
         )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Centers(CentersAsDomains):
     """Registered data sets as centres (DATASET.CENTERS), for leave-one-centre-out and DG."""
 
+    own_images = True
+
     def _chosen(self, cfg: CfgNode) -> dict[str, type[ImagingDataset]]:
         names = list(dict.fromkeys(cfg.DATASET.CENTERS))
         if len(names) < 2:

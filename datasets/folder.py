@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 class FolderDataset(ImagingDataset):
     """Your own images by config alone: class folders, train/val/test folders, CSV or JSON list."""
 
+    own_images = True
+
     def __init__(self, cfg: CfgNode) -> None:
         self._parts: dict[str, str] = {}  # by path, where folders or a list say it
         self._patients: dict[str, str] = {}  # by path, where a list says it

@@ -13,6 +13,7 @@ from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import count
 from cerviclip.report.study import Study
 
+_DESCRIBE = "what the images show: organ, device, stain or scan, who took them and of whom"
 _HOME = ("test", "new")  # parts of the training's data set
 _SENTENCES = 6  # of each kind
 _DEFECTS = re.compile(
@@ -34,7 +35,7 @@ def card(
     """
     found = facts(name)
     document.heading(f"Data card: {name}", "source", level=2)
-    rows = [("What it is", found.get("summary") or blank("describe the data set"))]
+    rows = [("What it is", found.get("summary") or blank(_DESCRIBE))]
     if source:
         seen, parts = source["seen"], source["parts"]
         rows.append(("Images (patients)", count(seen)))
@@ -76,8 +77,8 @@ def mixed_patients(run: Mapping[str, Any]) -> dict[str, int]:
 def facts(name: str) -> dict[str, str]:
     """``summary where licence defects`` from the docstrings of a data set; nothing is imported."""
     entry = plugins.discover()["dataset"].get(name)
-    if entry is None:
-        return {}
+    if entry is None or (entry.own_images and not entry.base):
+        return {}  # the images are the user's own: the module's text is about the software
     out = {"summary": entry.summary}
     text = _docstring(Path(entry.source))
     if entry.is_phantom:

@@ -8,7 +8,7 @@ import pytest
 from run_fixtures import Zoo
 
 from cerviclip import plugins
-from cerviclip.report.cards import facts
+from cerviclip.report.cards import card, facts
 from cerviclip.report.checklist import ABSENT, AUTHORS, FILLED, GUIDELINES, items_of
 from cerviclip.report.command import WRITERS, load_writer, main
 from cerviclip.report.content import build_document
@@ -211,6 +211,16 @@ def test_patients_of_several_classes_are_explained_and_on_the_data_card(runs, tm
     assert "none on record" not in card
     run["measured_with"] = {"order": list(centers["test"]["per_class"])}
     assert "the worst class of her images" in patient_note(run)
+
+
+def test_the_card_of_own_images_says_nothing_of_the_software():
+    document = Document("t", "s")
+    for name in ("FolderDataset", "Centers"):
+        assert facts(name) == {}
+        card(document, name, None)
+    for block in tables(document).values():
+        assert block.rows[0][1].startswith("[AUTHORS: what the images show")
+        assert "config" not in block.words and "CSV" not in block.words
 
 
 def test_a_card_says_what_the_module_says():
