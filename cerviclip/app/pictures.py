@@ -13,7 +13,7 @@ from PIL import Image
 from cerviclip.app.parts.names import DICOM_SUFFIXES, is_slide_name, split
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.images.facts import MAX_ASPECT
-from dassl.errors import UserError
+from dassl.errors import MissingFileError, UserError
 from dassl.utils.deep_images import (
     CONVENTIONAL,
     FULL,
@@ -60,6 +60,21 @@ def listed(source: Iterable[Picture] | Picture) -> Iterator[Picture]:
     else:
         for one in _iterable(source):
             yield from listed(one) if isinstance(one, (str, os.PathLike)) else (one,)
+
+
+def check_named(source: Any) -> None:
+    """Refuse one path that leads nowhere: its answer would be a class of empty text. Lists and
+    folders go on past such files, whose answers have an ``error``.
+
+    Raises:
+        MissingFileError: it is one path, and neither a file nor a folder.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        file = split(os.fspath(source))[0]
+        if not os.path.exists(file):
+            raise MissingFileError(
+                f"there is no file or folder {file} (searched from {os.getcwd()}); check the path"
+            )
 
 
 def is_one(source: Any) -> bool:

@@ -37,6 +37,7 @@ from cerviclip.app.members.member import Member  # noqa: E402
 from cerviclip.app.pictures import (  # noqa: E402
     Picture,
     UnreadableError,
+    check_named,
     is_one,
     listed,
     open_with_note,
@@ -61,9 +62,9 @@ class Predictor:
 
     Pictures are files, PIL images of any mode, and numpy arrays (H, W) or (H, W, 3): uint8 in
     0-255, uint16 in the range of the run's training images or 0-65535, floats in that range or 0-1.
-    A file that cannot be read has an ``error`` in its answer, and so has a picture whose
-    probabilities are not finite. An array of another kind is a mistake
-    of the caller and raises `UserError`.
+    A file that cannot be read has an ``error`` in its answer. So has a file of a list that is not
+    there, and a picture whose probabilities are not finite. One path alone that is not there and an
+    array of another kind are mistakes of the caller and raise `UserError`.
 
     Attributes:
         task: class names and positive classes.
@@ -192,7 +193,8 @@ class Predictor:
             source: a file, an image, an array; or a list or a folder of them.
 
         Raises:
-            UserError: no picture, an array that is not taken, or a folder without images.
+            UserError: no picture, an array that is not taken, a folder without images, or one path
+                that is not there.
         """
         answers = list(self.predict_iter(source))
         if is_one(source):
@@ -212,6 +214,7 @@ class Predictor:
             source: as of `predict`; any iterable will do, and is read as answers are asked for.
             on_read: called once for every picture that was read or found unreadable.
         """
+        check_named(source)
         builders = [batch_builder(member.trainer) for member in self.members]
         size = max(member.batch_size for member in self.members)
         waiting: list[Prediction] = []

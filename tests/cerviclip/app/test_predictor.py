@@ -125,7 +125,15 @@ def test_broken_files_stop_nothing(predictor, mixed):
     assert [a.probabilities for a in predictor.predict(good)] == [
         answers[path.name].probabilities for path in good
     ]
-    assert predictor.predict(mixed / "gone.png").error == "there is no such file"
+    (gone,) = predictor.predict([mixed / "gone.png"])
+    assert gone.error == "there is no such file"
+
+
+@pytest.mark.parametrize("name", ["gone.png", "gone/", "gone.dcm#3"])
+def test_one_path_that_is_not_there_is_an_error(predictor, tmp_path, name):
+    for ask in (predictor.predict, lambda path: list(predictor.predict_iter(path))):
+        with pytest.raises(UserError, match=r"there is no file or folder .*gone"):
+            ask(f"{tmp_path}/{name}")
 
 
 @pytest.mark.parametrize("lost", [[1], [0, 1, 2, 3]])
