@@ -51,7 +51,7 @@ def make_text(
         folder: of runs.
         form: of ``report.output.FORMATS``.
         metrics: none named: accuracy, or all of them in csv and json.
-        baseline: a row's label; tables mark what beats it for certain.
+        baseline: a row's label; tables mark what is significantly better or worse.
         advance: called after each run that was read.
     """
     metrics = metrics or (METRICS if form in ("csv", "json") else ("accuracy",))

@@ -80,6 +80,12 @@ class Difference:
             return _spread(self.ours - self.other, both)
         return _sum(_spread(self.ours, noise_a), _spread(self.other, noise_b))
 
+    @property
+    def runs_add_nothing(self) -> bool:
+        """Whether there are several runs, and they differ no more than patients alone explain."""
+        several = max(len(self.ours), len(self.other)) > 1
+        return several and not self.fixed and not self.identical and self.runs.variance == 0
+
     def limits(self, widest: float = np.inf) -> tuple[float, float]:
         """The interval; equal limits only where all predictions are identical."""
         if self.identical:

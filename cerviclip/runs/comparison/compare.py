@@ -81,10 +81,10 @@ class Comparison:
     def read_early(self) -> bool:
         return self.ours.read_early or self.other.read_early
 
-    def certain(self, center: str) -> int:
-        """1 if the first method is better for certain, -1 if worse, 0 if that is open.
+    def significant(self, center: str) -> int:
+        """1 if the first method is significantly better, -1 if worse, 0 if that is open.
 
-        Certain is what its test says after Holm's correction, and its interval too.
+        Significant is what its test says after Holm's correction, and its interval too.
         """
         entry = self.centers[center]
         p = entry.get("p_holm")
@@ -396,6 +396,8 @@ def entry_of(found: Difference | str, widest: float = np.inf) -> dict[str, Any]:
     if not np.isfinite(low):
         return entry | {"reason": FEW_PATIENTS}
     entry |= {"low": float(low), "high": float(high), "p": found.p(), "test": found.test}
+    if found.runs_add_nothing:
+        entry["no_spread_of_runs"] = True
     return entry | ({"undefined_resamples": found.undefined} if found.undefined else {})
 
 

@@ -1,4 +1,4 @@
-"""Marks in the tables of results: what beats a baseline for certain."""
+"""Marks in the tables of results: what is significantly better than a baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def marks_against(
     for pair in pairs:
         for center in pair.centers:
             # The comparison has the baseline first, so what is good for it is bad for the row.
-            mark = {1: WORSE, -1: BETTER, 0: ""}[pair.certain(center)]
+            mark = {1: WORSE, -1: BETTER, 0: ""}[pair.significant(center)]
             found[pair.metric][(pair.other.dataset, pair.label, str(pair.shots), center)] = mark
     words = f"against {baseline}: {legend(pairs)}"
     return {metric: Marks(cells, words) for metric, cells in found.items()}

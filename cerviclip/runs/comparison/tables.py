@@ -15,11 +15,11 @@ from cerviclip.runs.report.groups import TITLES, has_folds
 from cerviclip.runs.report.tables import Table
 from cerviclip.runs.settings.run_key import shots_order
 
-SCHEMA = 3  # 1: percentage points by resampled patients; 2: with folds
-BETTER, WORSE = "▲", "▼"
+SCHEMA = 4  # 1: percentage points by resampled patients; 2: folds; 4: significant, not certain
+BETTER, WORSE, NO_SPREAD = "▲", "▼", "°"
 LEGEND = (
-    "▲ better, ▼ worse for certain: p below 0.05 after Holm's correction for the {} differences of "
-    "this call, and an interval without 0"
+    "▲ significantly better, ▼ significantly worse: p below 0.05 after Holm's correction for the "
+    "{} differences of this call, and an interval without 0"
 )
 
 
@@ -85,7 +85,8 @@ def _cell(comparison: Comparison, center: str) -> str:
         text = "no difference"
     elif entry["low"] is not None:
         text += f" [{signed(entry['low'], digits)}, {signed(entry['high'], digits)}]"
-    text += {1: BETTER, -1: WORSE, 0: ""}[comparison.certain(center)]
+    text += {1: BETTER, -1: WORSE, 0: ""}[comparison.significant(center)]
+    text += NO_SPREAD * bool(entry.get("no_spread_of_runs"))
     return text + "*" * comparison.fewer_runs + "†" * comparison.read_early
 
 
@@ -106,6 +107,12 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     named = [test for test in tests if test != IDENTICAL]
     if named:
         notes += [f"tests: {', '.join(named)}", words]
+        notes.append("p of each difference, corrected and not: cerviclip compare --format csv")
+    if any(e.get("no_spread_of_runs") for c in part for e in c.centers.values()):
+        notes.append(
+            f"{NO_SPREAD} the {repeats} differ by no more than chance among patients explains, so "
+            "they add nothing and --fixed-runs gives the same interval"
+        )
     if IDENTICAL in tests:
         notes.append(f"no difference: {IDENTICAL}")
     notes += few_notes([g for c in part for g in (c.ours, c.other)], folds_together=True)
@@ -144,7 +151,8 @@ def comparison_record(
             "fixed_runs": c.fixed_runs,
             "test_read_early": c.read_early,
             "centers": {
-                name: entry | {"certain": {1: "better", -1: "worse", 0: None}[c.certain(name)]}
+                name: entry
+                | {"significant": {1: "better", -1: "worse", 0: None}[c.significant(name)]}
                 for name, entry in c.centers.items()
             },
         }
@@ -159,13 +167,13 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     record = comparison_record(comparisons)
     names = ["dataset", "against", "trainer", "backbone", "variant", "shots", "folds", "metric"]
-    ends = ["p", "p_holm", "test", "certain", "reason"]
+    ends = ["p", "p_holm", "test", "significant", "reason"]
     writer.writerow([*names, "seeds", "center", "difference", "low", "high", *ends])
     for entry in record["comparisons"]:
         row = [*(entry[name] for name in names), ";".join(map(str, entry["seeds"]))]
         for center, e in entry["centers"].items():
             numbers = ["" if e[k] is None else repr(e[k]) for k in ("value", "low", "high")]
             p = [repr(e[k]) if k in e else "" for k in ("p", "p_holm")]
-            rest = [e.get("test", ""), e["certain"] or "", e.get("reason", "")]
+            rest = [e.get("test", ""), e["significant"] or "", e.get("reason", "")]
             writer.writerow([*row, center, *numbers, *p, *rest])
     return out.getvalue()

@@ -55,6 +55,7 @@ def _tex(text: str) -> str:
         ("*", r"$^*$"),
         ("▲", r"$\triangle$"),
         ("▼", r"$\bigtriangledown$"),
+        ("°", r"$^\circ$"),
     ):
         text = text.replace(plain, escaped)
     return text

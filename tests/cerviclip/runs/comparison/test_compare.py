@@ -89,9 +89,9 @@ def test_a_method_against_itself_is_zero(add_run):
         assert list(pair.centers) == ["test", "FarA", "FarB", FAR] and pair.seeds == [1, 2, 3]
         for center, entry in pair.centers.items():
             assert (entry["value"], entry["low"], entry["high"], entry["p_holm"]) == (0, 0, 0, 1)
-            assert pair.certain(center) == 0
+            assert pair.significant(center) == 0
     text = to_markdown(difference_tables(pairs(runs))[0])
-    assert "| no difference |" in text and "▲ better" not in text
+    assert "| no difference |" in text and "▲ significantly" not in text
 
 
 def plain(metric, lines):
@@ -119,11 +119,31 @@ def test_a_planted_difference_is_found_with_its_sign_and_marked(add_run):
     entry = pair.centers["test"]
     assert entry["value"] == pytest.approx(20) and 0 < entry["low"] < 20 < entry["high"]
     assert entry["p"] == pytest.approx(2 / 2**10)  # of 10 patients all are better
-    assert (pair.certain("test"), back.certain("test")) == (1, -1)
+    assert (pair.significant("test"), back.significant("test")) == (1, -1)
     assert back.centers["test"]["value"] == pytest.approx(-20)
     cell = difference_tables([pair])[0].blocks[0][1][0][1][0]
     assert cell.startswith("+20.0 [") and cell.endswith("▲")
-    assert "▲ better" in to_markdown(difference_tables([pair])[0])
+    text = to_markdown(difference_tables([pair])[0])
+    assert "▲ significantly better" in text and "for certain" not in text
+    assert "cerviclip compare --format csv" in text  # where its p is
+    assert ",significant,reason" in comparison_csv([pair]).splitlines()[0]
+
+
+def test_a_spread_of_seeds_that_adds_nothing_is_told(add_run):
+    runs = []
+    for seed in (1, 2, 3):  # the same images right and wrong at every seed of a method
+        for name, wrong in (("A", 1), ("B", 3)):
+            lines = planted(lambda p, i, w=wrong: (p + i) % 10 < w)
+            runs.append(add_run(name, seed, {"test": lines}))
+    (pair,), (fixed,) = pairs(runs), pairs(runs, fixed_runs=True)
+    assert [pair.centers["test"][k] for k in ("low", "high")] == [
+        fixed.centers["test"][k] for k in ("low", "high")
+    ]
+    text = to_markdown(difference_tables([pair])[0])
+    assert "]▲° |" in text or "]° |" in text
+    assert "they add nothing and --fixed-runs gives the same interval" in text
+    assert "°" not in to_markdown(difference_tables([fixed])[0])
+    assert r"^\circ" in to_latex(difference_tables([pair])[0])
 
 
 def test_images_of_a_patient_count_together(add_run):
@@ -138,7 +158,7 @@ def test_of_a_loss_less_is_better(add_run):
     good, bad = planted(lambda p, i: False), planted(lambda p, i: i < 5)
     runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": bad})]
     (pair,) = pairs(runs, metrics=["brier"])
-    assert pair.centers["test"]["value"] < 0 and pair.certain("test") == 1
+    assert pair.centers["test"]["value"] < 0 and pair.significant("test") == 1
 
 
 def test_holm_counts_every_difference_of_the_call(add_run):
@@ -253,7 +273,7 @@ def test_folds_are_put_together_at_home_and_counted_one_by_one_elsewhere(add_run
     table = difference_tables([pair])[0]
     assert "mean over the folds and seeds that both have" in "; ".join(table.notes)
     record = comparison_record([pair])
-    assert (record["schema_version"], record["comparisons"][0]["folds"]) == (3, 5)
+    assert (record["schema_version"], record["comparisons"][0]["folds"]) == (4, 5)
     line = next(csv.DictReader(comparison_csv([pair]).splitlines()))
     assert (line["folds"], line["seeds"]) == ("5", "1;2")
 

@@ -177,4 +177,8 @@ def test_a_centre_of_two_groups_has_binary_differences_alone(tmp_path):
 def test_tables_mark_what_beats_the_baseline(groups):
     marks = marks_against(groups, "B", ["accuracy"])
     text = to_markdown(build_tables(groups, "accuracy", marks["accuracy"])[0])
-    assert "| A | 50.0▲ |" in text and "| B | 50.0 |" in text and "against B: ▲ better" in text
+    assert (
+        "| A | 50.0▲ |" in text
+        and "| B | 50.0 |" in text
+        and "against B: ▲ significantly better" in text
+    )
