@@ -27,6 +27,19 @@ CHOSEN = CONFIGS / "chosen"
 FEDERATIONS = CONFIGS / "federations"
 
 
+def install_hint(extra: str = "") -> str:
+    """How to get the project's own packages, or those of an extra, in words for a person.
+
+    Args:
+        extra: a name of ``[project.optional-dependencies]``; "" for the core alone.
+    """
+    brackets = f"[{extra}]" if extra else ""
+    if HOME == PACKAGE:  # installed from a wheel
+        return f'pip install "cerviclip{brackets}"'
+    where = f'".{brackets}"' if brackets else "."
+    return f"pip install -e {where} in the folder of the checkout"
+
+
 def make_rooms_importable() -> None:
     """Let ``cerviclip.trainers`` mean ``trainers/`` in a checkout, and so on."""
     if HOME == PACKAGE:

@@ -3,7 +3,7 @@
 Get it: The Cancer Imaging Archive, collection CBIS-DDSM (DICOM), or Kaggle's JPEG copy
 ``awsaf49/cbis-ddsm-breast-cancer-image-dataset`` (8 bits instead of 16). Both come with four case
 lists, ``{mass,calc}_case_description_{train,test}_set.csv``. DICOM needs pydicom:
-pip install 'cerviclip[dicom]'. docs/datasets_histology.md shows the trees.
+pip install -e ".[dicom]". docs/datasets_histology.md shows the trees.
 
 What the release is like, and what is done about it:
 
@@ -36,6 +36,7 @@ from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.split.patient_grouped import Item, Split, check_ratio, split_by_ratio
 from cerviclip.data.split.release import ReleasedSplit
+from cerviclip.places import install_hint
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.images import opened
@@ -340,9 +341,7 @@ def _dicom(path: str, pixels: bool = True):
     try:
         import pydicom
     except ImportError:
-        raise UserError(
-            f"reading {path} needs pydicom; run: pip install 'cerviclip[dicom]'"
-        ) from None
+        raise UserError(f"reading {path} needs pydicom: {install_hint('dicom')}") from None
     try:
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
     except Exception as error:  # pydicom raises anything

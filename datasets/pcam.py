@@ -4,7 +4,7 @@
 or the Google Drive folder of github.com/basveeling/pcam. Data CC0. Files, each ``.gz`` or not:
 ``camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5`` and ``..._meta.csv``. The label is
 "tumour in the central 32 px" (``center_tumor_patch``), not ``tumor_patch``. The slide stands in the
-meta files alone; it counts as the patient. Reading needs h5py: pip install 'cerviclip[hdf5]'.
+meta files alone; it counts as the patient. Reading needs h5py: pip install -e ".[hdf5]".
 Of the HDF5 files only the patches that a run draws are read; they become pictures in the cache.
 
 ``PCamKaggle`` reads the copy of Kaggle's competition "histopathologic-cancer-detection":
@@ -27,6 +27,7 @@ from cerviclip.data.files.unpacked import UnpackedPictures, unpacked_folder, wri
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from cerviclip.data.split.release import ReleasedSplit
+from cerviclip.places import install_hint
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
 
@@ -263,9 +264,7 @@ def open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError:
-        raise UserError(
-            f"reading {path.name} needs h5py; run: pip install 'cerviclip[hdf5]'"
-        ) from None
+        raise UserError(f"reading {path.name} needs h5py: {install_hint('hdf5')}") from None
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -31,6 +31,7 @@ from cerviclip.app.demo import run_folder
 from cerviclip.app.parts.names import is_there
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
+from cerviclip.places import install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -131,7 +132,7 @@ def _check_pdf(path: Path) -> None:
         UserError: fpdf2 is not installed, or a folder is named.
     """
     if importlib.util.find_spec("fpdf") is None:
-        raise UserError('--pdf needs fpdf2: pip install "cerviclip[app]"')
+        raise UserError(f"--pdf needs fpdf2: {install_hint('app')}")
     if path.is_dir():
         raise UserError(f"--pdf {path} is a folder; name a file")
 

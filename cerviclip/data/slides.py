@@ -15,11 +15,12 @@ import numpy as np
 from PIL import Image
 
 from cerviclip.data.cell_crops import cut_from
+from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError
 
 _THUMB = 1024  # px, longer side of the picture that tissue is looked for in
 _COLOUR = 0.05  # saturation (0-1) below which nothing is tissue: glass and its noise
-_EXTRA = 'slides are read with OpenSlide: pip install "cerviclip[slides]"'
+_EXTRA = f"slides are read with OpenSlide: {install_hint('slides')}"
 
 
 class Slide:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import atomic_write
 
@@ -33,7 +34,7 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: int = 90) -> Pat
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError as error:
         raise UserError(
-            "certificates need the cryptography package: pip install 'cerviclip[federated]'"
+            f"certificates need the cryptography package: {install_hint('federated')}"
         ) from error
     if (folder / KEY).exists():
         raise UserError(f"{folder / KEY} is there already; name another folder")

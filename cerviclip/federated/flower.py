@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from cerviclip.federated.weights import size_of
+from cerviclip.places import install_hint
 from dassl.errors import UserError
 
 
@@ -33,7 +34,7 @@ def import_flower() -> SimpleNamespace:
         import flwr.server.strategy
     except ImportError as error:
         raise UserError(
-            f"cerviclip federate needs Flower ({error}): pip install 'cerviclip[federated]'"
+            f"cerviclip federate needs Flower ({error}): {install_hint('federated')}"
         ) from error
     names = {
         flwr.client: ("NumPyClient", "start_client"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.places import install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import UserError
 
@@ -67,7 +68,7 @@ def load_writer(form: str) -> Any:
     module, library, package = WRITERS[form]
     if library and importlib.util.find_spec(library) is None:
         raise UserError(
-            f'a report as {form} needs {package}: pip install "cerviclip[report]", or --format md'
+            f"a report as {form} needs {package}: {install_hint('report')}, or --format md"
         )
     return importlib.import_module(module)
 

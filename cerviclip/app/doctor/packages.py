@@ -10,6 +10,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from cerviclip.app.doctor.check import FAULT, NOTE, OK, Check
+from cerviclip.places import install_hint
 from dassl._version import __version__
 
 LEAST_PYTHON = (3, 10)
@@ -32,7 +33,7 @@ def check_packages() -> list[Check]:
         wanted = list(map(Requirement, metadata.requires(DISTRIBUTION) or []))
     except metadata.PackageNotFoundError:
         found = "the project is not installed; it runs from its folder"
-        return [Check("packages", NOTE, found, "pip install -e . to have its packages checked")]
+        return [Check("packages", NOTE, found, f"{install_hint()} to have its packages checked")]
     extras = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     groups = by_extra(wanted, extras)
     checks = [_core(groups.pop("", []))]
@@ -71,7 +72,7 @@ def lacking(wanted: list[Requirement]) -> list[str]:
 def _core(wanted: list[Requirement]) -> Check:
     missing = lacking(wanted)
     if missing:
-        return Check("packages", FAULT, f"lacks {', '.join(missing)}", "pip install -U cerviclip")
+        return Check("packages", FAULT, f"lacks {', '.join(missing)}", install_hint())
     named = ", ".join(f"{name} {metadata.version(name)}" for name in _NAMED)
     return Check("packages", OK, f"all {len(wanted)}: {named}")
 
@@ -80,5 +81,5 @@ def _extra(name: str, wanted: list[Requirement]) -> Check:
     missing = lacking(wanted)
     if not missing:
         return Check(f"extra {name}", OK, ", ".join(one.name for one in wanted))
-    remedy = f'pip install "cerviclip[{name}]" if you need it'
+    remedy = f"{install_hint(name)} if you need it"
     return Check(f"extra {name}", NOTE, f"lacks {', '.join(missing)}", remedy)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cerviclip.app.explain.scorer import Scorer, ThisThread, log_odds
 from cerviclip.app.explain.sites import Site
+from cerviclip.places import install_hint
 from dassl.errors import UserError
 
 CAMS = ("gradcam", "hirescam", "scorecam", "eigencam")
@@ -72,7 +73,7 @@ def import_cam() -> Any:
         import pytorch_grad_cam
     except ImportError as error:
         raise UserError(
-            f'maps need pytorch-grad-cam ({error}): pip install "cerviclip[explain]"'
+            f"maps need pytorch-grad-cam ({error}): {install_hint('explain')}"
         ) from error
     return pytorch_grad_cam
 

@@ -19,6 +19,7 @@ from cerviclip.app.export.folder import ONNX, example_samples, roi_record
 from cerviclip.app.export.graph import Program, trace
 from cerviclip.data.images.views import describe_transform
 from cerviclip.engine.inference import batch_probabilities
+from cerviclip.places import install_hint
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -43,7 +44,7 @@ def check_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f'--onnx needs {error.name}: pip install "cerviclip[onnx]"') from error
+        raise UserError(f"--onnx needs {error.name}: {install_hint('onnx')}") from error
 
 
 def write_onnx(predictor: Predictor, out: Path) -> float:

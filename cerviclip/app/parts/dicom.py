@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.app.parts.encapsulated import misfit
+from cerviclip.places import install_hint
 from dassl.errors import UserError
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # its whole body is zlib: a small file may fill the memory
@@ -56,7 +57,7 @@ def dicom_frames(
     try:
         import pydicom
     except ImportError as error:
-        raise DicomError('DICOM needs pydicom: pip install "cerviclip[dicom]"') from error
+        raise DicomError(f"DICOM needs pydicom: {install_hint('dicom')}") from error
     try:
         meta = pydicom.filereader.read_partial(
             io.BytesIO(data), stop_when=lambda tag, vr, length: True

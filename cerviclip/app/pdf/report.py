@@ -25,6 +25,7 @@ from cerviclip.app.fonts import REMEDY
 from cerviclip.app.parts.names import is_there
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.texts import Texts
+from cerviclip.places import install_hint
 from cerviclip.plugins import is_phantom
 from dassl._version import __version__
 from dassl.errors import UserError
@@ -97,7 +98,7 @@ def write_pdf(
     try:
         from cerviclip.app.pdf.document import Document
     except ImportError as error:
-        raise UserError(f'a PDF needs {error.name}: pip install "cerviclip[app]"') from error
+        raise UserError(f"a PDF needs {error.name}: {install_hint('app')}") from error
 
     t = Texts(language, TEXTS)
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -6,7 +6,7 @@ Usage:
     cerviclip serve --new-token anna annotator             # prints a token, and a line for --tokens
     cerviclip serve RUN --host 0.0.0.0 --tokens tokens.txt
 
-Needs pip install "cerviclip[app]". A run's name in addresses is its folder's, or NAME of NAME=RUN.
+Needs pip install -e ".[app]". A run's name in addresses is its folder's, or NAME of NAME=RUN.
 Without tokens everybody who reaches the server may ask, so it then listens on this machine alone.
 Every answer stands in the audit log before it is given (cerviclip audit-log verify). Ctrl-C or
 SIGTERM finishes what runs. Research use only: not a medical device.
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import run_folder
 from cerviclip.app.doctor.ports import check_port
+from cerviclip.places import install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -211,9 +212,7 @@ def _need_packages() -> None:
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f'cerviclip serve needs {error.name}: pip install "cerviclip[app]"'
-        ) from error
+        raise UserError(f"cerviclip serve needs {error.name}: {install_hint('app')}") from error
 
 
 if __name__ == "__main__":

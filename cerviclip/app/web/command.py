@@ -30,7 +30,7 @@ from pathlib import Path
 from cerviclip.app.demo import demo_run, is_demo
 from cerviclip.app.doctor.ports import check_port
 from cerviclip.app.web.settings import WebSettings
-from cerviclip.places import PACKAGE
+from cerviclip.places import PACKAGE, install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from dassl.errors import MissingFileError, UserError, cli_main
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip web") -> int:
     args = build_parser(prog).parse_args(argv)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f'the page needs {missing[0]}: pip install "cerviclip[app]"')
+        raise UserError(f"the page needs {missing[0]}: {install_hint('app')}")
     check_port(args.host, args.port)
     settings = settings_of(args)
     print("Research use only. Not a medical device.")

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cerviclip.data.workers import mapper
+from cerviclip.places import install_hint
 from dassl.errors import UserError
 from dassl.utils.deep_images import NotFiniteError, check_well_read, depth_of, values_of
 from dassl.utils.images import (
@@ -29,9 +30,7 @@ from dassl.utils.images import (
 
 THUMB = 32  # px, edge of the grey thumbnail that pictures are compared by
 _CHUNK = 16  # files that a process is given at a time
-_MISSING = (
-    'near copies are found with imagehash: pip install "cerviclip[check]", or give --no-alike'
-)
+_MISSING = f"near copies are found with imagehash: {install_hint('check')}, or give --no-alike"
 _LIGHT = Image.Resampling.BOX
 
 

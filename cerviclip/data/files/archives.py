@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from cerviclip.data.files.folders import is_system
+from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import atomic_write
 
@@ -166,7 +167,7 @@ def _rar() -> Any:
     try:
         import rarfile
     except ImportError as error:
-        raise UserError('rar files are read with rarfile: pip install "cerviclip[rar]"') from error
+        raise UserError(f"rar files are read with rarfile: {install_hint('rar')}") from error
     return rarfile
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cerviclip.places import install_hint
 from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.checkpoints import load_fitting
@@ -171,7 +172,7 @@ def _build_network(spec: SegmenterSpec, encoder_weights: str | None) -> nn.Modul
         import segmentation_models_pytorch as smp
     except ImportError:
         raise UserError(
-            'segmenters need segmentation_models_pytorch: pip install -e ".[segment]"'
+            f"segmenters need segmentation_models_pytorch: {install_hint('segment')}"
         ) from None
     try:
         return getattr(smp, ARCHITECTURES[spec.arch])(

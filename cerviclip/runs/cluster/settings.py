@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from cerviclip.places import install_hint
 from cerviclip.runs.settings.requests import SweepRequest
 from dassl.errors import UserError
 
@@ -102,7 +103,7 @@ def _check_together(request: SweepRequest) -> None:
 
 def _check_installed(launcher: str) -> None:
     if find_spec("submitit") is None:
-        raise UserError('--launcher needs submitit: pip install "cerviclip[cluster]"')
+        raise UserError(f"--launcher needs submitit: {install_hint('cluster')}")
     if launcher == SLURM and shutil.which("sbatch") is None:
         raise UserError(
             f"--launcher {SLURM}: there is no sbatch here; start the sweep on a machine that "

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.data.files.listed_paths import ListedPaths
+from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError
 
 PATHS = ("paths", "path", "files", "file", "filename", "filenames", "image", "images")
@@ -185,9 +186,7 @@ def _hdf5(path: Path) -> tuple[Any, Any]:
     try:
         import h5py
     except ImportError as error:
-        raise UserError(
-            f"{path} needs h5py ({error}): pip install 'cerviclip[embeddings]'"
-        ) from error
+        raise UserError(f"{path} needs h5py ({error}): {install_hint('embeddings')}") from error
     with h5py.File(path, "r") as file:
         there = {name: part for name, part in file.items() if isinstance(part, h5py.Dataset)}
         return _pick(path, there, PATHS)[()], _pick(path, there, FEATURES)[()]
@@ -198,9 +197,7 @@ def _parquet(path: Path) -> tuple[Any, Any]:
         import pyarrow.parquet as parquet
         import pyarrow.types as types
     except ImportError as error:
-        raise UserError(
-            f"{path} needs pyarrow ({error}): pip install 'cerviclip[embeddings]'"
-        ) from error
+        raise UserError(f"{path} needs pyarrow ({error}): {install_hint('embeddings')}") from error
     table = parquet.read_table(path)
     columns = {name: table.column(name) for name in table.column_names}
     names = _pick(path, columns, PATHS).to_pylist()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cerviclip.places import install_hint
 from cerviclip.vlm.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Preprocess, VisionTower
 from cerviclip.vlm.files.formats import read_state_dict, state_sha256, weights_identity
 from cerviclip.vlm.towers.token_features import token_tower
@@ -146,9 +147,7 @@ def timm_model(
     try:
         import timm
     except ImportError as error:
-        raise UserError(
-            "timm:<arch> needs the timm package: pip install 'cerviclip[timm]'"
-        ) from error
+        raise UserError(f"timm:<arch> needs the timm package: {install_hint('timm')}") from error
     if not timm.is_model(arch):
         raise UnknownNameError(
             f"timm has no model {arch!r}{did_you_mean(arch, timm.list_models())}"

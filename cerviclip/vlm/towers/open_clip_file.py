@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cerviclip.places import install_hint
 from cerviclip.vlm.base import CLIP_MEAN, CLIP_STD
 from cerviclip.vlm.files.formats import weights_identity
 from dassl.errors import UserError
@@ -71,8 +72,7 @@ def import_open_clip() -> types.ModuleType:
         import open_clip
     except ImportError as error:
         raise UserError(
-            f"open_clip:<arch> needs the open_clip package ({error}): "
-            "pip install 'cerviclip[open_clip]'"
+            f"open_clip:<arch> needs the open_clip package ({error}): {install_hint('open_clip')}"
         ) from error
     return open_clip
 

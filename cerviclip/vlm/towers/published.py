@@ -24,6 +24,7 @@ from cerviclip.backbones.published import (
     Published,
     how_to_get,
 )
+from cerviclip.places import install_hint
 from cerviclip.vlm.base import Backbone, BeforeBlock, Preprocess
 from cerviclip.vlm.files.beside import check_beside, check_known
 from cerviclip.vlm.files.foreign_names import openai_names, siglip_names, timm_names
@@ -198,7 +199,7 @@ def _trunk(entry: Published) -> nn.Module:
         from timm.models.vision_transformer import VisionTransformer
     except ImportError as error:
         raise UserError(
-            f"this backbone needs the timm package ({error}): pip install 'cerviclip[timm]'"
+            f"this backbone needs the timm package ({error}): {install_hint('timm')}"
         ) from error
     given = dict(entry.arch)
     if given.pop("swiglu", False):  # a gate by SiLU before the values, as DINOv2 packs them

@@ -119,7 +119,7 @@ def test_errors_are_one_line(runs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="does not end in .pdf"):
         main([str(runs), "--format", "pdf", "--out", str(tmp_path / "x.docx")])
     monkeypatch.setitem(WRITERS, "pdf", ("cerviclip.report.pdf", "no_such_library", "fpdf2"))
-    with pytest.raises(UserError, match=r'pip install "cerviclip\[report\]"'):
+    with pytest.raises(UserError, match=r'pip install -e "\.\[report\]"'):
         load_writer("pdf")
 
 

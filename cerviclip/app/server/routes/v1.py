@@ -29,6 +29,7 @@ from cerviclip.app.server.batching import Served
 from cerviclip.app.server.context import context_of, multipart, needs, read_form
 from cerviclip.app.server.problems import Problem, SafeJSON, responses
 from cerviclip.app.server.uploads import Upload
+from cerviclip.places import install_hint
 from dassl.errors import UserError
 
 router = APIRouter(prefix="/v1", tags=["CerviCLIP"])
@@ -158,9 +159,7 @@ def _explainer() -> Any:
     except ModuleNotFoundError as error:
         if error.name and EXPLAIN.startswith(error.name):
             raise Problem(501, "this version makes no explanations") from None
-        raise Problem(
-            501, 'explanations need more packages: pip install "cerviclip[app]"'
-        ) from None
+        raise Problem(501, f"explanations need more packages: {install_hint('explain')}") from None
 
 
 async def _map_of(

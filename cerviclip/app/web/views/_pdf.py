@@ -12,6 +12,7 @@ import streamlit as st
 
 from cerviclip.app.web.models import Model
 from cerviclip.app.web.views._files import Answered, Given
+from cerviclip.places import install_hint
 
 
 def find_write_pdf() -> Callable[..., Any] | None:
@@ -41,7 +42,7 @@ def pdf_button(
     """
     t, write = page.t, find_write_pdf()
     if write is None:
-        st.caption(t("no_pdf"))
+        st.caption(t("no_pdf", install=install_hint("app")))
         return
     names = st.checkbox(t("pdf_names"), help=t("pdf_names_help"))
     key = (page.run, t.language, names, tuple(one.key for one in given))

@@ -135,7 +135,7 @@ def test_what_is_not_there_is_refused_in_a_line(light, spot, monkeypatch):
     with pytest.raises(UserError, match="Light on this backbone has no rollout; it has gradcam"):
         explain(light, spot, method="rollout")
     monkeypatch.setitem(__import__("sys").modules, "pytorch_grad_cam", None)
-    with pytest.raises(UserError, match=r'pip install "cerviclip\[explain\]"'):
+    with pytest.raises(UserError, match=r'pip install -e "\.\[explain\]"'):
         explain(light, spot)
 
 

@@ -85,7 +85,7 @@ def test_what_onnx_cannot_do_is_a_line(probe, predictor, tmp_path, monkeypatch):
         onnx_file.write_onnx(predictor, tmp_path)
     assert not list(tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match=r'--onnx needs onnx: pip install "cerviclip\[onnx\]"'):
+    with pytest.raises(UserError, match=r'--onnx needs onnx: pip install -e "\.\[onnx\]"'):
         main([str(probe), str(tmp_path / "out"), "--onnx"])
     assert not list(tmp_path.iterdir())
 

@@ -159,7 +159,7 @@ def test_frames_of_one_patient_may_be_alike(copied):
 def test_without_imagehash_one_line_names_the_extra(clean, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "imagehash", None)
     assert cli_main(check.main, [str(clean)]) == 2
-    assert 'pip install "cerviclip[check]"' in capsys.readouterr().err
+    assert 'pip install -e ".[check]"' in capsys.readouterr().err
     assert cli_main(check.main, [str(clean), "--no-alike", "--patients", PATTERN]) == 0
 
 

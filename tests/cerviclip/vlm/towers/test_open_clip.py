@@ -216,7 +216,7 @@ def test_a_download_that_fails_is_one_sentence(monkeypatch):
 
 def test_without_the_extra_one_sentence_with_the_pip_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(UserError, match=r"pip install 'cerviclip\[open_clip\]'"):
+    with pytest.raises(UserError, match=r'pip install -e "\.\[open_clip\]"'):
         load_backbone("open_clip:ViT-B-32:openai")
 
 
