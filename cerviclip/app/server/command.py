@@ -62,8 +62,20 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--new-token", nargs=2, metavar=("NAME", "ROLE"), help="print a new token, and end"
     )
-    parser.add_argument("--audit-log", type=Path, default=Path("audit.jsonl"), metavar="FILE")
-    parser.add_argument("--jobs", type=Path, default=Path("jobs.jsonl"), metavar="FILE")
+    parser.add_argument(
+        "--audit-log",
+        type=Path,
+        default=Path("audit.jsonl"),
+        metavar="FILE",
+        help="every answer stands there first; always kept (default: ./audit.jsonl)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=Path,
+        default=Path("jobs.jsonl"),
+        metavar="FILE",
+        help="batch jobs; always kept (default: ./jobs.jsonl)",
+    )
     parser.add_argument("--batch", type=int, default=32, help="pictures in a forward pass at most")
     parser.add_argument(
         "--linger",
@@ -181,7 +193,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip serve") -> in
         label_studio_key=os.environ.get(LABEL_STUDIO_KEY, ""),
         slides=args.slides,
     )
+    print(kept_at(args.audit_log, args.jobs), flush=True)
     return serve(predictors, settings, args.host, args.port)
+
+
+def kept_at(audit_log: Path, jobs: Path) -> str:
+    """Where the server's files are, in a line each: both are kept whether or not a flag asks."""
+    log = audit_log.absolute()
+    return (
+        f"audit log: {log} and {log.name}.head (--audit-log FILE names another place)\n"
+        f"batch jobs: {jobs.absolute()} (--jobs FILE names another place)"
+    )
 
 
 def serve(predictors: dict[str, Predictor], settings: Any, host: str, port: int) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from cerviclip.app.audit_log import verify
+from cerviclip.app.server import command
 from dassl.errors import UserError
 
 LOAD_SECONDS = 30
@@ -49,6 +50,16 @@ class Live:
             self.process.send_signal(how)
         self.client.close()
         return self.process.wait(60)
+
+
+def test_the_start_says_where_its_files_are(probe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "serve", lambda *_: 0)
+    assert command.main([str(probe), "--port", "0", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    for name in ("audit.jsonl", "jobs.jsonl"):
+        assert str(tmp_path / name) in said
+    assert "audit.jsonl.head" in said and "--audit-log" in said and "--jobs" in said
 
 
 @pytest.fixture
