@@ -25,7 +25,9 @@ def build_parser(prog: str) -> Parser:
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", metavar="RUN", help="a finished run's folder, or demo")
-    parser.add_argument("out", metavar="OUT", type=Path, help="a new folder")
+    parser.add_argument(
+        "out", metavar="OUT", type=Path, help="a new folder, or an export to replace"
+    )
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
     parser.add_argument("--onnx", action="store_true", help="also model.onnx")
     add_plugin_flag(parser)
@@ -35,23 +37,31 @@ def build_parser(prog: str) -> Parser:
 
 def main(argv: Sequence[str] | None = None, prog: str = "cerviclip export") -> int:
     args = build_parser(prog).parse_args(argv)
-    from cerviclip.app.export.folder import files_of, write_export
+    from cerviclip.app.export.folder import check_replaceable, files_of, write_export
     from cerviclip.app.export.record import is_export
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
 
     if is_export(args.run):
         raise UserError(f"{args.run} is an export already; name the run that it was made of")
+    check_replaceable(args.out)
+    replaced = is_export(args.out)
     if args.onnx:
         from cerviclip.app.export.onnx_file import check_packages, write_onnx
 
         check_packages()
     print(RESEARCH_ONLY)
     predictor = Predictor.from_run(run_folder(args.run), args.weights, "cpu", args.plugins)
-    write_export(predictor.members, predictor.joining, predictor.knowledge.blocks, args.out)
-    if args.onnx:
-        difference = write_onnx(predictor, args.out)
-        print(f"ONNX Runtime gives the same probabilities (largest difference {difference:.1e})")
-    print(f"{args.out}: {', '.join(files_of(args.out))}")
+
+    def add_onnx(folder: Path) -> None:
+        if args.onnx:
+            difference = write_onnx(predictor, folder)
+            told = f"(largest difference {difference:.1e})"
+            print(f"ONNX Runtime gives the same probabilities {told}")
+
+    out = write_export(
+        predictor.members, predictor.joining, predictor.knowledge.blocks, args.out, add_onnx
+    )
+    print(f"{'replaced' if replaced else 'wrote'} {out}: {', '.join(files_of(out))}")
     return 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +34,7 @@ from cerviclip.engine.inference import batch_builder
 from cerviclip.engine.task import FILE as TASK
 from cerviclip.engine.task import Task
 from cerviclip.features.training import FILE as FEATURES
+from cerviclip.runs.run.working_folder import folder_beside, replace_folder
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from dassl.errors import MissingFileError, UserError
@@ -102,25 +105,63 @@ class ExportedModel:
         return self.inference_with_features(input)[0]
 
 
+def check_replaceable(out: Path) -> None:
+    """Refuse a place that holds anything but an export: it would be gone with it.
+
+    Raises:
+        UserError: it is no folder, or a file in it is none of an export's.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out} is no folder; name a new one")
+    own = set(files_of(out)) if is_export(out) else set()
+    inner = (p for p in out.rglob("*") if not p.is_dir() or p.is_symlink())
+    foreign = sorted(set(p.relative_to(out).as_posix() for p in inner) - own)
+    if foreign:
+        more = " ..." if len(foreign) > 3 else ""
+        raise UserError(
+            f"{out} holds something else than an export ({', '.join(foreign[:3])}{more}); name a "
+            "new folder"
+        )
+
+
 def write_export(
-    members: Sequence[Member], joining: Joining, results: Mapping[str, Any], out: Path
+    members: Sequence[Member],
+    joining: Joining,
+    results: Mapping[str, Any],
+    out: Path,
+    finish: Callable[[Path], None] = lambda _: None,
 ) -> Path:
     """Write a predictor's parts as a folder; an ensemble has one in it for each run.
+
+    It is made beside ``out`` and put there whole: an export that was there stays until then.
 
     Args:
         members: on the CPU.
         joining: how their probabilities become one.
         results: of an ensemble: what was fitted and measured for it.
         out: a new folder, or an export that is replaced.
+        finish: called with the folder before it is put in its place, to add to it.
 
     Raises:
         UserError: the folder holds something else, or a model cannot be written down.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not is_export(out))):
-        raise UserError(f"{out} holds something else; name a new folder")
+    check_replaceable(out)
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with folder_beside(out) as new:
+        _write_parts(members, joining, results, new)
+        finish(new)
+        replace_folder(out, new)
+    return out
+
+
+def _write_parts(
+    members: Sequence[Member], joining: Joining, results: Mapping[str, Any], out: Path
+) -> Path:
     if len(members) == 1:
         return _write_member(members[0], out)
-    (out / RECORD).unlink(missing_ok=True)  # until all of it is there
     names = [f"member_{number}" for number in range(1, len(members) + 1)]
     for name, member in zip(names, members, strict=True):
         _write_member(member, out / name)
@@ -246,7 +287,8 @@ def _read_member(folder: Path, record: dict[str, Any], device: str) -> Member:
         task = Task.load(folder)
         if task is None:
             raise MissingFileError(f"the export {folder} has lost its {TASK}")
-        model = ExportedModel(record, load_file(folder / TENSORS), task, device)
+        with contextlib.redirect_stdout(io.StringIO()):  # as a run is loaded
+            model = ExportedModel(record, load_file(folder / TENSORS), task, device)
         reading = Reading.load(folder, get_cfg_default())
         return Member(folder, model, task, reading, record["results"], record["identity"])
     except UserError:

@@ -98,3 +98,39 @@ def test_a_program_calls_nothing_but_aten(exported):
 def test_another_folder_is_not_written_over(probe, cells):
     with pytest.raises(UserError, match="holds something else"):
         main([str(probe), str(cells)])
+
+
+def test_an_export_is_replaced_whole_and_its_place_is_printed(probe, exported, tmp_path, capsys):
+    out = shutil.copytree(exported, tmp_path / "out")
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="something else than an export .notes.txt.; name a new"):
+        main([str(probe), str(out)])
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    (out / "model.onnx").write_bytes(b"of the model before")
+    assert main([str(probe), str(out)]) == 0
+    assert f"replaced {out}: model.safetensors" in capsys.readouterr().out
+    assert not (out / "model.onnx").exists() and Predictor.from_export(out).classnames
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failed_export_leaves_the_one_before(probe, exported, tmp_path, monkeypatch):
+    from cerviclip.app.export import folder
+
+    out = shutil.copytree(exported, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, "write_record", full)
+    with pytest.raises(OSError, match="No space"):
+        main([str(probe), str(out)])
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_export_is_loaded_in_silence(exported, capsys):
+    capsys.readouterr()
+    Predictor.from_export(exported)
+    assert capsys.readouterr().out == ""
