@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/check.py")
 
     from cerviclip.app.predict_command import progress
     from cerviclip.data.checks.run import check_survey
-    from cerviclip.data.checks.sheet import SUFFIXES, draw_sheet
+    from cerviclip.data.checks.sheet import SUFFIXES, draw_sheet, told
     from dassl.utils.files import atomic_write
 
     if args.sheet and args.sheet.suffix.lower() not in SUFFIXES:
@@ -114,7 +114,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/check.py")
             file.write("\n")
     if args.sheet:
         count = draw_sheet(report.findings, survey.folder, args.sheet)
-        print(f"{args.sheet}: {count} images")
+        nothing = "no finding has an image to show" if report.findings else "nothing suspicious"
+        print(told(args.sheet, count, nothing))
     return 1 if report.faults else 0
 
 

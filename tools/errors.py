@@ -61,10 +61,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/errors.py"
         write_errors(args.csv, [e for errors in every for e in errors])
         print(f"{args.csv}: {sum(map(len, every))} errors, all of them")
     if args.sheet:
+        from cerviclip.data.checks.sheet import told
         from cerviclip.runs.inspection.sheet import error_sheet
 
         count = error_sheet(parts, found, data_root(args.run, args.root), args.sheet)
-        print(f"{args.sheet}: {count} pictures")
+        print(told(args.sheet, count, "no image is wrong"))
     return 0
 
 

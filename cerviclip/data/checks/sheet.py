@@ -70,19 +70,33 @@ def _panel(finding: Finding, folder: Path) -> Panel:
     return Panel(finding.kind, more or str(finding.number), pictures, ink)
 
 
+def told(target: Path, count: int, nothing: str) -> str:
+    """What a command says of the sheet that it was asked for.
+
+    Args:
+        target: the picture.
+        count: of `draw_panels`.
+        nothing: why there is no picture where ``count`` is 0.
+    """
+    if count:
+        return f"{target}: {count} image{'s' * (count != 1)}"
+    older = "; the file there is of an earlier call" if target.exists() else ""
+    return f"{nothing}: {target} is not written{older}"
+
+
 def draw_panels(panels: Sequence[Panel], target: Path) -> int:
-    """Write a sheet of panels; returns how many pictures are on it.
+    """Write a sheet of panels; returns how many pictures are on it; of none it writes no sheet.
 
     Raises:
         UserError: a suffix that no picture has.
     """
     if target.suffix.lower() not in SUFFIXES:
         raise UserError(f"--sheet {target}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if not any(panel.pictures for panel in panels):
+        return 0
     places, tall = _places([len(panel.pictures) for panel in panels])
     sheet = Image.new("RGB", (_GAP + _COLUMNS * _CELL, max(tall, 60)), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    if not panels:
-        draw.text((_GAP, _GAP), "no image to show", _FAINT, ImageFont.load_default(15))
     for panel, corner in zip(panels, places, strict=True):
         _draw_panel(sheet, draw, corner, panel)
     with atomic_write(target, "wb") as file:

@@ -45,6 +45,14 @@ def test_a_clean_set_has_no_finding(clean, capsys):
     assert "nothing found" in capsys.readouterr().out
 
 
+def test_a_clean_set_has_no_sheet(clean, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    words = [str(clean), "--patients", PATTERN, "--sheet", str(sheet)]
+    assert cli_main(check.main, words) == 0
+    assert f"nothing suspicious: {sheet} is not written" in capsys.readouterr().out
+    assert not sheet.exists()
+
+
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
 def test_each_planted_fault_is_found(plant, copied):
     wanted = plant(copied)

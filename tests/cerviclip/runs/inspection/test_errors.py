@@ -9,6 +9,7 @@ from PIL import Image
 from run_fixtures import whole_results
 
 from cerviclip.data.centers.coarse import NEGATIVE, POSITIVE
+from cerviclip.data.checks.sheet import draw_panels, told
 from cerviclip.runs.inspection.errors import confident_errors
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.tools import errors
@@ -60,6 +61,13 @@ def test_a_centre_of_groups_errs_in_groups():
 
 def test_all_right_has_no_errors():
     assert confident_errors(predictions(labels=(1, 2, 1, 0, 2))) == []
+
+
+def test_a_sheet_of_nothing_is_not_written(tmp_path):
+    assert draw_panels([], tmp_path / "s.png") == 0 and not list(tmp_path.iterdir())
+    assert told(tmp_path / "s.png", 0, "nothing") == f"nothing: {tmp_path / 's.png'} is not written"
+    (tmp_path / "s.png").touch()
+    assert told(tmp_path / "s.png", 0, "nothing").endswith("is of an earlier call")
 
 
 def test_csv_and_sheet(run, tmp_path, capsys):
