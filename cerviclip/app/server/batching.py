@@ -23,6 +23,7 @@ from cerviclip.app.server.uploads import Upload
 
 FULL = "the audit log cannot be written, so no answer is given; make room on the server's disk"
 FAILED = "the model failed on the request's pictures"
+FAILED_ALONE = "the model failed on this picture"
 
 
 @dataclass(frozen=True)
@@ -143,25 +144,42 @@ class Served:
 
     def _answer(self, batch: list[_Work]) -> None:
         """Answer all requests. Where the model fails on them together, each goes through it alone,
-        so that no picture takes down a stranger's request."""
+        and where it fails on one, its pictures do: no picture takes down another's answer."""
         uploads = [upload for work in batch for upload in work.uploads]
         try:
-            with self.lock:
-                predictions = self.predictor.predict([upload.pixels for upload in uploads])
+            predictions = self._predict(uploads)
         except BaseException as error:
             problem = _problem_of(error)
-            if len(batch) == 1:
+            if len(batch) > 1:
+                for work in batch:
+                    self._answer([work])
+                return
+            predictions = self._one_by_one(uploads)
+            if all(one.error == FAILED_ALONE for one in predictions):
                 batch[0].future.set_exception(problem)
                 return
-            for work in batch:
-                self._answer([work])
-            return
         try:
             self._give(batch, uploads, predictions)
         except BaseException as error:
             problem = _problem_of(error)
             for work in batch:
                 work.future.set_exception(problem)
+
+    def _predict(self, uploads: Sequence[Upload]) -> list[Prediction]:
+        with self.lock:
+            return self.predictor.predict([upload.pixels for upload in uploads])
+
+    def _one_by_one(self, uploads: Sequence[Upload]) -> list[Prediction]:
+        """An answer for each picture of a request that the model has failed on; of those that it
+        fails on alone the answer is an error."""
+        task, found = self.predictor.task, []
+        for upload in uploads if len(uploads) > 1 else ():
+            try:
+                found += self._predict([upload])
+            except Exception as error:
+                log_unexpected(error)
+                found.append(Prediction(task.classnames, (), task.positive, "", FAILED_ALONE))
+        return found
 
     def _give(
         self, batch: list[_Work], uploads: list[Upload], predictions: list[Prediction]

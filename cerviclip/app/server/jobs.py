@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.app.append_file import AppendFile, DiskFullError
-from cerviclip.app.server.batching import Answer, Served
+from cerviclip.app.server.batching import FAILED_ALONE, Answer, Served
 from cerviclip.app.server.problems import Problem, log, log_unexpected
 from cerviclip.app.server.settings import Settings
 from cerviclip.app.server.uploads import Upload, read_upload
@@ -247,8 +247,8 @@ class Jobs:
     def _found(
         self, served: Served, job: Job, uploads: Sequence[Upload], owners: Sequence[int]
     ) -> dict[int, dict[str, Any]]:
-        """File's number -> its result. Where the model fails on the files together, it is asked
-        for each alone, and fails on those that it cannot take.
+        """File's number -> its result. Of a file on none of whose pictures the model has an
+        answer, the result is an error.
 
         Args:
             owners: number of each picture's file.
@@ -256,19 +256,18 @@ class Jobs:
         found: dict[int, dict[str, Any]] = {number: {"answers": []} for number in owners}
         if not found:
             return found
+        failed = {"error": "the model failed on the file"}
         try:
             answers = self._ask(served, job, uploads)
         except Problem as error:
             if error.status_code != 500:
                 raise
-            if len(found) == 1:
-                return {number: {"error": "the model failed on the file"} for number in found}
-            for number in list(found):
-                own = [one for one, owner in zip(uploads, owners, strict=True) if owner == number]
-                found |= self._found(served, job, own, [number] * len(own))
-            return found
+            return dict.fromkeys(found, failed)
         for number, answer in zip(owners, answers, strict=True):
             found[number]["answers"].append(self._describe(answer))
+        for number, result in found.items():
+            if all(one["error"] == FAILED_ALONE for one in result["answers"]):
+                found[number] = failed
         return found
 
     def _ask(self, served: Served, job: Job, uploads: Sequence[Upload]) -> list[Answer]:

@@ -8,6 +8,7 @@ read from its own network.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -110,7 +111,11 @@ async def predict(request: Request, who: Reader, asked: PredictRequest) -> Any:
     _check_names(labeling, served)
     if len(asked.tasks) > context.settings.limits.files:
         raise Problem(413, f"at most {context.settings.limits.files} tasks are taken")
-    results = [await _result(context, served, labeling, task, who) for task in asked.tasks]
+    found = [await _result(context, served, labeling, task, who) for task in asked.tasks]
+    failures = [one for one in found if isinstance(one, Problem)]
+    if failures and len(failures) == len(found):
+        raise failures[0]
+    results = [_refused(served, one) if isinstance(one, Problem) else one for one in found]
     return {"results": results, "model_version": _version(served), "use": RESEARCH_ONLY}
 
 
@@ -118,12 +123,12 @@ async def predict(request: Request, who: Reader, asked: PredictRequest) -> Any:
 async def webhook(request: Request, who: Annotator, event: WebhookRequest) -> Any:
     """Record a saved annotation in the audit log as a correction, all its choices or none; other
     events do nothing. A choice that the annotator has made anew corrects no answer (``of`` is
-    null), and is one of the first model's classes."""
+    null). Its model is that of the prediction which the event names, or the only one that is
+    served; else ``model`` is null, and the choice is a class of any model."""
     context = context_of(request)
     if event.action not in _SAVED:
         return {"status": "ignored", "use": RESEARCH_ONLY}
-    first = context.served()
-    own = Answered(first.model_id, first.predictor.classnames)
+    own = _model_of(context, event)
     found = [
         (of, name, context.answered(of) if of else own)
         for of, name in _chosen((event.annotation or {}).get("result"))
@@ -137,7 +142,7 @@ async def webhook(request: Request, who: Annotator, event: WebhookRequest) -> An
             "kind": "correction",
             "who": who.name,
             "route": "/webhook",
-            "model": answered.model,
+            "model": answered.model or None,
             "of": of,
             "task": task if isinstance(task, int) and abs(task) < 2**53 else None,
             "output": {"predicted": name},
@@ -146,6 +151,31 @@ async def webhook(request: Request, who: Annotator, event: WebhookRequest) -> An
     ]
     ids = await context.record(entries)
     return {"status": "recorded", "entries": ids, "use": RESEARCH_ONLY}
+
+
+def _model_of(context: Context, event: WebhookRequest) -> Answered:
+    """The model that an annotation is beside where no audit entry tells it; ``model`` is empty
+    where nobody knows: several are served and none is named, or another one is named."""
+    every = list(context.models.values())
+    versions = set(_versions(event))
+    meant = [one for one in every if _version(one) in versions] if versions else every
+    if len(meant) == 1 and len(versions) < 2:
+        return Answered(meant[0].model_id, meant[0].predictor.classnames)
+    return Answered("", tuple(dict.fromkeys(c for m in every for c in m.predictor.classnames)))
+
+
+def _versions(event: WebhookRequest) -> Iterator[str]:
+    """``model_version`` of the prediction that the annotation began with, else of the task's."""
+    started = (event.annotation or {}).get("prediction")
+    of_task = (event.task or {}).get("predictions")
+    own = [one["model_version"] for one in _mappings([started]) if one.get("model_version")]
+    task = [one["model_version"] for one in _mappings(of_task) if one.get("model_version")]
+    yield from (str(version) for version in own or task)
+
+
+def _mappings(values: Any) -> list[dict[str, Any]]:
+    listed = values if isinstance(values, list) else []
+    return [one for one in listed if isinstance(one, dict)]
 
 
 def parse_config(text: str) -> Labeling:
@@ -182,24 +212,30 @@ def _version(served: Served) -> str:
 
 async def _result(
     context: Context, served: Served, labeling: Labeling, task: Task, who: Token
-) -> dict[str, Any]:
-    empty = {"result": [], "score": 0.0, "model_version": _version(served)}
+) -> dict[str, Any] | Problem:
+    """A task's prediction; the problem where the model has failed on its picture."""
     try:
         data = await _picture_of(context, task.data.get(labeling.key))
         uploads = await context.read(served, [("", data)])
         check_one_frame(uploads, ", and a task is one picture; save the frame as a picture")
         (answer,) = await context.answer(served, uploads, who, "/predict")
     except Problem as error:
-        if error.status_code >= 500:
+        if error.status_code > 500:
             raise
-        return {**empty, "error": str(error.detail)}
+        return error if error.status_code == 500 else _refused(served, error)
     if answer.prediction.error:
-        return {**empty, "error": answer.prediction.error}
+        return _refused(served, Problem(422, answer.prediction.error))
     return {
         "result": [_region(labeling, answer)],
         "score": answer.prediction.probability,
         "model_version": _version(served),
     }
+
+
+def _refused(served: Served, problem: Problem) -> dict[str, Any]:
+    """What a task without a prediction gets."""
+    empty = {"result": [], "score": 0.0, "model_version": _version(served)}
+    return {**empty, "error": str(problem.detail)}
 
 
 def _region(labeling: Labeling, answer: Answer) -> dict[str, Any]:

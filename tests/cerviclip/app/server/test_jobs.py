@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import time
 from pathlib import Path
@@ -78,6 +79,34 @@ def test_a_request_that_the_model_fails_on_fails_alone(client, pictures, fails_o
     for number in (0, 2):
         assert futures[number].result(10)[0].prediction.predicted
     assert futures[1].exception(10).status_code == 500
+
+
+def test_a_picture_that_the_model_fails_on_leaves_the_others_their_answers(
+    client, pictures, parts, fails_on_dark
+):
+    bad = ("files", ("dark.png", picture(dark=True)))
+    answer = client.post("/v1/predict", files=[*parts(pictures[:1]), bad, *parts(pictures[1:2])])
+    assert answer.status_code == 200
+    good, failed, other = answer.json()["answers"]
+    assert good["predicted"] and other["predicted"] and good["entry"]
+    assert failed["error"] == "the model failed on this picture" and not failed["predicted"]
+    assert client.post("/v1/predict", files=[bad, bad]).status_code == 500
+
+
+def test_a_task_that_the_model_fails_on_leaves_the_others_theirs(client, pictures, fails_on_dark):
+    config = (
+        '<View><Image name="i" value="$x"/><Choices name="c" toName="i"><Choice value="red"/>'
+        '<Choice value="green"/><Choice value="blue"/></Choices></View>'
+    )
+
+    def task(data: bytes) -> dict:
+        return {"data": {"x": "data:image/png;base64," + base64.b64encode(data).decode()}}
+
+    tasks = [task(pictures[0].read_bytes()), task(picture(dark=True))]
+    asked = {"tasks": tasks, "label_config": config}
+    good, failed = client.post("/predict", json=asked).json()["results"]
+    assert good["result"] and failed["result"] == [] and "the model failed" in failed["error"]
+    assert client.post("/predict", json={**asked, "tasks": tasks[1:]}).status_code == 500
 
 
 def test_a_job_whose_last_line_meets_a_full_disk_is_done(

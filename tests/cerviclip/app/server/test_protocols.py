@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cerviclip.app.audit_log import verify
+from cerviclip.app.server.application import create_app
+from cerviclip.app.server.settings import Settings
+
 sys.path.insert(0, str(Path(__file__).parent))
 from hostile import dicom  # noqa: E402
 
@@ -115,6 +119,31 @@ def test_label_studio(client, predictor, pictures):
     assert client.post("/webhook", json=event).status_code == 422
     event["action"] = "TASKS_DELETED"
     assert client.post("/webhook", json=event).json()["status"] == "ignored"
+
+
+def test_an_annotation_made_anew_names_its_model_or_none(predictor, tmp_path):
+    from starlette.testclient import TestClient
+
+    models = {"first": predictor, "second": predictor}
+    app = create_app(models, Settings(audit_log=tmp_path / "a.jsonl", jobs=tmp_path / "j.jsonl"))
+    event = {
+        "action": "ANNOTATION_CREATED",
+        "annotation": {"result": [{"id": "own", "value": {"choices": ["red"]}}]},
+    }
+    version = f"second@{predictor.model_id}"
+    stated = {**event, "task": {"id": 1, "predictions": [{"model_version": version}]}}
+    of_annotation = {**event["annotation"], "prediction": {"model_version": version}}
+    with TestClient(app) as client:
+        for sent in (event, stated, {**event, "annotation": of_annotation}):
+            assert client.post("/webhook", json=sent).json()["status"] == "recorded"
+        gone = {**event, "task": {"predictions": [{"model_version": "gone@0"}]}}
+        assert client.post("/webhook", json=gone).json()["status"] == "recorded"
+        event["annotation"]["result"][0]["value"]["choices"] = ["violet"]
+        assert client.post("/webhook", json=event).status_code == 422
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    said = [json.loads(line)["model"] for line in lines]
+    assert said == [None, predictor.model_id, predictor.model_id, None]
+    assert verify(tmp_path / "a.jsonl")[1] == []
 
 
 def test_several_frames_are_refused(client, predictor):
