@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from cerviclip.runs.results_json import read_results
+from dassl.errors import MissingFileError
 
 DEMO = "demo"
 
@@ -17,6 +18,16 @@ def run_folder(word: str) -> str:
     """The folder of a run that a person has named; ``demo`` is the demo model where no such file or
     folder is there."""
     return str(demo_run()[0]) if is_demo(word) else word
+
+
+def check_run(word: str) -> None:
+    """Refuse a run that was misspelt, before libraries are asked for or loaded.
+
+    Raises:
+        MissingFileError: it is no folder, and not the demo model.
+    """
+    if not is_demo(word) and not os.path.isdir(word):
+        raise MissingFileError(f"there is no folder {word}; name that of a finished run, or demo")
 
 
 def is_demo(word: str) -> bool:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerviclip.app.demo import run_folder
+from cerviclip.app.demo import check_run, run_folder
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import UserError, cli_main
 
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip export") -> i
     from cerviclip.app.export.record import is_export
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
 
+    check_run(args.run)
     if is_export(args.run):
         raise UserError(f"{args.run} is an export already; name the run that it was made of")
     check_replaceable(args.out)

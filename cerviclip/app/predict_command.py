@@ -27,7 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.app.demo import run_folder
+from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.parts.names import is_there
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     pictures = find_pictures(args.paths, skipped)
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor
 
+    check_run(args.run)
     if args.pdf is not None:
         _check_pdf(args.pdf)
     print(RESEARCH_ONLY)

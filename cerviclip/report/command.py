@@ -10,7 +10,7 @@ from typing import Any
 
 from cerviclip.places import install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
-from dassl.errors import UserError
+from dassl.errors import MissingFileError, UserError
 
 # Format -> module that writes it, library that it needs, and what that is called on PyPI.
 WRITERS = {
@@ -88,7 +88,9 @@ def write_report(folder: str | Path, out: Path, form: str, featured: str = "") -
     Raises:
         UserError: no finished run, no such method, or the format's library is not installed.
     """
-    writer = load_writer(form)  # first: its library may be missing
+    if not Path(folder).is_dir():
+        raise MissingFileError(f"there is no folder {folder}")
+    writer = load_writer(form)  # before the work: its library may be missing
     from cerviclip.report.checklist import write_checklist
     from cerviclip.report.content import build_document
     from cerviclip.report.study import Study

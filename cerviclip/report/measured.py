@@ -71,8 +71,9 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
         )
         notes = [
             INTERVAL,
-            "Loss: points lost against what the same rule would have chosen on the centre's own "
-            "labels; negative where carrying gave more.",
+            "Loss: by how many percentage points sensitivity and specificity are lower than at the "
+            "threshold that the same rule would have chosen with the centre's own labels. A "
+            "negative loss means that the threshold of val did better.",
         ]
         notes += [f"The choice {block['note']}."] if block.get("note") else []
         notes += [f"{block['reason']}."] if block.get("reason") else []

@@ -278,13 +278,12 @@ class _Writer:
         if self.predictor is None:
             return None, self.t("no_heat", why=self.t("no_heat_model"))
         from cerviclip.app.explain import explain_details
-        from cerviclip.app.explain.details import METHODS
 
         try:
             found = explain_details(self.predictor, image, answer.predicted)
         except UserError as error:
             return None, self.t("no_heat", why=error)
-        words = {"name": self.title(answer.predicted), "method": METHODS[found.method]}
+        words = {"name": self.title(answer.predicted), "method": self.t(f"heat_by_{found.method}")}
         if found.is_empty:
             return None, self.t("empty_heat", **words)
         return overlay(image, found.map, _OPACITY), self.t("caption_heat", **words)

@@ -90,7 +90,10 @@ class AnswerModel(BaseModel):
     calibrated_positive_probability: float | None = None
     operating_points: list[PointModel] | None = None
     conformal_set: list[str] | None = Field(None, description="classes that it may be of")
-    coverage: float | None = Field(None, description="share of sets that were to hold the truth")
+    coverage: float | None = Field(
+        None,
+        description="share of home images for which the set was made to contain the true class",
+    )
     ood_score: float | None = Field(None, description="distance to the nearest training images")
     ood_threshold: float | None = Field(None, description="what 95 % of val do not exceed")
     out_of_distribution: bool | None = Field(description="null: the model has no such score")

@@ -24,7 +24,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.app.demo import run_folder
+from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.doctor.ports import check_port
 from cerviclip.places import install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
@@ -171,6 +171,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip serve") -> in
     limits = limits_of(args)
     if args.slides is not None and not args.slides.is_dir():
         raise MissingFileError(f"--slides {args.slides} is no folder")
+    for folder in runs.values():
+        check_run(folder)
     _need_packages()
     check_port(args.host, args.port)
     from cerviclip.app.predictor import RESEARCH_ONLY, Predictor

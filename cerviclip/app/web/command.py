@@ -66,6 +66,7 @@ def build_parser(prog: str) -> Parser:
 
 def main(argv: Sequence[str] | None = None, prog: str = "cerviclip web") -> int:
     args = build_parser(prog).parse_args(argv)
+    check_named(args)  # before anything is asked to be installed
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"the page needs {missing[0]}: {install_hint('app')}")
@@ -78,25 +79,39 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip web") -> int:
     return serve(settings, args.host, args.port)
 
 
-def settings_of(args: argparse.Namespace) -> WebSettings:
-    """Check what was named before anything starts; make the demo where nothing was.
+def check_named(args: argparse.Namespace) -> None:
+    """Check what was named before anything starts.
 
     Raises:
         UserError: a folder that is not there, a run that is not finished, too few classes.
     """
     from cerviclip.app.class_info import read_class_info
 
-    runs = [run for run in args.runs if not is_demo(run)]
-    for run in runs:
-        _check_run(run)
+    for run in args.runs:
+        if not is_demo(run):
+            _check_run(run)
     for folder in (*args.images, *args.results):
         if not Path(folder).is_dir():
             raise MissingFileError(f"there is no folder {folder}")
-    classes = tuple(name.strip() for name in args.classes.split(",") if name.strip())
+    classes = _classes(args)
     if args.classes and len(set(classes)) < max(2, len(classes)):
         raise UserError(f'--classes "{args.classes}" names fewer than two different classes')
     if args.class_info:
         read_class_info(args.class_info)
+
+
+def _classes(args: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(name.strip() for name in args.classes.split(",") if name.strip())
+
+
+def settings_of(args: argparse.Namespace) -> WebSettings:
+    """What is to be shown; makes the demo where no run was named.
+
+    Args:
+        args: as `check_named` passes them.
+    """
+    runs = [run for run in args.runs if not is_demo(run)]
+    classes = _classes(args)
     images, samples = list(args.images), ""
     demo = not runs and (bool(args.runs) or not (images and classes))
     if demo:

@@ -115,6 +115,12 @@ def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
         Study.read(runs, "ZooLinaer")
 
 
+def test_a_wrong_folder_is_told_before_a_library_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setitem(WRITERS, "docx", ("cerviclip.report.word", "no_such_library", "docx"))
+    with pytest.raises(UserError, match="there is no folder .*nowhere"):
+        main([str(tmp_path / "nowhere"), "--format", "docx"])
+
+
 def test_errors_are_one_line(runs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="does not end in .pdf"):
         main([str(runs), "--format", "pdf", "--out", str(tmp_path / "x.docx")])

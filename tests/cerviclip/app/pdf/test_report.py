@@ -12,6 +12,7 @@ from PIL import Image
 from cerviclip import Predictor
 from cerviclip.app import fonts
 from cerviclip.app.answer import Prediction
+from cerviclip.app.explain.details import METHODS
 from cerviclip.app.pdf import write_pdf
 from cerviclip.app.pdf.report import TEXTS
 from cerviclip.app.web.texts import LANGUAGES, read_texts
@@ -187,6 +188,9 @@ def test_mistakes_are_named(answers, tmp_path):
 
 def test_both_languages_have_the_same_strings_and_places():
     every = {language: read_texts(language, TEXTS) for language in LANGUAGES}
+    for texts in every.values():
+        assert all(texts[f"heat_by_{method}"] for method in METHODS)
+    assert "same for every class" not in "".join(every["zh"].values())
     assert set(every["en"]) == set(every["zh"])
     for key, text in every["en"].items():
         places = sorted(set(re.findall(r"{(\w+)}", text)))

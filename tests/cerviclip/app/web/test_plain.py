@@ -152,6 +152,25 @@ def test_mistakes_are_told_before_anything_starts(words, said):
         main(words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["web", "nowhere"],
+        ["serve", "nowhere"],
+        ["export", "nowhere", "out", "--onnx"],
+        ["predict", "nowhere", ".", "--pdf", "a.pdf"],
+    ],
+)
+def test_a_wrong_run_is_told_before_a_package_is_asked_for(words, tmp_path, monkeypatch, capsys):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for name in ("streamlit", "fastapi", "onnx", "fpdf"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert cli(words) == 2
+    said = capsys.readouterr().err
+    assert "nowhere" in said and "pip install" not in said
+
+
 def test_a_port_that_is_taken_is_refused_at_once():
     pytest.importorskip("streamlit")
     with socket.create_server(("127.0.0.1", 0)) as taken:
