@@ -118,6 +118,7 @@ def test_a_failed_export_leaves_the_one_before(probe, exported, tmp_path, monkey
     from cerviclip.app.export import folder
 
     out = shutil.copytree(exported, tmp_path / "out")
+    (out / "MODEL_CARD.md").write_text("of the model before")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
     def full(*_):
