@@ -339,7 +339,11 @@ def _analysis(document: Document, study: Study) -> None:
         "by patient.",
         "statistics",
     )
-    document.text(thresholds_sentence(study.parts[0].run), "thresholds")
+    told = {part.dataset: thresholds_sentence(part.run) for part in study.parts}
+    for sentence in dict.fromkeys(told.values()):
+        names = ", ".join(name for name, said in told.items() if said == sentence)
+        start = "" if len(set(told.values())) == 1 else f"{names}: "
+        document.text(start + sentence, "thresholds")
     document.text(
         "Rationale of the thresholds: " + blank("why these operating points suit the use"),
         "thresholds",
