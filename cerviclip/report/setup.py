@@ -83,7 +83,8 @@ def training_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     if found["by"] == "none":
         return [("training", "none")]
     if found["by"] == "fit":
-        return [("training", "one fit of the method's own: no optimiser, learning rate or epochs")]
+        own = "one fit of the method's own; the config's optimiser and epochs are not used"
+        return [("training", own)]
     rows = [(f"optimiser of {name}", _optimizer(one)) for name, one in found["optimizers"].items()]
     rows.append(("learning rate's schedule", found["schedule"]))
     rows.append(("epochs", str(found["epochs"])))

@@ -28,13 +28,14 @@ def setup_record(trainer: Any, scored: Mapping[str, Any] | None = None) -> dict[
 def _input(trainer: Any) -> dict[str, Any]:
     """Steps in the words of log.txt; a list of them for each backbone that sees the image."""
     cfg, manager = trainer.cfg, getattr(trainer, "dm", None)
-    parts = getattr(trainer, "parts", None) or [trainer]
+    parts = getattr(trainer, "parts", None)  # of several backbones; others' may mean anything
+    ours = isinstance(parts, list) and parts and all(hasattr(p, "tfm_test") for p in parts)
     views = cfg.INPUT.FEATURE_VIEWS if getattr(trainer, "stored_kind", "") else 0
     in_training = _of_loader(getattr(manager, "train_loader_x", None))
     # The run has been scored: to look at the test loader is no early reading any more.
     in_test = _of_loader(getattr(manager, "val_loader", None) or manager and manager.test_loader)
     found: dict[str, Any] = {"test": [], "train": [], "interpolation": []}
-    for part in parts:
+    for part in parts if ours else [trainer]:
         preprocess = getattr(getattr(part, "backbone", None), "preprocess", None)
         test = _words(getattr(part, "tfm_test", in_test))
         train = _words(getattr(part, "tfm_train", in_training))
@@ -57,7 +58,7 @@ def _words(transform: Any) -> list[str]:
 
 
 def _training(trainer: Any) -> dict[str, Any]:
-    """``none``, ``fit`` (one step of its own) or ``steps`` by optimisers, which are listed."""
+    """``none``, ``fit`` (a fit of its own, without OPTIM) or ``steps`` by optimisers, listed."""
     if not getattr(trainer, "needs_training", True):
         return {"by": "none"}
     optimizers = {
@@ -67,7 +68,7 @@ def _training(trainer: Any) -> dict[str, Any]:
     }
     if not optimizers:
         return {"by": "fit"}
-    epochs = int(getattr(trainer, "max_epoch", 0))
+    epochs = int(getattr(trainer, "max_epoch", 0) or 0)
     loader = getattr(trainer, "train_loader_x", None)
     sampler = getattr(loader, "batch_sampler", None)
     return {
@@ -81,7 +82,7 @@ def _training(trainer: Any) -> dict[str, Any]:
 
 def _optimizer(optim: Any) -> dict[str, Any]:
     """Its kind, and what its groups began with."""
-    groups: list[Mapping[str, Any]] = list(optim.param_groups)
+    groups: list[Mapping[str, Any]] = list(getattr(optim, "param_groups", ()))
     told: dict[str, Any] = {"name": type(optim).__name__}
     for key in _OPTIONS:
         values = [g.get(f"initial_{key}", g.get(key)) for g in groups]
