@@ -14,9 +14,9 @@ from dassl.errors import MissingFileError, UserError
 
 # Format -> module that writes it, library that it needs, and what that is called on PyPI.
 WRITERS = {
-    "md": ("cerviclip.report.markdown", "", ""),
-    "docx": ("cerviclip.report.word", "docx", "python-docx"),
-    "pdf": ("cerviclip.report.pdf", "fpdf", "fpdf2"),
+    "md": ("cerviclip.report.writers.markdown", "", ""),
+    "docx": ("cerviclip.report.writers.word", "docx", "python-docx"),
+    "pdf": ("cerviclip.report.writers.pdf", "fpdf", "fpdf2"),
 }
 EPILOG = """\
 examples:

@@ -116,7 +116,9 @@ def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
 
 
 def test_a_wrong_folder_is_told_before_a_library_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setitem(WRITERS, "docx", ("cerviclip.report.word", "no_such_library", "docx"))
+    monkeypatch.setitem(
+        WRITERS, "docx", ("cerviclip.report.writers.word", "no_such_library", "docx")
+    )
     with pytest.raises(UserError, match="there is no folder .*nowhere"):
         main([str(tmp_path / "nowhere"), "--format", "docx"])
 
@@ -124,7 +126,9 @@ def test_a_wrong_folder_is_told_before_a_library_is_asked_for(tmp_path, monkeypa
 def test_errors_are_one_line(runs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="does not end in .pdf"):
         main([str(runs), "--format", "pdf", "--out", str(tmp_path / "x.docx")])
-    monkeypatch.setitem(WRITERS, "pdf", ("cerviclip.report.pdf", "no_such_library", "fpdf2"))
+    monkeypatch.setitem(
+        WRITERS, "pdf", ("cerviclip.report.writers.pdf", "no_such_library", "fpdf2")
+    )
     with pytest.raises(UserError, match=r'pip install -e "\.\[report\]"'):
         load_writer("pdf")
 

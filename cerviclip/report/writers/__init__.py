@@ -1,0 +1,1 @@
+"""The report in its formats: Markdown, Word, PDF. Each has `write(document, path)`."""
