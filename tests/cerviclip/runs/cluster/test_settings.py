@@ -85,7 +85,7 @@ def test_missing_programs_are_named(monkeypatch):
     with pytest.raises(UserError, match="there is no sbatch here"):
         settings_of("--launcher", "slurm")
     monkeypatch.setattr(settings_module, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"cerviclip\[cluster\]"):
+    with pytest.raises(UserError, match=r"\.\[cluster\]"):
         settings_of("--launcher", "local")
 
 
