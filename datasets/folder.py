@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cerviclip.data.files.folders import class_folders, image_files, same_inner_folders
+from cerviclip.data.files.folders import (
+    class_folders,
+    image_files,
+    inner_classes,
+    same_inner_folders,
+)
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists.entries import Entries, Entry
 from cerviclip.data.files.lists.reading import read_list_file
@@ -45,7 +50,7 @@ class FolderDataset(ImagingDataset):
         super().__init__(cfg)
 
     def find_folder(self, cfg: CfgNode) -> Path:
-        """``DATASET.FOLDER`` under the root, or the root itself."""
+        """``DATASET.FOLDER`` under the root; the root itself for ``.`` or where none is named."""
         root = Path(cfg.DATASET.ROOT or ".").expanduser()
         folder = Path(os.path.abspath(root / Path(cfg.DATASET.FOLDER).expanduser()))
         if not folder.is_dir():
@@ -61,6 +66,8 @@ class FolderDataset(ImagingDataset):
         top = class_folders(self.image_dir, self.skipped)
         parts = self._part_folders(top, cfg.DATASET.PATIENT_PATTERN)
         if not parts:
+            if not cfg.DATASET.FOLDER:
+                self._check_no_data_sets(cfg, top)
             yield from self._scan_classes(cfg, top)
             return
         self.skipped.folders += [name for name in top if name not in parts]
@@ -99,6 +106,29 @@ class FolderDataset(ImagingDataset):
                 for path, name in self.scan_class(f"{folder}/{inside}", folder):
                     self._parts[path] = part
                     yield path, name
+
+    def _check_no_data_sets(self, cfg: CfgNode, top: list[str]) -> None:
+        """Refuse a root whose folders are data sets: hospitals would be told apart, not classes.
+
+        Folders inside a class folder may as well be patients', which the pattern then says, or
+        others; whoever means the root itself names it.
+
+        Raises:
+            UserError: a folder holds class folders, and ``DATASET.FOLDER`` names none.
+        """
+        options = cfg.DATASET
+        named = {*self._declared(cfg), *options.CLASS_MAP}
+        pattern = options.PATIENT_PATTERN
+        of_patient = compile_pattern(pattern).search if pattern not in ("", STEM) else None
+        for name in (name for name in top if name not in named):
+            inner = inner_classes(self.image_dir / name, tuple(options.LEAVE_OUT))
+            if inner and not (of_patient and all(map(of_patient, inner))):
+                raise UserError(
+                    f"{self.image_dir} seems to hold data sets and not classes: {name} has the "
+                    f"folders {', '.join(inner[:3])}{' ...' if inner[3:] else ''}; name the one to "
+                    f"read (DATASET.FOLDER {name}), or give DATASET.FOLDER . if "
+                    f"{', '.join(top[:3])}{' ...' if top[3:] else ''} are the classes"
+                )
 
     def _part_folders(self, top: list[str], pattern: str) -> dict[str, str]:
         """The part of a split that each folder is; empty where the folders are classes.

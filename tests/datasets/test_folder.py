@@ -434,3 +434,47 @@ def test_shares_that_are_none_are_told_as_they_are_taken(build, folder):
     for ratio, said in (((0.6, 0.2, 0.1), True), ((60, 20, 20), False), ((0.5, 0.2, 0.3), False)):
         data = build(folder, NAME, SPLIT_RATIO=ratio, **options)
         assert any("adds up to 0.9; it is taken as 67 %" in note for note in data.notes) == said
+
+
+def write_two_hospitals(root, inner=""):
+    for seed, name in enumerate(("hospital_b", "my_images")):
+        write_images(root / name / inner, CLASSES, patients=6, size=8, seed=seed)
+
+
+@pytest.mark.parametrize("inner", ["", "images", "train"])
+def test_data_sets_below_the_root_are_no_classes(build, tmp_path, inner):
+    write_two_hospitals(tmp_path, inner)
+    with pytest.raises(UserError, match=r"data sets and not classes.*benign.*DATASET.FOLDER hosp"):
+        build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
+    folder = f"my_images/{inner}".rstrip("/")
+    data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, FOLDER=folder)
+    assert data.classnames == ["benign", "malign"]
+
+
+def test_one_data_set_beside_a_class_is_one_too_many(build, tmp_path):
+    write_images(tmp_path, {"notes": 6}, patients=6, size=8)
+    write_images(tmp_path / "my_images", CLASSES, patients=6, size=8, seed=1)
+    with pytest.raises(UserError, match="DATASET.FOLDER my_images"):
+        build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
+
+
+def test_who_names_the_root_or_its_classes_means_it(build, tmp_path):
+    write_two_hospitals(tmp_path)
+    for options in ({"FOLDER": "."}, {"CLASSES": ("hospital_b", "my_images")}):
+        data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, **options)
+        assert data.classnames == ["hospital_b", "my_images"] and sum(counts(data)) == 48
+
+
+def test_folders_of_patients_and_of_masks_make_no_data_set(build, tmp_path):
+    """Inside a class folder there may be a folder for each patient, which the pattern finds."""
+    for seed, name in enumerate(("benign", "malign")):
+        patients_of = {f"case{seed}{n}": 3 for n in range(5)}
+        write_images(tmp_path / name, patients_of, size=8, seed=seed)
+    data = build(tmp_path, NAME, PATIENT_PATTERN=r"(case\d+)")
+    assert data.classnames == ["benign", "malign"] and sum(counts(data)) == 30
+    with pytest.raises(UserError, match=r"DATASET.FOLDER \. if benign, malign are the classes"):
+        build(tmp_path, NAME, PATIENT_PATTERN="stem")
+    for seed, name in enumerate(("a", "b")):
+        write_images(tmp_path / "other" / name, {"img": 12, "masks": 12}, size=8, seed=seed)
+    with pytest.warns(UserWarning, match="look like masks"):
+        build(tmp_path / "other", NAME, PATIENT_PATTERN="stem")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+from cerviclip.data.files.masks import MASK_FOLDERS
+from cerviclip.data.files.names import parts_of
 from cerviclip.data.files.unread import UnreadFiles
 
 IMAGE_SUFFIXES = (
@@ -156,6 +158,29 @@ def image_files(folder: Path, skipped: Skipped | None = None, name: str = "") ->
                 else:
                     waiting.append(f"{path}/")
     return sorted(found)
+
+
+def inner_classes(folder: Path, leave_out: Iterable[str] = ()) -> list[str]:
+    """The folders of images in a folder that looks like a data set of its own: two or more, and no
+    image beside them. Folders that lie alone (``images``) and parts of a split are looked into.
+
+    Args:
+        folder: one that may be a class or a data set.
+        leave_out: patterns of ``DATASET.LEAVE_OUT``; folders of masks do not count either.
+    """
+    found = [path.split("/") for path in image_files(folder)]
+    paths = [
+        path
+        for path in found
+        if not left_out("/".join([folder.name, *path]), leave_out)
+        and MASK_FOLDERS.isdisjoint(part.casefold() for part in path[:-1])
+    ]
+    while paths and all(len(path) > 1 for path in paths):
+        names = sorted({path[0] for path in paths})
+        if len(names) > 1 and len(parts_of(names)) < len(names):
+            return names
+        paths = [path[1:] for path in paths]
+    return []
 
 
 def left_out(path: str, patterns: Iterable[str]) -> bool:

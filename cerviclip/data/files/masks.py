@@ -14,7 +14,7 @@ _WORDS = (
 # The word with a number of its own (_mask1, _mask_1), between signs or at an end of the name.
 _WORD = re.compile(rf"(?:^|(?<=[-_. (]))(?P<word>{_WORDS})(?P<number>[-_ ]?\d*)(?=$|[-_. )])")
 _HERLEV = "-d"
-_FOLDERS = {
+MASK_FOLDERS = {
     *("mask", "masks", "segmentation", "segmentations", "annotation", "annotations"),
     *("groundtruth", "ground_truth", "ground truth", "gt"),
 }
@@ -114,7 +114,7 @@ class _Names:
         parts = path.split("/")[:-1]
         for depth, part in enumerate(parts):
             small = part.casefold()
-            sure = small in _FOLDERS and (depth > 0 or small.startswith("mask"))
+            sure = small in MASK_FOLDERS and (depth > 0 or small.startswith("mask"))
             here = "/".join(parts[: depth + 1]).casefold()
             if sure or (_WORD.search(small) and self._is_shared(here)):
                 return f"*/{part}/*" if depth else f"{part}/*"
