@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import train
+from cerviclip.vlm.towers.cnn import torchvision_model
 from helpers import write_images
 
 REPO = Path(__file__).resolve().parent.parent
@@ -46,6 +48,33 @@ def test_the_example_trainer_learns_on_the_example_data_set(tmp_path):
     assert results["trainer"] == "NearestMean"
     assert results["positive_classes"] == ["CIN2"]
     assert results["centers"]["test"]["n_patients"] > 3
+    weights = tmp_path / "cnn.pth"  # it uses no texts, so a CNN serves it too
+    torch.save(torchvision_model("squeezenet1_0", "scratch")[0].state_dict(), weights)
+    words[words.index("PhantomCLIP")] = "torchvision:squeezenet1_0"
+    words[-1] = str(tmp_path / "on_a_cnn")
+    assert train.main([*words, "--weights", str(weights)]) == 0
+
+
+def test_contributing_names_every_attribute_that_a_trainer_declares():
+    from cerviclip.engine.fit_once import FitOnce
+    from cerviclip.engine.supervised import SupervisedStep
+    from cerviclip.engine.task_trainer import TaskTrainer
+    from cerviclip.engine.vlm_trainer import VLMTrainer
+
+    page = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("### What a trainer's class declares")[2].partition("You never edit")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.M))
+    kinds = (FitOnce, SupervisedStep, TaskTrainer, VLMTrainer)
+    declared = {
+        name
+        for kind in kinds
+        for name, value in vars(kind).items()
+        if not name.startswith("_") and isinstance(value, (bool, int, str, tuple))
+    }
+    assert set(rows) - {"needs_training", "trains_in_seconds"} <= declared <= set(rows)
+    for name, default in rows.items():
+        usual = eval(re.match(r"`(.+?)`", default).group(1))
+        assert getattr(VLMTrainer, name, False) == usual, name
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))

@@ -93,3 +93,18 @@ def known_towers(name: str) -> tuple[str, bool] | None:
     if arch != name and re.match(r"(ViT|RN)[-\d]", arch):
         return (RESNET if arch.startswith("RN") else VIT), True
     return None
+
+
+def no_text_encoder(trainer: str, backbone: str, fitting: str = "ViT-B/16") -> str:
+    """The error of a trainer with ``needs_text`` on a backbone without texts; both ways out.
+
+    Args:
+        trainer: its name.
+        backbone: the backbone's name.
+        fitting: names of backbones that serve it.
+    """
+    return (
+        f"{trainer} needs a text encoder and {backbone} has none; choose a vision-language "
+        f"backbone such as {fitting} (--backbone). A trainer of your own that uses no texts sets "
+        "needs_text = False in its class (CONTRIBUTING.md)"
+    )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cerviclip.backbones.names import no_text_encoder
 from cerviclip.data.images.cache import build_image_loader
 from cerviclip.data.split.checks import check_labels
 from cerviclip.engine.fit_once import choose_on_val
@@ -75,6 +76,7 @@ class VLMTrainer(TaskTrainer):
         learns: ``nothing``, ``head`` (on stored features: seconds a run), ``prompts`` (a pass of
             the text tower each step) or ``weights`` (a pass of the towers each step).
         needs_training: whether anything is learnt.
+        trains_in_seconds: a sweep that names no seeds gives it 20 draws, not 3.
         first_block: for ``hidden``, the lowest block that learns; known before ``build_model``
             (a property that reads ``cfg`` and ``self.backbone`` will do).
     """
@@ -106,10 +108,7 @@ class VLMTrainer(TaskTrainer):
         self.precision = Precision(precision_of(cfg), self.device)
         self.backbone = get_backbone(cfg, self.device)
         if self.needs_text and not self.backbone.has_text:
-            raise UserError(
-                f"{cfg.TRAINER.NAME} needs a text encoder and {self.backbone.name} has none; "
-                "choose a vision-language backbone such as ViT-B/16 (--backbone)"
-            )
+            raise UserError(no_text_encoder(cfg.TRAINER.NAME, self.backbone.name))
         self.store_counts: Counter = Counter()  # hits and misses of this run
         self.extra_results: dict[str, Any] = {}  # what results.json should hold besides the scores
         self._encoders: dict[str, FrozenEncoder] = {}

@@ -11,6 +11,7 @@ from cerviclip.backbones.names import (
     PHANTOM,
     VISION_TOWERS,
     known_towers,
+    no_text_encoder,
 )
 from dassl.errors import UserError
 
@@ -38,10 +39,7 @@ def check_pair(name: str, trainer_class: Any, backbone: str) -> None:
     wanted = trainer_class.vision_towers
     fitting = ", ".join(b for b in _EXAMPLES if (known_towers(b) or ("", 0))[0] in wanted)
     if trainer_class.needs_text and not has_text:
-        raise UserError(
-            f"{name} needs a text encoder and {backbone} has none; choose a vision-language "
-            f"backbone such as {fitting} (--backbone)"
-        )
+        raise UserError(no_text_encoder(name, backbone, fitting))
     if kind not in wanted:
         raise UserError(
             f"{name} does not work on {backbone}, whose vision tower is {_WORDS[kind]}: it needs "
