@@ -184,6 +184,7 @@ def sweep(
     weights: str | Path = "",
     root: str | Path = "",
     output_dir: str | Path = "",
+    variant: str = "",
     opts: Opts | None = None,
     plugins: Names = (),
     jobs: int = 1,
@@ -207,6 +208,7 @@ def sweep(
         weights: the backbone's weights, a local file.
         root: folder of the data; "" for ``./data``.
         output_dir: folder of the sweep; "" for ``./output``.
+        variant: a name for these settings or data, part of every run's folder.
         opts: config keys of every run: ``{"OPTIM.LR": 0.01}``, nested mappings, or a flat list.
         plugins: modules or files that register trainers and data sets.
         jobs: processes at a time; above 1, a script needs ``if __name__ == "__main__":``.
@@ -237,6 +239,7 @@ def sweep(
         weights=str(weights),
         root=str(root),
         output_dir=str(output_dir),
+        variant=variant,
         opts=flat_opts(opts),
         plugins=several(plugins),
         jobs=jobs,

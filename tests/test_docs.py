@@ -129,3 +129,24 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "<math" in (tmp_path / "savlt.html").read_text(encoding="utf-8")
     assert "forward_backward" in (tmp_path / "reference/dassl.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_sweep_file_has_every_key_and_its_examples_are_plans(tmp_path):
+    from cerviclip.runs.settings.files.sweep_file import ENTRY_KEYS, KEYS
+    from cerviclip.runs.settings.flags import sweep_parser
+    from cerviclip.runs.settings.plan import make_plan
+    from cerviclip.runs.settings.requests import SweepRequest
+
+    page = (REPO / "docs" / "sweep_file.md").read_text(encoding="utf-8")
+    of_file, _, of_entry = page.partition("## An entry")
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)", of_file, re.M))
+    assert set(rows) == KEYS
+    assert {key for key, _ in re.findall(r"^\| `(\w+)` \|(.*)", of_entry, re.M)} == ENTRY_KEYS
+    flags = {flag for action in sweep_parser()._actions for flag in action.option_strings}
+    for key, row in rows.items():
+        named = row.split("|")[-2].strip(" `")
+        assert named == (f"--{key}" if f"--{key}" in flags else ""), key
+    for n, text in enumerate(re.findall(r"```yaml\n(.*?)```", page, re.S)):
+        whole = "" if "datasets:" in text else "datasets: [Herlev]\nshots: [1]\n"
+        (tmp_path / f"{n}.yaml").write_text(whole + text)
+        assert make_plan(SweepRequest(sweep=str(tmp_path / f"{n}.yaml"))).runs

@@ -177,7 +177,7 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
     what = "; ".join(keys) or "other files or code"
     raise UserError(
         f"{folder} holds a run of another configuration: {what}. "
-        "Give --fresh to replace it, or another --output-dir or variant name to keep both"
+        "Give --fresh to replace it, or another --output-dir or --variant NAME to keep both"
     )
 
 

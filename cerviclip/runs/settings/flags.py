@@ -258,6 +258,9 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
         help="published splits, to use their splits and draws",
     )
     where.add_argument("--output-dir", default="", metavar="DIR", help="default ./output")
+    where.add_argument(
+        "--variant", default="", metavar="NAME", help="names other settings' or data's folders"
+    )
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
     where.add_argument(
         "--retries", type=int, default=0, metavar="N", help="how often to repeat a failed run"

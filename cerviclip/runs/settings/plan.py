@@ -140,6 +140,7 @@ def make_plan(args: SweepRequest) -> Plan:
     own += [_adopted_entry(adoption, args, tree) for adoption in of_yaml]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
     entries = [*entries, *(_adopted_entry(adoption, args, tree) for adoption in of_flags)]
+    own, entries = ([_named(e, args.variant) for e in some] for some in (own, entries))
     grid = _grid_of(tree, path, args)
     for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", grid.shots)):
         if not values:
@@ -299,6 +300,13 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
         found = [entry for entry in own if name in (entry.trainer, entry.name)]
         chosen += found or [TrainerEntry(name)]
     return list(dict.fromkeys(chosen))
+
+
+def _named(entry: TrainerEntry, variant: str) -> TrainerEntry:
+    """An entry under the sweep's ``--variant``: before its own name, where it has one."""
+    if variant in ("", "default"):
+        return entry
+    return replace(entry, name=variant if entry.name == "default" else f"{variant}-{entry.name}")
 
 
 def _adopted_entry(adoption: Adoption, args: SweepRequest, tree: Mapping[str, Any]) -> TrainerEntry:

@@ -96,6 +96,7 @@ class SweepRequest:
         root: folder of the data.
         split: a split.json, or a published set of them, which then says shots, seeds and folds.
         output_dir: folder of the sweep; "" for ``./output``.
+        variant: a name for this sweep's settings or data, part of every run's folder.
         jobs: processes at a time; one per GPU.
         launcher: ``slurm`` or ``local``: each run is in a job; "" for ``jobs`` processes.
         array_parallelism: jobs at work at a time; None for 64 on Slurm, ``jobs`` locally.
@@ -130,6 +131,7 @@ class SweepRequest:
     root: str = ""
     split: str = ""
     output_dir: str = ""
+    variant: str = ""
     jobs: int = 1
     launcher: str = ""
     array_parallelism: int | None = None

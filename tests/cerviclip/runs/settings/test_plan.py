@@ -183,3 +183,12 @@ def test_a_senseless_number_of_folds(zoo, folds):
 def test_folds_and_an_override_of_the_fold_contradict_each_other(zoo):
     with pytest.raises(UserError, match="asks for 3 folds, and an override sets DATASET.FOLD"):
         plan_of(zoo, FOLDS, "--opts", "DATASET.FOLD", "1/3")
+
+
+def test_a_variant_names_every_run_of_a_sweep(zoo):
+    text = "trainers: [ZooLinear, {trainer: ZooLinear, name: slow}]\nshots: [1]\nseeds: [1, 2]\n"
+    plan = plan_of(zoo, text, "--variant", "mine", "--seeds", "1")
+    assert [run.variant for run in plan.runs] == ["mine", "mine-slow"]
+    assert [run.variant for run in plan.unchosen] == ["mine", "mine-slow"]
+    assert plan.order == [("ZooLinear", "mine"), ("ZooLinear", "mine-slow")]
+    assert plan_of(zoo, text, "--trainers", "slow", "--variant", "b").runs[0].variant == "b-slow"
