@@ -57,6 +57,7 @@ def load_backbone(
 
 
 def _build(name: str, weights: str | None) -> Backbone:
+    check_name(name)
     if name in names.OPENAI_FILES or name in (names.PHANTOM, names.ANY_CLIP):
         return _build_openai(name, weights or _own_file(name))
     if name in PUBLISHED:
@@ -64,19 +65,35 @@ def _build(name: str, weights: str | None) -> Backbone:
 
         return build_published(name, weights)
     kind, _, rest = name.partition(":")
-    if rest and f"{kind}:" in (*names.PREFIXES, names.EMBEDDINGS):
-        if kind == "open_clip":
-            from cerviclip.vlm.towers.open_clip import build_open_clip
+    if kind == "open_clip":
+        from cerviclip.vlm.towers.open_clip import build_open_clip
 
-            return build_open_clip(name, rest, weights)
-        if f"{kind}:" == names.EMBEDDINGS:
-            from cerviclip.vlm.towers.given import build_given
+        return build_open_clip(name, rest, weights)
+    if f"{kind}:" == names.EMBEDDINGS:
+        from cerviclip.vlm.towers.given import build_given
 
-            return build_given(name)
-        from cerviclip.vlm.towers.cnn import build_cnn
+        return build_given(name)
+    from cerviclip.vlm.towers.cnn import build_cnn
 
-        return build_cnn(name, weights)
-    raise _unknown(name)
+    return build_cnn(name, weights)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no backbone has. Nothing is loaded, so of open_clip and timm the library
+    alone is known.
+
+    Raises:
+        UnknownNameError: no such backbone, or no such network of torchvision.
+    """
+    if name in names.OPENAI_FILES or name in (names.PHANTOM, names.ANY_CLIP) or name in PUBLISHED:
+        return
+    kind, _, rest = name.partition(":")
+    if not rest or f"{kind}:" not in (*names.PREFIXES, names.EMBEDDINGS):
+        raise _unknown(name)
+    if kind == "torchvision":
+        from cerviclip.vlm.towers.cnn import check_torchvision
+
+        check_torchvision(rest.partition(":")[0])
 
 
 def _build_openai(name: str, path: str) -> Backbone:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cerviclip.runs.results_json import read_results
+from cerviclip.runs.run.inputs import check_names_and_values
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import MissingFileError, UserError
@@ -48,6 +49,7 @@ def check_resume(cfg: CfgNode, folder: Path, fresh: bool = False) -> None:
         )
     keys = _differences(source, cfg)
     if keys:
+        check_names_and_values(cfg)
         raise UserError(
             f"--resume {source}: a run of another configuration ({'; '.join(keys)}); resume it "
             "with its own settings, or leave --resume out"

@@ -22,6 +22,7 @@ from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predi
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
+from cerviclip.runs.run.inputs import check_names_and_values
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.process.log import log_to, print_to_log
 from cerviclip.runs.run.process.outside import FROM_OUTSIDE, describe, outside_cause
@@ -155,7 +156,8 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         configuration, with ``fresh``).
 
     Raises:
-        UserError: it holds a run of another configuration, and ``fresh`` is not given.
+        UserError: it holds a run of another configuration, and ``fresh`` is not given; or what is
+            wrong with names and values of this one.
     """
     if not folder.is_dir():
         return "new"
@@ -174,6 +176,7 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         return "unfinished"
     if fresh:
         return "other"
+    check_names_and_values(cfg)
     what = "; ".join(keys) or "other files or code"
     raise UserError(
         f"{folder} holds a run of another configuration: {what}. "

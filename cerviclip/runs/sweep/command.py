@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cerviclip.adopt.spec import is_adopted
 from cerviclip.environment import refuse_torchrun
 from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.cluster.jobs_table import FILE as JOBS_TABLE
@@ -151,11 +150,8 @@ def check_inputs(runs: Sequence[PlannedRun], in_this_process: bool = True) -> No
         runs: those to make.
         in_this_process: they will be made here, so a GPU may hold the backbones already.
     """
-    from cerviclip.data.centers.external import build_external_datasets
-    from cerviclip.engine.vlm_trainer import VLMTrainer
-    from cerviclip.plugins import ensure_loaded
+    from cerviclip.runs.run.inputs import check_data, uses_backbone
     from cerviclip.vlm import get_backbone
-    from dassl.data.datasets import build_dataset
     from dassl.utils.distributed import choose_device
 
     datasets, backbones = set(), set()
@@ -166,13 +162,9 @@ def check_inputs(runs: Sequence[PlannedRun], in_this_process: bool = True) -> No
         )  # fmt: skip
         if key not in datasets:
             datasets.add(key)
-            build_external_datasets(cfg, build_dataset(cfg))
+            check_data(cfg)
         name = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.INIT_WEIGHTS)
-        if (
-            name not in backbones
-            and not is_adopted(cfg.TRAINER.NAME)
-            and issubclass(ensure_loaded("trainer", cfg.TRAINER.NAME), VLMTrainer)
-        ):
+        if name not in backbones and uses_backbone(cfg):
             backbones.add(name)
             get_backbone(cfg, choose_device(cfg.USE_CUDA) if in_this_process else "cpu")
 

@@ -111,6 +111,18 @@ def _timm_input(model: Any) -> Preprocess:
     return Preprocess((height, width), tuple(given["mean"]), tuple(given["std"]), how)
 
 
+def check_torchvision(arch: str) -> None:
+    """Refuse a name that no classifier of torchvision has."""
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise UnknownNameError(
+            f"torchvision has no model {arch!r}{did_you_mean(arch, known)} "
+            "(python -c 'import torchvision; print(torchvision.models.list_models())')"
+        )
+
+
 def torchvision_model(
     arch: str, weights: str | None = None, num_classes: int | None = None
 ) -> tuple[nn.Module, str]:
@@ -123,12 +135,7 @@ def torchvision_model(
     """
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if arch not in known:
-        raise UnknownNameError(
-            f"torchvision has no model {arch!r}{did_you_mean(arch, known)} "
-            "(python -c 'import torchvision; print(torchvision.models.list_models())')"
-        )
+    check_torchvision(arch)
     if weights is None:
         model, sha256 = _downloaded(lambda: models.get_model(arch, weights="DEFAULT"), arch)
     else:
