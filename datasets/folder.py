@@ -120,15 +120,24 @@ class FolderDataset(ImagingDataset):
         named = {*self._declared(cfg), *options.CLASS_MAP}
         pattern = options.PATIENT_PATTERN
         of_patient = compile_pattern(pattern).search if pattern not in ("", STEM) else None
-        for name in (name for name in top if name not in named):
-            inner = inner_classes(self.image_dir / name, tuple(options.LEAVE_OUT))
-            if inner and not (of_patient and all(map(of_patient, inner))):
-                raise UserError(
-                    f"{self.image_dir} seems to hold data sets and not classes: {name} has the "
-                    f"folders {', '.join(inner[:3])}{' ...' if inner[3:] else ''}; name the one to "
-                    f"read (DATASET.FOLDER {name}), or give DATASET.FOLDER . if "
-                    f"{', '.join(top[:3])}{' ...' if top[3:] else ''} are the classes"
-                )
+        inside = {
+            name: inner_classes(self.image_dir / name, tuple(options.LEAVE_OUT))
+            for name in top
+            if name not in named
+        }
+        found = {
+            name: inner
+            for name, inner in inside.items()
+            if inner and not (of_patient and all(map(of_patient, inner)))
+        }
+        if found:
+            name, inner = next(iter(found.items()))
+            raise UserError(
+                f"{self.image_dir} seems to hold data sets and not classes: {name} has the folders "
+                f"{_some(inner, ', ')}; name the one to read (DATASET.FOLDER "
+                f"{_some(list(found), ' or ')}), or give DATASET.FOLDER . if {_some(top, ', ')} "
+                "are the classes"
+            )
 
     def _part_folders(self, top: list[str], pattern: str) -> dict[str, str]:
         """The part of a split that each folder is; empty where the folders are classes.
@@ -380,3 +389,8 @@ class FolderDataset(ImagingDataset):
         if options.SPLIT_BY == "patient":
             check_parts(split, options.FILE or str(self.image_dir))
         return split
+
+
+def _some(names: list[str], between: str) -> str:
+    """The first names of a list."""
+    return between.join(names[:3]) + (" ..." if names[3:] else "")

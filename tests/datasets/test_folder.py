@@ -478,3 +478,14 @@ def test_folders_of_patients_and_of_masks_make_no_data_set(build, tmp_path):
         write_images(tmp_path / "other" / name, {"img": 12, "masks": 12}, size=8, seed=seed)
     with pytest.warns(UserWarning, match="look like masks"):
         build(tmp_path / "other", NAME, PATIENT_PATTERN="stem")
+
+
+def test_a_split_file_of_a_deeper_folder_names_that_folder(build, folder):
+    table = [[f"mine/{path}", 0, label] for path, label in rows(folder)]
+    (folder / "s.json").write_text(json.dumps({"train": table[:8], "test": table[12:]}))
+    write_images(folder / "yours", {"benign": 3, "malign": 3}, size=8, seed=4)
+    options = {"SPLIT_FILE": str(folder / "s.json"), "PATIENT_PATTERN": "stem"}
+    with pytest.raises(UserError, match="its folder says mine; set DATASET.FOLDER mine, which"):
+        build(folder, NAME, FOLDER=".", **options)
+    with pytest.raises(UserError, match="not among the images.*DATASET.FOLDER"):
+        build(folder, NAME, FOLDER="yours", **options)

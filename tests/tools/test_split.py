@@ -164,3 +164,24 @@ def zoo_free_sweep(root, tmp_path):
         return found
 
     return run, root
+
+
+def test_other_shots_than_a_files_are_led_to_the_split_file(root, tmp_path):
+    """For train and for a sweep: a split to draw from is another key than a draw to repeat."""
+    from cerviclip.runs.settings.configure import setup_cfg
+    from cerviclip.runs.settings.plan import make_plan
+    from cerviclip.runs.settings.requests import RunRequest, SweepRequest
+
+    _, file = drawn_record(root, tmp_path)
+    request = RunRequest(
+        trainer="LinearProbe", dataset="MixedCenterOCT", backbone="PhantomCLIP", root=str(root),
+        shots=4, opts=("DATASET.DRAW_FILE", str(file)),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="draw of 2 shots, and 4 are asked.*DATASET.SPLIT_FILE"):
+        setup_cfg(request)
+    sweep = SweepRequest(
+        datasets=("MixedCenterOCT",), trainers=("LinearProbe",), shots=(4, "full"), root=str(root),
+        split=str(file),
+    )  # fmt: skip
+    with pytest.raises(UserError, match="shots 4, full and.*it has .* 2 shots.*DATASET.SPLIT_FILE"):
+        make_plan(sweep)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -91,15 +92,14 @@ def place_entries(
         if told and says and told != item.classname:
             raise UserError(
                 f"{source} calls {entry.path} {entry.classname}, its folder says "
-                f"{item.classname}; correct one of them, or give the classes their names by "
-                "DATASET.CLASSES and DATASET.CLASS_MAP"
+                f"{item.classname}; {_way_out(entry.classname, item.path, root, folder)}"
             )
         seen[path] = entry.part
         split[entry.part].append(replace(item, patient=entry.patient or item.patient))
     if absent:
         raise MissingFileError(
             f"{len(absent)} of {len(entries)} images in {source} are not among the images under "
-            f"{folder} (first: {absent[0]}); check DATASET.ROOT and the file"
+            f"{folder} (first: {absent[0]}); check DATASET.ROOT, DATASET.FOLDER and the file"
         )
     if rest_is_test and all(entry.part != "test" for entry in entries):
         # Few-shot files name no test images: those of patients that they do not name are left.
@@ -114,6 +114,25 @@ def place_entries(
     if by == "patient":
         check_parts(split, source)
     return split
+
+
+def _way_out(classname: str, path: str, root: str | Path, folder: str | Path) -> str:
+    """What to do about a class that a file and a folder call differently.
+
+    Args:
+        classname: the file's.
+        path: the image's, relative to ``folder``.
+        root: of the data.
+        folder: the image folder.
+    """
+    parts = path.split("/")[:-1]
+    if classname in parts[1:]:  # its class folder lies deeper: the image folder is one above
+        above = Path(folder, *parts[: parts.index(classname, 1)])
+        return f"set DATASET.FOLDER {os.path.relpath(above, root)}, which holds the class folders"
+    return (
+        "correct one of them, or give the classes their names by DATASET.CLASSES and "
+        "DATASET.CLASS_MAP"
+    )
 
 
 def check_parts(split: Split, source: str) -> None:

@@ -13,7 +13,7 @@ from cerviclip.adopt.spec import Adoption, read_adoption
 from cerviclip.adopt.transforms import transform_opts
 from cerviclip.data.split.folds import Fold
 from cerviclip.runs.settings.files.chosen_file import Chosen, read_chosen
-from cerviclip.runs.settings.files.draw_files import DRAW_FILE, DrawFile, find_draw_files
+from cerviclip.runs.settings.files.draw_files import DRAW_ANEW, DRAW_FILE, DrawFile, find_draw_files
 from cerviclip.runs.settings.files.sweep_file import (
     TrainerEntry,
     find_sweep,
@@ -335,8 +335,9 @@ def _on_draw_files(spec: RunSpec, files: Sequence[DrawFile], grid: _Grid) -> Ite
         there = sorted({(f.dataset, f.shots, f.seed) for f in files})
         raise UserError(
             f"--split has no draw of {spec.dataset} with the sweep's shots "
-            f"{', '.join(map(str, grid.shots))} and seeds; it has "
-            f"{'; '.join(f'{d}, {k} shots, seed {s}' for d, k, s in there[:5])}"
+            f"{', '.join(str(shots_of(k)) for k in grid.shots)} and seeds; it has "
+            f"{'; '.join(f'{d}, {shots_of(k)} shots, seed {s}' for d, k, s in there[:5])}. Ask for "
+            f"these, or {DRAW_ANEW}"
         )
     if not trains:  # one for each fold: they share their test parts
         fitting = list({file.fold: file for file in reversed(fitting)}.values())[::-1]

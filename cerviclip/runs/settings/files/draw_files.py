@@ -15,6 +15,7 @@ from dassl.errors import MissingFileError, UserError
 
 MANIFEST = "manifest.json"
 DRAW_FILE = "DATASET.DRAW_FILE"
+DRAW_ANEW = "draw shots of its split: DATASET.SPLIT_FILE FILE in place of --split FILE"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def follow_draw_file(cfg: CfgNode, asked_shots: bool, asked_seed: bool, run: str
     if asked_shots and trains and shots not in (options.NUM_SHOTS, 0):
         raise UserError(
             f"{options.DRAW_FILE} is a draw of {_shown(shots)} shots, and "
-            f"{_shown(options.NUM_SHOTS)} are asked; leave --shots out"
+            f"{_shown(options.NUM_SHOTS)} are asked; leave --shots out, or {DRAW_ANEW}"
         )
     if options.FOLD and options.FOLD != fold:
         raise UserError(
