@@ -33,6 +33,7 @@ from cerviclip.evaluation.names import (
     WANTED_PATIENTS,
     WHOLE_POSITIVE_GROUP,
 )
+from cerviclip.evaluation.shown import counted
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
@@ -144,7 +145,8 @@ def _notes(known: bool, n_patients: int, found: dict[str, Any]) -> list[str]:
     """What a reader must know before she trusts the intervals."""
     notes = [] if known else [NO_IDS]
     if n_patients < WANTED_PATIENTS:
-        notes.append(f"only {n_patients} patients: intervals are wide and rest on assumptions")
+        only = counted(n_patients, "patient")
+        notes.append(f"only {only}: intervals are wide and rest on assumptions")
     named = {"events": "the event", "non_events": "no event"}
     few = [(named[k], found[k]["patients"]) for k in named if k in found]
     few = few or [(name, part["patients"]) for name, part in found["per_class"].items()]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cerviclip.evaluation.shown import INTERVAL as INTERVAL
+from cerviclip.evaluation.shown import cell as cell
+from cerviclip.evaluation.shown import signed as signed
 from cerviclip.runs.report.groups import TITLES
 
 SHORT = {
@@ -22,9 +25,6 @@ SHORT = {
 }
 
 
-INTERVAL = "95 % interval by patient in brackets."  # under every table that has them
-
-
 def title_of(metric: str) -> str:
     """A metric's name at the start of a row."""
     return SHORT.get(metric, TITLES.get(metric, metric))
@@ -32,28 +32,6 @@ def title_of(metric: str) -> str:
 
 def digits_of(metric: str) -> int:
     return 3 if metric.endswith(("auc", "ece", "auprc", "brier", "loss")) else 1
-
-
-def cell(entry: Mapping[str, Any] | None, digits: int = 1) -> str:
-    """A number with its interval."""
-    if not entry or entry.get("value") is None:
-        return "-"
-    text = signed(entry["value"], digits)
-    if entry.get("low") is None and entry.get("high") is None:
-        return text
-    low, high = (
-        "-∞" if side == "low" and entry[side] is None
-        else "∞" if entry[side] is None
-        else signed(entry[side], digits)
-        for side in ("low", "high")
-    )  # fmt: skip
-    return f"{text} [{low}, {high}]"
-
-
-def signed(value: float, digits: int) -> str:
-    """With a true minus; no minus before a zero."""
-    rounded = round(value, digits) + 0.0
-    return f"{rounded:.{digits}f}".replace("-", "−")
 
 
 def count(entry: Mapping[str, Any] | None) -> str:

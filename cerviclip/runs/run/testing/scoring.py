@@ -7,6 +7,7 @@ from typing import Any
 
 from cerviclip.data.centers.coarse import is_coarse
 from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.evaluation.shown import INTERVAL, cell, counted
 from cerviclip.runs.predictions import Predictions
 from cerviclip.runs.run.testing.predict import predict_items
 from dassl.errors import UserError
@@ -116,7 +117,7 @@ def score_predictions(
 
 
 def print_centers(centers: Mapping[str, Any]) -> None:
-    """Upstream's result block for the test set, then one line per external centre.
+    """Upstream's result block for the test set, then one line per centre, with intervals.
 
     Scripts take the last ``* accuracy`` of a log, so only the test set is printed that way.
     """
@@ -129,10 +130,11 @@ def print_centers(centers: Mapping[str, Any]) -> None:
             print(f"=> result\n* total: {entry['n_images']:,}\n* correct: {correct:,}")
             print(f"* accuracy: {accuracy:.1f}%\n* error: {100 - accuracy:.1f}%")
             print(f"* macro_f1: {f1:.1f}%")
+    print(INTERVAL)
     for name, entry in centers.items():
-        cells = [f"{entry['n_images']} images", f"{entry['n_patients']} patients"]
+        cells = [counted(entry["n_images"], "image"), counted(entry["n_patients"], "patient")]
         cells += [
-            f"{title} {metric_of(entry, key)['value']:.{digits}f}{unit}"
+            f"{title} {cell(metric_of(entry, key), digits)}{unit}"
             for key, title, digits, unit in (
                 ("accuracy", "accuracy", 1, " %"),
                 ("macro_f1", "macro F1", 1, " %"),
