@@ -16,6 +16,7 @@ from typing import Any
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
+from cerviclip.evaluation.shown import counted
 from cerviclip.locks import claimed
 from cerviclip.parallel.agreement import check_same_images
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
@@ -62,6 +63,8 @@ from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
 from dassl.utils.distributed import broadcast_object, is_main, main_first
 from dassl.utils.files import atomic_write
+
+MOST_WARNINGS = 10  # that are printed again
 
 
 def run_one(
@@ -436,8 +439,9 @@ class Run:
         from cerviclip.runs.report.figures import run_figures
 
         clock = time.perf_counter()
-        print_centers(centers)
         dataset = self.trainer.dm.dataset
+        print_centers(centers)
+        print_again(getattr(dataset, "warnings", None) or [])
         write_predictions(folder, predictions, dataset.classnames)
         if self.val is not None:
             write_predictions(folder, [self.val], dataset.classnames, VAL_PREDICTIONS)
@@ -484,6 +488,17 @@ def no_weights_are_an_error() -> Iterator[None]:
 
 
 def print_config(cfg: CfgNode) -> None:
-    """The configuration between rows of asterisks, as upstream's train.py prints it."""
-    print("***************\n** Config **\n***************")
-    print(cfg)
+    """The configuration between rows of asterisks, as upstream's train.py prints it; in log.txt
+    alone, as its 150 lines would push all else off the screen."""
+    print_to_log(f"***************\n** Config **\n***************\n{cfg}")
+
+
+def print_again(warned: Sequence[str]) -> None:
+    """What was warned of in the data, after the results, where it is read; they rest on it."""
+    if not warned:
+        return
+    print(f"{counted(len(warned), 'warning')} on these data (also in results.json):")
+    for text in warned[:MOST_WARNINGS]:
+        print(f"- {text}")
+    if len(warned) > MOST_WARNINGS:
+        print(f"- and {len(warned) - MOST_WARNINGS} more")

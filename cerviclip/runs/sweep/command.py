@@ -236,7 +236,12 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.report.groups import group_runs
     from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
     from cerviclip.runs.report.tables import build_tables
-    from cerviclip.runs.sweep.summary_files import read_fitting_results, read_runs, write_summary
+    from cerviclip.runs.sweep.summary_files import (
+        read_fitting_results,
+        read_runs,
+        warnings_of,
+        write_summary,
+    )
 
     # A kill may have left something beside what is finished.
     for folder in (*index.folders, plan.output_root / ".sweeps"):
@@ -250,6 +255,10 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
         print_table(table, console)
     if note := search_note(groups):
         console.print(note, markup=False)
+    if warned := warnings_of(runs):
+        console.print("warnings on the data:")
+        for line in warned:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     for run in runs:
         if run["status"] != "done":
             log = run["runtime"].get("job", {}).get("log")

@@ -3,10 +3,12 @@ and pooled.json where there are folds."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.evaluation.shown import counted
 from cerviclip.locks import claimed
 from cerviclip.runs.report.costs import search_markdown
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
@@ -15,6 +17,8 @@ from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
+
+MOST_WARNINGS = 10  # that are listed
 
 
 def read_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -102,11 +106,23 @@ def results_markdown(
         tables = [*build_tables(groups, metric), *pooled_tables(pooled, metric)]
         lines += [to_markdown(table) for table in tables if _says_something(table)]
     lines += filter(None, [search_markdown(groups, plan.searched)])
+    if warned := warnings_of(runs):
+        lines += ["## Warnings on the data", "", *warned, ""]
     failed = [run for run in runs if run["status"] != "done"]
     if failed:
         lines += ["## Failed runs", ""]
         lines += [_failed_line(run, plan.output_root) for run in failed] + [""]
     return "\n".join(lines)
+
+
+def warnings_of(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What runs were warned of in their data, most frequent first: the numbers rest on it."""
+    found = Counter(text for run in runs for text in dict.fromkeys(run.get("warnings") or ()))
+    lines = [
+        f"- {text} ({counted(count, 'run')})" for text, count in found.most_common(MOST_WARNINGS)
+    ]
+    more = len(found) - len(lines)
+    return [*lines, f"- and {more} more in results.json of the runs"] if more else lines
 
 
 def _failed_line(run: Mapping[str, Any], root: Path) -> str:
