@@ -118,6 +118,7 @@ class Plan:
     unchosen: list[RunSpec] = field(default_factory=list)
     # Of the sweep's ``settings``: what a search before it has chosen, by trainer.
     searched: Mapping[str, Chosen] = field(default_factory=dict)
+    goes_beyond: bool = False  # the flags ask for runs that the yaml does not have
 
 
 def make_plan(args: SweepRequest) -> Plan:
@@ -156,7 +157,16 @@ def make_plan(args: SweepRequest) -> Plan:
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
     root = Path(args.output_dir or DEFAULT_ROOT)
-    return Plan(path.stem, runs, root, order, maker.unchosen(own, set(runs)), searched)
+    of_yaml, asked = maker.own_runs(own), set(runs)
+    return Plan(
+        name=path.stem,
+        runs=runs,
+        output_root=root,
+        order=order,
+        unchosen=[run for run in of_yaml if run not in asked],
+        searched=searched,
+        goes_beyond=bool(asked - set(of_yaml)) and not args.split,
+    )
 
 
 @dataclass(frozen=True)
@@ -278,9 +288,9 @@ class _RunMaker:
             for cell in _cells(one, grid.shots, seeds)
         )
 
-    def unchosen(self, entries: Sequence[TrainerEntry], chosen: set[RunSpec]) -> list[RunSpec]:
-        """The yaml's own runs without the chosen ones. Nobody asks for them now, so what cannot be
-        (a trainer of a plug-in that is not given) is left out."""
+    def own_runs(self, entries: Sequence[TrainerEntry]) -> list[RunSpec]:
+        """The yaml's own runs. Not all of them are asked for now, so what cannot be (a trainer of a
+        plug-in that is not given) is left out."""
         found: dict[RunSpec, None] = {}
         if self.args.split:  # its runs are those of the set that it names
             return []
@@ -290,7 +300,7 @@ class _RunMaker:
                     grid = _grid_of(self.tree, self.path)
                     _known("dataset", dataset)
                     found |= dict.fromkeys(self.runs(dataset, entry, grid))
-        return [run for run in found if run not in chosen]
+        return list(found)
 
 
 def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[TrainerEntry]:

@@ -99,9 +99,8 @@ def results_markdown(
 ) -> str:
     """All metrics of the sweep as pipe tables, and what failed."""
     backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
-    whole = len(plan.runs) + len(plan.unchosen)
-    number = str(len(runs)) if len(runs) == whole else f"{len(runs)} of {whole}"
-    lines = [f"# Sweep {plan.name}", "", f"{number} runs; backbones: {backbones or 'none'}.", ""]
+    title, number = _title(plan), _number_of_runs(plan, len(runs))
+    lines = [f"# {title}", "", f"{number}; backbones: {backbones or 'none'}.", ""]
     for metric in METRICS:
         tables = [*build_tables(groups, metric), *pooled_tables(pooled, metric)]
         lines += [to_markdown(table) for table in tables if _says_something(table)]
@@ -113,6 +112,23 @@ def results_markdown(
         lines += ["## Failed runs", ""]
         lines += [_failed_line(run, plan.output_root) for run in failed] + [""]
     return "\n".join(lines)
+
+
+def _title(plan: Plan) -> str:
+    """The sweep's name; where flags ask for other runs than its yaml's, what they ask for."""
+    if not plan.goes_beyond:
+        return f"Sweep {plan.name}"
+    trainers = list(dict.fromkeys(run.trainer for run in plan.runs))
+    names = ", ".join(trainers) if len(trainers) < 6 else f"{len(trainers)} trainers"
+    return f"{names} on {', '.join(dict.fromkeys(run.dataset for run in plan.runs))}"
+
+
+def _number_of_runs(plan: Plan, there: int) -> str:
+    """How many runs the tables are of, and of how many: those that were asked for."""
+    whole = len(plan.runs) + len(plan.unchosen)
+    if plan.goes_beyond:  # the yaml's other runs are not what was asked for
+        whole = max(len(plan.runs), there)
+    return counted(whole, "run") if there == whole else f"{there} of {counted(whole, 'run')}"
 
 
 def warnings_of(runs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -390,3 +390,15 @@ def test_a_sweep_without_folds_leaves_no_old_pooled_scores(folded):
     zoo, text, flags = folded
     assert run(zoo, text.replace("folds: 3\n", ""), *flags) == 0
     assert not (zoo.out / "pooled.json").exists()
+
+
+def test_results_are_headed_by_the_runs_that_were_asked_for(zoo, made):
+    text = lambda: (made.out / "results.md").read_text()  # noqa: E731
+    assert text().startswith("# Sweep zoo\n\n5 runs; backbones: none.\n")
+    one = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4]\nseeds: [1, 2]\n"
+    assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "4", "--seeds", "2") == 0
+    assert (zoo.out / "results.md").read_text().startswith("# Sweep zoo\n\n1 of 5 runs; back")
+    shutil.rmtree(zoo.out)
+    assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "2", "--seeds", "9") == 0
+    head = "# ZooLinear on ZooMain\n\n1 run; backbones: none.\n"
+    assert (zoo.out / "results.md").read_text().startswith(head)
