@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 from cerviclip.adopt.spec import is_adopted
 from dassl.utils.distributed import world_size
 
 
-def check_data(cfg: Any) -> None:
+def check_data(cfg: Any, silent: bool = False) -> None:
     """Build the data set and its external centres.
+
+    Args:
+        cfg: the run's.
+        silent: do not describe them; warnings are shown all the same.
 
     Raises:
         UserError: a folder, class, pattern or centre that cannot be.
@@ -20,7 +24,8 @@ def check_data(cfg: Any) -> None:
     from cerviclip.data.centers.external import build_external_datasets
     from dassl.data.datasets import build_dataset
 
-    build_external_datasets(cfg, build_dataset(cfg))
+    with redirect_stdout(io.StringIO()) if silent else nullcontext():
+        build_external_datasets(cfg, build_dataset(cfg))
 
 
 def uses_backbone(cfg: Any) -> bool:
@@ -43,8 +48,8 @@ def check_names_and_values(cfg: Any) -> None:
 
     if world_size() > 1:  # each process would read all images at once
         return
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if uses_backbone(cfg) or cfg.MODEL.BACKBONE.NAME.startswith("torchvision:"):
             check_name(cfg.MODEL.BACKBONE.NAME)
-        check_data(cfg)
+        check_data(cfg, silent=True)

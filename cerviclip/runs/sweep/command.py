@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from cerviclip.counted import counted
 from cerviclip.environment import refuse_torchrun
 from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.cluster.jobs_table import FILE as JOBS_TABLE
@@ -69,7 +70,9 @@ def run_sweep(request: SweepRequest, console: Any) -> Swept:
     index = finished_index.read_if_finished(plan) if known else None
     if index is not None:
         what = "chosen " if plan.unchosen else ""
-        console.print(f"all {len(index.runs)} {what}runs of sweep {plan.name} are finished")
+        count, runs_are = len(index.runs), f"{what}runs of sweep {plan.name} are"
+        said = f"all {count} {runs_are}" if count > 1 else f"the {what}run of sweep {plan.name} is"
+        console.print(f"{said} finished")
         write_and_print_tables(plan, index, console)
         return Swept(plan.output_root, index.folders)
     runs = chosen_runs(plan, request.fresh)
@@ -154,7 +157,7 @@ def check_inputs(runs: Sequence[PlannedRun], in_this_process: bool = True) -> No
     from cerviclip.vlm import get_backbone
     from dassl.utils.distributed import choose_device
 
-    datasets, backbones = set(), set()
+    datasets, told, backbones = set(), set(), set()
     for run in runs:
         cfg = run.cfg
         key = (str(cfg.DATASET), str(cfg.TEST.EXTERNAL)) if run.spec.num_shots == 0 else (
@@ -162,11 +165,20 @@ def check_inputs(runs: Sequence[PlannedRun], in_this_process: bool = True) -> No
         )  # fmt: skip
         if key not in datasets:
             datasets.add(key)
-            check_data(cfg)
+            check_data(cfg, silent=(said := _said_of_data(cfg)) in told)
+            told.add(said)
         name = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.INIT_WEIGHTS)
         if name not in backbones and uses_backbone(cfg):
             backbones.add(name)
             get_backbone(cfg, choose_device(cfg.USE_CUDA) if in_this_process else "cpu")
+
+
+def _said_of_data(cfg: Any) -> str:
+    """The settings whose images are described once: the folds and draws of one data set are not
+    described each."""
+    of_split = {"FOLD", "DRAW_FILE", "NUM_SHOTS", "NUM_SHOTS_VAL", "SHOTS_BY", "SHOTS_SCENARIO"}
+    kept = {key: value for key, value in cfg.DATASET.items() if key not in of_split}
+    return f"{kept} {cfg.TEST.EXTERNAL}"
 
 
 def make_runs(
@@ -182,8 +194,8 @@ def make_runs(
         StoppedError: the disk is full or read-only: no further run could be written either.
     """
     done = len(runs) - len(pending)
-    what = f"{len(pending)} runs to do" + (f", {done} finished before" if done else "")
-    console.print(f"sweep of {len(runs)} runs: {what}; results in {plan.output_root}")
+    what = f"{counted(len(pending), 'run')} to do" + (f", {done} finished before" if done else "")
+    console.print(f"sweep of {counted(len(runs), 'run')}: {what}; results in {plan.output_root}")
     jobs = [
         Job(i, run.spec, str(plan.output_root), request.fresh, run.cfg, os.path.abspath(run.folder))
         for i, run in enumerate(pending)
@@ -199,7 +211,7 @@ def make_runs(
         executor_for(request, plan.output_root, len(jobs), say),
         jobs,
         lambda job: progress.started(job.spec),
-        lambda n: say(f"{n} runs are being made by another sweep; waiting for them"),
+        lambda n: say(f"{counted(n, 'run', 'are')} being made by another sweep; waiting"),
     )
     with progress, closing(cast(Any, found)):
         for outcome in found:
@@ -214,7 +226,7 @@ def make_runs(
                     console.print(outcome.trace, markup=False)
             progress.ended(run.spec, outcome.error, _scores(run.folder))
     if made:
-        console.print(f"{made} runs in {format_seconds(time.monotonic() - start)}")
+        console.print(f"{counted(made, 'run')} in {format_seconds(time.monotonic() - start)}")
     return failed
 
 
@@ -267,7 +279,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
             console.print(line, markup=False, soft_wrap=True)
     if n_other_settings:
         console.print(
-            f"left out: {n_other_settings} runs of the sweep made with other settings than these"
+            f"left out: {counted(n_other_settings, 'run')} of the sweep made with other settings "
+            "than these"
         )
     jobs = plan.output_root / JOBS_TABLE
     written += [jobs] if jobs.is_file() else []
@@ -282,7 +295,7 @@ def show_plan(runs: Sequence[PlannedRun], console: Any) -> None:
             f"{words.get(run.state, 'to replace'):13}{run.folder}", markup=False, soft_wrap=True
         )
     todo = sum(run.state != "done" for run in runs)
-    console.print(f"{len(runs)} runs, {todo} to do")
+    console.print(f"{counted(len(runs), 'run')}, {todo} to do")
 
 
 def _folders_and_hashes(runs: Sequence[PlannedRun]) -> list[tuple[Path, str]]:

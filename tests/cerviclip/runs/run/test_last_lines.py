@@ -53,3 +53,15 @@ def test_of_a_sweep(root, capsys):
     assert re.search(
         rf"## Warnings on the data\n\n- .*{FEW}", (root / "out/results.md").read_text()
     )
+
+
+def test_the_folds_of_a_data_set_are_described_once(root, capsys, monkeypatch):
+    from cerviclip.runs.sweep import command
+
+    monkeypatch.setattr(command, "make_runs", lambda *_: 0)
+    flags = ["--datasets", "FolderDataset", "--trainers", "LinearProbe", *words(root), "--folds"]
+    flags += ["3", "--seeds", "1", "--external", "--output-dir", str(root / "out"), "--opts"]
+    assert cli_main(run_shell.main, [*flags, *PATTERN, "DATASET.EXTERNAL_FOLDERS.B", "other"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("24 images in 2 classes") == out.count("B: 1 image in 1 class") == 1
+    assert out.count("Loading dataset") == 1
