@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cerviclip.counted import counted
 from cerviclip.data.files.csv_rows import read_rows
 from cerviclip.data.files.unpacked import unpacked_folder, write_pictures
 from cerviclip.data.imaging import ImagingDataset
@@ -274,8 +275,8 @@ class CBISDDSM(ReleasedSplit, ImagingDataset):
         moved = {f.patient for f in self._findings if f.part == "train"} & tested
         if moved and self._released:
             self.notes.append(
-                f"{len(moved)} patients are in a training list and in a test list (such as "
-                f"{min(moved)}); all their pictures are tested on, none is trained on"
+                f"{counted(len(moved), 'patient', 'are')} in a training list and in a test list "
+                f"(such as {min(moved)}); all their pictures are tested on, none is trained on"
             )
 
     def _class_of(self, findings: Sequence[Finding]) -> str:

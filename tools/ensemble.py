@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cerviclip.counted import counted
 from cerviclip.runs.settings.flags import Parser
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
 from dassl.errors import UserError, cli_main
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/ensemble.p
         folder, results = one.write(args.output_dir, args.fresh)
         accuracy = next(iter(results["centers"].values()))["accuracy"]["value"]
         told = "" if accuracy is None else f", accuracy {accuracy:.1f} %"
-        print(f"{folder}: {len(one.runs)} runs{told}", flush=True)
+        print(f"{folder}: {counted(len(one.runs), 'run')}{told}", flush=True)
     return 0
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from cerviclip.counted import counted
 from cerviclip.data.files.names import near_equal, near_equal_numbers, quoted
 from cerviclip.data.split.patient_grouped import Item
 from cerviclip.data.variants.names import original_of
@@ -80,7 +81,8 @@ def judge_patients(items: Sequence[Item], paths: Sequence[str], pattern: str) ->
     if len(items) < _ENOUGH or pattern in ("", STEM):
         return []
     first = ", ".join(sorted(patients)[:3])
-    told = f'{len(patients)} patients in {len(items)} images by the pattern "{pattern}" ({first})'
+    number = counted(len(patients), "patient")
+    told = f'{number} in {len(items)} images by the pattern "{pattern}" ({first})'
     if len(patients) == 1:
         return [f"{told}: all images are one patient's"]
     if paths and _frames_taken(items, paths):

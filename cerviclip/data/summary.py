@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from cerviclip.counted import counted
 from cerviclip.data.split.patient_grouped import PARTS, Item
 
 
@@ -29,12 +30,13 @@ def describe(
     classes = Counter(item.classname for item in items)
     listed = ", ".join(f"{c} {n}" for c, n in sorted(classes.items())[:12])
     more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
-    lines = [f"{name}: {len(items)} images in {len(classes)} classes ({listed}{more})"]
+    images = counted(len(items), "image")
+    lines = [f"{name}: {images} in {counted(len(classes), 'class')} ({listed}{more})"]
     lines.append(f"  pictures: {pictures}")
     if patients_known:
         patients = sorted({item.patient for item in items})
         first = ", ".join(patients[:3]) + (" ..." if len(patients) > 3 else "")
-        lines.append(f"  patients: {len(patients)} in {len(items)} images ({first})")
+        lines.append(f"  patients: {len(patients)} in {images} ({first})")
     else:
         lines.append("  patients: not known; each image counts as a patient of its own")
     parts = [_part(part, split[part], patients_known) for part in PARTS if split[part]]
@@ -43,5 +45,5 @@ def describe(
 
 
 def _part(part: str, items: Sequence[Item], patients_known: bool) -> str:
-    patients = len({item.patient for item in items})
-    return f"{part} {len(items)} images" + (f" of {patients} patients" if patients_known else "")
+    patients = counted(len({item.patient for item in items}), "patient")
+    return f"{part} {counted(len(items), 'image')}" + (f" of {patients}" if patients_known else "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.counted import counted
 from cerviclip.evaluation.bootstrap import (
     MIN_PATIENTS,
     intervals,
@@ -33,7 +34,6 @@ from cerviclip.evaluation.names import (
     WANTED_PATIENTS,
     WHOLE_POSITIVE_GROUP,
 )
-from cerviclip.evaluation.shown import counted
 
 NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"

@@ -1,4 +1,4 @@
-"""A number of results.json as people read it: ``71.6 [62.9, 79.2]``, and a note's few words."""
+"""A number of results.json as people read it: ``71.6 [62.9, 79.2]``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 INTERVAL = "95 % interval by patient in brackets."  # with every table and list that has them
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 patient``, ``7 patients``; the noun's plural ends in s, or in es after an s."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def cell(entry: Mapping[str, Any] | None, digits: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -9,7 +10,7 @@ from dassl.utils import random_kept
 
 
 class SummaryWriter:
-    """``torch.utils.tensorboard.SummaryWriter`` by another door.
+    """``torch.utils.tensorboard.SummaryWriter``, opened late.
 
     The real one is opened at the first value, since importing it takes seconds. Without the
     tensorboard package every call does nothing: history.csv has the same curves.
@@ -25,7 +26,7 @@ class SummaryWriter:
         self._real: Any = None
         self._absent = False
         if find_spec("tensorboard") is None:  # the log has just named the folder, as upstream's
-            print("tensorboard is not installed: no event files are written")
+            _say_once("tensorboard is not installed: no event files are written")
 
     def _open(self) -> Any:
         if self._real is None and not self._absent:
@@ -59,3 +60,9 @@ class SummaryWriter:
             raise AttributeError(name)
         real = self._open()
         return getattr(real, name) if real is not None else lambda *args, **kwargs: None
+
+
+@cache
+def _say_once(text: str) -> None:
+    """Print a text that is true of the process, not of one of its runs."""
+    print(text)

@@ -182,7 +182,7 @@ def test_kaggles_doubled_root_and_copies_are_read_once(breakhis, tmp_path):
 def test_names_that_are_not_breakhis(breakhis, tmp_path):
     write_breakhis(tmp_path / "BreaKHis_v1")
     Image.new("RGB", (8, 8)).save(tmp_path / "BreaKHis_v1/figure.png")
-    assert any("not BreakHis's: 1 images" in line for line in breakhis().summary)
+    assert any("not BreakHis's: 1 image " in line for line in breakhis().summary)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_a_patient_of_both_lesions_is_on_one_part(cbis, tmp_path):
     tested = {item.patient_id for item in data.test}
     assert "P_00005" in tested and len(tested) == 12 and data.val
     assert len([i for i in data.test if i.patient_id == "P_00005"]) == 2
-    assert any("1 patients are in a training list and in a test list" in x for x in data.summary)
+    assert any("1 patient is in a training list and in a test list" in x for x in data.summary)
     mass = cbis(LESION="mass")
     assert "P_00005" not in {item.patient_id for item in mass.test}
     assert not any("training list and in a test" in line for line in mass.summary)
@@ -182,7 +182,7 @@ def test_a_download_in_part(cbis, tmp_path):
     with pytest.warns(UserWarning, match="1 of 36 findings have no picture"):
         data = cbis()
     assert len(everything(data)) == 35
-    assert any(f"left out by the copy, which lacks its file: 1 images (such as {case}/" in line
+    assert any(f"left out by the copy, which lacks its file: 1 image (such as {case}/" in line
                for line in data.summary)  # fmt: skip
 
 

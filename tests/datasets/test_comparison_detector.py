@@ -52,7 +52,7 @@ def test_numbers_are_classes_and_the_readmes_picture_is_none(build, tmp_path, wh
     folders = {d.impath.split("/")[-2]: d.classname for d in everything(data)}
     assert folders["1"] == "ASC-US" and folders["10"] == "herpes"
     assert data.positive_classes == ["ASC-US", "ASC-H", "LSIL", "HSIL", "SCC", "AGC"]
-    assert any("README: 1 images" in line for line in data.summary)
+    assert any("README: 1 image " in line for line in data.summary)
 
 
 @pytest.mark.filterwarnings("ignore:.*neither patient")

@@ -75,7 +75,7 @@ def test_the_runs_of_a_dead_sweep_are_taken_over(asleep):
     until(lambda: "waiting for them" in text_of(zoo.root / "log2"))
     made = finished(zoo.out)
     assert len(made) == 1 and SLEEPER not in made  # all but the one that the first is at work on
-    assert "1 runs are being made by another sweep" in text_of(zoo.root / "log2")
+    assert "1 run is being made by another sweep" in text_of(zoo.root / "log2")
     assert life.kill() == -9
     life.pid = 0
     assert other.wait() == 0, text_of(zoo.root / "log2")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins
+from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import NAMES, binary_map_of, group_of
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
@@ -157,7 +158,7 @@ def relabel(
             why = "DATASET.CLASS_MAP and BINARY_MAP leave"
         elif aside:
             why = "DATASET.CLASS_MAP and SUBSAMPLE_CLASSES leave"
-        print(f"{center}: {why} out {len(items) - len(kept)} images")
+        print(f"{center}: {why} out {counted(len(items) - len(kept), 'image')}")
     if coarse:
         return _by_group(kept, center, dataset, groups)
     return [Datum(i.impath, labels[name], i.domain, name, i.patient_id) for i, name in kept]

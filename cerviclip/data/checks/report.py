@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.counted import counted
 from cerviclip.data.checks.findings import Finding, shown
 from cerviclip.data.checks.probe import Probe
 from cerviclip.data.checks.survey import WHOLE, Survey
@@ -67,7 +68,7 @@ class Report:
         known = "" if survey.patients_known else " (patients not known)"
         made = ", split by ratio" if survey.made else ""
         where = shown(str(_from_here(survey.folder)))
-        head = f"{survey.name}: {len(survey.entries)} images in {where}"
+        head = f"{survey.name}: {counted(len(survey.entries), 'image')} in {where}"
         console.print(f"{head}{known}{made}", markup=False, highlight=False, soft_wrap=True)
         console.print(_table_of_counts(survey))
         for what, found in _properties(self.probes).items():
@@ -77,7 +78,7 @@ class Report:
         if self.findings:
             console.print(_table_of_findings(self.findings))
         grades = Counter(f.severity for f in self.findings)
-        said = ", ".join(_number(grades[grade], grade) for grade in COLORS if grades[grade])
+        said = ", ".join(counted(grades[grade], grade) for grade in COLORS if grades[grade])
         ignored = f"; {self.left_out.total()} ignored" if self.left_out else ""
         console.print(f"{said or 'nothing found'}{ignored}", highlight=False)
 
@@ -159,7 +160,3 @@ def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cerviclip.counted import counted
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.images.facts import Facts, facts_of, facts_of_all
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split
@@ -138,15 +139,15 @@ def warn_of_copies(
         first = {part_of[item.path]: item.path for item in one if item.path in part_of}
         pair = " and ".join(f"{path} in {part}" for part, path in list(first.items())[:2])
         said.append(
-            f"{len(across)} images lie in several parts of the split as copies (such as {pair}): "
-            "what is tested was trained on"
+            f"{counted(len(across), 'image', 'lie')} in several parts of the split as copies (such "
+            f"as {pair}): what is tested was trained on"
         )
     unlike = [group for group in groups if len({item.classname for item in group}) > 1]
     if unlike:
         ordered = sorted(unlike[0], key=lambda item: item.classname)
         a, b = ordered[0], ordered[-1]
         said.append(
-            f"{len(unlike)} images have several classes as copies (such as {a.path}, "
+            f"{counted(len(unlike), 'image', 'have')} several classes as copies (such as {a.path}, "
             f"{a.classname}, and {b.path}, {b.classname})"
         )
     return said

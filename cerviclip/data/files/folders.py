@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+from cerviclip.counted import counted
 from cerviclip.data.files.masks import MASK_FOLDERS
 from cerviclip.data.files.names import parts_of
 from cerviclip.data.files.unread import UnreadFiles
@@ -72,7 +73,7 @@ class Skipped:
         for why, files in self.left_out.items():
             if not files:
                 continue
-            said.append(f"left out by {why}: {len(files)} images (such as {files[0]})")
+            said.append(f"left out by {why}: {counted(len(files), 'image')} (such as {files[0]})")
         if others:
             said.append(f"other files: {_counts(others)}")
         for what, names in (
@@ -199,8 +200,8 @@ def warn_of_two_formats(paths: Sequence[str]) -> str:
     if not twice:
         return ""
     return (
-        f"{len(twice)} images are there in several formats (such as {' and '.join(twice[0][:2])}) "
-        "and count as several images; DATASET.LEAVE_OUT "
+        f"{counted(len(twice), 'image', 'are')} there in several formats (such as "
+        f"{' and '.join(twice[0][:2])}), which count as several images; DATASET.LEAVE_OUT "
         f"\"('*.{twice[0][0].rpartition('.')[2]}',)\" leaves one format out"
     )
 

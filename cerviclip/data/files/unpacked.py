@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cerviclip.counted import counted
 from cerviclip.environment import cache_folder
 from dassl.errors import UserError
 
@@ -76,7 +77,7 @@ def write_pictures(
     try:
         absent = [path for path in paths if not _is_there(folder / path)]
         if len(absent) >= _SLOW:
-            print(f"Unpacking {len(absent)} pictures to {folder}", flush=True)
+            print(f"Unpacking {counted(len(absent), 'picture')} to {folder}", flush=True)
         for path in absent:
             _write(folder / path, pixels_of(path))
     except OSError as error:

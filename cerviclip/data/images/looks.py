@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.counted import counted
 from cerviclip.data.files.copies import count_copies, groups_of_copies, warn_of_copies
 from cerviclip.data.files.folders import (
     IMAGE_SUFFIXES,
@@ -233,7 +234,8 @@ class LooksAtData:
         torn = torn_families(split, dict(zip(paths, below, strict=True)))
         if not torn:
             return
-        text = f"{len(torn)} variants are in another part than their original ({torn[0]})"
+        number = counted(len(torn), "variant", "are")
+        text = f"{number} in another part than the original ({torn[0]})"
         if cfg.DATASET.SPLIT_BY != "image" or not self.split_source:
             raise UserError(
                 f"{self.image_dir}: {text}; split first and make variants of train then, as "

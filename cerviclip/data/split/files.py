@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cerviclip.counted import counted
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists.entries import Entries, Entry
 from cerviclip.data.files.lists.reading import read_list_file
@@ -141,8 +142,8 @@ def check_parts(split: Split, source: str) -> None:
     if crossing:
         patient, parts = next(iter(crossing.items()))
         raise UserError(
-            f"{source} puts {len(crossing)} patients in two parts (patient {patient} is in "
-            f"{' and '.join(parts)}); mend the split, or accept the leak with "
+            f"{source} puts {counted(len(crossing), 'patient')} in two parts (patient {patient} is "
+            f"in {' and '.join(parts)}); mend the split, or accept the leak with "
             "DATASET.SPLIT_BY image"
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.counted import counted
 from cerviclip.data.split.draws import BALANCED, check_scenario, draw, missing_classes
 from cerviclip.data.split.files import place_entries, read_split_file
 from cerviclip.data.split.folds import Fold, classes_short_of_patients, parse_fold
@@ -104,7 +105,7 @@ class SplitsAndDraws:
             if out:
                 kept[part] = [item for item in split[part] if not is_variant(item.path)]
                 self.notes.append(
-                    f"{len(out)} variants in {part} are left out (such as {out[0]}); "
+                    f"{counted(len(out), 'variant', 'are')} left out of {part} (such as {out[0]}); "
                     "DATASET.TEST_VARIANTS True keeps them"
                 )
         return kept

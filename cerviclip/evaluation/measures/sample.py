@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import class_stand_ins, is_coarse
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS, patient_indices
 from cerviclip.evaluation.intervals import proportion_intervals
@@ -194,9 +195,9 @@ class Sample:
         found, notes = self.counts(), []
         for key, name in (("events", "with the event"), ("non_events", "without it")):
             if found.get(key, FEWEST_EVENTS) < FEWEST_EVENTS:
-                notes.append(f"{found[key]} patients {name}")
+                notes.append(f"{counted(found[key], 'patient')} {name}")
         if not notes and found["n_patients"] < FEWEST_EVENTS:
-            notes.append(f"{found['n_patients']} patients")
+            notes.append(counted(found["n_patients"], "patient"))
         few = f"rests on only {' and '.join(notes)} of {self.center}" if notes else ""
         unknown = "" if self.known else "no patient ids: each image counts as a patient"
         return "; ".join(filter(None, (few, unknown)))

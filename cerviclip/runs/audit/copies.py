@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.evaluation.names import IN_DOMAIN
@@ -69,4 +70,4 @@ def _look(root: Path, parts: dict[str, tuple[str, ...]]) -> tuple[str, int]:
     if not across:
         return "", absent
     pair = " and ".join(f"{path} in {part}" for part, path in dict(across[0]).items())
-    return f"{len(across)} images have copies in other parts, such as {pair}", absent
+    return f"{counted(len(across), 'image', 'have')} copies in other parts, such as {pair}", absent

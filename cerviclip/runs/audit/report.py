@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.counted import counted
 from cerviclip.runs.audit.findings import Finding
 from cerviclip.severity import COLORS, NOTE
 
@@ -62,7 +63,7 @@ class Report:
         from rich.table import Table
 
         part = "" if self.full == self.done else f" of {self.done} (--full all takes every run)"
-        head = f"{self.folder}: {self.runs} runs, {self.done} finished"
+        head = f"{self.folder}: {counted(self.runs, 'run')}, {self.done} finished"
         said = f"values of all and intervals of {self.full}{part} made again from predictions"
         if self.quick:
             said = "results.json and tables alone (without --quick: all files of every run)"

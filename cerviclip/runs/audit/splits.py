@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_parts, split_hash
 from cerviclip.data.split.repeated import draw_hash_of, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
@@ -78,7 +79,7 @@ def check_leaks(run: AuditedRun) -> None:
         declared = run.option("DATASET", "SPLIT_BY") == "image" or split.get("by") == "image"
         run.note(
             "declared_leak" if declared else "patient_leak",
-            f"{len(crossing)} patients, such as {patient} in {' and '.join(where)}",
+            f"{counted(len(crossing), 'patient')}, such as {patient} in {' and '.join(where)}",
         )
     places: dict[str, list[str]] = defaultdict(list)
     for part in PARTS:
@@ -87,7 +88,8 @@ def check_leaks(run: AuditedRun) -> None:
     twice = {path: where for path, where in places.items() if len(where) > 1}
     if twice:
         path, where = next(iter(twice.items()))
-        run.note("image_leak", f"{len(twice)} images, such as {path} in {' and '.join(where)}")
+        images = counted(len(twice), "image")
+        run.note("image_leak", f"{images}, such as {path} in {' and '.join(where)}")
     for center, predictions in (run.predictions or {}).items():
         if center in (IN_DOMAIN, "val") or "sources" in split:
             continue
@@ -95,7 +97,8 @@ def check_leaks(run: AuditedRun) -> None:
         if common:
             run.note(
                 "image_leak",
-                f"{len(common)} images of centre {center} are in the split, such as {common[0]}",
+                f"{counted(len(common), 'image')} of centre {center} in the split, such as "
+                f"{common[0]}",
             )
 
 
@@ -128,7 +131,11 @@ def check_predicted_images(run: AuditedRun) -> None:
         ]
         if wrong:
             of = f"another class (of {len(classes)}) or patient"
-            run.note(kind, f"{len(wrong)} images have {of} than in split.json, such as {wrong[0]}")
+            run.note(
+                kind,
+                f"{counted(len(wrong), 'image', 'have')} {of} than in split.json, such as "
+                f"{wrong[0]}",
+            )
 
 
 def check_splits_agree(runs: Sequence[AuditedRun]) -> None:

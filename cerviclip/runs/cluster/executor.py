@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from cerviclip.counted import counted
 from cerviclip.runs.cluster.jobs_table import write_jobs_table
 from cerviclip.runs.cluster.journal import ENDED, STARTED, STOPPED, Event, progress_of
 from cerviclip.runs.cluster.pack import FRUITLESS, Pack, environment_of, in_packs, too_short
@@ -131,7 +132,7 @@ class _Work:
         held = self._take_up()
         lacking = [job for folder, job in self.pending.items() if folder not in held]
         if held:
-            self.of.say(f"{len(held)} runs are in jobs of an earlier command")
+            self.of.say(f"{counted(len(held), 'run', 'are')} in jobs of an earlier command")
         self.waiting.extend(in_packs(lacking, self.of.settings.pack))
         while self.pending:
             self._submit()

@@ -21,7 +21,7 @@ from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.figures import INK, new_figure
 from cerviclip.runs.report.groups import TITLES, Group
-from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.report.tables import column_name, row_labels
 from cerviclip.runs.settings.run_key import Shots, shots_order
 from dassl.errors import UserError
 
@@ -114,7 +114,7 @@ def ranking_notes(ranked: RankedMethods) -> list[str]:
 
 
 def _shots(ranked: RankedMethods) -> str:
-    return "no training" if ranked.shots == 0 else f"{ranked.shots} shots"
+    return "no training" if ranked.shots == 0 else column_name(str(ranked.shots))
 
 
 def save_ranking(ranked: RankedMethods, path: Path) -> None:

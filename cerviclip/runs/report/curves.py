@@ -19,7 +19,7 @@ from cerviclip.runs.report.figures import (
     with_same_classes,
 )
 from cerviclip.runs.report.groups import TITLES, Group, repeats_text
-from cerviclip.runs.report.tables import TRANSDUCTIVE, row_labels
+from cerviclip.runs.report.tables import TRANSDUCTIVE, column_name, row_labels
 from cerviclip.runs.settings.run_key import shots_order
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
@@ -95,7 +95,7 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
         total = counts[-1].sum()
         correct = 100 * np.trace(counts[-1]) / total if total else 0.0
         heads.append(f"{center}: {correct:.1f} %")
-    shots = "" if group.shots == 0 else f", {group.shots} shots"
+    shots = "" if group.shots == 0 else f", {column_name(str(group.shots))}"
     repeats = f", {repeats_text([group])}" if len(group.runs) > 1 else ""
     title = f"{label} on {group.dataset}{shots}{repeats}"
     ConfusionTemplate(centers, classes, dpi=150).save(path, counts, heads, title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.evaluation.names import IN_DOMAIN, WANTED_EVENTS, WANTED_PATIENTS
 from cerviclip.runs.report.groups import Group
 
@@ -64,7 +65,7 @@ def _fewest(entries: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 def _few(patients: Mapping[str, int]) -> list[str]:
     return [
-        f"{count} {kind}" if kind else f"{count} patients"
+        f"{count} {kind}" if kind else counted(count, "patient")
         for kind, count in patients.items()
         if 0 < count < (WANTED_EVENTS if kind else WANTED_PATIENTS)
     ]

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.runs.report.figures import INK, new_figure, short_name
 
 WIDTH, GAP = 2.35, 0.3  # inches, of a box and between two
@@ -84,17 +85,17 @@ def _columns(sources: Mapping[str, Any]) -> list[tuple[list[str], ...]]:
             drawn = []
             if left:
                 drawn = ["Drawn", amount(used), *_class_lines(used["per_class"])]
-                drawn.append(f"not drawn: {left} images")
+                drawn.append(f"not drawn: {counted(left, 'image')}")
             columns.append((seen, excluded, whole, drawn))
     return columns
 
 
 def amount(count: Mapping[str, Any]) -> str:
     """``451 images of 45 patients``; without the patients where nobody knows them."""
-    images = f"{count['images']:,} image" + "s" * (count["images"] != 1)
+    images = counted(count["images"], "image")
     if count.get("patients") is None:
         return images
-    return f"{images} of {count['patients']:,} patient" + "s" * (count["patients"] != 1)
+    return f"{images} of {counted(count['patients'], 'patient')}"
 
 
 def _class_lines(per_class: Mapping[str, Any]) -> list[str]:

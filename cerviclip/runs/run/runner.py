@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
-from cerviclip.evaluation.shown import counted
 from cerviclip.locks import claimed
 from cerviclip.parallel.agreement import check_same_images
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.evaluation.shown import counted
+from cerviclip.counted import counted
 from cerviclip.locks import claimed
 from cerviclip.runs.report.costs import search_markdown
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown

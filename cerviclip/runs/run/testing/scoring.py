@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import is_coarse
 from cerviclip.evaluation.names import IN_DOMAIN
-from cerviclip.evaluation.shown import INTERVAL, cell, counted
+from cerviclip.evaluation.shown import INTERVAL, cell
 from cerviclip.runs.predictions import Predictions
 from cerviclip.runs.run.testing.predict import predict_items
 from dassl.errors import UserError

@@ -42,7 +42,7 @@ def test_joined_items_split_together_and_keep_their_patients():
 @pytest.mark.filterwarnings("ignore:.*nothing tells", "ignore:.*are copies of another")
 def test_copies_fall_on_one_part_and_are_counted(build, copied):
     """Fault 9."""
-    with pytest.warns(UserWarning, match="1 images have several classes as copies"):
+    with pytest.warns(UserWarning, match="1 image has several classes as copies"):
         data = build(copied, NAME)
     assert any("17 images are copies" in text for text in data.warnings)
     parts = {}

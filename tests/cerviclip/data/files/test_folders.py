@@ -79,7 +79,7 @@ def test_fields_and_crops_in_one_class_are_on_two_levels():
 
 def test_one_image_in_two_formats():
     paths = ["a/1.png", "a/1.jpg", "a/2.png", "b/1.png"]
-    assert "1 images are there in several formats (such as a/1.png and a/1.jpg)" in (
+    assert "1 image is there in several formats (such as a/1.png and a/1.jpg)" in (
         warn_of_two_formats(paths)
     )
     assert warn_of_two_formats(paths[1:]) == ""

@@ -160,7 +160,7 @@ def test_absent_files_are_counted():
 
 def test_patient_on_two_parts_is_refused_unless_by_image():
     entries = [Entry("cancer/P0_0.png", part="train"), Entry("cancer/P0_1.png", part="test")]
-    with pytest.raises(UserError, match="1 patients.*P0 is in train and test.*SPLIT_BY image"):
+    with pytest.raises(UserError, match="1 patient in.*P0 is in train and test.*SPLIT_BY image"):
         place(entries)
     assert len(place(entries, by="image")["test"]) == 1
     # What the file says of patients counts more than the file's name.

@@ -55,7 +55,7 @@ def test_a_patient_in_two_parts_is_refused_unless_images_are_split(cfg):
             self.parts[found[0][0]] = "test"
             return found
 
-    with pytest.raises(UserError, match="split of the release of Leaking puts 1 patients"):
+    with pytest.raises(UserError, match="split of the release of Leaking puts 1 patient "):
         Leaking(cfg)
     cfg.DATASET.SPLIT_BY = "image"
     with pytest.warns(UserWarning, match="split by image"):

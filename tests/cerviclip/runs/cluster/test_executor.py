@@ -164,7 +164,7 @@ def test_a_command_that_is_stopped_leaves_its_jobs_to_the_next_one(zoo, monkeypa
     executor = executor_on(second, zoo.out, monkeypatch)
     outcomes, _ = made_of(executor, jobs[1:])
     assert outcomes == {1: None} and second.submitted == []
-    assert executor.said == ["1 runs are in jobs of an earlier command"]
+    assert executor.said == ["1 run is in jobs of an earlier command"]
 
 
 def test_a_submission_whose_ids_were_never_noted_is_looked_for_by_name(

@@ -289,7 +289,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_command_finds_them(limits, tmp_path
     join = meanwhile(lambda: (site.reached("1-2"), site.open("1-2")))
     assert site.sweep() == 0
     join()
-    assert "1 runs are in jobs of an earlier command" in capsys.readouterr().out
+    assert "1 run is in jobs of an earlier command" in capsys.readouterr().out
     assert site.job(1) == job and site.starts() == {"seed_1": 1, "seed_2": 1}
     packs = [
         [Path(f).name for f in pack] for s in read_submissions(site.zoo.out) for pack in s.packs

@@ -119,7 +119,7 @@ def test_an_edited_list_is_noticed_in_spite_of_the_note(zoo, capsys, place, key)
     assert run(zoo, text, *flags) == 0
     capsys.readouterr()
     assert run(zoo, text, *flags) == 0
-    assert "all 1 chosen runs of sweep zoo are finished" in capsys.readouterr().out
+    assert "the chosen run of sweep zoo is finished" in capsys.readouterr().out
     content = file.read_text().splitlines()
     file.write_text("\n".join([content[0], *(x for x in content[1:] if "P0000001" not in x)]))
     assert run(zoo, text, *flags) == 2
@@ -134,7 +134,7 @@ def test_an_edited_base_of_a_yaml_is_noticed_in_spite_of_the_note(zoo, capsys):
     assert run(zoo, text) == 0
     capsys.readouterr()
     assert run(zoo, text) == 0
-    assert "all 1 runs of sweep zoo are finished" in capsys.readouterr().out
+    assert "the run of sweep zoo is finished" in capsys.readouterr().out
     base.write_text("OPTIM: {WEIGHT_DECAY: 0.25}\n")
     assert run(zoo, text) == 2
     assert "WEIGHT_DECAY (0.1 -> 0.25)" in capsys.readouterr().err

@@ -1,0 +1,16 @@
+from cerviclip.counted import counted
+
+
+def test_one_and_several():
+    assert [counted(n, "patient") for n in (0, 1, 2000)] == [
+        "0 patients",
+        "1 patient",
+        "2,000 patients",
+    ]
+    assert counted(1, "class") == "1 class" and counted(3, "class") == "3 classes"
+    assert (
+        counted(1, "image", "lie") == "1 image lies"
+        and counted(2, "image", "lie") == "2 images lie"
+    )
+    assert [counted(1, "run", verb) for verb in ("are", "have")] == ["1 run is", "1 run has"]
+    assert counted(2, "run", "are") == "2 runs are"
