@@ -43,6 +43,9 @@ examples:
   %(prog)s --trainer CoOp --dataset PhantomOCT --shots 16 --seed 1
   %(prog)s --trainer SAVLT --dataset MixedCenterOCT --root /data/oct --backbone ViT-B/16 \\
       --weights ViT-B-16.pt --shots 16 TEST.EXTERNAL "['HuaxiOCT', 'XiangyaOCT']"
+  %(prog)s --trainer LinearProbe --backbone PhantomCLIP --shots 16 --root data \\
+      --dataset FolderDataset DATASET.FOLDER my_images DATASET.PATIENT_PATTERN '(P[0-9]+)_' \\
+      DATASET.POSITIVE "('HSIL','SCC')" DATASET.EXTERNAL_FOLDERS.HospitalB hospital_b
   %(prog)s --eval-only --model-dir output/PhantomOCT/CoOp/PhantomCLIP/default/shots_16/seed_1
 
 The run's folder holds results.json (all numbers, with intervals), predictions.csv (one line per
@@ -195,7 +198,11 @@ SWEEP_EPILOG = """\
 examples:
   %(prog)s                                   the demo sweep (configs/sweeps/demo.yaml)
   %(prog)s --trainers CoOp SAVLT --shots 1 4 16 --seeds 1 2 3 --datasets PhantomOCT
-  %(prog)s --sweep my_sweep.yaml --output-dir results --jobs 2
+  %(prog)s --datasets FolderDataset --trainers LinearProbe CoOp --shots 4 16 \\
+      --seeds 1 2 3 --backbone PhantomCLIP --root data --output-dir results --opts \\
+      DATASET.FOLDER my_images DATASET.PATIENT_PATTERN '(P[0-9]+)_' \\
+      DATASET.EXTERNAL_FOLDERS.HospitalB hospital_b
+  %(prog)s --sweep my_sweep.yaml --output-dir results --jobs 2     (docs/sweep_file.md)
   %(prog)s --sweep my_sweep.yaml --launcher slurm --partition gpu --gpus 1 --time 8:00:00
 
 Finished runs are skipped, failed ones are tried again; so the same command goes on after a stop.
@@ -224,11 +231,19 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     trainers = what.add_argument(
         "--trainers", nargs="+", default=[], metavar="NAME", help="trainers or entries by name"
     )
-    datasets = what.add_argument("--datasets", nargs="+", default=[], metavar="NAME")
+    datasets = what.add_argument(
+        "--datasets",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="data sets; FolderDataset is a folder or list of your own",
+    )
     what.add_argument(
         "--shots", nargs="+", default=[], metavar="K", help="whole numbers from 1, or 'full'"
     )
-    what.add_argument("--seeds", nargs="+", default=[], metavar="S")
+    what.add_argument(
+        "--seeds", nargs="+", default=[], metavar="S", help="each a draw of the shots: 1 2 3"
+    )
     what.add_argument(
         "--folds", metavar="N", help="each run on N folds by patient (cross-validation); 0: none"
     )
@@ -238,7 +253,9 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     external = what.add_argument(
         "--external", nargs="*", metavar="NAME", help="external centres to score"
     )
-    backbone = what.add_argument("--backbone", default="", metavar="NAME")
+    backbone = what.add_argument(
+        "--backbone", default="", metavar="NAME", help="of entries that name none: ViT-B/16 ..."
+    )
     what.add_argument("--weights", default="", metavar="FILE", help="the backbone's weights, local")
     opts = what.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every run"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cerviclip.runs.settings.flags import sweep_parser, sweep_request
+from cerviclip.runs.settings.flags import sweep_parser, sweep_request, train_parser
 from cerviclip.runs.settings.plan import make_plan
 from dassl.errors import UserError
 
@@ -192,3 +192,10 @@ def test_a_variant_names_every_run_of_a_sweep(zoo):
     assert [run.variant for run in plan.unchosen] == ["mine", "mine-slow"]
     assert plan.order == [("ZooLinear", "mine"), ("ZooLinear", "mine-slow")]
     assert plan_of(zoo, text, "--trainers", "slow", "--variant", "b").runs[0].variant == "b-slow"
+
+
+def test_every_flag_of_train_and_sweep_has_a_help_and_examples_take_own_data():
+    for parser in (train_parser(), sweep_parser()):
+        assert [a.dest for a in parser._actions if not a.help] == []
+        assert "FolderDataset" in parser.epilog and "DATASET.EXTERNAL_FOLDERS" in parser.epilog
+        assert all(len(line) < 100 for line in (parser.epilog % {"prog": "x"}).splitlines())
