@@ -30,7 +30,8 @@ from dassl.errors import (
     MissingFileError,
     UnknownNameError,
     UserError,
-    did_you_mean,
+    nearest_or_all,
+    no_file,
 )
 
 ENTRY_POINT_GROUP = "dassl.plugins"
@@ -80,7 +81,7 @@ def add_plugins(specs: Iterable[str]) -> None:
         elif _looks_like_file(spec):
             path = Path(spec).expanduser().resolve()
             if not path.is_file():
-                raise MissingFileError(f"plug-in {spec}: there is no such file")
+                raise MissingFileError(f"plug-in {spec} {no_file(path)}; check the path")
             spec = str(path)
         if spec not in _plugin_specs:
             _plugin_specs.append(spec)
@@ -197,8 +198,7 @@ def ensure_loaded(kind: str, name: str) -> Any:
 def unknown_name(kind: str, name: str, registered: Iterable[str] = ()) -> UnknownNameError:
     """The error for a name that nothing registers: what to type instead, or what failed."""
     names = sorted({*discover()[kind], *registered}, key=str.lower)
-    message = f"unknown {kind} {name!r}" + did_you_mean(name, names)
-    message += f" (known: {', '.join(names)})"
+    message = f"unknown {kind} {name!r}" + nearest_or_all(name, names, "cerviclip list")
     if _failed:
         failures = "; ".join(f"{spec}: {error}" for spec, error in sorted(_failed.items()))
         message += f"; plug-ins that failed to import: {failures}"

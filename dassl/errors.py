@@ -12,6 +12,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 AGAIN = "then give the same command again"
@@ -91,6 +92,24 @@ def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.55) -> str:
     """``, did you mean 'x'?`` for a message, where a name is near; else nothing."""
     near = nearest(name, names, cutoff)
     return f", did you mean {near!r}?" if near else ""
+
+
+def no_file(path: str | Path) -> str:
+    """Why a path is not the file that is wanted: ``does not exist``, or it is a folder."""
+    return "is a folder, and a file is needed" if Path(path).is_dir() else "does not exist"
+
+
+def nearest_or_all(name: str, names: Sequence[str], shown_by: str, cutoff: float = 0.55) -> str:
+    """The name that is meant, where one is near; else all of them, as many as they are.
+
+    Args:
+        name: as it was typed.
+        names: those there are.
+        shown_by: what lists them, for who means none that is near.
+        cutoff: as of `nearest`.
+    """
+    hint = did_you_mean(name, names, cutoff)
+    return f"{hint} ({shown_by} names all)" if hint else f" (known: {', '.join(names)})"
 
 
 def cli_main(

@@ -1,5 +1,11 @@
 """Names in ``results.json``, for those who score and those who read. Imports nothing heavy."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dassl.errors import nearest_or_all
+
 IN_DOMAIN = "test"  # the centre that is the data set's own test part
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
 PER_CLASS = ("precision", "recall", "f1")
@@ -26,3 +32,13 @@ BLOCKS = (*LEVEL_BLOCKS, "patient_level", "measured_with")
 #: How far a row of probabilities may be from adding up to 1: old files may hold
 #: rounded ones.
 SUM_TOLERANCE = 1e-3
+
+
+def metric_hint(metric: str, names: Sequence[str]) -> str:
+    """What a metric that there is not may mean: ``auc`` is like no name as a whole, but the end of
+    ``binary.auc``, and ``acc`` the beginning of ``accuracy``. Else the nearest, else all."""
+    meant = [name for name in names if name.rpartition(".")[2] == metric]
+    meant += [name for name in names if name.endswith(f"_{metric}") or name.startswith(metric)]
+    if meant:
+        return f", did you mean {' or '.join(dict.fromkeys(meant[:3]))}?"
+    return nearest_or_all(metric, names, "docs/compare.md")

@@ -17,7 +17,7 @@ from cerviclip.vlm.files.beside import check_beside, check_known
 from cerviclip.vlm.files.foreign_names import openai_names
 from cerviclip.vlm.files.formats import read_state_dict, weights_identity
 from cerviclip.vlm.precision import check_precision, matrix_dtype, precision_of
-from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
+from dassl.errors import MissingFileError, UnknownNameError, UserError, nearest_or_all
 
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
 POOL_SIZE = 4  # backbones kept by one process; a sweep seldom has more
@@ -130,9 +130,8 @@ def _own_file(name: str) -> str:
 
 
 def _unknown(name: str) -> UnknownNameError:
-    hint = did_you_mean(name, names.BACKBONES, cutoff=0.5)
-    known = ", ".join(names.BACKBONES)
-    return UnknownNameError(f"no backbone {name!r}{hint} (known: {known})")
+    said = nearest_or_all(name, list(names.BACKBONES), "cerviclip list", cutoff=0.5)
+    return UnknownNameError(f"no backbone {name!r}{said}")
 
 
 def use_half_matrices(module: nn.Module, dtype: torch.dtype) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import MissingFileError, UserError, no_file
 
 BASE = "_BASE_"
 MOST_REPEATED = 100_000  # values of one file that stand there by aliases alone
@@ -52,7 +52,7 @@ def read_typed(
     """As `read_yaml`, with the text of every scalar beside its value."""
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{what} {path} does not exist; check the path")
+        raise MissingFileError(f"{what} {path} {no_file(path)}; check the path")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

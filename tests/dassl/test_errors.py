@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dassl.errors import UserError, cli_main
+from dassl.errors import UserError, cli_main, nearest_or_all, no_file
 
 
 def refuse(argv):
@@ -48,3 +48,15 @@ def test_what_the_system_says_of_a_path_is_one_line(tmp_path, capsys):
         assert error.startswith("error: ") and error.count("\n") == 1 and "check the path" in error
     with pytest.raises(OSError):
         cli_main(lambda argv: len(tmp_path.read_bytes()), ["--debug"])
+
+
+def test_a_near_name_is_enough_and_else_all_are_named():
+    names = ["LinearProbe", "CoOp"]
+    near = nearest_or_all("LinaerProbe", names, "cerviclip list")
+    assert near == ", did you mean 'LinearProbe'? (cerviclip list names all)"
+    assert nearest_or_all("xyz", names, "cerviclip list") == " (known: LinearProbe, CoOp)"
+
+
+def test_a_folder_is_no_absent_file(tmp_path):
+    assert no_file(tmp_path) == "is a folder, and a file is needed"
+    assert no_file(tmp_path / "x") == "does not exist"

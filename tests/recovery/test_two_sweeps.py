@@ -72,7 +72,7 @@ def asleep(zoo):
 def test_the_runs_of_a_dead_sweep_are_taken_over(asleep):
     zoo, argv, whole, life = asleep
     other = sweep_life(argv, zoo.root / "log2", ZOO_AWAKE="1")
-    until(lambda: "waiting for them" in text_of(zoo.root / "log2"))
+    until(lambda: "; waiting" in text_of(zoo.root / "log2"))
     made = finished(zoo.out)
     assert len(made) == 1 and SLEEPER not in made  # all but the one that the first is at work on
     assert "1 run is being made by another sweep" in text_of(zoo.root / "log2")

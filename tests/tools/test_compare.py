@@ -21,7 +21,8 @@ def test_differences_in_every_format(folder, capsys, form, words):
 @pytest.mark.parametrize(
     "flags, words",
     [(["--centers", "test"], "--against"), (["--against", "Coop"], "did you mean 'CoOp'"),
-     (["--against", "CoOp", "--metric", "binary.x"], "no comparison of 'binary.x'")],
+     (["--against", "CoOp", "--metric", "binary.x"], "no comparison of 'binary.x'"),
+     (["--against", "CoOp", "--metric", "auc"], "of 'auc', did you mean binary.auc or macro_auc")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_one_line(folder, capsys, flags, words):
     assert cli_main(compare.main, [str(folder), *flags]) == 2

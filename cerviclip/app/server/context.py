@@ -29,7 +29,6 @@ from cerviclip.app.server.metrics import Metrics
 from cerviclip.app.server.problems import Problem
 from cerviclip.app.server.settings import Settings
 from cerviclip.app.server.uploads import Upload, read_uploads
-from dassl.errors import did_you_mean
 
 DECODING = 2  # requests whose pictures are decoded at a time, so that memory stays bounded
 
@@ -74,11 +73,12 @@ class Context:
         """A model by name; the first one for no name.
 
         Raises:
-            Problem: 404, with the nearest name.
+            Problem: 404, with the names of those that are served.
         """
         found = self.models.get(name) if name else next(iter(self.models.values()))
         if found is None:
-            raise Problem(404, f"no model {name!r}{did_you_mean(name, self.models)}")
+            served = ", ".join(self.models)
+            raise Problem(404, f"no model {name!r}; name one that is served: {served}")
         return found
 
     async def read(

@@ -17,7 +17,7 @@ from cerviclip.evaluation.intervals.generic import one_by_one
 from cerviclip.evaluation.intervals.paired import OF_SCORES, OF_VERDICTS
 from cerviclip.evaluation.measures.discrimination import MAX_FPR
 from cerviclip.evaluation.measures.thresholds.operating_points import POINTS
-from cerviclip.evaluation.names import BINARY, PER_CLASS
+from cerviclip.evaluation.names import BINARY, PER_CLASS, metric_hint
 from dassl.errors import UserError
 
 #: What a method must give of an image for a quantity of it, in words of a message.
@@ -92,9 +92,8 @@ def check_comparable(metric: str) -> str:
     known = head == "per_class" and rest.rpartition(".")[0] and rest.endswith(_CLASS_PARTS)
     if metric in COMPARABLE or known:
         return metric
-    raise UserError(
-        f"no comparison of {metric!r}, but of {', '.join(COMPARABLE)}, per_class.<class>.f1"
-    )
+    said = metric_hint(metric, [*COMPARABLE, "per_class.<class>.f1"])
+    raise UserError(f"no comparison of {metric!r}{said}")
 
 
 def quantity(name: str, classnames: Sequence[str] = (), order: Sequence[str] = ()) -> Quantity:

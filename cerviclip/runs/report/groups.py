@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.split.folds import Fold, parse_fold
-from cerviclip.evaluation.names import BINARY, IN_DOMAIN, OVERALL
+from cerviclip.evaluation.names import BINARY, IN_DOMAIN, OVERALL, metric_hint
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.run_key import Cell, Repeat, RunKey, shots_order
@@ -182,9 +182,8 @@ def check_metric(metric: str) -> str:
     """The metric's name if there is such a metric."""
     if metric in METRICS or (metric.startswith("per_class.") and metric.count(".") >= 2):
         return metric
-    raise UserError(
-        f"unknown metric {metric!r} (known: {', '.join(METRICS)}, per_class.<class>.f1)"
-    )
+    said = metric_hint(metric, [*METRICS, "per_class.<class>.f1"])
+    raise UserError(f"unknown metric {metric!r}{said}")
 
 
 def load_runs(folder: str | Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts, merged_tree
-from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.errors import MissingFileError, UnknownNameError, UserError, no_file
 
 # What a request sets; it comes after the yaml files and before KEY VALUE overrides.
 REQUEST_KEYS = {
@@ -149,7 +149,7 @@ def find_config(path: str, what: str) -> Path:
     for candidate in (Path(path).expanduser(), HOME / path):
         if candidate.is_file():
             return candidate
-    raise MissingFileError(f"{what} {path} does not exist; check the path")
+    raise MissingFileError(f"{what} {path} {no_file(Path(path).expanduser())}; check the path")
 
 
 # -- steps --------------------------------------------------------------------------------------
@@ -334,8 +334,8 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
         cfg.MODEL.INIT_WEIGHTS = str(Path(cfg.MODEL.INIT_WEIGHTS).expanduser())
     if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
         raise MissingFileError(
-            f"weights file {cfg.MODEL.INIT_WEIGHTS} does not exist; check --weights (or "
-            "MODEL.INIT_WEIGHTS)"
+            f"weights file {cfg.MODEL.INIT_WEIGHTS} {no_file(cfg.MODEL.INIT_WEIGHTS)}; check "
+            "--weights (or MODEL.INIT_WEIGHTS)"
         )
     for name in cfg.TEST.EXTERNAL:
         try:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.places import install_hint
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import MissingFileError, UserError, no_file
 
 PATHS = ("paths", "path", "files", "file", "filename", "filenames", "image", "images")
 FEATURES = ("features", "embeddings", "embedding", "feature", "x")
@@ -109,7 +109,8 @@ def read_embeddings(path: str | Path) -> Embeddings:
     path = Path(path).expanduser()
     if not path.is_file():
         raise MissingFileError(
-            f"no file of features {path}; check the name behind embeddings: (--backbone)"
+            f"file of features {path} {no_file(path)}; check the name behind embeddings: "
+            "(--backbone)"
         )
     readers = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".parquet": _parquet}
     read = readers.get(path.suffix.lower())

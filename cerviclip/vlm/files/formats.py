@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cerviclip.vlm.files.compact import expand_compact, is_compact
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import MissingFileError, UserError, no_file
 from dassl.utils.checkpoints import refuse_no_weights
 from dassl.utils.files import file_sha256
 from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
@@ -38,7 +38,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(
-            f"no weights file {path}; check the path (--weights, MODEL.INIT_WEIGHTS)"
+            f"weights file {path} {no_file(path)}; check the path (--weights, MODEL.INIT_WEIGHTS)"
         )
     kind = "torch"
     try:

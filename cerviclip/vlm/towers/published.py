@@ -74,6 +74,11 @@ def _from_hub(name: str, entry: Published) -> str:
             from huggingface_hub import hf_hub_download
 
             return str(hf_hub_download(entry.place.removeprefix(_HUB), entry.file))
+        except ImportError:
+            raise MissingFileError(
+                f"no weights for {name}: to download them, pip install huggingface_hub; or get "
+                f"{how_to_get(name)} and give it by --weights FILE (MODEL.INIT_WEIGHTS)"
+            ) from None
         except Exception as error:  # hub, network and file errors have no common type
             reason = f"it cannot be downloaded ({open_clip_models.first_line(error)})"
     raise MissingFileError(

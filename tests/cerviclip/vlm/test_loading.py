@@ -79,7 +79,7 @@ def test_autocast_over_float32_weights_gives_nearly_the_same_features(vit, files
 def test_unknown_names_and_precisions_are_named():
     with pytest.raises(UnknownNameError, match=r"ViT-B16.*did you mean 'ViT-B/16'\?") as caught:
         load_backbone("ViT-B16")
-    assert "PhantomCLIP" in str(caught.value)
+    assert "PhantomCLIP" not in str(caught.value)  # the suggestion is enough
     with pytest.raises(UserError, match="fp8"):
         load_backbone("CLIP", "x.pt", "fp8")
     with pytest.raises(UserError, match="--weights FILE"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from cerviclip.data.files.lists.entries import Entries, text_of
 from cerviclip.data.files.lists.json_lists import read_json, read_pickle
 from cerviclip.data.files.lists.tables import read_table
-from dassl.errors import MissingFileError, UserError
+from dassl.errors import MissingFileError, UserError, no_file
 
 _TABLES = (".csv", ".tsv", ".txt", ".tab", ".lst")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
@@ -18,7 +18,7 @@ def read_list_file(path: str | Path) -> Entries:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(
-            f"there is no split or list file {path}; check DATASET.FILE or DATASET.SPLIT_FILE "
+            f"split or list file {path} {no_file(path)}; check DATASET.FILE or DATASET.SPLIT_FILE "
             "(looked for here, under --root and in DATASET.FOLDER)"
         )
     suffix = path.suffix.lower()

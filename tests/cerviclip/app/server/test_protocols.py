@@ -53,7 +53,9 @@ def test_inference_protocol(client, predictor, pictures):
     for path in ("health/live", "health/ready", "models/m/ready", "models/m"):
         assert client.get(f"/v2/{path}").status_code == 200
     assert client.get("/v2/models/m").json()["outputs"][0]["shape"] == [-1, 3]
-    assert client.get("/v2/models/n").json()["error"].startswith("no model 'n'")
+    assert client.get("/v2/models/n").json()["error"] == (
+        "no model 'n'; name one that is served: m"
+    )
     assert client.get("/v2/models/m/versions/1").status_code == 404
 
 

@@ -203,8 +203,12 @@ def test_metric_names():
     assert metric_value(run()["centers"]["test"], "per_class.a.b.f1") == 7.0
     assert metric_value(None, "accuracy") is None
     assert check_metric("per_class.a.b.f1")
-    with pytest.raises(UserError, match="unknown metric 'acc'"):
+    with pytest.raises(UserError, match="unknown metric 'acc', did you mean accuracy"):
         check_metric("acc")
+    with pytest.raises(UserError, match=r"'auc', did you mean binary.auc or macro_auc\?$"):
+        check_metric("auc")
+    with pytest.raises(UserError, match="unknown metric 'zzz' .known: accuracy, "):
+        check_metric("zzz")
 
 
 def test_phantoms_are_called_phantoms():

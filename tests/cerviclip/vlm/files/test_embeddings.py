@@ -110,7 +110,7 @@ def test_rows_of_different_lengths_are_named(tmp_path):
 
 
 def test_files_that_are_no_features_are_named(tmp_path):
-    with pytest.raises(MissingFileError, match="no file of features"):
+    with pytest.raises(MissingFileError, match="file of features .* does not exist"):
         read_embeddings(tmp_path / "none.npz")
     (tmp_path / "f.csv").write_text("a,b")
     with pytest.raises(UserError, match="ends in .csv; features are read from .npz, .h5"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import OrderedDict
 from dataclasses import replace
 from types import MappingProxyType
@@ -351,3 +352,9 @@ def test_the_true_architecture_at_random(name):
     assert features.shape == (1, entry.embed_dim) and features.isfinite().all()
     if entry.has_text:
         assert backbone.encode_text(backbone.tokenize(["a cyst"])).shape == (1, entry.embed_dim)
+
+
+def test_without_the_hubs_library_the_line_that_installs_it_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingFileError, match="BiomedCLIP: to download them, pip install hugg"):
+        load_backbone("BiomedCLIP")
