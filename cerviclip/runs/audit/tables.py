@@ -139,9 +139,11 @@ class _Tables:
                     continue
                 title, lines = next(iter(_sections(to_markdown(table)).items()))
                 have = sections.get(title)
+                lines = _rows(lines)
                 if have is None:
                     self.say(MARKDOWN, "table", f"the table {title!r} is missing")
                     return
+                have = _rows(have)
                 unlike = [line for line in have if line not in lines]
                 unlike = unlike or [line for line in lines if line not in have]
                 if unlike:
@@ -157,6 +159,11 @@ def _cell_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:
 def _with_folds(run: Mapping[str, Any]) -> dict[str, Any]:
     fold = parse_fold(run["fold"])
     return {**run, "folds": fold.folds if fold else 0}
+
+
+def _rows(lines: Sequence[str]) -> list[str]:
+    """A table's own lines: the notes below it were said in other words by earlier versions."""
+    return [line for line in lines if line.startswith("|")]
 
 
 def _sections(text: str) -> dict[str, list[str]]:

@@ -19,17 +19,24 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
         groups: whose runs a table is of. Of several runs the one with the fewest patients counts.
         folds_together: the test parts of one seed's folds are one test set.
     """
-    said = []
+    said, several = [], False
     for center in dict.fromkeys(c for group in groups for c in group.centers):
         together = folds_together and center == IN_DOMAIN
         entries = [e for g in groups for e in _test_sets(g, center, together)]
-        numbers = _few(_fewest(entries))
+        fewest = _fewest(entries)
+        numbers = _few(fewest)
         if numbers:
             said.append(f"{center} {', '.join(numbers)}")
+            kinds = sum(count for kind, count in fewest.items() if kind)
+            several |= kinds > fewest.get("", kinds)
     if not said:
         return []
-    wanted = f"fewer than {WANTED_PATIENTS} patients, or {WANTED_EVENTS} of a kind"
-    return [f"{wanted}: {'; '.join(said)}; results.json has the intervals"]
+    wanted = (
+        f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the event, "
+        "without it or of a class)"
+    )
+    both = "; a patient with images of several kinds counts for each" if several else ""
+    return [f"{wanted}: {'; '.join(said)}{both}; results.json has the intervals"]
 
 
 def _test_sets(group: Group, center: str, together: bool) -> list[dict[str, int]]:

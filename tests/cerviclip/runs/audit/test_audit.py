@@ -283,6 +283,13 @@ def test_a_declared_image_split_is_a_note(honest, tmp_path):
     assert "patient_leak" not in kinds(output)
 
 
+def test_notes_below_a_table_may_be_in_an_earlier_versions_words(honest, tmp_path):
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    edit_text(output / "results.md", "few patients (fewer than 20", "fewer than 20 patients (or")
+    assert "table" not in kinds(output)
+
+
 def test_the_command(honest, tmp_path, capsys):
     out = tmp_path / "audit.json"
     assert cli_main(tool.main, [str(honest), "--full", "0", "--json", str(out)]) == 0

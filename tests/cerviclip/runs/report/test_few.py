@@ -45,6 +45,15 @@ def test_what_is_few_is_named(entry, said):
     assert "D: " not in note and note.count("test") <= 1
 
 
+def test_a_patient_of_two_kinds_is_explained_where_there_is_one():
+    both = center(4, 4)
+    both["counts"]["non_events"]["patients"] = 4
+    counts_twice = "a patient with images of several kinds counts for each"
+    assert counts_twice in notes(run(test=both))[0]
+    assert "test 4 patients, 4 with the event, 4 without it;" in notes(run(test=both))[0]
+    assert counts_twice not in notes(run(test=center(12, 6)))[0]
+
+
 def test_the_run_with_the_fewest_counts_and_each_centre_is_named():
     found = notes(run(test=center(15), far=center(50)), run(seed=2, test=center(12), far=center(3)))
     assert "test 12 patients; far 3 patients" in found[0]
