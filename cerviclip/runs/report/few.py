@@ -32,8 +32,8 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
     if not said:
         return []
     wanted = (
-        f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the event, "
-        "without it or of a class)"
+        f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the "
+        "event, without it or of a class)"
     )
     both = "; a patient with images of several kinds counts for each" if several else ""
     return [f"{wanted}: {'; '.join(said)}{both}; results.json has the intervals"]
