@@ -64,10 +64,9 @@ class FolderDataset(ImagingDataset):
             yield from self._scan_list(cfg)
             return
         top = class_folders(self.image_dir, self.skipped)
-        parts = self._part_folders(top, cfg.DATASET.PATIENT_PATTERN)
+        parts = self._part_folders(top)
         if not parts:
-            if not cfg.DATASET.FOLDER:
-                self._check_no_data_sets(cfg, top)
+            self._check_are_classes(cfg, top)
             yield from self._scan_classes(cfg, top)
             return
         self.skipped.folders += [name for name in top if name not in parts]
@@ -118,8 +117,6 @@ class FolderDataset(ImagingDataset):
         """
         options = cfg.DATASET
         named = {*self._declared(cfg), *options.CLASS_MAP}
-        pattern = options.PATIENT_PATTERN
-        of_patient = compile_pattern(pattern).search if pattern not in ("", STEM) else None
         inside = {
             name: inner_classes(self.image_dir / name, tuple(options.LEAVE_OUT))
             for name in top
@@ -128,7 +125,7 @@ class FolderDataset(ImagingDataset):
         found = {
             name: inner
             for name, inner in inside.items()
-            if inner and not (of_patient and all(map(of_patient, inner)))
+            if inner and not _of_patients(inner, options.PATIENT_PATTERN)
         }
         if found:
             name, inner = next(iter(found.items()))
@@ -136,15 +133,11 @@ class FolderDataset(ImagingDataset):
                 f"{self.image_dir} seems to hold data sets and not classes: {name} has the folders "
                 f"{_some(inner, ', ')}; name the one to read (DATASET.FOLDER "
                 f"{_some(list(found), ' or ')}), or give DATASET.FOLDER . if {_some(top, ', ')} "
-                "are the classes"
+                "are the classes; parts of one split are called train, val and test"
             )
 
-    def _part_folders(self, top: list[str], pattern: str) -> dict[str, str]:
+    def _part_folders(self, top: list[str]) -> dict[str, str]:
         """The part of a split that each folder is; empty where the folders are classes.
-
-        Args:
-            top: folders of the image folder.
-            pattern: of patients, whose folders may lie in the classes'.
 
         Raises:
             UserError: some are parts, and train or test is not among them, or is there twice.
@@ -166,33 +159,33 @@ class FolderDataset(ImagingDataset):
                 f"{self.image_dir} has {' and '.join(folders)} but no {lacking} folder; call the "
                 "tested part test, or set DATASET.FOLDER to one part and it is split by ratio"
             )
-        self._look_for_parts_under_other_names(top, list(parts), pattern)
         return {}
 
-    def _look_for_parts_under_other_names(
-        self, top: list[str], parts: list[str], pattern: str
-    ) -> None:
+    def _check_are_classes(self, cfg: CfgNode, top: list[str]) -> None:
         """Warn where the folders at the top hold folders of the same names, as parts of a split do.
 
         Raises:
-            UserError: one of them is called a part.
+            UserError: one of them is called a part, or they look like data sets and
+                ``DATASET.FOLDER`` names none.
         """
+        parts, pattern = list(parts_of(top)), cfg.DATASET.PATIENT_PATTERN
         same = same_inner_folders(self.image_dir, top)
-        if len({*same} - {*parts_of(same)}) < 2:
-            return
-        if pattern and all(map(compile_pattern(pattern).search, same)):
-            return
+        if len({*same} - {*parts_of(same)}) < 2 or _of_patients(same, pattern):
+            same = []
         first = ", ".join(same[:4]) + (" ..." if len(same) > 4 else "")
         holding = f"{self.image_dir}: {quoted(top[:4])} hold the same folders ({first})"
-        if parts:
+        if same and parts:
             raise UserError(
                 f"{holding}, and {quoted(parts)} is a part of a split; call the others so too "
                 "(train, val, test), or set DATASET.FOLDER to one part and it is split by ratio"
             )
-        self.warn(
-            f"{holding}, and are taken as the classes; if they are parts of a split, call them "
-            "train, val and test"
-        )
+        if not cfg.DATASET.FOLDER:
+            self._check_no_data_sets(cfg, top)
+        if same:
+            self.warn(
+                f"{holding}, and are taken as the classes; if they are parts of a split, call them "
+                "train, val and test"
+            )
 
     @staticmethod
     def _holds_classes(folder: Path) -> bool:
@@ -389,6 +382,11 @@ class FolderDataset(ImagingDataset):
         if options.SPLIT_BY == "patient":
             check_parts(split, options.FILE or str(self.image_dir))
         return split
+
+
+def _of_patients(folders: list[str], pattern: str) -> bool:
+    """Whether a pattern finds a patient in each folder's name, as below a class folder."""
+    return pattern not in ("", STEM) and all(map(compile_pattern(pattern).search, folders))
 
 
 def _some(names: list[str], between: str) -> str:

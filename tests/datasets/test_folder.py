@@ -458,6 +458,7 @@ def test_one_data_set_beside_a_class_is_one_too_many(build, tmp_path):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
 
 
+@pytest.mark.filterwarnings("ignore:.*hold the same folders")
 def test_who_names_the_root_or_its_classes_means_it(build, tmp_path):
     write_two_hospitals(tmp_path)
     for options in ({"FOLDER": "."}, {"CLASSES": ("hospital_b", "my_images")}):
@@ -465,6 +466,7 @@ def test_who_names_the_root_or_its_classes_means_it(build, tmp_path):
         assert data.classnames == ["hospital_b", "my_images"] and sum(counts(data)) == 48
 
 
+@pytest.mark.filterwarnings("ignore:.*hold the same folders")
 def test_folders_of_patients_and_of_masks_make_no_data_set(build, tmp_path):
     """Inside a class folder there may be a folder for each patient, which the pattern finds."""
     for seed, name in enumerate(("benign", "malign")):
@@ -477,9 +479,11 @@ def test_folders_of_patients_and_of_masks_make_no_data_set(build, tmp_path):
     for seed, name in enumerate(("a", "b")):
         write_images(tmp_path / "other" / name, {"img": 12, "masks": 12}, size=8, seed=seed)
     with pytest.warns(UserWarning, match="look like masks"):
-        build(tmp_path / "other", NAME, PATIENT_PATTERN="stem")
+        data = build(tmp_path / "other", NAME, PATIENT_PATTERN="stem")
+    assert data.classnames == ["a", "b"]
 
 
+@pytest.mark.filterwarnings("ignore:.*hold the same folders")
 def test_a_split_file_of_a_deeper_folder_names_that_folder(build, folder):
     table = [[f"mine/{path}", 0, label] for path, label in rows(folder)]
     (folder / "s.json").write_text(json.dumps({"train": table[:8], "test": table[12:]}))

@@ -157,15 +157,15 @@ def make_plan(args: SweepRequest) -> Plan:
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
     root = Path(args.output_dir or DEFAULT_ROOT)
-    of_yaml, asked = maker.own_runs(own), set(runs)
+    own_runs, asked = maker.own_runs(own), set(runs)
     return Plan(
         name=path.stem,
         runs=runs,
         output_root=root,
         order=order,
-        unchosen=[run for run in of_yaml if run not in asked],
+        unchosen=[run for run in own_runs if run not in asked],
         searched=searched,
-        goes_beyond=bool(asked - set(of_yaml)) and not args.split,
+        goes_beyond=bool(asked - set(own_runs)) and not args.split,
     )
 
 
