@@ -96,7 +96,7 @@ def test_variants_are_not_tested_unless_asked(written):
     opts = ["DATASET.FOLDER", "train"]
     data = open_dataset(str(written), opts=opts)
     assert not any(is_variant(i.impath) for i in [*data.val, *data.test])
-    assert sum("variants in test are left out" in note for note in data.notes) == 1
+    assert sum("left out of test" in note for note in data.notes) == 1
     asked = open_dataset(str(written), opts=[*opts, "DATASET.TEST_VARIANTS", True])
     assert len(asked.test) == 5 * len(data.test)
 
@@ -116,7 +116,7 @@ def test_a_planted_variant_of_a_tested_image_is_refused(written, source, tmp_pat
     tested = next((copy / "test" / "HSIL").glob("*.bmp"))
     planted = f"{tested.name}.aug09-blur.png"
     Image.new("RGB", (9, 9), (3, 200, 90)).save(copy / "train" / "HSIL" / planted)
-    with pytest.raises(UserError, match="another part than their original"):
+    with pytest.raises(UserError, match="another part than the original"):
         open_dataset(str(copy))
     with pytest.warns(UserWarning, match="trained on|split by image"):
         open_dataset(str(copy), opts=["DATASET.SPLIT_BY", "image"])
