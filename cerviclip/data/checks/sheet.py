@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cerviclip.counted import counted
 from cerviclip.data.checks.findings import Finding, shown
 from cerviclip.severity import ERROR, NOTE
 from dassl.errors import UserError
@@ -79,7 +80,7 @@ def told(target: Path, count: int, nothing: str) -> str:
         nothing: why there is no picture where ``count`` is 0.
     """
     if count:
-        return f"{target}: {count} image{'s' * (count != 1)}"
+        return f"{target}: {counted(count, 'image')}"
     older = "; the file there is of an earlier call" if target.exists() else ""
     return f"{nothing}: {target} is not written{older}"
 
