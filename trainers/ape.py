@@ -85,6 +85,7 @@ class APE(FitOnce, VLMTrainer):
         channels = min(cfg.CHANNELS, (self.backbone.embed_dim + 1) // 2)
         head = RefinedCache(channels, self.num_classes, cfg.ALPHA, cfg.BETA)
         self.head = head.to(self.device)
+        self.head.requires_grad_(False)  # in closed form: no number is trained
         self.register_model("head", self.head)
 
     def fit(self) -> dict[str, float]:

@@ -86,6 +86,7 @@ class GDA(FitOnce, VLMTrainer):
         self.classifier = self.text_features()  # (C, D)
         sizes = self.backbone.embed_dim, self.num_classes
         self.head = GaussianHead(*sizes, self.cfg.TRAINER.GDA.ALPHA).to(self.device)
+        self.head.requires_grad_(False)  # in closed form: no number is trained
         self.register_model("head", self.head)
 
     def fit(self) -> dict[str, float]:

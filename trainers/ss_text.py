@@ -76,6 +76,7 @@ class SSText(FitOnce, VLMTrainer):
     def build_model(self) -> None:
         super().build_model()
         self.head = Prototypes(self.text_features()).to(self.device)
+        self.head.requires_grad_(False)  # in closed form: no number is trained
         self.register_model("head", self.head)
 
     def fit(self) -> dict[str, float]:

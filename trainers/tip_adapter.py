@@ -82,6 +82,7 @@ class TipAdapter(FitOnce, _CacheTrainer):
     def build_model(self) -> None:
         super().build_model()
         self.head = self.build_head()
+        self.head.requires_grad_(False)  # in closed form: no number is trained
         self.register_model("head", self.head)
 
     def fit(self) -> dict[str, float]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from cases import registered, trainer_cases, what_is_missing
 
-from cerviclip.runs.run.run_files import search_budget
+from cerviclip.runs.run.run_files import search_budget, trainable_params
 
 CASES = trainer_cases()
+#: Their weights are found by a solver without steps, and are trained all the same.
+FITTED_BY_A_SOLVER = {"LinearProbe", "FeatureCombination", "LPPlusPlus"}
 OWN = {name: case for name, case in CASES.items() if not case.second_name_of}
 
 
@@ -37,6 +39,15 @@ def test_leaves_the_shared_backbone_as_it_was_and_says_what_it_read_of_val(name,
     assert trainer.backbone.fingerprint() == before
     budget = search_budget(trainer)
     assert bool(read) == bool(budget), f"{name} chooses on val and does not call note_search"
+    stepped = {
+        parameter
+        for optim in trainer._optims.values()
+        for group in (optim.param_groups if optim else ())
+        for parameter in group["params"]
+        if parameter.requires_grad
+    }
+    fitted = name in FITTED_BY_A_SOLVER
+    assert (sum(p.numel() for p in stepped) == trainable_params(trainer)) != fitted
     if budget:
         assert budget["tries"] > 1 and budget["labels"] == len(trainer.dm.dataset.val)
 
