@@ -218,8 +218,8 @@ def test_models_and_metrics(client, predictor, pictures, parts):
         assert name in text
     shares = [float(line.split()[-1]) for line in text.splitlines() if "class_share{" in line]
     assert len(shares) == 3 and sum(shares) == pytest.approx(1)
-    nearest = client.post("/v1/predict?model=mm", files=parts(pictures[:1]))
-    assert nearest.status_code == 404 and "did you mean 'm'" in nearest.json()["detail"]
+    absent = client.post("/v1/predict?model=mm", files=parts(pictures[:1]))
+    assert absent.status_code == 404 and "that is served: m" in absent.json()["detail"]
 
 
 def test_explain_itself(client, predictor, pictures, parts):
