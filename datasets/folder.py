@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,12 +69,7 @@ class FolderDataset(ImagingDataset):
             self._check_are_classes(cfg, top)
             yield from self._scan_classes(cfg, top)
             return
-        self.skipped.folders += [name for name in top if name not in parts]
-        if self.skipped.folders:
-            self.warn(
-                f"{self.image_dir}: read are the parts {', '.join(parts)}; not "
-                f"{', '.join(self.skipped.folders)}"
-            )
+        self._name_unread([name for name in top if name not in parts], parts)
         for part in parts:
             for folder in class_folders(self.image_dir / part, self.skipped):
                 for path, name in self.scan_class(f"{part}/{folder}", folder):
@@ -92,19 +87,35 @@ class FolderDataset(ImagingDataset):
         if not split:
             yield from super().scan(cfg)
             return
-        without = [name for name in top if name not in split]
-        if without:
-            name, of = next(iter(split.items()))
-            raise UserError(
-                f"{self.image_dir / name} holds the parts of a split ({', '.join(of)}) and "
-                f"{without[0]} does not; give every class folder the same parts"
-            )
+        for name in top:
+            if name in split:
+                continue
+            if image_files(self.image_dir / name):
+                other, of = next(iter(split.items()))
+                raise UserError(
+                    f"{self.image_dir / other} holds the parts of a split ({', '.join(of)}) and "
+                    f"{name} does not; give every class folder the same parts"
+                )
+            yield from self.scan_class(name, name)  # takes account of what is in it
         self._parts_in_classes = True
+        unread: list[str] = []
         for folder, of in split.items():
-            for inside, part in of.items():
-                for path, name in self.scan_class(f"{folder}/{inside}", folder):
+            inside = class_folders(self.image_dir / folder, self.skipped)
+            unread += [f"{folder}/{name}" for name in inside if name not in of]
+            for name, part in of.items():
+                for path, classname in self.scan_class(f"{folder}/{name}", folder):
                     self._parts[path] = part
-                    yield path, name
+                    yield path, classname
+        self._name_unread(unread, {n: part for of in split.values() for n, part in of.items()})
+
+    def _name_unread(self, folders: list[str], parts: Iterable[str]) -> None:
+        """Warn of folders beside the parts of a split."""
+        self.skipped.folders += folders
+        if self.skipped.folders:
+            self.warn(
+                f"{self.image_dir}: read are the parts {', '.join(parts)}; not "
+                f"{', '.join(self.skipped.folders)}"
+            )
 
     def _check_no_data_sets(self, cfg: CfgNode, top: list[str]) -> None:
         """Refuse a root whose folders are data sets: hospitals would be told apart, not classes.
@@ -145,7 +156,8 @@ class FolderDataset(ImagingDataset):
         parts = parts_of(top)
         for part in PARTS:
             several = [name for name, of in parts.items() if of == part]
-            if len(several) > 1:
+            # Parts hold class folders; "test1" and "test2" with images in them may be classes.
+            if len(several) > 1 and any(self._holds_classes(self.image_dir / n) for n in several):
                 raise UserError(
                     f"{self.image_dir}: the folders {' and '.join(several)} both mean {part}; "
                     "put them together"

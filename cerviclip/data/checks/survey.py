@@ -95,7 +95,8 @@ def survey_folder(folder: Path, pattern: str = "", leave_out: Sequence[str] = ()
         top = class_folders(folder, survey.skipped)
         parts = parts_of(top)
         found = set(parts.values())
-        if len(found) < 2 and len(parts) < len(top):
+        holding = any(class_folders(folder / name) for name in parts)
+        if len(found) < 2 and (len(parts) < len(top) or not holding):
             parts = {}
         if parts:
             survey.below = 1

@@ -36,8 +36,8 @@ PATIENT_KEYS = [
     *_OF_PEOPLE,
     *(word + end for word in ("slide", "specimen") for end in ("", *_NUMBERS)),
 ]
-PART_KEYS = "split side partition datasplit splitname set subset phase".split()
-SURE_PART_KEYS = PART_KEYS[:5]  # the others may mean something else
+PART_KEYS = "split partition datasplit splitname side set subset phase".split()
+SURE_PART_KEYS = PART_KEYS[:4]  # the others may mean something else: left and right, arterial
 
 _PART_WORDS = {
     "train": "train training trn tr trainings apprentissage entrainement entraînement "
@@ -47,6 +47,7 @@ _PART_WORDS = {
     "test": "test testing tst te prueba teste 测试",
 }
 _PARTS = {word: part for part, words in _PART_WORDS.items() for word in words.split()}
+_SHORT = {"tr", "te", "va"}  # with a number they are others' words: TR1 to TR5 of TI-RADS
 # These mean the test, unless another part is called a test and none a validation.
 _SCORED = {"eval", "evaluation", "holdout", "heldout"}
 _AROUND = (  # "Train_Images"
@@ -118,7 +119,8 @@ def parts_of(words: Iterable[str]) -> dict[str, str]:
     parts = {word: part for word in words if (part := part_name(word)) in _PART_WORDS}
     named = {*parts.values()}
     for word in words:  # "01_train"; "test2" only where nothing is called "test"
-        part = part_name(re.sub(r"^[\d\W_]+|[\d\W_]+$", "", word))
+        bare = re.sub(r"^[\d\W_]+|[\d\W_]+$", "", word)
+        part = "" if bare.casefold() in _SHORT else part_name(bare)
         if word not in parts and part in _PART_WORDS and part not in named:
             parts[word] = part
     scored = [w for w in parts if re.sub(r"[\W_]+", "", w).casefold() in _SCORED]

@@ -71,7 +71,7 @@ def text_of(path: Path, kind: str) -> str:
     content = path.read_bytes()
     code = encoding_of(content[:4])
     try:
-        return content.decode(code).lstrip()
+        return content.decode(code)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not a {kind} file in UTF-8 ({error}); save it as such"

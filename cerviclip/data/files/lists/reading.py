@@ -26,7 +26,9 @@ def read_list_file(path: str | Path) -> Entries:
         raise UserError(f"{path} is a spreadsheet; save it as CSV (UTF-8) and name that file")
     if suffix in (".pkl", ".pickle"):
         entries = read_pickle(path)
-    elif suffix in _TABLES and not (suffix == ".txt" and text_of(path, "list")[:1] in ("{", "[")):
+    elif suffix in _TABLES and not (
+        suffix == ".txt" and text_of(path, "list").lstrip()[:1] in ("{", "[")
+    ):
         entries = read_table(path)
     else:
         entries = read_json(path)

@@ -204,3 +204,9 @@ def test_patients_in_two_spellings_and_colour_in_planes(tmp_path):
     said = texts(tmp_path, r"([pP]\d+)_")
     assert "no_patient: 5 groups of patients differ only in capitals" in said
     assert "unreadable: " in said and "separate planes" in said
+
+
+def test_folders_of_images_called_as_parts_with_numbers_are_classes(tmp_path):
+    write_images(tmp_path, {"test1": 2, "test2": 2}, size=8)
+    found = survey_folder(tmp_path)
+    assert {entry.classname for entry in found.entries} == {"test1", "test2"} and not found.stray

@@ -62,6 +62,7 @@ def test_numbered_parts_are_parts_where_no_other_folder_is_called_so():
     assert parts_of(["train1", "test1"]) == {"train1": "train", "test1": "test"}
     assert parts_of(["train", "test", "test2"]) == {"train": "train", "test": "test"}
     assert parts_of(["CIN1", "CIN2", "1", "22"]) == {}
+    assert parts_of(["TR1", "TR2", "Te 3", "VA-4"]) == {}  # grades of TI-RADS and the like
 
 
 @pytest.mark.parametrize("text", ["Patient", " patient id", "PATIENT_ID", "Patient-ID"])
