@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cerviclip.data.split.record import read_split_record
 from cerviclip.runs.predictions import read_predictions
-from cerviclip.runs.report.groups import check_metric
+from cerviclip.runs.report.groups import check_metric, metric_value
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.files.sweep_file import (
     TrainerEntry,
@@ -55,12 +55,10 @@ class Choice:
         """The keys whose chosen number is the smallest or largest that was tried."""
         found = []
         for key in self.best.opts:
-            values = {tried.opts.get(key) for tried in self.tried}
-            numbers = [v for v in values if isinstance(v, (int, float)) and v is not True]
-            if len(numbers) == len(values) > 1 and self.best.opts[key] in (
-                min(numbers),
-                max(numbers),
-            ):
+            values = {_number(tried.opts.get(key)) for tried in self.tried}
+            numbers = [value for value in values if value is not None]
+            ends = (min(numbers, default=None), max(numbers, default=None))
+            if len(numbers) == len(values) > 1 and _number(self.best.opts[key]) in ends:
                 found.append(key)
         return found
 
@@ -77,7 +75,8 @@ def choose(
         plugins: as the search had them.
 
     Raises:
-        UserError: a run is missing, has failed, was scored on test images, or has no such score.
+        UserError: a run is missing, has failed, was scored on test images, or has no such score; or
+            entries of one trainer differ in what a file of settings has no place for.
     """
     check_metric(metric)
     request = SweepRequest(sweep=sweep, output_dir=output_dir, plugins=tuple(plugins))
@@ -85,10 +84,32 @@ def choose(
     _check_finished(sweep, runs)
     path = find_sweep(sweep)
     entries = [e for item in listed(read_sweep(path), "trainers") for e in read_entries(item, path)]
+    _check_opts_alone_differ(path, entries)
     return [
         _choice(trainer, [e for e in entries if e.trainer == trainer], runs, metric)
         for trainer in dict.fromkeys(entry.trainer for entry in entries)
     ]
+
+
+def _number(value: Any) -> float | None:
+    """A value as a number, also where yaml reads text, as of 1e-3; None for others."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_opts_alone_differ(path: Path, entries: Sequence[TrainerEntry]) -> None:
+    """Refuse a search whose choice would lose what it was made among."""
+    for key in ("config", "backbone", "weights"):
+        values: dict[str, str] = {}
+        for entry in entries:
+            value = getattr(entry, key)
+            if values.setdefault(entry.trainer, value) != value:
+                raise UserError(
+                    f"the entries of {entry.trainer} in {path} differ in '{key}', and settings are "
+                    "overrides alone; write it as opts, or make a search of each"
+                )
 
 
 def _check_finished(sweep: str, runs: Sequence[PlannedRun]) -> None:
@@ -110,14 +131,19 @@ def _choice(
     trainer: str, entries: Sequence[TrainerEntry], runs: Sequence[PlannedRun], metric: str
 ) -> Choice:
     tried = []
-    labelled: set[str] = set()
+    labelled: set[tuple[str, str]] = set()
     for entry in entries:
         own = [run for run in runs if (run.spec.trainer, run.spec.variant) == (trainer, entry.name)]
+        if not own:
+            raise UserError(
+                f"the search has no plain run of {trainer} ({entry.name}) to choose by; search "
+                "without base_to_new"
+            )
         scores = tuple(_score(run.folder, metric) for run in own)
         opts = dict(zip(entry.opts[::2], entry.opts[1::2], strict=True))
         tried.append(Tried(entry.name, opts, scores))
         for run in own:
-            labelled |= _labelled(run.folder)
+            labelled |= {(run.spec.dataset, path) for path in _labelled(run.folder)}
     sign = -1 if metric in _LOW_IS_GOOD else 1
     best = max(tried, key=lambda one: sign * one.mean)  # the first of equal ones
     return Choice(trainer, tuple(tried), best, len(labelled))
@@ -125,10 +151,7 @@ def _choice(
 
 def _score(folder: Path, metric: str) -> float:
     results = read_results(folder) or {}
-    value: Any = results["centers"][SCORED]
-    for part in metric.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    value = value.get("value") if isinstance(value, Mapping) else None
+    value = metric_value(results.get("centers", {}).get(SCORED), metric)
     if value is None:
         raise UserError(f"{folder} has no {metric} to choose by; name another --metric")
     return float(value)

@@ -86,7 +86,8 @@ def _grid_points(
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Name and overrides of each combination of a grid's values; the last key runs fastest."""
     where = f"'grid' of trainer {entry.trainer} in sweep {path}"
-    if not isinstance(grid, Mapping) or not all(isinstance(v, list) and v for v in grid.values()):
+    lists = grid.values() if isinstance(grid, Mapping) else ()
+    if not lists or not all(isinstance(values, list) and values for values in lists):
         raise UserError(f"{where} is {{KEY: [VALUE, ...]}} such as {{OPTIM.LR: [0.01, 0.1]}}")
     first = [] if entry.name == "default" else [entry.name]
     for values in itertools.product(*grid.values()):

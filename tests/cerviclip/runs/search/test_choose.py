@@ -137,7 +137,39 @@ def test_a_choice_at_the_grids_edge_is_named():
     assert Choice("T", tuple(tried), tried[1], 1).edge == []
 
 
-@pytest.mark.parametrize("grid", ["3", "{OPTIM.LR: 3}", "{OPTIM.LR: []}", "[1, 2]"])
+def test_numbers_that_yaml_reads_as_text_have_an_edge_and_truth_values_none():
+    tried = [Tried(v, {"OPTIM.LR": v, "ON": v == "1e-1"}, (float(v),)) for v in ("1e-2", "1e-1")]
+    assert Choice("T", tuple(tried), tried[1], 1).edge == ["OPTIM.LR"]
+
+
+def test_a_class_with_a_dot_in_its_name_can_be_chosen_by(searched, monkeypatch):
+    scored = {"centers": {"val": {"per_class": {"ASC.US": {"f1": {"value": 60.0}}}}}}
+    monkeypatch.setattr("cerviclip.runs.search.choose.read_results", lambda folder: scored)
+    zoo, path = searched
+    (choice,) = choose(str(path), str(zoo.out), "per_class.ASC.US.f1", [str(PLUGIN)])
+    assert choice.best.mean == 60.0
+
+
+@pytest.mark.parametrize(
+    ("trainers", "why"),
+    [
+        (
+            "[{trainer: ZooLinear, name: a, config: a.yaml}, {trainer: ZooLinear, name: b}]",
+            "entries of ZooLinear in .* differ in 'config'",
+        ),
+        ("[ZooLinear]\nbase_to_new: true", "no plain run of ZooLinear .* without base_to_new"),
+    ],
+)
+def test_searches_whose_choice_would_say_too_little_are_refused(zoo, monkeypatch, trainers, why):
+    _, path = search_of(zoo, f"trainers: {trainers}\nshots: [4]\nseeds: [1]\n")
+    (zoo.root / "a.yaml").write_text("OPTIM: {LR: 0.5}\n")
+    monkeypatch.chdir(zoo.root)
+    monkeypatch.setattr("cerviclip.runs.search.choose._check_finished", lambda *_: None)
+    with pytest.raises(UserError, match=why):
+        choose(str(path), str(zoo.out), plugins=[str(PLUGIN)])
+
+
+@pytest.mark.parametrize("grid", ["3", "{}", "{OPTIM.LR: 3}", "{OPTIM.LR: []}", "[1, 2]"])
 def test_a_grid_that_is_none_is_refused(zoo, grid):
     zoo.sweep(f"trainers: [{{trainer: ZooLinear, grid: {grid}}}]\nshots: [4]\nseeds: [1]\n")
     with pytest.raises(UserError, match=r"'grid' of trainer ZooLinear .* is \{KEY"):
