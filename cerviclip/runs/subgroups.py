@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cerviclip.data.files.csv_rows import read_rows
+from cerviclip.data.files.csv_rows import Rows, read_rows
 from cerviclip.data.files.names import PATH_KEYS, PATIENT_KEYS, header_key
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
@@ -68,18 +68,14 @@ def read_subgroups(spec: str) -> Subgroups:
     if column not in head:
         hint = did_you_mean(column, head)
         raise UserError(f"{path} has no column {column!r}{hint} (it has {', '.join(head)})")
-    key, name_column = _who([name for name in head if name != column])
-    if not key:
+    ways = _who([name for name in head if name != column])
+    if not ways:
         raise UserError(f"{path} needs a column path or patient_id beside {column!r}")
-    values: dict[tuple[str, str], str] = {}
-    for line, row in rows:
-        of = (row.get("center", "").strip(), row[name_column].strip())
-        group = row[column].strip() or UNKNOWN
-        if values.setdefault(of, group) != group:
-            raise UserError(
-                f"{path}, line {line}: {of[1]} is {group!r} here and "
-                f"{values[of]!r} above; a patient or an image has one {column}"
-            )
+    found = [(key, *_groups(rows, column, name)) for key, name in ways]
+    # A patient's images may be of several devices: then the file is one of images.
+    key, values, wrong = next((one for one in found if not one[2]), found[0])
+    if wrong:
+        raise UserError(f"{path}, {wrong}; a patient or an image has one {column}")
     groups = set(values.values())
     if len(groups) > MOST:
         raise UserError(
@@ -89,16 +85,27 @@ def read_subgroups(spec: str) -> Subgroups:
     return Subgroups(path, column, key, values)
 
 
-def _who(head: Sequence[str]) -> tuple[str, str]:
-    """``path`` or ``patient_id``, and the column that holds it: called so, or by a usual name."""
+def _groups(rows: Rows, column: str, of: str) -> tuple[dict[tuple[str, str], str], str]:
+    """(center or "", name in the column ``of``) -> group, and where a name has two groups."""
+    values: dict[tuple[str, str], str] = {}
+    for line, row in rows:
+        who = (row.get("center", "").strip(), row[of].strip())
+        group = row[column].strip() or UNKNOWN
+        if values.setdefault(who, group) != group:
+            return values, f"line {line}: {who[1]} is {group!r} here and {values[who]!r} above"
+    return values, ""
+
+
+def _who(head: Sequence[str]) -> list[tuple[str, str]]:
+    """``path`` or ``patient_id`` and the column that holds it: one called so, or those with usual
+    names, patients first."""
     for key in ("path", "patient_id"):
         if key in head:
-            return key, key
+            return [(key, key)]
     by_key = {header_key(name): name for name in reversed(head)}
-    for key, names in (("patient_id", PATIENT_KEYS), ("path", PATH_KEYS)):
-        if found := next((by_key[name] for name in names if name in by_key), ""):
-            return key, found
-    return "", ""
+    ways = (("patient_id", PATIENT_KEYS), ("path", PATH_KEYS))
+    found = [(key, [by_key[name] for name in names if name in by_key]) for key, names in ways]
+    return [(key, names[0]) for key, names in found if names]
 
 
 def _by_size(name: str) -> tuple[int, float, str]:

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cerviclip.counted import counted
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
@@ -42,6 +41,7 @@ from cerviclip.runs.run.testing.scoring import (
     collect_predictions,
     measure_run,
     predict_val,
+    print_again,
     print_centers,
     score_centers,
     score_subgroups,
@@ -63,8 +63,6 @@ from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
 from dassl.utils.distributed import broadcast_object, is_main, main_first
 from dassl.utils.files import atomic_write
-
-MOST_WARNINGS = 10  # that are printed again
 
 
 def run_one(
@@ -491,14 +489,3 @@ def print_config(cfg: CfgNode) -> None:
     """The configuration between rows of asterisks, as upstream's train.py prints it; in log.txt
     alone, as its 150 lines would push all else off the screen."""
     print_to_log(f"***************\n** Config **\n***************\n{cfg}")
-
-
-def print_again(warned: Sequence[str]) -> None:
-    """What was warned of in the data, after the results, where it is read; they rest on it."""
-    if not warned:
-        return
-    print(f"{counted(len(warned), 'warning')} on these data (also in results.json):")
-    for text in warned[:MOST_WARNINGS]:
-        print(f"- {text}")
-    if len(warned) > MOST_WARNINGS:
-        print(f"- and {len(warned) - MOST_WARNINGS} more")

@@ -148,3 +148,14 @@ def read_subgroups_of_three(path):
     head, *lines = path.read_text().split()
     path.write_text("\n".join([head, *(f"S,i.png,{line}" for line in lines)]))
     return read_subgroups(f"{path}:age_band")
+
+
+def test_groups_of_images_in_a_file_that_names_patients_too(tmp_path):
+    """A patient seen by two devices was refused, though the file names each image."""
+    file = tmp_path / "images.csv"
+    file.write_text("Filename,Patient,device\na.png,P1,A\nb.png,P1,B\nc.png,P2,A\n")
+    read = read_subgroups(f"{file}:device")
+    assert read.key == "path" and read.values["", "b.png"] == "B"
+    file.write_text(file.read_text() + "a.png,P3,B\n")  # now neither will do
+    with pytest.raises(UserError, match=r"line 3: P1 is 'B' here and 'A' above; a patient or"):
+        read_subgroups(f"{file}:device")

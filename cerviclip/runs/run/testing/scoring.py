@@ -13,6 +13,7 @@ from cerviclip.runs.predictions import Predictions
 from cerviclip.runs.run.testing.predict import predict_items
 from dassl.errors import UserError
 
+MOST_WARNINGS = 10  # that are printed again
 # What is printed of a centre that knows no classes.
 GROUPS_ALONE = (
     ("binary.sensitivity", "sensitivity", 1, " %"),
@@ -147,3 +148,14 @@ def print_centers(centers: Mapping[str, Any]) -> None:
         print(f"{name}: {', '.join(cells)}")
         if "note" in entry:
             print(f"{name}: {entry['note']}")
+
+
+def print_again(warned: Sequence[str]) -> None:
+    """What was warned of in the data, after the results, where it is read; they rest on it."""
+    if not warned:
+        return
+    print(f"{counted(len(warned), 'warning')} on these data (also in results.json):")
+    for text in warned[:MOST_WARNINGS]:
+        print(f"- {text}")
+    if len(warned) > MOST_WARNINGS:
+        print(f"- and {len(warned) - MOST_WARNINGS} more")

@@ -1,0 +1,77 @@
+"""Own images whose folders and columns have names that could mean something else."""
+
+from __future__ import annotations
+
+import pytest
+
+from dassl.errors import UserError
+from helpers import write_images
+
+NAME = "FolderDataset"
+CLASSES = {"benign": 12, "malign": 12}
+PATTERN = r"(P\d{7})"
+
+
+def counts(data) -> list[int]:
+    return [len(part or []) for part in (data.train_x, data.val, data.test)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path / "mine", CLASSES, patients=6, size=8)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "names", [("TR1", "TR2", "TR3"), ("test1", "test2", "test3"), ("dev", "va", "other")]
+)
+def test_classes_whose_names_are_near_a_parts_are_classes(build, tmp_path, names):
+    """Grades of TI-RADS were taken for three training parts and refused."""
+    write_images(tmp_path, dict.fromkeys(names, 6), size=8)
+    assert build(tmp_path, NAME, PATIENT_PATTERN="stem").classnames == sorted(names)
+
+
+def test_grades_with_folders_of_patients_are_classes(build, tmp_path):
+    for seed, name in enumerate(("TR1", "TR2")):
+        for patient in range(3 * seed, 3 * seed + 3):
+            write_images(tmp_path / name, {f"p{patient}": 2}, size=8, seed=patient)
+    data = build(tmp_path, NAME, FOLDER=".", PATIENT_PATTERN=r"p(\d+)")
+    assert data.classnames == ["TR1", "TR2"] and sum(counts(data)) == 12
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells", "ignore:.*left out. lists")
+def test_folders_without_images_beside_classes_with_parts_are_no_classes(build, tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        write_images(tmp_path / name, {"train": 3, "test": 3}, size=8, seed=seed)
+    (tmp_path / "lists").mkdir()  # neither a class nor a part
+    (tmp_path / "lists" / "train.csv").write_text("path\n")
+    assert counts(build(tmp_path, NAME)) == [6, 0, 6]
+    write_images(tmp_path / "a", {"extra": 3}, size=8, seed=7)
+    with pytest.warns(UserWarning, match="read are the parts test, train; not a/extra"):
+        assert counts(build(tmp_path, NAME, FOLDER=".")) == [6, 0, 6]
+    (tmp_path / "c").mkdir()  # meant as a class
+    with (
+        pytest.warns(UserWarning, match="not a/extra"),
+        pytest.raises(UserError, match=r"left out: c \(empty\)"),
+    ):
+        build(tmp_path, NAME, FOLDER=".")
+    write_images(tmp_path, {"c": 3}, size=8)
+    with pytest.raises(UserError, match="parts of a split .* and c does not"):
+        build(tmp_path, NAME, FOLDER=".")
+
+
+def test_a_column_of_body_sides_is_no_split(build, folder):
+    images = sorted((folder / "mine").rglob("*.png"))
+    rows = [f"{p.relative_to(folder)},{p.parent.name},{'LR'[n % 2]}" for n, p in enumerate(images)]
+    (folder / "list.csv").write_text("\n".join(["path,label,side", *rows]))
+    data = build(folder, NAME, FILE=str(folder / "list.csv"), PATIENT_PATTERN=PATTERN)
+    assert sum(counts(data)) == 24 and data.split_record["by"] == "patient"
+
+
+def test_a_table_with_tabs_may_begin_with_a_nameless_column(build, folder):
+    """pandas' index: the tab before "path" was cut off, and each row had a cell too many."""
+    images = sorted((folder / "mine").rglob("*.png"))
+    rows = [f"{n}\t{p.relative_to(folder)}\t{p.parent.name}" for n, p in enumerate(images)]
+    (folder / "list.tsv").write_text("\n".join(["\tpath\tlabel", *rows]))
+    data = build(folder, NAME, FILE=str(folder / "list.tsv"), PATIENT_PATTERN=PATTERN)
+    assert data.classnames == ["benign", "malign"] and sum(counts(data)) == 24
