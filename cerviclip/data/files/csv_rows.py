@@ -24,9 +24,8 @@ def encoding_of(start: bytes) -> str:
 
 
 def _delimiter_of(text: str) -> str:
-    """What parts the names of a head: a comma, else a semicolon or a tab."""
-    head = text.lstrip().partition("\n")[0]
-    return next((sign for sign in ",;\t" if sign in head), ",")
+    """What parts the names of a head: what it has most of, a comma where none is there."""
+    return max(",;\t", key=text.strip("\r\n").partition("\n")[0].count)
 
 
 def read_rows(path: Path, even: bool = True, **options: Any) -> tuple[list[str], Rows]:
@@ -36,8 +35,8 @@ def read_rows(path: Path, even: bool = True, **options: Any) -> tuple[list[str],
         path: in UTF-8 with or without a byte order mark, or in UTF-16 or UTF-32.
         even: each row has as many cells as the head. Else the cells that a short row lacks are
             empty, and those that a long one has beyond the head are left out.
-        options: of ``csv.reader``, such as the delimiter; without it the head tells whether it is
-            a comma, a semicolon or a tab.
+        options: of ``csv.reader``, such as the delimiter; without it that is a comma, a semicolon
+            or a tab, of which the head has most.
 
     Raises:
         UserError: it is no CSV in UTF-8, has a column twice, or its rows are uneven.
@@ -60,7 +59,7 @@ def read_rows(path: Path, even: bool = True, **options: Any) -> tuple[list[str],
         if len(row) != len(head) and even:
             raise UserError(
                 f"{path}, line {number} has {len(row)} cells, its head {len(head)}; put text that "
-                "holds a comma in quotes"
+                f"holds {options['delimiter']!r} in quotes"
             )
     empty = dict.fromkeys(head, "")
     found = [(n, empty | dict(zip(head, row, strict=False))) for n, row in lines[1:]]

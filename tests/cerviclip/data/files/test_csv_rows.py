@@ -54,3 +54,10 @@ def test_signs_between_cells_and_encodings_of_spreadsheets(tmp_path, sign, encod
     path = tmp_path / "x.csv"
     path.write_text(f'patient{sign}age\nP1{sign}"ä{sign}b"\n', encoding=encoding)
     assert read_rows(path) == (["patient", "age"], [(2, {"patient": "P1", "age": f"ä{sign}b"})])
+
+
+def test_the_sign_that_the_head_has_most_of_parts_cells_and_is_named(tmp_path):
+    path = written(tmp_path, b"patient;age, in years;sex\nP1;40;f\nP2;50\n")
+    with pytest.raises(UserError, match="line 3 has 2 cells, its head 3; .* holds ';' in quotes"):
+        read_rows(path)
+    assert read_rows(path, even=False)[0] == ["patient", "age, in years", "sex"]
