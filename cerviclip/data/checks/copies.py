@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from cerviclip.counted import counted
 from cerviclip.data.checks.findings import KINDS, Finding, shown
 from cerviclip.data.checks.pictures import BLANK
 from cerviclip.data.checks.probe import THUMB, Probe
@@ -73,8 +74,7 @@ def _told(
         ways = Counter(way for _, _, way in cases if way)
         turned = f", {ways.total()} of them turned or mirrored" if ways else ""
         paths = list(dict.fromkeys(entry.path for a, b, _ in cases for entry in (a, b)))
-        noun = "pair" if len(cases) == 1 else "pairs"
-        text = f"{KINDS[kind][1]}: {len(cases)} {noun}{turned} (such as {pair})"
+        text = f"{KINDS[kind][1]}: {counted(len(cases), 'pair')}{turned} (such as {pair})"
         yield Finding(kind, text, paths, len(cases))
 
 

@@ -83,7 +83,7 @@ class Skipped:
             if names:
                 said.append(f"{what}, not read: {', '.join(list(dict.fromkeys(names))[:5])}")
         if stray := sorted(set(self.stray)):
-            number = "1 image" if len(stray) == 1 else f"{len(stray)} images"
+            number = counted(len(stray), "image")
             said.append(f"{number} outside the class folders, not read (such as {stray[0]})")
         return said
 

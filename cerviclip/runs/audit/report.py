@@ -81,5 +81,5 @@ class Report:
         if len(self.findings) > _MOST:
             console.print(f"and {len(self.findings) - _MOST} more (--json has all)")
         grades = Counter(finding.severity for finding in self.findings)
-        counts = [f"{grades[g]} {g}{'s' if grades[g] > 1 else ''}" for g in COLORS if grades[g]]
+        counts = [counted(grades[g], g) for g in COLORS if grades[g]]
         console.print(", ".join(counts) or "nothing found", highlight=False)
