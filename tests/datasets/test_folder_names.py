@@ -75,3 +75,47 @@ def test_a_table_with_tabs_may_begin_with_a_nameless_column(build, folder):
     (folder / "list.tsv").write_text("\n".join(["\tpath\tlabel", *rows]))
     data = build(folder, NAME, FILE=str(folder / "list.tsv"), PATIENT_PATTERN=PATTERN)
     assert data.classnames == ["benign", "malign"] and sum(counts(data)) == 24
+
+
+def listed(folder, columns, *cells):
+    """A list of the folder's images with further columns, whose cells come round."""
+    images = sorted((folder / "mine").rglob("*.png"))
+    rows = [
+        f"{path.relative_to(folder)},{path.parent.name},{path.stem},{cells[n % len(cells)]}"
+        for n, path in enumerate(images)
+    ]
+    file = folder / "list.csv"
+    file.write_text("\n".join([f"path,label,patient,{columns}", *rows]))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "wanted"),
+    [
+        ("train,val,test", ("1,0,0", "0,1,0", "0,0,1"), [8, 8, 8]),
+        ("train,val", ("1,0", "0,1", "0,0"), [8, 8, 8]),
+        ("is_train", ("True", "False"), [12, 0, 12]),
+        ("is_test", ("1.0", "0.0", "0.0"), [16, 0, 8]),
+    ],
+)
+def test_columns_that_say_yes_or_no_of_a_part_are_taken_together_and_named(
+    build, folder, columns, cells, wanted
+):
+    """With train, val and test beside each other, the images of val were tested on."""
+    data = build(folder, NAME, FILE=str(listed(folder, columns, *cells)))
+    assert counts(data) == wanted and data.split_record["by"] == "list"
+    assert any(f"{columns.replace(',', ', ')} give" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [(("1,1", "0,1", "1,0"), '"test" and "train"'), (("1,0", "0,0", "0,1"), "no part")],
+)
+def test_columns_of_parts_that_contradict_each_other_are_refused(build, folder, cells, told):
+    with pytest.raises(UserError, match=f'is in {told} by the columns "train" and "test"; one of'):
+        build(folder, NAME, FILE=str(listed(folder, "train,test", *cells)))
+
+
+def test_a_column_of_parts_is_stronger_than_those_of_yes_and_no(build, folder):
+    file = listed(folder, "split,test", "train,1", "test,0")
+    assert counts(build(folder, NAME, FILE=str(file))) == [12, 0, 12]

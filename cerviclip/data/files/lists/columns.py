@@ -23,10 +23,11 @@ from dassl.errors import UserError
 
 READ = {*PATH_KEYS, *LABEL_KEYS, *PATIENT_KEYS, *PART_KEYS}  # columns that may be used
 _FEW_PARTS = 6  # a column of more different words is no split
-# What a column that says yes or no of a part means: yes, no.
-TRUTH_PARTS = {
-    **dict.fromkeys(("istrain", "istraining", "train", "training"), ("train", "test")),
-    **dict.fromkeys(("istest", "istesting", "test", "testing"), ("test", "train")),
+# Columns that say yes or no of one part; "valid" may be said of the image.
+_TRUTH_PARTS = {
+    **dict.fromkeys(("istrain", "istraining", "train", "training"), "train"),
+    **dict.fromkeys(("isval", "isvalidation", "val", "validation"), "val"),
+    **dict.fromkeys(("istest", "istesting", "test", "testing"), "test"),
 }
 _TRUE, _FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
@@ -92,13 +93,33 @@ def is_true(value: Any) -> bool:
     return cell(value).casefold() in _TRUE
 
 
-def truth_column(rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]) -> str:
-    """The key of a column that says yes or no of one part in each row; "" without such a one."""
+def parts_by_truth(
+    rows: Sequence[tuple[str, Mapping[Any, Any]]], columns: Mapping[Any, str]
+) -> tuple[list[Any], list[str]]:
+    """The columns that say yes or no of one part in each row, and each row's part; empty without
+    such columns. A row of which all say no is of the one part that no column is about.
+
+    Raises:
+        UserError: a row is in several parts, or in none though each part has its column.
+    """
+    found = {}
     for name, key in columns.items():
         said = {cell(row.get(name)).casefold() for _, row in rows}
-        if key in TRUTH_PARTS and said <= _TRUE | _FALSE and said & _TRUE and said & _FALSE:
-            return key
-    return ""
+        if key in _TRUTH_PARTS and said <= _TRUE | _FALSE and said & _TRUE and said & _FALSE:
+            found[name] = _TRUTH_PARTS[key]
+    rest = next((part for part in ("test", "train") if part not in found.values()), "")
+    if {*found.values()} <= {"val"}:
+        return [], []
+    parts = []
+    for where, row in rows:
+        here = {part for name, part in found.items() if is_true(row.get(name))} or {rest} - {""}
+        if len(here) != 1:
+            raise UserError(
+                f"{where} is in {quoted(sorted(here)) or 'no part'} by the columns "
+                f"{quoted(map(str, found))}; one of them is 1 in each row, or rename them"
+            )
+        parts += here
+    return list(found), parts
 
 
 def one_hot(rows: Sequence[tuple[str, Mapping[Any, Any]]], names: list[Any]) -> list[Any]:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cerviclip.data.files.lists.columns import (
-    TRUTH_PARTS,
     is_true,
     label_columns,
     one_hot,
     part_column,
+    parts_by_truth,
     refuse_columns_alike,
     refuse_nested,
-    truth_column,
 )
 from cerviclip.data.files.lists.entries import (
     Entries,
@@ -52,20 +51,18 @@ def from_rows(
     if rows:
         refuse_two_words(part_of, rows[0][0])
     used = [*PATH_KEYS, *people, *FOLDER_KEYS, part_key]
-    truth = "" if words - {""} else truth_column(rows, columns)
-    used += [truth] if truth else []
+    truth, told_by_truth = ([], []) if words - {""} else parts_by_truth(rows, columns)
+    used += [columns[name] for name in truth]
     hot = [] if labels else one_hot(rows, [n for n, k in columns.items() if k and k not in used])
     entries = Entries()
-    for where, row in rows:
+    for n, (where, row) in enumerate(rows):
         by_key = {columns[name]: row[name] for name in reversed(list(row))}
         path = _first(by_key, PATH_KEYS)
         if not path:
             raise UserError(f'{where} has no "path" (it has {", ".join(map(str, row))})')
         label = next((text for name in labels if (text := cell(row.get(name)))), "")
         label = next((clean(name) for name in hot if is_true(row[name])), label)
-        told = cell(by_key.get(part_key))
-        if truth:
-            told = TRUTH_PARTS[truth][not is_true(by_key[truth])]
+        told = told_by_truth[n] if truth else cell(by_key.get(part_key))
         path, folder = clean_path(path), clean_path(_first(by_key, FOLDER_KEYS))
         entries.append(
             Entry(
@@ -80,6 +77,9 @@ def from_rows(
         entries.notes.append(
             f"classes are the columns {', '.join(map(str, hot))}, 1 in one of them"
         )
+    if truth:
+        gives = "column {} gives" if len(truth) == 1 else "columns {} give"
+        entries.notes.append(f"the {gives.format(', '.join(map(str, truth)))} the split")
     if part_key not in PART_KEYS:
         name = next(name for name, key in columns.items() if key == part_key)
         entries.notes.append(f"the column {name} gives the split")
