@@ -10,7 +10,7 @@ import pytest
 from cerviclip import places
 
 REPO = Path(__file__).resolve().parents[2]
-FOLDERS = ("cerviclip", "dassl", "datasets", "trainers", "tools", "docs")
+FOLDERS = ("cerviclip", "configs", "dassl", "datasets", "trainers", "tools", "docs")
 _SECTION = r"(?ms)^\[project.optional-dependencies\]$(.*?)^\["  # Python 3.10 reads no TOML
 EXTRAS = set(
     re.findall(r"(?m)^(\w+) = ", re.search(_SECTION, (REPO / "pyproject.toml").read_text())[1])

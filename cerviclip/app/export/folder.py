@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,7 +149,7 @@ def write_export(
         UserError: the folder holds something else, or a model cannot be written down.
     """
     check_replaceable(out)
-    out = out.absolute()
+    out = Path(os.path.realpath(out))  # a linked folder stays where its link leads
     out.parent.mkdir(parents=True, exist_ok=True)
     with folder_beside(out) as new:
         _write_parts(members, joining, results, new)

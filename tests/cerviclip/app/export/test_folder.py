@@ -135,3 +135,14 @@ def test_an_export_is_loaded_in_silence(exported, capsys):
     capsys.readouterr()
     Predictor.from_export(exported)
     assert capsys.readouterr().out == ""
+
+
+def test_an_export_into_a_linked_folder_goes_where_the_link_leads(exported, probe, tmp_path):
+    """The link was replaced by a folder, and its own folder kept the old export."""
+    target, link = tmp_path / "disk" / "export", tmp_path / "out"
+    shutil.copytree(exported, target)
+    (target / "task.json").write_text("{}")
+    link.symlink_to(target)
+    assert main([str(probe), str(link)]) == 0
+    assert link.is_symlink() and (target / "task.json").read_text() != "{}"
+    assert [path.name for path in target.parent.iterdir()] == ["export"]
