@@ -100,11 +100,11 @@ class _Names:
     def mask_pattern(self, path: str) -> str:
         """A pattern of the masks that an image is one of by its name; "" where it is none."""
         folder, name = _folder_and_name(path)
-        beside = self.of[folder] - {name}
+        beside = self.of[folder]  # may hold very many names: no copy of it for each of them
         for word in _mask_words(name):
             before, after = _around(name, word)
             rest = _without(name, word)
-            if beside & {rest, before, after} or rest in self._bare[folder]:
+            if not beside.isdisjoint({rest, before, after} - {name}) or rest in self._bare[folder]:
                 return _pattern(name, word)
         return ""
 
@@ -122,7 +122,7 @@ class _Names:
 
     def _is_shared(self, folder: str) -> bool:
         if folder not in self._shared:
-            inside = [n for f, some in self.of.items() for n in some if _within(f, folder)]
+            inside = [n for f, some in self.of.items() if _within(f, folder) for n in some]
             elsewhere = sum(
                 any(not _within(f, folder) for f in self._folders[_image_name(name)])
                 for name in inside

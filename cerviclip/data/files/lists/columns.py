@@ -110,7 +110,7 @@ def parts_by_truth(
     rest = next((part for part in ("test", "train") if part not in found.values()), "")
     if {*found.values()} <= {"val"}:
         return [], []
-    parts = []
+    parts: list[str] = []
     for where, row in rows:
         here = {part for name, part in found.items() if is_true(row.get(name))} or {rest} - {""}
         if len(here) != 1:
