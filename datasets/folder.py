@@ -300,7 +300,7 @@ class FolderDataset(ImagingDataset):
     def _list_file(self, cfg: CfgNode) -> Path:
         file = Path(cfg.DATASET.FILE).expanduser()
         for base in (self.image_dir, Path(cfg.DATASET.ROOT or ".").expanduser()):
-            if (base / file).is_file():
+            if os.path.isfile(base / file):  # False where a name is too long
                 return base / file
         return file
 
@@ -308,7 +308,7 @@ class FolderDataset(ImagingDataset):
         """Path relative to the image folder; "" if there is no such file."""
         for base in (self.image_dir, file.parent.absolute()):
             full = Path(os.path.normpath(base / entry.path))
-            if not full.is_file():
+            if not os.path.isfile(full):
                 continue
             if full.is_relative_to(self.image_dir):
                 return full.relative_to(self.image_dir).as_posix()

@@ -113,6 +113,11 @@ def test_a_draw_is_repeated_exactly_and_a_changed_one_is_refused(tmp_path):
     as_before = repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "older.json"))
     assert as_before.split_record["test"] == data.split_record["test"]
 
+    long = [*data.split_record["train"], {"path": "9" * 5000, "label": 0, "patient": ""}]
+    (tmp_path / "long.json").write_text(json.dumps(data.split_record | {"train": long}))
+    with pytest.raises(UserError, match="1 of .* images differ"):  # no OSError of the system's
+        repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "long.json"))
+
     one, two = (tmp_path / row["path"] for row in data.split_record["test"][:2])
     hashes = {row["path"]: image_hashes().sha256(tmp_path / row["path"])[:16]
               for row in data.split_record["test"]}  # fmt: skip

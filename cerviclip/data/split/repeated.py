@@ -6,6 +6,7 @@ The file is a run's ``split.json`` or one of a published set, which also has a h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import isfile, join
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def check_same_images(path: Path, record: Mapping[str, Any], root: str) -> None:
     from cerviclip.data.files.hashes import image_hashes  # brings torch, which a plan does without
 
     listed = [row["path"] for part in PARTS for row in record[part]]
-    absent = [name for name in listed if not (Path(root) / name).is_file()]
+    absent = [name for name in listed if not isfile(join(root, name))]
     hashes, cache = record.get(IMAGES) or {}, image_hashes()
     there = [name for name in listed if name in hashes and name not in set(absent)]
     other = [n for n in there if cache.sha256(Path(root) / n)[:DIGITS] != hashes[n]]
