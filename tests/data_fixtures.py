@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 from cerviclip import plugins
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
+from helpers import write_images
 
 CLASSES = (
     "cancer",
@@ -109,3 +110,18 @@ def make_cfg() -> Callable[..., CfgNode]:
 def build(make_cfg):
     """``build(root, name, **options)``: the data set itself."""
     return lambda root, name, **options: build_dataset(make_cfg(root, name, **options))
+
+
+OWN_CLASSES = {"benign": 12, "malign": 12}
+
+
+def part_sizes(data) -> list[int]:
+    """Images in train, val and test."""
+    return [len(part or []) for part in (data.train_x, data.val, data.test)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A root whose folder ``mine`` holds own images of six patients in two classes."""
+    write_images(tmp_path / "mine", OWN_CLASSES, patients=6, size=8)
+    return tmp_path

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from cases import DatasetCase
+from data_fixtures import OWN_CLASSES, part_sizes
 from PIL import Image
 
 from dassl.data import DataManager
@@ -20,22 +21,11 @@ def write_mine(root):
 
 
 CASE = DatasetCase(NAME, write_mine, {"FOLDER": "mine", "PATIENT_PATTERN": r"(P\d{7})"})
-CLASSES = {"benign": 12, "malign": 12}
 PATTERN = r"(P\d{7})"
 
 
 def patients(items) -> set[str]:
     return {item.patient_id for item in items}
-
-
-def counts(data) -> list[int]:
-    return [len(part or []) for part in (data.train_x, data.val, data.test)]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_images(tmp_path / "mine", CLASSES, patients=6, size=8)
-    return tmp_path
 
 
 def test_class_folders(build, folder, tmp_path):
@@ -61,20 +51,20 @@ def test_class_folders(build, folder, tmp_path):
 
 def test_root_itself_and_classes_in_another_order(build, folder):
     data = build(folder / "mine", NAME, PATIENT_PATTERN=PATTERN, CLASSES=("malign", "benign"))
-    assert data.lab2cname == {0: "malign", 1: "benign"} and sum(counts(data)) == 24
+    assert data.lab2cname == {0: "malign", 1: "benign"} and sum(part_sizes(data)) == 24
 
 
 def test_without_a_pattern_each_image_is_a_patient_and_it_says_so(build, folder):
     with pytest.warns(UserWarning, match="PATIENT_PATTERN"):
         data = build(folder, NAME, FOLDER="mine")
-    assert patients(data.test) == {""} and sum(counts(data)) == 24
+    assert patients(data.test) == {""} and sum(part_sizes(data)) == 24
 
 
 def test_no_val_by_ratio(make_cfg, folder):
     cfg = make_cfg(folder, NAME, FOLDER="mine", PATIENT_PATTERN=PATTERN, SPLIT_RATIO=(0.5, 0, 0.5))
     cfg.DATALOADER.NUM_WORKERS = 0
     dm = DataManager(cfg)
-    assert dm.val_loader is None and counts(dm.dataset) == [12, 0, 12]
+    assert dm.val_loader is None and part_sizes(dm.dataset) == [12, 0, 12]
 
 
 @pytest.mark.parametrize("val", ["val", "valid", None])
@@ -83,7 +73,7 @@ def test_ready_made_split_folders(build, tmp_path, val):
         write_images(tmp_path / part, {"a": 3, "b": 3}, size=8, seed=seed)
     with pytest.warns(UserWarning, match="nobody checked.*two parts.*PATIENT_PATTERN"):
         data = build(tmp_path, NAME)
-    assert counts(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
+    assert part_sizes(data) == [6, 6 if val else 0, 6] and data.classnames == ["a", "b"]
     assert all("/train/" in item.impath for item in data.train_x)
     assert data.split_record["by"] == "folders" and data.split_record["ratio"] is None
 
@@ -95,7 +85,7 @@ def test_split_folders_that_share_a_patient_are_refused(build, tmp_path):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
     with pytest.warns(UserWarning, match="split by image"):
         data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, SPLIT_BY="image")
-    assert counts(data) == [6, 0, 6]
+    assert part_sizes(data) == [6, 0, 6]
 
 
 def rows(folder):
@@ -117,7 +107,7 @@ def test_list_with_patients(build, folder, kind):
         file.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in table]))
     data = build(folder, NAME, FOLDER="mine", FILE=str(file))
     everybody = patients([*data.train_x, *data.val, *data.test])
-    assert everybody == {f"case{i}" for i in range(8)} and sum(counts(data)) == 24
+    assert everybody == {f"case{i}" for i in range(8)} and sum(part_sizes(data)) == 24
     assert not patients(data.train_x) & patients(data.test)
 
 
@@ -166,7 +156,7 @@ def test_list_with_split_and_paths_relative_to_the_list(build, folder):
     (folder / "list.csv").write_text("\n".join(lines))
     with pytest.warns(UserWarning, match="nobody checked"):
         data = build(folder, NAME, FILE="list.csv")
-    assert counts(data) == [20, 0, 4]
+    assert part_sizes(data) == [20, 0, 4]
 
 
 def test_labels_of_a_list_need_no_class_folders(build, tmp_path):
@@ -226,7 +216,7 @@ def test_split_folders_under_their_usual_names(build, tmp_path, words):
     for seed, word in enumerate(words):
         write_images(tmp_path / word, {"a": 3, "b": 3}, size=8, seed=seed)
     data = build(tmp_path, NAME)
-    assert data.classnames == ["a", "b"] and counts(data) == [6, 0, 6]
+    assert data.classnames == ["a", "b"] and part_sizes(data) == [6, 0, 6]
 
 
 @pytest.mark.parametrize("words", [("train", "val"), ("train", "validation"), ("train",)])
@@ -283,7 +273,7 @@ def test_lists_with_paths_of_another_machine(build, folder, form):
     lines = [f"{form.format(path)},{label}" for path, label in rows(folder)]
     (folder / "mine/l.csv").write_text("\n".join(["path,label", *lines]))
     data = build(folder / "mine", NAME, FILE="l.csv")
-    assert sum(counts(data)) == 24 and data.classnames == ["benign", "malign"]
+    assert sum(part_sizes(data)) == 24 and data.classnames == ["benign", "malign"]
     assert any("24 paths were found by their last parts" in note for note in data.notes)
 
 
@@ -312,7 +302,7 @@ def test_a_split_file_may_show_classes_under_other_names(build, folder):
     parts = {"train": table[:8] + table[12:20], "test": table[8:12] + table[20:]}
     (folder / "s.json").write_text(json.dumps(parts))
     data = build(folder, NAME, FOLDER="mine", SPLIT_FILE=str(folder / "s.json"))
-    assert counts(data) == [16, 0, 8] and data.classnames == ["benign", "malign"]
+    assert part_sizes(data) == [16, 0, 8] and data.classnames == ["benign", "malign"]
     swapped = {"benign": "malign", "malign": "benign"}
     table = [[path, 0, swapped[label]] for path, label in rows(folder)]
     (folder / "s.json").write_text(json.dumps({"train": table[:8], "test": table[12:]}))
@@ -336,7 +326,7 @@ def test_a_list_of_the_numbers_that_the_folders_are_called_by(build, tmp_path):
     lines = [f"{path},{float(name)},P{n}" for n, (path, name) in enumerate(found)]
     (tmp_path / "mine" / "l.csv").write_text("\n".join(["path,label,patient", *lines]))
     data = build(tmp_path, NAME, FOLDER="mine", FILE="l.csv")
-    assert data.classnames == ["1", "2"] and sum(counts(data)) == 12
+    assert data.classnames == ["1", "2"] and sum(part_sizes(data)) == 12
 
 
 def test_a_class_that_is_two_others_and_patients_that_are_nobody_are_warned_of(build, folder):
@@ -396,14 +386,14 @@ def test_folders_of_parts_in_other_languages(build, tmp_path, words):
     for n, part in enumerate(words):
         write_images(tmp_path / "mine" / part, {"a": 6, "b": 4}, size=8, seed=n)
     data = build(tmp_path, NAME, FOLDER="mine")
-    assert counts(data) == [10, 10, 10] and data.classnames == ["a", "b"]
+    assert part_sizes(data) == [10, 10, 10] and data.classnames == ["a", "b"]
 
 
 def test_parts_inside_of_class_folders(build, tmp_path):
     for name in ("a", "b"):
         write_images(tmp_path / name, {"Train": 4, "test": 2}, patients=4, size=8, seed=ord(name))
     data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
-    assert counts(data) == [8, 0, 4] and data.classnames == ["a", "b"]
+    assert part_sizes(data) == [8, 0, 4] and data.classnames == ["a", "b"]
     assert all("/test/" in item.impath for item in data.test)
     assert data.below_parts(["a/Train/deep/x.png"]) == ["a/deep/x.png"]
     write_images(tmp_path, {"c": 2}, size=8)
@@ -418,7 +408,7 @@ def test_a_column_of_folders_counts_where_the_images_lie_there(build, folder, co
     (folder / "l.csv").write_text("\n".join(["folder,image,label", *rows]))
     place = "mine" if column == "benign" else "mine/benign"
     data = build(folder, NAME, FOLDER=place, FILE="l.csv", PATIENT_PATTERN=PATTERN)
-    assert sum(counts(data)) == 12 and data.classnames == ["x", "y"]
+    assert sum(part_sizes(data)) == 12 and data.classnames == ["x", "y"]
 
 
 def test_patients_in_two_spellings_are_pointed_out(build, folder):
@@ -438,7 +428,7 @@ def test_shares_that_are_none_are_told_as_they_are_taken(build, folder):
 
 def write_two_hospitals(root, inner=""):
     for seed, name in enumerate(("hospital_b", "my_images")):
-        write_images(root / name / inner, CLASSES, patients=6, size=8, seed=seed)
+        write_images(root / name / inner, OWN_CLASSES, patients=6, size=8, seed=seed)
 
 
 @pytest.mark.parametrize("inner", ["", "images", "train"])
@@ -453,7 +443,7 @@ def test_data_sets_below_the_root_are_no_classes(build, tmp_path, inner):
 
 def test_one_data_set_beside_a_class_is_one_too_many(build, tmp_path):
     write_images(tmp_path, {"notes": 6}, patients=6, size=8)
-    write_images(tmp_path / "my_images", CLASSES, patients=6, size=8, seed=1)
+    write_images(tmp_path / "my_images", OWN_CLASSES, patients=6, size=8, seed=1)
     with pytest.raises(UserError, match="DATASET.FOLDER my_images"):
         build(tmp_path, NAME, PATIENT_PATTERN=PATTERN)
 
@@ -463,7 +453,7 @@ def test_who_names_the_root_or_its_classes_means_it(build, tmp_path):
     write_two_hospitals(tmp_path)
     for options in ({"FOLDER": "."}, {"CLASSES": ("hospital_b", "my_images")}):
         data = build(tmp_path, NAME, PATIENT_PATTERN=PATTERN, **options)
-        assert data.classnames == ["hospital_b", "my_images"] and sum(counts(data)) == 48
+        assert data.classnames == ["hospital_b", "my_images"] and sum(part_sizes(data)) == 48
 
 
 @pytest.mark.filterwarnings("ignore:.*hold the same folders")
@@ -473,7 +463,7 @@ def test_folders_of_patients_and_of_masks_make_no_data_set(build, tmp_path):
         patients_of = {f"case{seed}{n}": 3 for n in range(5)}
         write_images(tmp_path / name, patients_of, size=8, seed=seed)
     data = build(tmp_path, NAME, PATIENT_PATTERN=r"(case\d+)")
-    assert data.classnames == ["benign", "malign"] and sum(counts(data)) == 30
+    assert data.classnames == ["benign", "malign"] and sum(part_sizes(data)) == 30
     with pytest.raises(UserError, match=r"DATASET.FOLDER \. if benign, malign are the classes"):
         build(tmp_path, NAME, PATIENT_PATTERN="stem")
     for seed, name in enumerate(("a", "b")):

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from data_fixtures import part_sizes
 
 from dassl.errors import UserError
 from helpers import write_images
 
 NAME = "FolderDataset"
-CLASSES = {"benign": 12, "malign": 12}
 PATTERN = r"(P\d{7})"
-
-
-def counts(data) -> list[int]:
-    return [len(part or []) for part in (data.train_x, data.val, data.test)]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_images(tmp_path / "mine", CLASSES, patients=6, size=8)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -36,7 +26,7 @@ def test_grades_with_folders_of_patients_are_classes(build, tmp_path):
         for patient in range(3 * seed, 3 * seed + 3):
             write_images(tmp_path / name, {f"p{patient}": 2}, size=8, seed=patient)
     data = build(tmp_path, NAME, FOLDER=".", PATIENT_PATTERN=r"p(\d+)")
-    assert data.classnames == ["TR1", "TR2"] and sum(counts(data)) == 12
+    assert data.classnames == ["TR1", "TR2"] and sum(part_sizes(data)) == 12
 
 
 @pytest.mark.filterwarnings("ignore:.*nothing tells", "ignore:.*left out. lists")
@@ -45,10 +35,10 @@ def test_folders_without_images_beside_classes_with_parts_are_no_classes(build, 
         write_images(tmp_path / name, {"train": 3, "test": 3}, size=8, seed=seed)
     (tmp_path / "lists").mkdir()  # neither a class nor a part
     (tmp_path / "lists" / "train.csv").write_text("path\n")
-    assert counts(build(tmp_path, NAME)) == [6, 0, 6]
+    assert part_sizes(build(tmp_path, NAME)) == [6, 0, 6]
     write_images(tmp_path / "a", {"extra": 3}, size=8, seed=7)
     with pytest.warns(UserWarning, match="read are the parts test, train; not a/extra"):
-        assert counts(build(tmp_path, NAME, FOLDER=".")) == [6, 0, 6]
+        assert part_sizes(build(tmp_path, NAME, FOLDER=".")) == [6, 0, 6]
     (tmp_path / "c").mkdir()  # meant as a class
     with (
         pytest.warns(UserWarning, match="not a/extra"),
@@ -65,7 +55,7 @@ def test_a_column_of_body_sides_is_no_split(build, folder):
     rows = [f"{p.relative_to(folder)},{p.parent.name},{'LR'[n % 2]}" for n, p in enumerate(images)]
     (folder / "list.csv").write_text("\n".join(["path,label,side", *rows]))
     data = build(folder, NAME, FILE=str(folder / "list.csv"), PATIENT_PATTERN=PATTERN)
-    assert sum(counts(data)) == 24 and data.split_record["by"] == "patient"
+    assert sum(part_sizes(data)) == 24 and data.split_record["by"] == "patient"
 
 
 def test_a_table_with_tabs_may_begin_with_a_nameless_column(build, folder):
@@ -74,7 +64,7 @@ def test_a_table_with_tabs_may_begin_with_a_nameless_column(build, folder):
     rows = [f"{n}\t{p.relative_to(folder)}\t{p.parent.name}" for n, p in enumerate(images)]
     (folder / "list.tsv").write_text("\n".join(["\tpath\tlabel", *rows]))
     data = build(folder, NAME, FILE=str(folder / "list.tsv"), PATIENT_PATTERN=PATTERN)
-    assert data.classnames == ["benign", "malign"] and sum(counts(data)) == 24
+    assert data.classnames == ["benign", "malign"] and sum(part_sizes(data)) == 24
 
 
 def listed(folder, columns, *cells):
@@ -103,7 +93,7 @@ def test_columns_that_say_yes_or_no_of_a_part_are_taken_together_and_named(
 ):
     """With train, val and test beside each other, the images of val were tested on."""
     data = build(folder, NAME, FILE=str(listed(folder, columns, *cells)))
-    assert counts(data) == wanted and data.split_record["by"] == "list"
+    assert part_sizes(data) == wanted and data.split_record["by"] == "list"
     assert any(f"{columns.replace(',', ', ')} give" in note for note in data.notes)
 
 
@@ -118,4 +108,4 @@ def test_columns_of_parts_that_contradict_each_other_are_refused(build, folder, 
 
 def test_a_column_of_parts_is_stronger_than_those_of_yes_and_no(build, folder):
     file = listed(folder, "split,test", "train,1", "test,0")
-    assert counts(build(folder, NAME, FILE=str(file))) == [12, 0, 12]
+    assert part_sizes(build(folder, NAME, FILE=str(file))) == [12, 0, 12]
