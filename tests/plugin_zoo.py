@@ -174,15 +174,23 @@ class ZooQuick(ZooLinear):
 @TRAINER_REGISTRY.register()
 class ZooGated(ZooLinear):
     """Waits before epoch N (from 1) of seed S while the data folder has ``gates/closed-S-N``, and
-    says by ``gates/at-S-N`` that it is there. Without gates it is ZooLinear."""
+    says in ``gates/at-S-N`` which process is there and the signals that it was sent (``PID: SIGUSR1
+    SIGUSR2``). Without gates it is ZooLinear."""
 
     def before_epoch(self) -> None:
+        import os
         import time
+
+        from cerviclip.runs.run.process.stop import current_stop
 
         super().before_epoch()
         gates, name = Path(self.cfg.DATASET.ROOT) / "gates", f"{self.cfg.SEED}-{self.epoch + 1}"
+        said = gates / f"at-{name}"
         while (gates / f"closed-{name}").exists():
-            (gates / f"at-{name}").touch()
+            stop = current_stop()
+            signals = " ".join(stop.signals) if stop is not None else ""
+            (new := gates / f"new-{name}").write_text(f"{os.getpid()}: {signals}")
+            new.replace(said)
             time.sleep(0.05)
 
 

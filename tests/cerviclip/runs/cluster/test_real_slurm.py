@@ -73,10 +73,22 @@ class Site:
     def open(self, name: str) -> None:
         (self.gates / f"closed-{name}").unlink()
 
-    def reached(self, name: str, seconds: float = 600) -> None:
-        """Wait until a run stands at a gate; forget that it did."""
-        until((self.gates / f"at-{name}").exists, f"a run at {name}", seconds)
-        (self.gates / f"at-{name}").unlink()
+    def reached(self, name: str, after: str = "", signals: tuple[str, ...] = ()) -> str:
+        """Wait until a process stands at a gate and has been sent these signals; its number.
+
+        Args:
+            after: not the process of this number.
+        """
+
+        def there() -> bool:
+            said = self.gates / f"at-{name}"
+            process, _, sent = said.read_text().partition(": ") if said.exists() else ("", "", "")
+            found.append(process)
+            return process not in ("", after) and tuple(sent.split())[: len(signals)] == signals
+
+        found: list[str] = []
+        until(there, f"a run at {name}, sent {signals}", 600)
+        return found[-1]
 
     def flags(self, *flags: str) -> list[str]:
         return self.zoo.sweep(self.text, "--launcher", "slurm", "--cpus", "1", *flags)
@@ -163,10 +175,12 @@ def limits(cluster, tmp_path_factory):
         site.reached("1-3")
         site.reached("2-3")
         first = site.job(2)
-        time.sleep(60)  # Slurm looks at limits every 30 s, and its signal may be a minute early
+        site.reached("1-3", signals=("SIGUSR2",))
         site.open("1-3")
         state = ("sacct", "-nXP", "-o", "State", "-j", first)
         until(lambda: "TIMEOUT" in (cluster.ask(*state) or ""), "a job killed at its limit", 600)
+        # It is called so before its processes are killed, and would queue again if let on.
+        until(lambda: not cluster.ask("squeue", "-h", "-j", first), "the end of its processes", 60)
         site.open("2-3")
 
     join = meanwhile(act)
@@ -208,16 +222,13 @@ def test_signals_and_requeues_go_on_from_the_checkpoint(limits, tmp_path):
 
     def act():
         site.reached("1-3")
-        for _ in range(2):
+        for count in (1, 2):
             subprocess.run(["scancel", "--signal=USR1", site.job(1)], check=True)
-            time.sleep(0.3)
+            site.reached("1-3", signals=("SIGUSR1",) * count)
         site.open("1-3")
-        site.reached("1-5")  # in the second turn
+        second = site.reached("1-5")
         subprocess.run(["scontrol", "requeue", site.job(1)], check=True)
-        time.sleep(1)
-        until(lambda: not (site.gates / "at-1-5").exists() or (site.gates / "at-1-5").unlink(),
-              "its end", 5)  # fmt: skip
-        site.reached("1-5")  # in the third
+        site.reached("1-5", after=second)
         site.open("1-5")
 
     join = meanwhile(act)
@@ -238,8 +249,7 @@ def test_a_preempted_job_saves_and_comes_again(limits, tmp_path):
         site.reached("1-2")
         words = ["sbatch", "-p", "high", "-n", str(CPUS), "-o", os.devnull, "--wrap", "true"]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        show = ["scontrol", "show", "job", site.job(1)]
-        until(lambda: "PreemptTime=2" in subprocess.check_output(show, text=True), "preemption")
+        site.reached("1-2", signals=("SIGTERM",))
         site.open("1-2")
 
     join = meanwhile(act)
@@ -264,7 +274,7 @@ def test_on_a_node_without_scontrol_the_command_submits_the_rest(limits, tmp_pat
     def act():
         site.reached("1-2")
         subprocess.run([scancel, "--signal=USR2", site.job(1)], check=True)
-        time.sleep(0.5)
+        site.reached("1-2", signals=("SIGUSR2",))
         site.open("1-2")
 
     join = meanwhile(act)
@@ -286,7 +296,12 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_command_finds_them(limits, tmp_path
     assert process.returncode == 130 and "1 job goes on; the same command finds them" in said
     job = site.job(1)
     site.text = site.text.replace("seeds: [1]", "seeds: [1, 2]")
-    join = meanwhile(lambda: (site.reached("1-2"), site.open("1-2")))
+
+    def act():  # the next command looks for jobs before it submits others
+        until(lambda: len(list(read_submissions(site.zoo.out))) == 2, "the next command's job")
+        site.open("1-2")
+
+    join = meanwhile(act)
     assert site.sweep() == 0
     join()
     assert "1 run is in jobs of an earlier command" in capsys.readouterr().out
