@@ -38,18 +38,25 @@ FIGURES = {
     "help_seconds": ("train.py --help", "< 0.5"),
     "list_seconds": ("train.py --list", "< 0.5"),
 }
+# Ten methods each, four minutes: measured where they are named.
+STEP_KEYS = {
+    "prompt_step_over_towers": ("the dearest prompt method's step / its towers' part", "<= 1.2"),
+    "weight_step_over_bare": ("the dearest weight method's step / towers and AdamW", "<= 1.15"),
+}
 SWEEP_KEYS = {"sweep_over_floor", "second_sweep_over_heads", "speedup_over_published"}
 MORE = {
     "published_predictions_agree": ("percent of predictions, lowest trainer", ">= 99"),
     "published_accuracy_difference": ("points, largest trainer", "<= 0.5"),
     "resident_growth": ("resident memory, run 200 against run 20", "< 0.05"),
+    **STEP_KEYS,
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Ratios that say what the frozen part of the work costs on this machine.",
-        epilog="figures: " + ", ".join([*FIGURES, "resident_growth (with --scaling)"]),
+        epilog="figures: "
+        + ", ".join([*FIGURES, "and if named", *STEP_KEYS, "resident_growth (with --scaling)"]),
     )
     parser.add_argument("--json", metavar="FILE", help="also write figures and details there")
     parser.add_argument("--only", nargs="+", metavar="KEY", help="these figures alone")
@@ -61,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def measure(bench, wanted: set[str], scaling: str | None) -> None:
     """Fill ``bench.figures``, the quick ones first."""
-    from cerviclip.tools.bench_parts import steps, sweep
+    from cerviclip.tools.bench_parts import methods, steps, sweep
     from cerviclip.tools.bench_parts.common import machine
     from cerviclip.tools.bench_parts.scaling import measure_scaling
 
@@ -76,6 +83,8 @@ def measure(bench, wanted: set[str], scaling: str | None) -> None:
         steps.measure_coop(bench)
     if "lora_last3_over_full_step" in wanted:
         steps.measure_lora(bench)
+    for key in sorted(wanted & set(STEP_KEYS)):
+        methods.measure_methods(bench, key)
     if wanted & SWEEP_KEYS:
         sweep.measure_sweep(bench, wanted)
     if scaling:
@@ -102,7 +111,7 @@ def print_table(bench) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    known = {*FIGURES, "resident_growth"}
+    known = {*FIGURES, *STEP_KEYS, "resident_growth"}
     wanted = set(FIGURES) if args.only is None else set(args.only)
     for key in sorted(wanted - known):
         raise UserError(f"unknown figure {key!r}; there are: {', '.join(sorted(known))}")

@@ -59,6 +59,37 @@ def test_alternate_calls_each_part_equally(bench):
     assert calls == {"a": 5, "b": 5} and set(times) == {"a", "b"}
 
 
+@pytest.mark.parametrize("name", ["CoOp", "MaPLe", "ProGrad", "FullFineTune", "MMA"])
+def test_the_towers_part_of_a_step_is_made_again(bench, tmp_path, monkeypatch, name):
+    """The noted calls give their parameters gradients, and change no weight of the trainer's."""
+    import torch
+
+    from cerviclip.tools.bench_parts import common, methods, scaling, steps
+
+    monkeypatch.setattr(common, "HERLEV_COUNTS", {n: 40 for n in common.HERLEV_COUNTS})
+    monkeypatch.setenv("HERLEV_ROOT", str(tmp_path / "data"))
+    common.write_herlev_like(tmp_path / "data" / "herlev" / "images")
+    scaling.tiny_weights(tmp_path / "CLIP.safetensors")
+    keys = {"TRAINER.MMA.BLOCKS": 1} if name == "MMA" else {}
+    keys |= {"TRAINER.MAPLE.PROMPT_DEPTH": 1} if name == "MaPLe" else {}
+    trainer = steps.build(common.Bench(tmp_path), name, "CLIP", keys)
+    batch = next(iter(trainer.train_loader_x))
+    step = steps.stepper(trainer, batch)
+    step()
+    models = [trainer._models[n] for n in trainer.get_model_names()]
+    learning = [p for model in models for p in model.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in learning]
+    work = methods.towers_step(trainer, batch)
+    for p in learning:
+        p.grad = None
+    work()
+    assert all(torch.equal(p, old) for p, old in zip(learning, before, strict=True))
+    own = name in ("CoOp", "ProGrad")  # their prompts are an input of the tower, no part of it
+    assert any(p.grad is not None for p in learning) != own
+    step()  # the trainer trains on
+    assert any(not torch.equal(p, old) for p, old in zip(learning, before, strict=True))
+
+
 @pytest.fixture
 def small(bench, tmp_path, monkeypatch):
     """The sweep on a tiny CLIP and few generated images."""
