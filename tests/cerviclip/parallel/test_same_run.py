@@ -137,6 +137,11 @@ def runs(tmp_path_factory) -> Runs:
     return made
 
 
+def images(rows: list[dict]) -> list[tuple[str, ...]]:
+    """What was scored, and where, in the order of the file."""
+    return [(row["center"], row["path"], row["patient_id"], row["label"]) for row in rows]
+
+
 def numbers(rows: list[dict], prefix: str = "") -> np.ndarray:
     return np.array([[float(v) for k, v in row.items() if k.startswith(prefix)] for row in rows])
 
@@ -150,9 +155,7 @@ def test_two_processes_make_the_run_of_one(runs, title):
         np.testing.assert_allclose(numbers(two), numbers(one), rtol=1e-4, atol=1e-4)
     for file in ("predictions.csv", "val_predictions.csv"):
         one, two = (runs.rows(title, n, file) for n in (1, 2))
-        named = [[{k: r[k] for k in ("center", "impath", "label") if k in r} for r in rows]
-                 for rows in (one, two)]  # fmt: skip
-        assert named[0] == named[1]
+        assert images(one) == images(two)
         # Rounding of two epochs: the losses are held to 1e-4 above.
         np.testing.assert_allclose(numbers(two, "p_"), numbers(one, "p_"), atol=3e-4)
     one, two = (runs.results(title, n) for n in (1, 2))
@@ -192,6 +195,32 @@ def test_a_run_goes_on_in_any_number_of_processes(runs, monkeypatch):
                 numbers(got, prefix), numbers(wanted, prefix), rtol=1e-5, atol=1e-5
             )
             assert processes == 1 or got == wanted, "to the last digit"
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_a_saved_run(runs):
+    """``torchrun train.py --eval-only``: the scores of the run, each image once, one folder."""
+    out = runs.root / "evaluated"
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    flags = ["--eval-only", "--model-dir", str(runs.folder("CoOp", 1)), "--output-dir", str(out)]
+    env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*start, str(TESTS.parent / "train.py"), *flags],
+        env=env | {"CERVICLIP_CACHE": str(runs.root / "cache_evaluated")},
+        cwd=runs.root,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((out / "results.json").read_text())
+    assert results["runtime"]["processes"] == 2
+    with open(out / "predictions.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    wanted = runs.rows("CoOp", 1, "predictions.csv")
+    assert images(rows) == images(wanted)
+    np.testing.assert_allclose(numbers(rows, "p_"), numbers(wanted, "p_"), atol=1e-6)
+    assert not (runs.folder("CoOp", 1) / "eval").exists()
 
 
 @pytest.mark.slow
