@@ -3,6 +3,7 @@
 Usage:
     cerviclip chain CHAIN.yaml --root $DATA --weights resnet50.pth
     cerviclip chain deep_cervical_cancer --root $DATA --output-dir output/triple
+    for S in 1 2 3; do cerviclip chain deep_cervical_cancer --root $DATA --seed $S; done
 
 The same command goes on where it was cut off, between stages or within one. OUT/1-SIPaKMeD is an
 ordinary run of CNNBaseline, OUT/weights/1-SIPaKMeD.safetensors what the next stage starts from.
@@ -15,7 +16,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,10 @@ def read_chain(path: Path) -> Chain:
         raise UserError(f"chain {path} has no 'backbone', such as torchvision:resnet50")
     shared = flat_opts(tree.get("opts"), f"in chain {path}")
     read = tuple(_read_stage(item, shared, path) for item in stages)
-    shots, seed = tree.get("shots", "full"), int(tree.get("seed", 1))
-    return Chain(path.stem, str(tree["backbone"]), shots, seed, read)
+    seed = tree.get("seed", 1)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise UserError(f"'seed' in chain {path} is {seed!r}; it is a whole number")
+    return Chain(path.stem, str(tree["backbone"]), tree.get("shots", "full"), seed, read)
 
 
 def _read_stage(item: Any, shared: tuple[Any, ...], path: Path) -> Stage:
@@ -239,8 +242,12 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     parser.add_argument("--weights", default="", metavar="FILE", help="of the first stage, local")
     parser.add_argument(
-        "--output-dir", default="", metavar="DIR", help="default ./output/chains/NAME"
+        "--output-dir",
+        default="",
+        metavar="DIR",
+        help="default ./output/chains/NAME, with --seed NAME/seed_S",
     )
+    parser.add_argument("--seed", type=int, metavar="S", help="in place of the yaml's")
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every stage"
     )
@@ -255,6 +262,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip chain") -> in
     chain = read_chain(find_chain(args.chain))
     fix_summation_order()  # before torch is imported
     out = Path(args.output_dir or Path(DEFAULT_ROOT) / "chains" / safe_part(chain.name))
+    if args.seed is not None:
+        chain = replace(chain, seed=args.seed)
+        out = out if args.output_dir else out / f"seed_{args.seed}"
     folders = run_chain(
         chain,
         out,

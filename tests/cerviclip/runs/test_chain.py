@@ -80,6 +80,19 @@ def test_a_stage_starts_at_the_former_ones_weights_with_a_new_head(chain, tmp_pa
     assert run(chain, tmp_path / "out") == folders and not started
 
 
+def test_a_seed_of_the_command_has_a_folder_of_its_own(chain, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        chains, "run_chain", lambda chain, out, **_: made.append((chain, out)) or []
+    )
+    for flags in ([], ["--seed", "2"], ["--seed", "2", "--output-dir", "mine"]):
+        assert chains.main([str(tmp_path / "three.yaml"), *flags]) == 0
+    assert [c.seed for c, _ in made] == [1, 2, 2]
+    named = [out.as_posix().removeprefix("./") for _, out in made]
+    assert named == ["output/chains/three", "output/chains/three/seed_2", "mine"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "stage, epoch",
@@ -108,6 +121,7 @@ def test_a_killed_chain_goes_on_to_the_same_numbers(chain, tmp_path, monkeypatch
         ("stages: [Herlev, SIPaKMeD]", "no 'backbone'"),
         ("backbone: x\nstages: [Herlev, {data: y}]", "'dataset: NAME'"),
         ("backbone: x\nstagse: [Herlev]", "did you mean 'stages'"),
+        ("backbone: x\nseed: one\nstages: [Herlev, SIPaKMeD]", "'seed' in chain.*'one'"),
     ],
 )
 def test_a_faulty_chain_is_refused(tmp_path, text, message):
