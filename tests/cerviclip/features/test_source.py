@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+import weakref
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -135,6 +137,36 @@ def test_a_store_that_cannot_be_written_still_gives_rows(place):
     place.root = place.root.with_name("file") / "below"
     with pytest.warns(UserWarning, match="not stored"):
         assert torch.equal(rows(make(place).table(place.paths)), whole)
+
+
+def test_a_store_that_fills_up_leaves_the_rows_in_memory(place, monkeypatch):
+    whole = rows(make(place).table(place.paths))
+    clear_tables()
+    place.root = place.root.with_name("other")
+    monkeypatch.setattr(source, "TABLE_BYTES", 1)  # all rows are too many, were there a store
+    monkeypatch.setattr("cerviclip.features.store.write_shard", _full)
+    with pytest.warns(UserWarning, match="No space left"):
+        assert torch.equal(rows(make(place).table(place.paths)), whole)
+
+
+def _full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_encoders_arrays_are_let_go_at_once(place):
+    """Kept until the end they split the memory that the encoder needs for each batch."""
+    maker, made = make(place, transform=CROP, views=3), []
+    encode = maker.encoder.rows_of_files
+
+    def noting(reader, views):
+        for batch in encode(reader, views):
+            assert not any(ref() is not None for ref in made[:-1])
+            made.append(weakref.ref(batch))
+            yield batch
+
+    maker.encoder.rows_of_files = noting
+    maker.table(place.paths)
+    assert len(made) == 5
 
 
 def test_encoding_stored_in_pieces_survives_a_stop(place, monkeypatch):
