@@ -24,10 +24,16 @@ def extend_cfg(cfg):
     cfg.TRAINER.HABITS.DESCRIPTIONS = "descriptions"
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
 
+def reset_cfg(cfg, args):
+    if args.topk:
+        cfg.topk = args.topk
+    cfg.OPTIM.MAX_EPOCH = args.from_args
+
 if __name__ == "__main__":
     import argparse
     parser = argparse.ArgumentParser()
     parser.add_argument("--from-args", default="none")
+    parser.add_argument("--topk", type=int, default=7)
     args = parser.parse_args()
     main(args)
 ''',
@@ -116,7 +122,7 @@ def load_clip_to_cpu(cfg):
 class Model(nn.Module):
     def __init__(self, cfg, classnames):
         super().__init__()
-        assert MARK == "theirs" and cfg.DATASET.SUBSAMPLE_CLASSES == "all"
+        assert MARK == "theirs" and cfg.topk == 7
         model = load_clip_to_cpu(cfg).cuda()
         template = CUSTOM_TEMPLATES[cfg.DATASET.NAME]
         with open(osp.join(cfg.TRAINER.HABITS.DESCRIPTIONS, f"{cfg.DATASET.NAME}.json")) as handle:
@@ -189,6 +195,14 @@ class OwnTest(Habits):
             image, label, _ = self.parse_batch_test(batch)
             self.evaluator.process(self.model(image, label)[0], label)
         return list(self.evaluator.evaluate().values())[0]
+
+@TRAINER_REGISTRY.register()
+class BaseOnly(Habits):
+    """Learns where it is told that these are the base classes."""
+
+    def forward_backward(self, batch):
+        assert self.cfg.DATASET.SUBSAMPLE_CLASSES == "base"
+        return super().forward_backward(batch)
 
 @TRAINER_REGISTRY.register()
 class ZeroShot(TrainerX):

@@ -102,9 +102,15 @@ class Repository:
         return [path for path in self.all_configs() if letters(path.parent.name) == wanted]
 
     def all_configs(self) -> list[Path]:
-        """The yaml files of all its trainers: those below a folder ``trainers``."""
+        """The yaml files of all its trainers: those below a folder ``trainers``, and not of its
+        copy of Dassl."""
+        patched = self.patched_dassl()
         found = (p for p in walk(self.root) if p.suffix in (".yaml", ".yml"))
-        return sorted(p for p in found if "trainers" in p.relative_to(self.root).parts)
+        return sorted(
+            p for p in found
+            if "trainers" in p.relative_to(self.root).parts
+            and (patched is None or patched.parent == self.root or patched.parent not in p.parents)
+        )  # fmt: skip
 
     def patched_dassl(self) -> Path | None:
         """The copy of Dassl that comes with it, in the folder or beside it."""

@@ -6,11 +6,12 @@ that it reaches worker processes the way that plug-ins do.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories
+from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories, letters
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 PREFIX = "adopt:"
@@ -52,11 +53,14 @@ class Adoption:
         """
         found = self.config or self.repository.config_of(self.trainer.name, backbone)
         if not found and self.trainer.learns and (every := self.repository.all_configs()):
-            root = self.repository.root
+            root, wanted = self.repository.root, letters(self.trainer.name)
+            near = max(
+                every, key=lambda p: len(os.path.commonprefix([letters(p.parent.name), wanted]))
+            )
             raise UserError(
                 f"--adopt {self.name}: none of the {len(every)} yaml files in {root} is in a "
                 f"folder named {self.trainer.name}; name the one to take: --adopt {self.name}="
-                f"{root}:{self.trainer.name}:{every[0].relative_to(root)}"
+                f"{root}:{self.trainer.name}:{near.relative_to(root)}"
             )
         return str(found or "")
 

@@ -88,6 +88,7 @@ def facts(adoption: Adoption) -> dict[str, str]:
         "COMMIT": repository.commit or "",
         "FILES": repository.files_sha256(),
         "TRANSFORMS": "theirs",
+        "SUBSAMPLE_CLASSES": "all",  # what its code reads there; the data set keeps its classes
     }
 
 

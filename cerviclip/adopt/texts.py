@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,11 @@ from dassl.errors import UserError
 
 TEMPLATE, TEXT = "template", "text"
 LAST_RESORT = "a photo of a {}."
+#: Names of the data sets that came with CoOp, by which a table of data sets is known.
+USUAL_DATA_SETS = {
+    *("ImageNet", "Caltech101", "OxfordPets", "StanfordCars", "OxfordFlowers", "Food101"),
+    *("FGVCAircraft", "SUN397", "DescribableTextures", "EuroSAT", "UCF101"),
+}
 
 
 @dataclass
@@ -82,6 +88,12 @@ class Texts:
                 for spelling in _spellings(name):
                     table.setdefault(spelling, _like(sample, self.descriptions[name]))
             return ", ".join(missing)
+        if _names_data_sets(table):  # their short names, in paths
+            short = "".join(filter(str.isalnum, self.dataset))
+            short = short.lower() if sample == sample.lower() else short
+            for name in self.names:
+                table.setdefault(name, short)
+            return self.dataset
         if all(isinstance(v, dict) and v for v in table.values()):
             inner = _kind(sample.values())
             if inner == TEXT:  # data set -> class -> texts
@@ -99,22 +111,36 @@ class Texts:
     def file_for(self, path: Path) -> str | None:
         """The text of a description file that is named after our data set and is not there.
 
-        It has the form of the other JSON files of its folder. None where the path names another.
+        It has the form of the other JSON files of its folder. None where the path names another
+        data set, or there are no other files.
         """
         wanted = {"".join(filter(str.isalnum, name.lower())) for name in self.names}
         stem = "".join(filter(str.isalnum, path.stem.lower()))
         if path.suffix != ".json" or not any(name in stem for name in wanted):
             return None
-        like: Any = [""]
-        for other in sorted(path.parent.glob("*.json")):
-            content = json.loads(other.read_text(encoding="utf-8", errors="replace"))
-            if isinstance(content, dict) and content:
-                like = next(iter(content.values()))
-                break
-        if not isinstance(like, (str, list)):
-            raise UserError(f"{path} is not there, and its neighbours hold no texts of classes")
+        read = (_json_of(other) for other in sorted(path.parent.glob("*.json")))
+        others = [content for content in read if isinstance(content, dict) and content]
+        if not others:
+            return None
+        values = (value for content in others for value in content.values() if value)
+        like = next(values, [""])
+        lines = [like] if isinstance(like, str) else like
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise UserError(
+                f"{path} is not there, and its neighbours hold more than texts of classes; make it "
+                "for your classes as the repository says"
+            )
+        marks = ["".join(content) for content in others]
+        spaced, joined = (sum(mark in text for text in marks) for mark in (" ", "_"))
+        spelled = _with_blanks if spaced > joined else str
         self.notes.append(f"{path}: made of the data set's descriptions")
-        return json.dumps({name: _like(like, texts) for name, texts in self.descriptions.items()})
+        return json.dumps(
+            {spelled(name): _like(like, texts) for name, texts in self.descriptions.items()}
+        )
+
+
+def _json_of(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _tables(module: ModuleType) -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -130,6 +156,12 @@ def _tables(module: ModuleType) -> Iterator[tuple[str, dict[Any, Any]]]:
                 continue
             if all(isinstance(key, str) for key in value):
                 yield prefix + name, value
+
+
+def _names_data_sets(table: dict[Any, Any]) -> bool:
+    """Whether a table gives each of some known data sets another name."""
+    words = all(isinstance(v, str) and re.fullmatch(r"[\w-]+", v) for v in table.values())
+    return words and len(USUAL_DATA_SETS & table.keys()) > 1
 
 
 def _kind(values: Any) -> str:
@@ -157,5 +189,9 @@ def _like(sample: Any, lines: Sequence[str]) -> Any:
     return type(sample)(itertools.islice(itertools.cycle(lines), count))
 
 
+def _with_blanks(classname: str) -> str:
+    return classname.replace("_", " ")
+
+
 def _spellings(classname: str) -> list[str]:
-    return list(dict.fromkeys((classname, classname.replace("_", " "), classname.lower())))
+    return list(dict.fromkeys((classname, _with_blanks(classname), classname.lower())))

@@ -98,7 +98,7 @@ def try_trainers(repository: Repository) -> dict[str, Any]:
         try:
             import_trainer(repository, trainer)
             fresh = cfg.clone()
-            extend(fresh, repository, trainer)
+            notes += [n for n in extend(fresh, repository, trainer) if n not in notes]
             keys[name] = flatten(fresh.TRAINER, "TRAINER.")
             failures[name] = ""
         except (UserError, AdoptedCodeError) as error:

@@ -18,12 +18,16 @@ def one_line(error: BaseException, root: Path) -> str:
     return f"{_place(error, root)}{_what(error)}"
 
 
-def adopted_error(error: Exception, root: Path) -> Exception:
-    """The error to raise for one of a repository's; it keeps whether the user can mend it."""
+def adopted_error(error: Exception, root: Path, hint: str = "") -> Exception:
+    """The error to raise for one of a repository's; it keeps whether the user can mend it.
+
+    Args:
+        hint: what the user can do about it.
+    """
     if isinstance(error, AdoptedCodeError):
         return error
     kind = UserError if isinstance(error, UserError) else AdoptedCodeError
-    return kind(one_line(error, root))
+    return kind("; ".join(filter(None, (one_line(error, root), hint))))
 
 
 def _place(error: BaseException, root: Path) -> str:
@@ -51,7 +55,7 @@ def _what(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"a table has no entry {text}"
     if isinstance(error, AttributeError):
-        key = re.fullmatch(r"([A-Z][A-Za-z0-9_]*)", text)
+        key = re.fullmatch(r"([A-Za-z]\w*)", text)  # all that yacs says
         if key:
             return f"reads the config key {key[1]}, which neither extend_cfg nor a yaml sets"
     if isinstance(error, AssertionError) and not text:

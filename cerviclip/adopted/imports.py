@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib
 import inspect
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.adopt.repository import ForeignTrainer, Repository, parsed
+from cerviclip.adopt.stand_in import merge
 from cerviclip.adopted.failures import adopted_error
 
 
@@ -39,12 +41,12 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
         UserError, AdoptedCodeError: ``extend_cfg`` itself fails.
     """
     notes: list[str] = []
-    functions = []
-    for path in repository.config_scripts()[:1]:
-        space, failed = run_script(path)
+    functions, script, space = [], None, {}
+    for script in repository.config_scripts()[:1]:
+        space, failed = run_script(script)
         notes += failed
         if "extend_cfg" in space:
-            functions.append(_with_args(space["extend_cfg"], path, space, notes))
+            functions.append(_with_args(space["extend_cfg"], script, space, notes))
     own = getattr(sys.modules.get(trainer.module), "extend_cfg", None)
     try:
         for function in (*functions, own):
@@ -52,7 +54,45 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
                 function(cfg)
     except Exception as error:
         raise adopted_error(error, repository.root) from error
+    if script is not None:
+        notes += _add_keys_of_arguments(cfg, script, space)
     return notes
+
+
+def _add_keys_of_arguments(cfg: Any, script: Path, space: dict[str, Any]) -> list[str]:
+    """Keys that a script sets from its arguments (``cfg.topk = args.topk``) and that nothing else
+    has, with the arguments' defaults; returns a line for each."""
+    new = {key: arg for key, arg in _keys_of_arguments(script).items() if not _holds(cfg, key)}
+    if not new:
+        return []
+    notes: list[str] = []
+    args = _arguments(script, space, notes)
+    for key, arg in new.items():
+        if hasattr(args, arg):
+            value = getattr(args, arg)
+            merge(cfg, functools.reduce(lambda tree, k: {k: tree}, reversed(key.split(".")), value))
+            notes.append(f"{script.name} sets {key} from --{arg}: {value!r}")
+    return notes
+
+
+def _keys_of_arguments(script: Path) -> dict[str, str]:
+    """Key -> argument of each ``cfg.KEY = args.ARGUMENT`` in a script."""
+    tree, found = parsed(script), {}
+    for node in ast.walk(tree) if tree else ():
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Attribute):
+            continue
+        value, target = ast.unparse(node.value), ast.unparse(node.targets[0])
+        if value.startswith("args.") and target.startswith("cfg."):
+            found[target.removeprefix("cfg.")] = value.removeprefix("args.")
+    return found
+
+
+def _holds(cfg: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not hasattr(cfg, "keys") or part not in cfg:
+            return False
+        cfg = cfg[part]
+    return True
 
 
 def run_script(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -82,11 +122,19 @@ def run_script(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _with_args(function: Any, path: Path, space: dict[str, Any], notes: list[str]) -> Any:
-    """``extend_cfg`` with the script's ``args``, which some take or read: those of an empty command
-    line, from the parser of the ``__main__`` part."""
+    """``extend_cfg`` with the script's ``args``, which some take or read."""
     takes = len(inspect.signature(function).parameters) > 1
     if not takes and "args" not in function.__code__.co_names:
         return function
+    _arguments(path, space, notes)
+    return (lambda cfg: function(cfg, space["args"])) if takes else function
+
+
+def _arguments(path: Path, space: dict[str, Any], notes: list[str]) -> argparse.Namespace:
+    """A script's ``args``: those of an empty command line, from the parser of the ``__main__``
+    part. They join the script's names."""
+    if "args" in space:
+        return space["args"]
     argv, sys.argv = sys.argv, [str(path)]
     try:
         for node in filter(_is_main_part, parsed(path).body):  # type: ignore[union-attr]
@@ -99,8 +147,7 @@ def _with_args(function: Any, path: Path, space: dict[str, Any], notes: list[str
         notes.append(f"{path.name}: its arguments cannot be had ({error})")
     finally:
         sys.argv = argv
-    space.setdefault("args", argparse.Namespace())
-    return (lambda cfg: function(cfg, space["args"])) if takes else function
+    return space.setdefault("args", argparse.Namespace())
 
 
 def own_modules(root: Path) -> Iterator[types.ModuleType]:

@@ -19,6 +19,7 @@ from cerviclip.adopted.predictions import Predictor
 from cerviclip.adopted.surroundings import open_or
 from cerviclip.adopted.weights import give, readable_by_clip, weights_file
 from dassl.config import CfgNode
+from dassl.data import data_manager
 from dassl.data.datasets import build_dataset
 from dassl.engine import SimpleTrainer
 from dassl.errors import UserError
@@ -38,6 +39,8 @@ def build(adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str]) -> Any
     """
     root = adoption.repository.root
     check_subset(cfg)
+    if cfg.ADOPT.SUBSAMPLE_CLASSES != "all":
+        build_whole_data_sets(root)
     file = weights_file(cfg)
     give(clip_modules(root), cfg.MODEL.BACKBONE.NAME, readable_by_clip(file) if file else "")
     texts = _texts_of(cfg)
@@ -61,6 +64,7 @@ def their_cfg(cfg: CfgNode) -> CfgNode:
     theirs.defrost()
     theirs.TRAINER.NAME = cfg.ADOPT.TRAINER
     theirs.MODEL.INIT_WEIGHTS = ""
+    theirs.DATASET.SUBSAMPLE_CLASSES = cfg.ADOPT.SUBSAMPLE_CLASSES
     theirs.freeze()
     return theirs
 
@@ -71,8 +75,25 @@ def check_subset(cfg: CfgNode) -> None:
     if asked != "all":
         raise UserError(
             f"DATASET.SUBSAMPLE_CLASSES is {asked!r}; an adopted trainer has all classes of the "
-            "data set: leave it at all"
+            "data set: leave it at all (code that trains for 'base' alone is told so by "
+            "ADOPT.SUBSAMPLE_CLASSES base)"
         )
+
+
+def build_whole_data_sets(root: Path) -> None:
+    """Whatever their code reads in DATASET.SUBSAMPLE_CLASSES, the data set is ours and whole."""
+    original = data_manager.build_dataset
+
+    def whole(cfg: CfgNode) -> Any:
+        ours = cfg.clone()
+        ours.defrost()
+        ours.DATASET.SUBSAMPLE_CLASSES = "all"
+        ours.freeze()
+        return original(ours)
+
+    for module in (data_manager, *own_modules(root)):
+        if getattr(module, "build_dataset", None) is original:
+            module.build_dataset = whole  # type: ignore[attr-defined]
 
 
 def adapted(kind: type, root: Path, our_transforms: bool) -> type:
@@ -89,7 +110,7 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
         try:
             return kind.train(self, *args, **kwargs)  # type: ignore[attr-defined]
         except Exception as error:
-            raise adopted_error(error, root) from error
+            raise adopted_error(error, root, hint_of(error, kind)) from error
 
     @torch.no_grad()
     def test(self: Any, split: str | None = None) -> float:
@@ -125,6 +146,15 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
         body["build_data_loader"] = SimpleTrainer.build_data_loader
         body["make_data_manager"] = SimpleTrainer.make_data_manager
     return type(kind.__name__, (kind,), body)
+
+
+def hint_of(error: Exception, kind: type) -> str:
+    """What a user can do about an error in training; often nothing."""
+    if isinstance(error, AssertionError) and "SUBSAMPLE_CLASSES" in inspect.getsource(
+        inspect.getmodule(kind)  # type: ignore[arg-type]
+    ):
+        return "its code asks for a part of the classes: try ADOPT.SUBSAMPLE_CLASSES base"
+    return ""
 
 
 def _texts_of(cfg: CfgNode) -> Texts:

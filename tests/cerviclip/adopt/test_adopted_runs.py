@@ -38,7 +38,7 @@ def test_the_command_lists_what_runs(repo, capsys):
     (found,) = json.loads(capsys.readouterr().out)
     by_name = {entry["name"]: entry for entry in found["trainers"]}
     assert {name for name, entry in by_name.items() if entry["runs"]} == {
-        "Habits", "OwnTest", "ZeroShot",
+        "BaseOnly", "Habits", "OwnTest", "ZeroShot",
     }  # fmt: skip
     line = "trainers/broken.py, line 2: imports dassl.engine.of_a_fork, which our dassl does not"
     assert by_name["Broken"]["error"].startswith(line)
@@ -46,6 +46,7 @@ def test_the_command_lists_what_runs(repo, capsys):
         {"TRAINER.HABITS.PREC": "fp16"}
     )
     assert any("wandb_of_nobody, which is not installed" in note for note in found["notes"])
+    assert "train.py sets topk from --topk: 7" in found["notes"]
     assert any("TrainerX.step_of_a_fork" in note for note in found["notes"])
 
 
@@ -101,6 +102,20 @@ def test_their_code_never_sees_a_test_label(swept):
         rows = list(csv.DictReader(path.read_text().splitlines()))
         assert len({row["label"] for row in rows}) > 1
         assert len({row["prediction"] for row in rows}) == 1
+
+
+def test_code_that_trains_on_base_classes_is_told_that_ours_are_those(
+    repo, weights, tmp_path, capsys
+):
+    adopt = f"BaseOnly={{repo}}:BaseOnly:{YAML}"
+    argv = ["train", *flags(repo, weights, tmp_path, adopt), "--dataset", "ZooMain", "--shots", "1"]
+    argv += ["--output-dir", str(tmp_path / "run"), "TEST.EXTERNAL", "[]"]
+    assert main(argv) == 1
+    assert "try ADOPT.SUBSAMPLE_CLASSES base" in capsys.readouterr().err
+    assert main([*argv, "ADOPT.SUBSAMPLE_CLASSES", "base"]) == 0
+    done = results(tmp_path / "run")
+    rows = list(csv.DictReader((tmp_path / "run/predictions.csv").read_text().splitlines()))
+    assert done["status"] == "done" and len({row["label"] for row in rows}) == 3  # no half of them
 
 
 def test_finished_runs_are_skipped(swept, capsys):

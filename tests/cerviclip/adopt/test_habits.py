@@ -39,6 +39,8 @@ def test_every_kind_of_table_gets_an_entry(texts, tmp_path):
         "BY_DATASET": {"Pets": {"cat": "it purrs loudly"}},
         "_MODELS": {"RN50": "https://host/RN50.pt"},
         "PLAIN": {"lr": 0.1},
+        "FILES": {"EuroSAT": "eurosat", "OxfordPets": "oxford_pets"},
+        "MODES": {"EuroSAT": "fast", "loss": "mean"},
     }
     module = module_of(tmp_path, **tables)
     texts.fill([module], tmp_path)
@@ -47,7 +49,8 @@ def test_every_kind_of_table_gets_an_entry(texts, tmp_path):
     assert module.BY_CLASS["HSIL"] == ["dense nuclei", "dark cells", "dense nuclei"]
     assert module.BY_DATASET["Smears"]["NILM"] == "pale cells"
     assert module._MODELS == {"RN50": "https://host/RN50.pt"} and module.PLAIN == {"lr": 0.1}
-    assert module.TEMPLATES["EuroSAT"] == "a photo of {}." and len(texts.notes) == 4
+    assert module.FILES["Smears"] == "smears" and "Smears" not in module.MODES
+    assert module.TEMPLATES["EuroSAT"] == "a photo of {}." and len(texts.notes) == 5
     texts.fill([module], tmp_path)
     assert module.BY_CLASS["HSIL"] == ["dense nuclei", "dark cells", "dense nuclei"]
 
@@ -55,9 +58,18 @@ def test_every_kind_of_table_gets_an_entry(texts, tmp_path):
 def test_a_description_file_is_made_in_the_form_of_its_neighbours(texts, tmp_path):
     import json
 
+    assert texts.file_for(tmp_path / "smears_gpt.json") is None
     (tmp_path / "Pets.json").write_text('{"cat": "it purrs"}')
     assert json.loads(texts.file_for(tmp_path / "smears_gpt.json"))["HSIL"] == "dense nuclei"
     assert texts.file_for(tmp_path / "Flowers.json") is None
+    of_two = Texts("Smears", ["{}"], {"light_dysplastic": ["pale"]})
+    assert "light_dysplastic" in of_two.file_for(tmp_path / "smears.json")
+    (tmp_path / "Planes.json").write_text('{"light plane": "it flies"}')
+    assert json.loads(of_two.file_for(tmp_path / "smears.json")) == {"light dysplastic": "pale"}
+    (tmp_path / "Maps.json").write_text('{"sea": [{"Entities": ["water"]}]}')
+    (tmp_path / "Pets.json").unlink(), (tmp_path / "Planes.json").unlink()
+    with pytest.raises(UserError, match="hold more than texts"):
+        texts.file_for(tmp_path / "smears.json")
     assert texts.file_for(tmp_path / "smears.pt") is None
 
 

@@ -18,7 +18,8 @@ from dassl.errors import MissingFileError, UnknownNameError, UserError
 def test_trainers_are_found_with_what_they_learn(repo):
     (found,) = find_repositories(repo)
     learns = {name: trainer.learns for name, trainer in found.trainers.items()}
-    assert learns == {"Broken": True, "Habits": True, "OwnTest": True, "ZeroShot": False}
+    assert learns.pop("ZeroShot") is False
+    assert learns == dict.fromkeys(("BaseOnly", "Broken", "Habits", "OwnTest"), True)
     assert found.root == repo and found.trainers["Habits"].module == "trainers.habits"
     assert "trainers.habits" not in sys.modules and found.commit is None
 
@@ -46,7 +47,7 @@ def test_the_hash_follows_every_file_that_counts(tmp_path):
     assert found.files_sha256() != before
 
 
-def test_the_yaml_of_the_backbone(repo):
+def test_the_yaml_of_the_backbone(repo, tmp_path):
     adoption = read_adoption(f"mine={repo}:habits")
     assert (adoption.label, adoption.trainer.name) == ("mine@adopted", "Habits")
     assert adoption.config_for("RN50").endswith("rn50.yaml")
@@ -54,6 +55,13 @@ def test_the_yaml_of_the_backbone(repo):
     assert read_adoption(adoption.plugin).plugin == adoption.plugin
     with pytest.raises(UserError, match="none of the 2 yaml files.*OwnTest"):
         read_adoption(f"OwnTest={repo}").config_for("")
+    of_dassl = tmp_path / "r/Dassl.pytorch/configs/trainers/dg/Own"
+    other = write_repository(tmp_path / "r") / "configs/trainers/OwnTester"
+    for folder in (of_dassl, other):
+        folder.mkdir(parents=True)
+        (folder / "some.yaml").touch()
+    with pytest.raises(UserError, match="3 yaml files.*OwnTest:configs/trainers/OwnTester/some"):
+        read_adoption(f"OwnTest={tmp_path / 'r'}").config_for("")
     named = read_adoption(f"OwnTest={repo}:OwnTest:configs/trainers/Habits/rn50.yaml")
     assert named.config == str(repo / "configs/trainers/Habits/rn50.yaml")
 
