@@ -47,13 +47,8 @@ class _BaseWarmupScheduler(LRScheduler):
 
     def step(self, epoch: int | None = None) -> None:
         if self.last_epoch >= self.warmup_epoch:
-            if epoch is None:  # torch warns when it is passed
-                self.successor.step()
-            else:
-                self.successor.step(epoch)
+            self.successor.step(epoch)
             self._last_lr = self.successor.get_last_lr()
-        elif epoch is None:
-            super().step()
         else:
             super().step(epoch)
 

@@ -85,6 +85,24 @@ def test_a_class_that_is_neither_tested_nor_predicted_keeps_its_row(tmp_path):
     assert matrix.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_a_subclass_that_reads_outputs_itself_gets_a_matrix_of_the_classes_it_saw(tmp_path):
+    class Paired(Classification):
+        """Takes labels that were predicted elsewhere."""
+
+        def process(self, mo, gt):
+            self._y_pred.extend(mo.tolist())
+            self._y_true.extend(gt.tolist())
+            self._total += len(gt)
+
+    cfg = get_cfg_default()
+    cfg.OUTPUT_DIR, cfg.TEST.COMPUTE_CMAT = str(tmp_path), True
+    made = Paired(cfg)
+    made.process(torch.tensor([0, 3, 3]), torch.tensor([0, 0, 3]))
+    made.evaluate()
+    matrix = torch.load(tmp_path / "cmat.pt", weights_only=True)
+    assert matrix.tolist() == [[0.5, 0.5], [0, 1]]
+
+
 def test_reset_forgets_everything(tmp_path):
     made = evaluator(tmp_path, PER_CLASS_RESULT=True)
     made.reset()

@@ -34,6 +34,7 @@ def test_distances():
     ("a", "b", "metric", "said"),
     [
         (torch.ones(3), torch.ones(1, 3), "euclidean", "1st"),
+        (torch.ones(1, 3), torch.ones(3), "euclidean", "2nd"),
         (torch.ones(2, 3), torch.ones(2, 4), "euclidean", "3 and 4"),
         (torch.ones(2, 3), torch.ones(2, 3), "manhattan", "manhattan"),
     ],

@@ -125,6 +125,25 @@ def test_iterators_are_not_used_up(make, on_cpu):
     assert optimizer.param_groups[0]["params"] == list(layer.parameters())
 
 
+def test_a_group_may_hold_one_number_alone(on_cpu):
+    scale = nn.Parameter(torch.tensor(1.0))
+    optimizer = build_optimizer([{"params": scale}], make_cfg("adam"))
+    assert is_fused(optimizer)
+    assert optimizer.param_groups[0]["params"] == [scale]
+
+
+def test_each_group_has_a_momentum_of_its_own(on_cpu):
+    """Momentum starts from zero in the groups that have one, and takes no memory in others."""
+    still, moving = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    groups = [{"params": [still], "momentum": 0.0}, {"params": [moving], "momentum": 1.0}]
+    optimizer = build_optimizer(groups, make_cfg("sgd"))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    scaler.scale((still + moving).sum() * float("inf")).backward()
+    scaler.step(optimizer)  # the scaler skips it
+    assert "momentum_buffer" not in optimizer.state[still]
+    assert optimizer.state[moving]["momentum_buffer"].tolist() == [0.0, 0.0]
+
+
 def test_staged_rates_reach_the_fused_optimiser(on_cpu):
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     cfg = make_cfg("adamw", STAGED_LR=True, BASE_LR_MULT=0.1, NEW_LAYERS=("1",))

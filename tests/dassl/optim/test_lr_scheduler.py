@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from dassl.config import get_cfg_default
 from dassl.optim import build_lr_scheduler, build_optimizer
@@ -55,6 +57,7 @@ def cosine(epoch, floor=0.0):
 POLICIES = [
     ("single_step", {"STEPSIZE": (-1,)}, single_step(EPOCHS)),
     ("single_step", {"STEPSIZE": (0,)}, single_step(EPOCHS)),
+    ("single_step", {"STEPSIZE": (1,)}, single_step(1)),
     ("single_step", {"STEPSIZE": (4,)}, single_step(4)),
     ("single_step", {"STEPSIZE": (9, 5), "GAMMA": 0.5}, single_step(5, 0.5)),  # the last counts
     ("multi_step", {"STEPSIZE": (3, 7)}, multi_step((3, 7))),
@@ -175,6 +178,77 @@ def test_upstreams_signature_with_verbose():
     successor = torch.optim.lr_scheduler.StepLR(optimizer, 3)
     linear = LinearWarmupScheduler(optimizer, successor, 2, 1e-3, last_epoch=-1, verbose=True)
     assert linear.get_last_lr() == [1e-3]
+
+
+def warmed_up(warmup_epoch=2):
+    """A cosine schedule behind a linear warm-up, and its optimiser."""
+    cfg = make_cfg(LR_SCHEDULER="cosine", WARMUP_TYPE="linear", WARMUP_EPOCH=warmup_epoch)
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), cfg)
+    return optimizer, build_lr_scheduler(optimizer, cfg)
+
+
+def go(optimizer, scheduler, epochs):
+    seen = []
+    for _ in range(epochs):
+        optimizer.step()
+        scheduler.step()
+        seen.append(optimizer.param_groups[0]["lr"])
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")
+def test_an_epoch_may_be_named_as_upstream_does():
+    """During the warm-up it is the warm-up's epoch, later the successor's."""
+    optimizer, scheduler = warmed_up(warmup_epoch=4)
+    optimizer.step()
+    scheduler.step(3)
+    assert scheduler.get_last_lr() == pytest.approx([BASE * 3 / 4])
+    scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([BASE])
+    scheduler.step(5)
+    assert scheduler.get_last_lr() == pytest.approx([cosine(5)])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(cosine(5))
+
+
+@pytest.mark.parametrize("done", [1, 2, 5])
+def test_a_schedule_goes_on_from_its_state(done):
+    """Within the warm-up, at its end and after it; the state holds plain values alone."""
+    optimizer, scheduler = warmed_up()
+    go(optimizer, scheduler, done)
+    state = scheduler.state_dict()
+    assert state["successor"]["last_epoch"] == max(0, done - 2)
+    assert not any(isinstance(v, (torch.optim.Optimizer, LRScheduler)) for v in state.values())
+    other, resumed = warmed_up()
+    other.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"]
+    resumed.load_state_dict(copy.deepcopy(state))
+    assert go(other, resumed, 6) == pytest.approx(go(optimizer, scheduler, 6), rel=1e-12)
+
+
+def test_a_state_of_upstream_holds_the_successor_itself():
+    """And the optimiser of then, which must not take the new one's place."""
+    optimizer, scheduler = warmed_up()
+    go(optimizer, scheduler, 5)
+    state = {**scheduler.state_dict(), "successor": scheduler.successor, "optimizer": optimizer}
+    other, resumed = warmed_up()
+    other.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"]
+    resumed.load_state_dict(state)
+    assert resumed.optimizer is other and resumed.successor is not scheduler.successor
+    assert resumed.successor.optimizer is other
+    assert go(other, resumed, 6) == pytest.approx(go(optimizer, scheduler, 6), rel=1e-12)
+
+
+def test_a_state_without_a_successor_leaves_the_successor_alone():
+    optimizer, scheduler = warmed_up()
+    state = {k: v for k, v in scheduler.state_dict().items() if k != "successor"}
+    successor = scheduler.successor
+    scheduler.load_state_dict({**state, "last_epoch": 2})
+    assert scheduler.successor is successor and scheduler.last_epoch == 2
+
+
+def test_a_cosine_of_an_old_configuration_ends_at_zero():
+    cfg = make_cfg(LR_SCHEDULER="cosine")
+    cfg.pop("ETA_MIN")
+    assert rates(cfg) == pytest.approx([cosine(epoch) for epoch in range(EPOCHS)], rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,15 @@ def test_first_step(name, keys, kind, expected):
     assert after_steps(optimizer, parameter) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dampening", [0.0, 0.3])
+def test_dampening_holds_from_the_second_step_on(dampening):
+    parameter = nn.Parameter(torch.tensor(START))
+    cfg = make_cfg("sgd", SGD_DAMPNING=dampening, WEIGHT_DECAY=0.0)
+    moved = GRAD + (0.9 * GRAD + (1 - dampening) * GRAD)
+    optimizer = build_optimizer([parameter], cfg)
+    assert after_steps(optimizer, parameter, 2) == pytest.approx(START - LR * moved, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", AVAI_OPTIMS)
 def test_numbers_reach_the_optimiser(name):
     cfg = make_cfg(name, MOMENTUM=0.7, ADAM_BETA1=0.8, ADAM_BETA2=0.95, ADAM_EPS=1e-4)
@@ -73,13 +82,17 @@ def test_numbers_reach_the_optimiser(name):
     assert group.get("amsgrad", False) == (name == "amsgrad")
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.9), (0.0, 0.8)])
 @pytest.mark.parametrize("decay", [0.0, WD])
 @pytest.mark.parametrize("steps", [1, 5, 6, 7, 40])
-def test_radam_equals_torchs_with_decoupled_decay(decay, steps):
-    """Independent check: torch's RAdam is the same paper's; both leave plain steps at rho 5."""
+def test_radam_equals_torchs_with_decoupled_decay(decay, steps, betas):
+    """Independent check: torch's RAdam is the same paper's; both leave plain steps at rho 5.
+    The smaller beta2, the more each term of the rectification weighs."""
     ours, theirs = nn.Parameter(torch.tensor(START)), nn.Parameter(torch.tensor(START))
-    first = RAdam([ours], lr=LR, weight_decay=decay)
-    second = torch.optim.RAdam([theirs], lr=LR, weight_decay=decay, decoupled_weight_decay=True)
+    first = RAdam([ours], lr=LR, betas=betas, weight_decay=decay)
+    second = torch.optim.RAdam(
+        [theirs], lr=LR, betas=betas, weight_decay=decay, decoupled_weight_decay=True
+    )
     for step in range(steps):
         for parameter, optimizer in ((ours, first), (theirs, second)):
             parameter.grad = torch.tensor(GRAD + 0.1 * step)
@@ -153,6 +166,11 @@ def test_models_parameters_and_groups_are_all_taken():
     )
     groups = [{"params": net.backbone.parameters(), "lr": 1e-6}]
     assert build_optimizer(net, cfg, groups).param_groups[0]["lr"] == 1e-6
+
+
+def test_what_is_no_list_of_parameters_is_torchs_to_refuse():
+    with pytest.raises(TypeError, match="iterable of Tensors or dicts"):
+        build_optimizer(nn.Parameter(torch.ones(2)), make_cfg("adam"))
 
 
 def test_unknown_name():
