@@ -124,8 +124,32 @@ def test_a_draw_is_repeated_exactly_and_a_changed_one_is_refused(tmp_path):
     file.write_text(json.dumps(data.split_record | {"images": hashes}))
     one.unlink()
     two.write_bytes(two.read_bytes() + b"other")
-    with pytest.raises(UserError, match="2 of .* images differ.*1 are missing.*1 have another"):
+    first = data.split_record["test"][0]["path"]
+    said = f"2 of .* images differ.*1 are missing.*1 have another.*first: {first}"
+    with pytest.raises(UserError, match=said):
         repeated(tmp_path, "DATASET.DRAW_FILE", str(file))
+
+
+def test_a_repeated_split_is_looked_at_as_any_other(tmp_path):
+    """A patient in two parts, and a second file that would say otherwise."""
+    write_center(tmp_path / "mixed/images", patients=7, frames=3)
+    _, file = drawn_record(tmp_path, tmp_path)
+    record = json.loads(file.read_text())
+    record["test"].append({**record["train"][0], "path": _sibling(tmp_path, record)})
+    (tmp_path / "leak.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="leak.json puts 1 patient in two parts"):
+        repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "leak.json"))
+    words = ["DATASET.DRAW_FILE", str(file), "DATASET.SPLIT_FILE", str(file)]
+    with pytest.raises(UserError, match="is a split of MixedCenterOCT.*DATASET.SPLIT_FILE as well"):
+        repeated(tmp_path, *words)
+
+
+def _sibling(root, record):
+    """Another image of the first training patient, which no part names."""
+    named = {row["path"] for part in ("train", "val", "test") for row in record[part]}
+    patient = record["train"][0]["patient"]
+    found = (path for path in sorted(root.rglob(f"*_{patient}_*.png")))
+    return next(p for p in (os.path.relpath(f, root) for f in found) if p not in named)
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from cerviclip.data.split.checks import check_labels
@@ -51,3 +53,6 @@ def test_a_gap_in_the_labels_of_a_plain_data_set(tmp_path):
     with pytest.raises(UserError, match=r"label 2 has no training image \(labels 0, 1, 3\)"):
         check_labels(DatasetBase(train_x=train, test=train))
     check_labels(DatasetBase(train_x=train[:2], test=train[:2]))
+    with pytest.raises(UserError, match="SimpleNamespace: label 2 has no training image"):
+        check_labels(SimpleNamespace(train_x=train))  # one that tells no class names
+    check_labels(SimpleNamespace(train_x=None))

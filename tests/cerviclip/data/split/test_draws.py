@@ -57,6 +57,49 @@ def test_by_patient_takes_distinct_ones_first():
     assert len({item.patient for item in found}) == len(found) == 24
 
 
+def test_the_next_image_is_of_the_class_that_lags_most():
+    """Of six and three images, the shares of a head of n are 2n/3 and n/3: the head of six has 4
+    and 2 by them, that of eight 5 and 3."""
+    items = [Item(f"a/{i}.png", 0, "a", f"a{i}") for i in range(6)]
+    items += [Item(f"b/{i}.png", 1, "b", f"b{i}") for i in range(3)]
+    heads = [Counter(i.classname for i in drawn(k, "natural", items=items)) for k in (1, 2, 3, 4)]
+    assert [(head["a"], head["b"]) for head in heads] == [(1, 1), (3, 1), (4, 2), (5, 3)]
+
+
+@pytest.mark.parametrize("scenario", ["natural", "natural_missing"])
+def test_data_set_split_and_seed_each_make_another_draw(scenario):
+    keys = [("D", "hash", 1), ("E", "hash", 1), ("D", "other", 1), ("D", "hash", 2)]
+    draws = [tuple(draw(ITEMS, 4, *key, scenario=scenario)[0]) for key in keys]
+    assert len(set(draws)) == len(keys)
+
+
+# Published draws cannot be repeated any more when these change.
+PINNED = {
+    "natural": [
+        "common/037.png",
+        "common/094.png",
+        "common/088.png",
+        "common/159.png",
+        "usual/028.png",
+        "rare/001.png",
+    ],
+    "natural_missing": [
+        "common/068.png",
+        "common/125.png",
+        "common/061.png",
+        "common/033.png",
+        "common/062.png",
+        "usual/000.png",
+    ],
+}
+
+
+@pytest.mark.parametrize("scenario", PINNED)
+def test_pinned_draws(scenario):
+    """Class by class, within a class in the order of the draw."""
+    assert [item.path for item in drawn(2, scenario)] == PINNED[scenario]
+
+
 def test_too_few_images_are_told_and_a_wrong_word_is_refused(make_cfg, oct_root):
     from dassl.data.datasets import build_dataset
 

@@ -175,6 +175,78 @@ def test_twice_and_contradicted():
         place([Entry("cyst/P4_0.png", "cancer", part="train")])
 
 
+def deep(*paths):
+    """Images whose class is the first folder of their path."""
+    return [Item(path, 0, path.split("/")[0], path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("batch/cyst/x.png", "mixed/images/batch"),
+        ("batch/set2/cyst/x.png", "mixed/images/batch/set2"),
+        ("batch/cyst/set2/x.png", "mixed/images/batch"),
+    ],
+)
+def test_class_folders_that_lie_deeper_lead_to_their_folder(path, folder):
+    entries = [Entry(path, "cyst", part="train"), Entry("other/cyst/y.png", "cyst", part="train")]
+    with pytest.raises(UserError, match=f"set DATASET.FOLDER {folder}, which holds"):
+        place_entries(entries, deep(path, "other/cyst/y.png"), "s.json", ROOT, FOLDER)
+
+
+def test_a_class_that_is_no_folder_of_the_path_leads_to_the_names():
+    entries = [Entry("cyst/P4_0.png", "cancer", part="train")]
+    with pytest.raises(UserError, match="correct one of them, or .* DATASET.CLASS_MAP"):
+        place(entries)
+
+
+def test_names_of_a_file_that_stand_for_folders_one_to_one_are_taken():
+    shown = {"cancer/P0_0.png": "Karzinom", "cancer/P1_0.png": "Karzinom", "cyst/P4_0.png": "Zyste"}
+    split = place([Entry(path, name, part="train") for path, name in shown.items()])
+    assert [item.classname for item in split["train"]] == ["cancer", "cancer", "cyst"]
+    for other in ("cyst", "Zyste"):  # another folder's name, and one name for two folders
+        with pytest.raises(
+            UserError, match=f"calls cancer/P._0.png (Karzinom|{other}), its folder"
+        ):
+            place([Entry(p, other if "P1" in p else n, part="train") for p, n in shown.items()])
+
+
+def test_one_number_of_two_folders_is_refused():
+    entries = [Entry(f"{name}/P{p}_0.png", "1", part="train") for name, p in
+               (("cancer", 0), ("cyst", 4))]  # fmt: skip
+    with pytest.raises(UserError, match="label 1 to cancer/P0_0.png and to cyst/P4_0.png"):
+        place(entries)
+    assert len(place([*entries[:1], Entry("cancer/gone.png", "1", part="train")][:1])["train"]) == 1
+
+
+def test_a_path_without_the_folder_of_its_column_is_found():
+    [item] = place([Entry("cyst/cancer/P0_0.png", part="val", alone="cancer/P0_0.png")])["val"]
+    assert item.path == "cancer/P0_0.png"
+
+
+def test_what_was_left_out_is_noted_for_the_caller():
+    notes = []
+    place([Entry("cyst/P4_0.png", part="train")], notes=notes)
+    assert notes == ["15 of 16 images are in no part of it"]
+
+
+def test_paths_count_from_the_image_folder_too(tmp_path):
+    """A path that leaves the folder and comes back to it."""
+    [item] = place([Entry("../images/cancer/P0_0.png", part="test")])["test"]
+    assert item.path == "cancer/P0_0.png"
+
+
+def test_what_is_wrong_with_a_data_sets_file_names_file_and_folder(build, oct_root, tmp_path):
+    file = write(tmp_path / "my.json", {"train": ["cyst/gone.png"], "test": []})
+    with pytest.raises(MissingFileError) as error:
+        build(oct_root, NAME, SPLIT_FILE=str(file))
+    assert f"in {file} are not" in str(error.value)
+    assert f"under {oct_root / 'mixed/images'} (first" in str(error.value)
+    write(file, {"train": ["../../elsewhere/x.png"], "test": []})
+    with pytest.raises(UserError, match=f"my.json points outside the data's root {oct_root}: "):
+        build(oct_root, NAME, SPLIT_FILE=str(file))
+
+
 def test_split_file_of_a_data_set(build, oct_root, tmp_path):
     full = build(oct_root, NAME)
     rows = {

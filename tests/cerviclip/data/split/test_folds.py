@@ -15,7 +15,12 @@ from cerviclip.data.split.folds import (
     parse_fold,
     split_into_fold,
 )
-from cerviclip.data.split.patient_grouped import Item, main_class, patients_on_two_parts
+from cerviclip.data.split.patient_grouped import (
+    Item,
+    main_class,
+    patients_on_two_parts,
+    split_by_ratio,
+)
 from dassl.data.datasets import build_dataset
 from dassl.errors import UserError
 
@@ -112,6 +117,22 @@ def test_a_fold_splits_as_the_test_part_and_the_rest_by_train_to_val():
     share = len(split["val"]) / (len(split["val"]) + len(split["train"]))
     assert share == pytest.approx(0.15 / 0.60, abs=0.02)
     assert split_into_fold(items, Fold(2, 5), (0.8, 0, 0.2), seed=1)["val"] == []
+
+
+def test_train_and_val_of_a_fold_are_split_as_any_images():
+    """By the seed, and by image where that is asked for."""
+    items = make_items(3, patients=60)
+    for seed, by in ((1, "patient"), (2, "patient"), (1, "image")):
+        split = split_into_fold(items, Fold(2, 5), RATIO, seed, by)
+        rest = sorted(split["train"] + split["val"], key=lambda i: i.path)
+        again = split_by_ratio(rest, (*RATIO[:2], 0), seed, by)
+        assert (split["train"], split["val"]) == (again["train"], again["val"])
+    assert patients_on_two_parts(split)
+
+
+def test_a_fold_may_validate_on_more_than_it_trains_on():
+    split = split_into_fold(make_items(3, 200), Fold(1, 5), (0.1, 0.3, 0.6), seed=1)
+    assert len(split["val"]) == pytest.approx(3 * len(split["train"]), rel=0.1)
 
 
 def test_names_number_of_folds_and_seed_alone_decide():
@@ -214,6 +235,25 @@ def test_a_class_with_fewer_patients_than_folds_is_warned_of_with_counts(build, 
     assert any("cyst has 4; 7 folds" in text for text in said)
     [gap] = [text for text in said if "no images of cyst in test" in text]
     assert "fewer folds may help" in gap
+
+
+@pytest.mark.filterwarnings("ignore:.*split by image")
+def test_folds_by_image_want_images_of_each_class_not_patients(build, oct_root):
+    for number in range(3):
+        for path in (oct_root / "mixed/images/cyst").glob(f"*_P000100{number}_*"):
+            path.unlink()
+    data = build(oct_root, NAME, FOLD="7/7", SPLIT_BY="image")
+    assert not any("than folds in some classes" in text for text in data.warnings)
+
+
+def test_a_fold_that_is_repeated_from_a_file_is_still_that_fold(build, oct_root, tmp_path):
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps(build(oct_root, NAME, FOLD="2/5", NUM_SHOTS=2).split_record))
+    again = {"DRAW_FILE": str(file), "NUM_SHOTS": 2}
+    assert build(oct_root, NAME, **again).fold == Fold(2, 5)
+    assert build(oct_root, NAME, FOLD="2/5", **again).fold == Fold(2, 5)
+    with pytest.raises(UserError, match=r"FOLD is 3/5, but .* as it is given \(file\)"):
+        build(oct_root, NAME, FOLD="3/5", **again)
 
 
 def test_more_folds_than_patients_are_refused(build, oct_root):

@@ -87,6 +87,13 @@ def test_by_image_parts_patients():
     assert [len(split[part]) for part in ("train", "val", "test")] == [36, 12, 32]
 
 
+def test_a_split_without_one_of_the_parts_has_nobody_there():
+    items = make_items(0, 9)
+    assert patients_on_two_parts({"train": items, "test": []}) == {}
+    crossing = patients_on_two_parts({"train": items, "test": items[:1]})
+    assert crossing == {items[0].patient: ["train", "test"]}
+
+
 @pytest.mark.parametrize("ratio", [(0.5, 0.5), (0.5, -0.1, 0.6), (0, 0, 0)])
 def test_senseless_ratio(ratio):
     with pytest.raises(UserError, match="SPLIT_RATIO"):
