@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cerviclip.data.split.checks import check_labels
+from cerviclip.data.split.checks import check_labels, warn_of_gaps
+from cerviclip.data.split.patient_grouped import Item
 from dassl.data.datasets import DatasetBase, Datum
 from dassl.errors import UserError
 from helpers import write_images
@@ -44,6 +45,22 @@ def test_a_class_on_one_part_of_given_folders_is_named(build, tmp_path, lacking)
         write_images(tmp_path / part, classes, size=8, seed=seed)
     with pytest.warns(UserWarning, match=f"no images of C in {lacking}"):
         build(tmp_path, NAME)
+
+
+def test_what_may_help_against_a_gap_depends_on_how_the_split_was_made():
+    items = [Item(f"{name}.png", 0, name, name) for name in "ab"]
+    lacking = {"train": items, "val": items[:1], "test": items[:1]}
+    made = "D: no images of b in test, for want of patients; another DATASET.SPLIT_SEED or "
+    assert warn_of_gaps("D", lacking, found=False) == [f"{made}SPLIT_RATIO may help"]
+    in_folds = warn_of_gaps("D", lacking, found=False, in_folds=True)
+    assert in_folds == [f"{made}fewer folds may help"]
+    found = warn_of_gaps("D", lacking, found=True)
+    assert [text.partition(",")[0] for text in found] == [
+        "D: no images of b in val", "D: no images of b in test",
+    ]  # fmt: skip
+    assert found[1].endswith("test scores say nothing of them")
+    [text] = warn_of_gaps("D", {"train": items[:1], "val": [], "test": items}, found=True)
+    assert text.endswith("was never trained on")
 
 
 def test_a_gap_in_the_labels_of_a_plain_data_set(tmp_path):

@@ -230,10 +230,13 @@ def test_what_was_left_out_is_noted_for_the_caller():
     assert notes == ["15 of 16 images are in no part of it"]
 
 
-def test_paths_count_from_the_image_folder_too(tmp_path):
-    """A path that leaves the folder and comes back to it."""
-    [item] = place([Entry("../images/cancer/P0_0.png", part="test")])["test"]
+@pytest.mark.parametrize("path", ["mixed/images/cancer/P0_0.png", "../images/cancer/P0_0.png"])
+def test_a_path_from_the_root_or_the_image_folder_is_known_as_it_stands(path):
+    """Not by its last parts, of which the reader would be told."""
+    notes = []
+    [item] = place([Entry(path, part="test")], notes=notes)["test"]
     assert item.path == "cancer/P0_0.png"
+    assert notes == ["15 of 16 images are in no part of it"]
 
 
 def test_what_is_wrong_with_a_data_sets_file_names_file_and_folder(build, oct_root, tmp_path):

@@ -42,6 +42,7 @@ def test_nothing_is_no_fold():
     [
         ("0/10", "such as 3/10"), ("03/10", "such as 3/10"), ("3", "such as 3/10"),
         ("3 of 10", "such as 3/10"), ("-1/10", "such as 3/10"), ("٣/10", "such as 3/10"),
+        ("1/1٠", "such as 3/10"),
         ("3/10\n", "such as 3/10"), ("1/1", "at least 2"), ("11/10", "1/10 to 10/10"),
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 from collections import Counter
 
@@ -10,6 +12,8 @@ import pytest
 from cerviclip.data.split.patient_grouped import (
     Item,
     draw_shots,
+    hash_of,
+    hash_order,
     patients_on_two_parts,
     split_by_ratio,
     split_hash,
@@ -147,6 +151,25 @@ def test_full_is_everything_in_order_of_paths():
     items = make_items(5, 10)
     drawn, short = draw_shots(items, -1, "D", "hash", 1)
     assert drawn == sorted(items, key=lambda i: i.path) and short == {}
+
+
+def test_names_that_are_no_utf_8_have_a_place_in_the_order():
+    """As Linux lists them: bytes that are no text."""
+    names = [os.fsdecode(b"a\xff.png"), "b.png", "c.png"]
+    assert sorted(hash_order(names, "key")) == sorted(names)
+
+
+def test_a_hash_is_of_json_in_ascii_without_spaces_and_in_order_of_keys():
+    """Published hashes depend on it, those of names with umlauts too."""
+    text = '{"a":[1,"\\u00e4"],"b":null}'
+    assert hash_of({"b": None, "a": [1, "ä"]}) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_part_that_is_absent_hashes_as_an_empty_one():
+    items = make_items(0, 9)
+    assert split_hash("D", "1", {"test": items}) == split_hash(
+        "D", "1", {"train": [], "val": [], "test": items}
+    )
 
 
 def test_split_hash_is_of_the_content():
