@@ -75,13 +75,15 @@ def write_predictions(
     path = Path(folder) / name
     with atomic_write(path) as handle:
         writer = csv.writer(handle, lineterminator="\n")
+        quoting = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow([*HEAD, *(f"p_{c}" for c in classnames)])
         for p in predictions:
             for i, k in enumerate(p.predicted):
-                # repr of a float is its shortest exact form: scores can be recomputed from the file
-                writer.writerow(
-                    [p.center, p.paths[i], p.patient_ids[i]]
-                    + [label_name(p.labels[i], classnames), classnames[k]]
+                names = [p.center, p.paths[i], p.patient_ids[i]]
+                # A carriage return ends a line for the reader; Python before 3.13 does not quote it
+                (quoting if any("\r" in name for name in names) else writer).writerow(
+                    [*names, label_name(p.labels[i], classnames), classnames[k]]
+                    # repr of a float is its shortest exact form: scores can be recomputed
                     + [repr(float(x)) for x in p.probs[i]]
                 )
     return path

@@ -13,8 +13,10 @@ from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.names import BLOCKS
 from cerviclip.runs.measured import (
     NO_VAL_FILE,
+    VAL_IS_TESTED,
     measure_files,
     measure_predictions,
+    read_val,
     settings_of,
 )
 from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
@@ -66,6 +68,39 @@ def test_a_run_without_val_file_says_so(run, tmp_path):
     assert found["operating_points"]["reason"] == found["conformal"]["reason"] == NO_VAL_FILE
     with pytest.raises(MissingFileError, match=r"no results\.json"):
         measure_files(tmp_path / "elsewhere")
+
+
+def test_an_evaluation_of_val_chooses_no_threshold_on_it(run, tmp_path):
+    folder, _ = run
+    (tmp_path / "results.json").write_bytes((folder / "results.json").read_bytes())
+    write_predictions(tmp_path, [predictions_of("val", 0)], CLASSES)
+    assert measure_files(tmp_path)["operating_points"]["reason"] == VAL_IS_TESTED
+    write_predictions(tmp_path, [predictions_of(c, 0) for c in ("val", "Far")], CLASSES)
+    assert measure_files(tmp_path)["operating_points"]["reason"] == NO_VAL_FILE
+
+
+def test_a_val_file_without_images_is_none(tmp_path):
+    write_predictions(tmp_path, [], CLASSES, VAL_PREDICTIONS)
+    assert read_val(tmp_path) is None
+    write_predictions(tmp_path, [predictions_of("val", 0)], CLASSES, VAL_PREDICTIONS)
+    assert read_val(tmp_path).center == "val"
+
+
+def test_every_setting_is_the_configurations():
+    cfg = get_cfg_default()
+    cfg.TEST.PATIENT_RULE, cfg.TEST.MISS_COST, cfg.TEST.COVERAGE = "max", 7.0, 0.8
+    cfg.TEST.PREVALENCES = (0.1, 0.3)
+    assert settings_of(cfg, object()) == Settings(
+        patient_rule="max", miss_cost=7.0, prevalences=(0.1, 0.3), coverage=0.8
+    )
+
+
+@pytest.mark.parametrize(
+    "levels", [None, "two", {"a": ("A", "a"), "b": ("b",)}, {"a": ("A", 1)}, {"a": "Aa"}, {}]
+)
+def test_what_is_no_tree_of_one_depth_is_none(levels):
+    declares = type("Declares", (), {"levels": levels})
+    assert settings_of(get_cfg_default(), declares()).levels == {}
 
 
 def test_settings_come_from_the_configuration_and_the_data_set():

@@ -10,6 +10,7 @@ from cerviclip.runs.predictions import (
     Predictions,
     pooled,
     read_predictions,
+    relative_path,
     write_predictions,
 )
 from dassl.errors import UserError
@@ -47,6 +48,30 @@ def test_what_is_written_is_read_back_to_the_last_digit(tmp_path):
     assert path.read_bytes() == text
 
 
+def test_signs_that_a_table_is_made_of_may_stand_in_names(tmp_path):
+    """Commas, quotes, and ends of lines of either kind."""
+    given = predictions("a,b", 3)
+    given.paths = ["a\r\nb.png", 'c"d.png', "e\rf.png"]
+    write_predictions(tmp_path, [given], CLASSES)
+    [found] = read_predictions(tmp_path)
+    assert equal(found, given)
+
+
+@pytest.mark.parametrize(
+    ("path", "roots", "seen"),
+    [
+        ("/data/a/1.png", ("/data",), "a/1.png"),
+        ("/data/a/1.png", ("", "/data/a", "/data"), "1.png"),
+        ("/elsewhere/1.png", ("/data", "/more"), "/elsewhere/1.png"),
+        ("/more/1.png", ("/data", "/more"), "1.png"),
+        ("/data/1.png", ("",), "/data/1.png"),
+        ("/data/1.png", (), "/data/1.png"),
+    ],
+)
+def test_a_path_is_seen_from_the_first_root_that_holds_it(path, roots, seen):
+    assert relative_path(path, *roots) == seen
+
+
 def test_the_file_is_the_contracts(tmp_path):
     probs = np.array([[0.25, 0.5, 0.25], [0.1, 0.2, 0.7]])
     given = Predictions("test", ["a.png", "b.png"], ["P1", ""], np.array([0, 2]), probs)
@@ -80,6 +105,13 @@ def test_a_file_cut_anywhere_in_its_last_line_is_refused(tmp_path, cut):
         (lambda text: "", "StopIteration"),
         (lambda text: text.replace("patient_id", "patient"), "its columns are center, path"),
         (lambda text: text.replace("0.7", "most"), "most"),
+        (lambda text: text.replace("0.7", "0.702"), "b.png are not probabilities that add up"),
+        (lambda text: text.replace("0.1,0.2", "-0.1,0.4"), "b.png are not probabilities"),
+        (lambda text: text.replace("0.5", "nan"), "a.png are not probabilities"),
+        (lambda text: text.replace("0.5", "inf"), "a.png are not probabilities"),
+        (lambda text: text.replace(",0.7", ",0.7,0"), "line 3 has 9 columns"),
+        (lambda text: text.replace("p_normal", "p_cyst"), "a class has two columns"),
+        (lambda text: text.replace(",p_cyst", "").partition(',"p_')[0], "its columns are"),
         (lambda text: text.replace(",normal,normal", ",benign,normal"), "benign"),
         (lambda text: text.replace(",normal,normal", ",normal,cyst"), "b.png is not its most prob"),
     ],

@@ -1,4 +1,4 @@
-"""What a data set says of its split: shares that are taken otherwise, variants, patients unknown."""
+"""What a data set says of its split: odd shares, variants, patients that nobody knows."""
 
 from __future__ import annotations
 

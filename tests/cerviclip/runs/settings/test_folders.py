@@ -2,7 +2,13 @@
 
 import pytest
 
-from cerviclip.runs.settings.folders import backbone_label, find_results, safe_part
+from cerviclip.runs.settings.folders import (
+    backbone_label,
+    file_in,
+    find_results,
+    safe_part,
+    without_file,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,38 @@ def test_only_runs_are_found(tmp_path):
         (tmp_path / part / "results.json").write_text("{}")
     assert [p.parent.name for p in find_results(tmp_path)] == ["seed_1"]
     assert len(list(find_results(tmp_path / "d/t/b/v/shots_1/seed_1"))) == 1
+    evaluation = tmp_path / "d/t/b/v/shots_1/seed_1/eval/20260101T000000Z"  # asked for by name
+    assert list(find_results(evaluation)) == [evaluation / "results.json"]
+    assert list(find_results(evaluation / "results.json")) == [evaluation / "results.json"]
+
+
+def test_runs_are_found_in_the_order_of_their_folders_names(tmp_path):
+    """By whole names: a-b comes after a, and not between a and what is in it."""
+    for part in ("a-b/x", "a/x", "a/x/y"):
+        (tmp_path / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / part / "results.json").write_text("{}")
+    found = [p.parent.relative_to(tmp_path).as_posix() for p in find_results(tmp_path)]
+    assert found == ["a/x", "a/x/y", "a-b/x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("ViT-B/16", "ViT-B/16"),
+        ("timm:resnet50", "timm:resnet50"),
+        ("open_clip:ViT-B-16:laion2b", "open_clip:ViT-B-16:laion2b"),
+        ("open_clip:ViT-B-16:/models/x", "open_clip:ViT-B-16"),
+        ("open_clip:ViT-B-16:x.pt", "open_clip:ViT-B-16"),
+        ("embeddings:/made/by_us.npz", "embeddings:by_us"),
+    ],
+)
+def test_a_local_file_is_left_out_of_a_name(name, short):
+    assert without_file(name) == short
+
+
+def test_the_local_file_in_a_name(tmp_path):
+    file = tmp_path / "x.pt"
+    file.touch()
+    assert file_in(f"open_clip:ViT-B-16:{file}") == file_in(f"embeddings:{file}") == str(file)
+    assert file_in(f"timm:{file}") == file_in(str(file)) == ""  # an architecture, no file
+    assert file_in(f"open_clip:ViT-B-16:{file}.gone") == ""

@@ -1,5 +1,6 @@
 """A run's identity: the same from its configuration, in its folder and in its results."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -10,7 +11,8 @@ from cerviclip.runs.report.groups import load_runs
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.runner import run_one
 from cerviclip.runs.settings.configure import setup_cfg
-from cerviclip.runs.settings.run_key import Repeat, RunKey, shots_of
+from cerviclip.runs.settings.run_key import Repeat, RunKey, shots_of, shots_order
+from dassl.config import get_cfg_default
 from dassl.errors import UserError
 
 KEY = RunKey("PhantomOCT", "CoOp", "ViT-B/16", "default", 16, "", 1)
@@ -21,6 +23,10 @@ KEY = RunKey("PhantomOCT", "CoOp", "ViT-B/16", "default", 16, "", 1)
     [
         ({}, "PhantomOCT/CoOp/ViT-B-16/default/shots_16/seed_1"),
         ({"fold": "3/10"}, "PhantomOCT/CoOp/ViT-B-16/default-fold3of10/shots_16/seed_1"),
+        (
+            {"fold": "3/10@2"},
+            "PhantomOCT/CoOp/ViT-B-16/default-fold3of10repeat2/shots_16/seed_1",
+        ),
         (
             {"backbone": "open_clip:a b", "variant": "lr 0.1", "shots": "full", "seed": 3},
             "PhantomOCT/CoOp/open_clip-a-b/lr-0.1/shots_full/seed_3",
@@ -64,6 +70,25 @@ def test_repeats_are_ordered_by_number_and_named_in_words():
         "fold 2/10 seed 1", "fold 2/10 seed 2", "fold 10/10 seed 1",
     ]  # fmt: skip
     assert str(Repeat("", 5)) == "5"
+    assert Repeat("10/10", 1).order < Repeat("1/10@2", 1).order
+
+
+def test_full_is_more_than_any_number_of_shots():
+    assert sorted(["full", 16, 0, 4], key=shots_order) == [0, 4, 16, "full"]
+
+
+def test_a_backbone_of_a_local_file_is_named_by_its_hash(tmp_path):
+    """Of a file of weights, and of one in the name."""
+    cfg = get_cfg_default()
+    cfg.MODEL.BACKBONE.NAME = "ViT-B/16"
+    assert RunKey.of(cfg).backbone == "ViT-B/16"
+    file = tmp_path / "w.pt"
+    file.write_bytes(b"weights")
+    start = hashlib.sha256(b"weights").hexdigest()[:8]
+    cfg.MODEL.BACKBONE.NAME = f"open_clip:ViT-B-16:{file}"
+    assert RunKey.of(cfg).backbone == f"open_clip:ViT-B-16-{start}"
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.INIT_WEIGHTS = "ViT-B/16", str(file)
+    assert RunKey.of(cfg).backbone == f"ViT-B/16-{start}"
 
 
 def test_shots_are_named():
