@@ -72,6 +72,35 @@ def test_finished_is_done_with_the_same_hash():
     assert not is_finished(None, "a")
 
 
+def test_numbers_that_contradict_each_other_are_refused_but_for_an_audit(tmp_path):
+    center = {"confusion_matrix": [[3, 1], [0, 4]], "accuracy": {"value": 99.0}}
+    text = json.dumps({"schema_version": 1, **RUN, "centers": {"test": center}})
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(UserError, match="results.json: centers.test.accuracy is 99.0, and its"):
+        read_results(tmp_path)
+    assert read_results(tmp_path, consistent=False)["centers"]["test"] == center
+
+
+@pytest.mark.parametrize(
+    ("path", "highest"),
+    [("accuracy", 100), ("macro_auc", 1), ("ece", 1), ("binary.auc", 1), ("binary.ppv", 100)],
+)
+def test_areas_and_errors_of_calibration_are_shares_and_the_rest_percent(tmp_path, path, highest):
+    def center(number):
+        metric = {"value": number, "low": None, "high": None}
+        block, _, name = path.rpartition(".")
+        return {block: {name: metric}} if block else {name: metric}
+
+    for number in (0, highest, highest + 0.5):
+        text = json.dumps({"schema_version": 1, **RUN, "centers": {"test": center(number)}})
+        (tmp_path / "results.json").write_text(text)
+        if number <= highest:
+            assert read_results(tmp_path)
+            continue
+        with pytest.raises(UserError, match=f"{path}.value is {number}, not in 0-{highest}"):
+            read_results(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"schema_version": "two"}'])
 def test_a_broken_results_file_is_named(tmp_path, text):
     (tmp_path / "results.json").write_text(text)

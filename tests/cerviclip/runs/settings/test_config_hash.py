@@ -1,5 +1,7 @@
 """The hash of a configuration: what changes numbers changes it, and nothing else does."""
 
+import hashlib
+
 import pytest
 import yaml
 from yacs.config import CfgNode
@@ -66,6 +68,60 @@ def test_a_path_in_the_backbones_name_counts_by_content(cfg, tmp_path):
         cfg.MODEL.BACKBONE.NAME = f"open_clip:ViT-B-16:{tmp_path / name}"
         hashes.add(config_hash(cfg))
     assert len(hashes) == 1
+
+
+def test_the_architecture_before_a_path_counts_beside_the_files_content(cfg, tmp_path):
+    file = tmp_path / "w.pt"
+    file.write_bytes(b"weights")
+    content = hashlib.sha256(b"weights").hexdigest()
+    for arch in ("ViT-B-16", "ViT-L-14"):
+        cfg.MODEL.BACKBONE.NAME = f"open_clip:{arch}:{file}"
+        assert canonical(cfg)["MODEL.BACKBONE.NAME"] == f"open_clip:{arch}:{content}"
+
+
+def test_an_absent_file_counts_by_its_name_alone(cfg):
+    hashes = {}
+    for path in ("/here/w.pt", "/there/w.pt", "/here/v.pt"):
+        cfg.MODEL.INIT_WEIGHTS = path
+        hashes[path] = config_hash(cfg)
+    assert hashes["/here/w.pt"] == hashes["/there/w.pt"] != hashes["/here/v.pt"]
+
+
+def test_files_of_subgroups_count_by_content_and_column(cfg, tmp_path):
+    """Also where a colon stands in the path."""
+    for place in ("a:1", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "patients.csv").write_text("patient,age\nP1,30\n")
+    before = config_hash(cfg)
+
+    def subgroups(*specs):
+        cfg.TEST.SUBGROUPS = tuple(f"{tmp_path}/{spec}" for spec in specs)
+        return config_hash(cfg)
+
+    age = subgroups("b/patients.csv:age")
+    assert age == subgroups("a:1/patients.csv:age") != before
+    assert len({age, subgroups("b/patients.csv:site"), subgroups("b/gone.csv:age")}) == 3
+    assert subgroups("b/gone.csv:age") != subgroups("b/other.csv:age")
+    both = subgroups("b/patients.csv:age", "b/patients.csv:site")
+    assert both not in (age, subgroups("b/patients.csv:site"))
+    (tmp_path / "b/patients.csv").write_text("patient,age\nP1,31\n")
+    assert subgroups("b/patients.csv:age") != age
+    cfg.TEST.SUBGROUPS = ()
+    assert config_hash(cfg) == before
+
+
+def test_further_backbones_count_by_name_and_content(cfg, tmp_path):
+    for place, content in (("a", b"weights"), ("b", b"weights"), ("c", b"others")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "w.pt").write_bytes(content)
+    cfg.TRAINER.FEATURECOMBINATION = CfgNode({"BACKBONES": ()})
+    hashes = {}
+    for text in ("RN50", "timm:resnet50", "UNI={}/a/w.pt", "UNI={}/b/w.pt", "UNI={}/c/w.pt",
+                 "CONCH={}/a/w.pt", "UNI={}/gone.pt", "UNI={}/lost.pt"):  # fmt: skip
+        cfg.TRAINER.FEATURECOMBINATION.BACKBONES = (text.format(tmp_path),)
+        hashes[text] = config_hash(cfg)
+    assert hashes["UNI={}/a/w.pt"] == hashes["UNI={}/b/w.pt"]
+    assert len(set(hashes.values())) == len(hashes) - 1
 
 
 @pytest.mark.parametrize(
