@@ -146,7 +146,7 @@ def logistic(
     """Logistic regression by Newton's method, with jackknife covariances by patient.
 
     Args:
-        x: (B, k) regressors.
+        x: (B, k) regressors, one or two.
         outcome: (B,) 0 or 1.
         patients: (B,) patient numbers from 0.
         offset: (B,) added to the linear predictor.
@@ -197,8 +197,6 @@ def _singular(bread: np.ndarray) -> bool:
     """Whether a symmetric matrix of one or two rows is so nearly singular that no step is safe."""
     if len(bread) == 1:
         return not bread[0, 0] > 0
-    if len(bread) > 2:
-        return bool(np.linalg.cond(bread) > 1e12)
     product, middle = bread[0, 0] * bread[1, 1] - bread[0, 1] ** 2, np.trace(bread) / 2
     greatest = middle + np.sqrt(max(middle**2 - product, 0.0))
     return not greatest**2 < 1e12 * product

@@ -1,12 +1,14 @@
 """The blocks of results.json: whole, small, finite, and read back as what home fitted."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from measures_fixtures import CLASSES, POSITIVE, make_sample
 
 from cerviclip.evaluation.measures import Home, Sample, Settings, measure
+from cerviclip.evaluation.measures.patients import MAX_NEEDS_GROUP
 from cerviclip.evaluation.names import BLOCKS, LEVEL_BLOCKS
 from cerviclip.evaluation.report import score
 from cerviclip.runs.results_json import finite_or_none
@@ -68,7 +70,44 @@ def test_home_comes_back_from_the_file(blocks, samples):
     assert (home.isotonic.apply(score_of) == fitted.isotonic.apply(score_of)).all()
     for name, sets in fitted.conformal.items():
         assert (home.conformal[name].sets(probs) == sets.sets(probs)).all()
-    assert home.counts == fitted.counts
+    assert home.counts == fitted.counts == make_sample("val", seed=2).counts()
+    assert home.counts["n_images"] == 240 and home.note == fitted.note == ""
+
+
+@pytest.mark.parametrize("lost", ["operating_points", "calibration", "conformal"])
+def test_results_that_lack_a_block_bring_nothing_from_home(blocks, lost):
+    home = Home.from_results({**blocks, lost: None}, CLASSES)
+    assert "no operating points" in home.reason and not home.thresholds
+
+
+def test_a_note_of_few_patients_comes_back_from_the_file(samples):
+    val = make_sample("val", patients=6, seed=2)
+    found = measure(val, samples, centers_of(samples), Settings())
+    home = Home.from_results(found, CLASSES)
+    assert "only 2 patients with the event" in home.note and home.note == val.note()
+
+
+def test_the_rule_max_without_a_positive_group_has_no_numbers_by_patient():
+    sample = make_sample(positive=())
+    found = measure(None, [sample], centers_of([sample]), Settings(patient_rule="max"))
+    assert found["patient_level"] == {"rule": "max", "reason": MAX_NEEDS_GROUP}
+
+
+def test_few_patients_are_noted_also_where_there_is_no_positive_group():
+    few = make_sample("val", patients=5, positive=())
+    assert few.note() == "rests on only 5 patients of val"
+    assert make_sample("val", patients=10, positive=()).note() == ""
+
+
+def test_other_probabilities_of_the_same_images_leave_the_rest_as_it_is():
+    sample = make_sample()
+    assert sample.known and not sample.groups_only
+    of = (sample.probs[:, ::-1], sample.probs)
+    for known, groups in ((True, False), (False, True)):
+        own = replace(sample, known=known, groups_only=groups)
+        other = own.with_probs(of[0])
+        assert (other.known, other.groups_only, other.center) == (known, groups, "test")
+        assert np.array_equal(other.with_probs(of[1]).score, sample.score)
 
 
 def test_without_val_all_that_is_carried_is_null_with_the_reason(samples):
@@ -77,6 +116,11 @@ def test_without_val_all_that_is_carried_is_null_with_the_reason(samples):
         points = level["operating_points"]
         assert points["chosen_on"] is None and points["reason"] == "nobody has looked"
         assert {p["threshold"] for p in points["points"].values()} == {None}
+        assert {p["reason"] for p in points["points"].values()} == {"nobody has looked"}
+        assert level["calibration"]["temperature"] == {
+            "value": None, "at_limit": False, "reason": "nobody has looked",
+        }  # fmt: skip
+        assert level["calibration"]["isotonic"] == {"x": [], "y": [], "reason": "nobody has looked"}
         assert (
             level["calibration"]["centers"]["Far"]["temperature"]["reason"] == "nobody has looked"
         )
@@ -97,7 +141,9 @@ def test_without_a_positive_group_binary_parts_give_the_reason_and_the_rest_is_t
     assert "DATASET.POSITIVE" in entry["isotonic"]["reason"]
     assert entry["temperature"]["classes"]["ece"]["value"] is not None
     assert found["conformal"]["centers"]["test"]["lac"]["coverage"]["value"] > 80
-    assert found["discrimination"]["test"]["binary"]["auc"]["value"] is None
+    binary = found["discrimination"]["test"]["binary"]
+    assert all(cell["value"] is None for cell in binary.values())
+    assert all("DATASET.POSITIVE" in cell["reason"] for cell in binary.values())
 
 
 def test_by_patient_is_the_measure_of_one_row_a_patient(blocks, samples):

@@ -13,8 +13,10 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.measures import Sample, Settings, discrimination
 from cerviclip.evaluation.measures.discrimination import kappa, kappa_influence, quadratic_kappa
+from cerviclip.evaluation.measures.sample import FEW_PATIENTS
 
 ORDERED = Settings(order=CLASSES)
 
@@ -94,6 +96,15 @@ def test_quadratic_kappa_of_equal_probabilities_takes_the_predicted_class_of_the
     ranks = np.array([1, 0, 2])
     wanted = cohen_kappa_score(ranks[labels], ranks[sample.predicted], weights="quadratic")
     assert quadratic_kappa(sample, ("a", "b", "c"))["value"] == pytest.approx(wanted)
+
+
+def test_kappa_of_few_patients_or_no_images_says_so():
+    few = make_sample(patients=MIN_PATIENTS - 1, images=8, skill=0.5)
+    for found in (kappa(few), quadratic_kappa(few, CLASSES)):
+        assert found["value"] is not None and found["low"] is None
+        assert found["reason"] == FEW_PATIENTS
+    empty = make_sample(patients=0)
+    assert kappa(empty)["reason"] == quadratic_kappa(empty, CLASSES)["reason"] == "no images"
 
 
 def test_without_order_or_images_there_is_a_reason(sample):

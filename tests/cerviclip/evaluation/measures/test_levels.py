@@ -5,6 +5,7 @@ import pytest
 from measures_fixtures import CLASSES, binary_sample, make_sample
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from cerviclip.evaluation.intervals import proportion_intervals
 from cerviclip.evaluation.intervals.binomial import wilson
 from cerviclip.evaluation.measures import Sample, by_patient
 from cerviclip.evaluation.measures.gap import difference_interval, generalisation_gap
@@ -43,6 +44,31 @@ def test_tree_scores_by_hand():
     assert tree_scores(sample, {"a": ("A", "a")})["reason"] == NO_TREE
 
 
+@pytest.mark.parametrize("level", ["level_1", "level_2"])
+def test_accuracy_on_a_level_has_the_interval_of_a_proportion(level):
+    """Of the lowest level, where each class is a node of its own, that of the accuracy."""
+    sample = make_sample(skill=1.0)
+    levels = {name: (("sick", "well")[name == "normal"], name) for name in CLASSES}
+    cell = tree_scores(sample, levels)["levels"][level]
+    nodes = np.array([levels[name][level == "level_2"] for name in CLASSES])
+    right = nodes[sample.labels] == nodes[sample.predicted]
+    hits = np.bincount(sample.patients, right)[None]
+    low, high = proportion_intervals(hits, np.bincount(sample.patients)[None], 0.95)
+    assert (cell["low"], cell["high"]) == pytest.approx((100 * low[0], 100 * high[0]))
+
+
+def test_what_a_mistake_would_cost_is_told_by_the_second_most_probable_class():
+    """Nobody errs here; one model's second choice is a sister class, the other's a far one."""
+    levels = {"a": ("A", "a"), "b": ("A", "b"), "c": ("C", "c"), "d": ("C", "d")}
+    found = {}
+    for name, probs in (("near", [0.6, 0.2, 0.15, 0.05]), ("far", [0.6, 0.15, 0.2, 0.05])):
+        ids = [f"P{i}" for i in range(20)]
+        sample = Sample.of("test", [0] * 20, np.array([probs] * 20), ids, tuple("abcd"))
+        found[name] = tree_scores(sample, levels)["distance"]
+    assert found["near"]["value"] == found["far"]["value"] == 0
+    assert 0 < found["near"]["high"] < found["far"]["high"]
+
+
 # -- patients -------------------------------------------------------------------------------------
 
 
@@ -77,9 +103,17 @@ def test_a_patients_class_is_the_worst_or_the_most_frequent_diseased_one():
         2
     ]  # the first of two that are as frequent
     assert by_patient(sample, "mean", CLASSES).labels.tolist() == [3]
+    mild = Sample.of("t", [0, 0, 1, 0, 0], probs, list("AABBB"), CLASSES)
+    assert by_patient(mild, "mean", CLASSES).labels.tolist() == [0, 1]
+    assert by_patient(mild, "mean", CLASSES[::-1]).labels.tolist() == [0, 0]
     plain = Sample.of("t", [0, 0, 1, 2, 3], probs, list("AAAAA"), CLASSES)
     assert by_patient(plain, "mean").labels.tolist() == [0]
     assert mixed_patients(sample) == 1
+
+
+@pytest.mark.parametrize("rule", ["mean", "max", "share"])
+def test_no_images_are_no_patients(rule):
+    assert len(by_patient(make_sample(patients=0), rule)) == 0
 
 
 def test_when_there_is_nothing_by_patient_it_is_said():
@@ -123,4 +157,11 @@ def test_the_gap_is_inside_minus_outside_of_every_metric():
     assert found["Far"]["binary.auc"]["value"] is not None
     cell = generalisation_gap(centers)["Far"]["binary.sensitivity"]
     assert cell["value"] is None and cell["reason"] == "outside: no positive image here"
+    cell = generalisation_gap(centers)["Far"]["accuracy"]
+    assert cell["value"] is not None and cell["low"] is not None
+    centers["Far"] = entry(make_sample(patients=2, images=30, skill=0.5))
+    cell = generalisation_gap(centers)["Far"]["accuracy"]
+    own = centers["test"]["accuracy"]["value"] - centers["Far"]["accuracy"]["value"]
+    assert cell["value"] == own and cell["low"] is None
+    assert cell["reason"] == f"outside: {centers['Far']['accuracy']['reason']}"
     assert generalisation_gap({"val": centers["test"]}) == {}

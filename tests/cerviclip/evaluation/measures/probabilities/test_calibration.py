@@ -9,6 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
+from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.measures import (
     Home,
     Isotonic,
@@ -26,7 +27,12 @@ from cerviclip.evaluation.measures.probabilities.calibration import (
     _regression,
     logistic,
 )
-from cerviclip.evaluation.measures.probabilities.losses import classwise_ece, top_label_ece
+from cerviclip.evaluation.measures.probabilities.losses import (
+    classwise_ece,
+    loss_cells,
+    top_label_ece,
+)
+from cerviclip.evaluation.measures.sample import FEW_PATIENTS
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +93,42 @@ def test_slopes_interval_holds_the_truth_with_few_patients():
             held.append(slope["low"] <= 1 <= slope["high"])
     assert len(held) > 250
     assert np.mean(held) >= 0.91
+
+
+def test_regressors_that_cannot_be_told_apart_have_no_coefficients():
+    """Two that are alike, and one that is zero throughout."""
+    outcome, patients = np.array([0.0, 1, 0, 1, 1, 0]), np.arange(6)
+    for x in (np.ones((6, 2)), np.zeros((6, 1))):
+        beta, covariance = logistic(x, outcome, patients)
+        assert beta.shape == x.shape[1:] and covariance.shape == 2 * x.shape[1:]
+        assert np.isnan(beta).all() and np.isnan(covariance).all()
+
+
+def test_probabilities_of_exactly_0_and_1_are_calibrated_as_any_others():
+    score = np.array([0.0, 0.2, 0.4, 0.6, 1.0, 0.0, 0.3, 0.7, 0.9, 1.0])
+    sample = binary_sample(score, [0, 0, 1, 0, 1, 1, 0, 1, 1, 0])
+    found = binary_calibration(sample, sample.score)
+    for name in ("intercept", "slope"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+
+
+def test_what_is_missing_for_a_number_is_its_reason():
+    one_kind = binary_sample([0.2, 0.4, 0.6], [0, 0, 0])
+    found = binary_calibration(one_kind, one_kind.score)
+    for name in ("intercept", "slope"):
+        assert found[name]["value"] is None and found[name]["reason"] == "no positive image here"
+    never = binary_sample([0.0] * 4, [0, 0, 1, 1])
+    found = binary_calibration(never, never.score)["observed_expected"]
+    assert found["value"] is None and found["reason"] == "no positive is foretold"
+
+
+@pytest.mark.parametrize("count", [MIN_PATIENTS - 1, MIN_PATIENTS])
+def test_intervals_of_losses_start_at_the_fewest_patients(count):
+    sample = make_sample(patients=count, images=6, skill=0.5)
+    found = loss_cells(sample.labels, sample.probs, sample.patients)
+    for cell in found.values():
+        assert (cell["low"] is not None) == (count >= MIN_PATIENTS)
+        assert cell.get("reason", FEW_PATIENTS) == FEW_PATIENTS
 
 
 def test_one_patient_that_holds_the_slope_leaves_no_interval():

@@ -92,5 +92,9 @@ def test_a_class_with_too_few_images_at_home_is_in_every_set():
     fitted = ConformalSets.fit(val, "class_conditional", 0.9)
     assert np.isinf(fitted.quantiles).all()
     assert set(fitted.to_json(val.classnames)["quantile"].values()) == {None}
+    again = ConformalSets.from_json(
+        "class_conditional", fitted.to_json(val.classnames), val.classnames
+    )
+    assert again.sets(val.probs).all()
     assert measure_sets(val, fitted)["set_size"]["value"] == 4
     assert measure_sets(make_sample(patients=0), fitted)["coverage"]["reason"] == "no images"

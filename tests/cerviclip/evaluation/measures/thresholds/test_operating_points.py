@@ -123,6 +123,30 @@ def test_the_lower_limit_is_the_textbook_form_of_mover_r():
     assert low == pytest.approx(textbook) and low < value < high
 
 
+def test_a_ratio_whose_numerator_may_be_nothing_may_be_nothing():
+    value, low, high = ratio_interval(0.05, np.array([0.0, 0.2]), 0.5, np.array([0.3, 0.7]))
+    assert low == 0.0 < value < high
+    value, low, high = ratio_interval(0.5, np.array([0.3, 0.7]), 0.05, np.array([0.0, 0.2]))
+    assert 0 < low < value and high == np.inf
+
+
+def test_an_image_at_the_threshold_is_called_positive():
+    sample = binary_sample([0.1, 0.3, 0.5, 0.5, 0.7, 0.9], [0, 0, 0, 1, 1, 1])
+    entry = apply(sample, {"x": 0.5})["x"]
+    assert entry["sensitivity"]["value"] == 100.0
+    assert entry["specificity"]["value"] == pytest.approx(100 * 2 / 3)
+
+
+def test_a_kind_of_image_that_a_center_lacks_is_the_reason():
+    sick = apply(binary_sample([0.2, 0.6, 0.8], [1, 1, 1]), {"x": 0.5})["x"]
+    assert sick["specificity"]["reason"] == "no negative image here"
+    well = apply(binary_sample([0.2, 0.6, 0.8], [0, 0, 0]), {"x": 0.5})["x"]
+    assert well["sensitivity"]["reason"] == "no positive image here"
+    none = apply(binary_sample([0.2, 0.3, 0.4, 0.1], [0, 0, 1, 1]), {"x": 0.5, "y": 0.0})
+    assert none["x"]["ppv"]["reason"] == "no image is called positive"
+    assert none["y"]["npv"]["reason"] == "no image is called negative"
+
+
 def test_no_false_alarm_gives_an_infinite_ratio_with_a_lower_limit():
     sample = binary_sample(np.r_[np.full(30, 0.1), np.full(20, 0.9)], [0] * 30 + [1] * 20)
     entry = apply(sample, {"youden": 0.5}, prevalences=(0.01,))["youden"]
