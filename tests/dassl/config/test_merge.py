@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default, merge_file, merge_opts
 from dassl.errors import MissingFileError, UnknownNameError, UserError
@@ -65,6 +66,10 @@ def test_empty_file_and_empty_section_change_nothing(tmp_path):
         ("DATALOADER.BATCH_SIZE", "DATALOADER.TRAIN_X.BATCH_SIZE"),
         ("DATSET.NAME", "DATASET.NAME"),
         ("NUM_SHOTS", "DATASET.NUM_SHOTS"),
+        ("MODEL.BACKBONE.NAM", "MODEL.BACKBONE.NAME"),
+        ("DATALOADER.TRAIN_X.BATCHSIZE", "DATALOADER.TRAIN_X.BATCH_SIZE"),
+        ("OPTM.LRR", "OPTIM.LR"),  # neither the section nor the key
+        ("SEDD", "SEED"),
     ],
 )
 def test_typo_names_the_key_the_place_and_the_nearest_key(typed, meant):
@@ -88,8 +93,48 @@ def test_hopeless_key_lists_the_section():
 
 
 @pytest.mark.parametrize(
+    ("key", "place"),
+    [("ZZZZ.QQQQ", "the config"), ("QQQQQQQQ", "the config"), ("MODEL.ZZZZ.QQQQ", "MODEL")],
+)
+def test_a_hopeless_section_lists_what_holds_it(key, place):
+    cfg = get_cfg_default()
+    inner = sorted(cfg.MODEL if place == "MODEL" else cfg)
+    with pytest.raises(UnknownNameError, match=f"command line; {place} has {', '.join(inner)}$"):
+        merge_opts(cfg, [key, "1"])
+
+
+def test_a_programs_values_are_taken_as_those_of_a_file():
+    cfg = get_cfg_default()
+    merge_opts(cfg, ["DATASET.CLASS_MAP", {1: "one", "b": 2}, "DATASET.CLASSES", ["a", 7]])
+    assert dict(cfg.DATASET.CLASS_MAP) == {"1": "one", "b": "2"}
+    assert cfg.DATASET.CLASSES == ("a", "7")
+    with pytest.raises(UserError, match="DATASET.CLASSES .* has null where a name is meant"):
+        merge_opts(cfg, ["DATASET.CLASSES", ["a", None]])
+
+
+def test_a_new_key_of_an_open_section_may_hold_a_section(tmp_path):
+    cfg = CfgNode({"ANY": None})
+    cfg.OPEN = CfgNode(new_allowed=True)
+    merge_file(cfg, write(tmp_path, "OPEN: {inner: {a: 1, b: [x]}, plain: 3}\n"))
+    assert isinstance(cfg.OPEN.inner, CfgNode) and cfg.OPEN.plain == 3
+    assert dict(cfg.OPEN.inner) == {"a": 1, "b": ["x"]}
+    for text in ("OPEN: {x: {y: {z: 2021-01-01}}}", "OPEN: {x: [[2021-01-01]]}", "ANY: 2021-01-01"):
+        with pytest.raises(
+            UserError, match=r"key (OPEN\.x|ANY) in .*holds .*\(date\), which is no"
+        ):
+            merge_file(cfg, write(tmp_path, text))
+    for word in ("{1, 2}", "{1: 2}", "b'x'"):
+        with pytest.raises(UserError, match="config key ANY in the command line holds"):
+            merge_opts(cfg, ["ANY", word])
+
+
+@pytest.mark.parametrize(
     ("opts", "said"),
     [
+        (["INPUT.SIZE", "5"], "it takes a tuple such as (224, 224)"),
+        (["DATASET.NAME", "a\0b"], "DATASET.NAME in the command line is 'a\\x00b', which holds a"),
+        (["DATASET.NAME", "a\ud800"], "or is not Unicode; rename what it names"),
+        (["DATASET.NAME", "a\udfff"], "or is not Unicode; rename what it names"),
         (["OPTIM.MAX_EPOCH", "many"], "OPTIM.MAX_EPOCH in the command line is 'many'"),
         (["OPTIM.MAX_EPOCH", "1.5"], "it takes a int such as 10"),
         (["TEST.NO_TEST", "perhaps"], "bool"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dassl.config import get_cfg_default, layers_of, merge_file, merged_tree, read_yaml
-from dassl.config.yaml_file import read_typed
+from dassl.config.yaml_file import YamlFile, read_typed
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 
@@ -105,6 +105,8 @@ def test_an_empty_section_and_an_empty_file_say_nothing(write):
     path = write("x.yaml", "_BASE_: a.yaml\nOPTIM:\n")
     assert merged_tree(path) == {"OPTIM": {"LR": 1.0}}
     assert merged_tree(write("y.yaml", "_BASE_: x.yaml\n")) == {"OPTIM": {"LR": 1.0}}
+    empty = write("empty.yaml", "")
+    assert layers_of(empty) == [YamlFile(empty, {}, {})]
 
 
 def test_reading_leaves_no_trace_in_the_next_reading(write):
