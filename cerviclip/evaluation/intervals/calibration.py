@@ -48,7 +48,7 @@ def ece_interval(
     noise = draws @ centred / total * inflation  # (R, K)
     tail = (1 - level) / 2
     at_most = _shares_at_most(mean, noise, tail)
-    low = _crossing(at_most, 1 - tail) * observed
+    low = min(observed, _crossing(at_most, 1 - tail) * observed)
     high = max(observed, _crossing(at_most, tail) * observed)
     if min(accuracy) <= 0:  # all right, or all wrong: patients show no errors to resample
         low = max(0.0, observed - max(accuracy))

@@ -49,3 +49,7 @@ def test_methods_that_are_alike_are_one_clique():
 def test_too_few_data_sets_are_refused():
     with pytest.raises(ValueError, match="2 data sets and 4 methods"):
         rank_methods(DEMSAR[:2])
+    assert len(rank_methods(DEMSAR[:3]).ranks) == 4
+    assert len(rank_methods(DEMSAR[:, :3]).ranks) == 3
+    with pytest.raises(ValueError, match="14 data sets and 2 methods"):
+        rank_methods(DEMSAR[:, :2])

@@ -62,6 +62,12 @@ def textbook_delong(scores, positive):
     return psi.mean(axis=(1, 2)), one / positive.sum() + two / (~positive).sum()
 
 
+def test_the_error_of_several_runs_is_summed_by_patient():
+    gains, patients = np.array([1.0, 0.5, -0.5, 0.0, 0.5]), np.array([0, 0, 1, 1, 2])
+    by_hand = np.sqrt(1.5**2 + 0.5**2 + 0.5**2) / 5
+    assert mcnemar_error(gains, patients) == pytest.approx(by_hand)
+
+
 def test_delong_is_that_of_the_structural_components_and_of_sklearn():
     rng = np.random.default_rng(5)
     positive = rng.random(40) < 0.4

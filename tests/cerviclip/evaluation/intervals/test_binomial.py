@@ -18,6 +18,12 @@ def test_wilson_is_scipys(hits, trials, level):
     np.testing.assert_allclose([ours.low[0], ours.high[0]], [theirs.low, theirs.high], atol=1e-12)
 
 
+def test_the_usual_level_is_95_percent():
+    share, trials = np.array([0.4]), np.array([30.0])
+    for function in (wilson, mid_p, mid_p_or_wilson):
+        np.testing.assert_array_equal(function(share, trials), function(share, trials, 0.95))
+
+
 @pytest.mark.parametrize(("hits", "trials"), CASES)
 def test_mid_p_limits_leave_a_fortieth_on_each_side(hits, trials):
     low, high = (x[0] for x in mid_p(np.array([hits / trials]), np.array([float(trials)])))

@@ -1,6 +1,7 @@
 """The interval of the calibration error, whose chance part it must take off."""
 
 import numpy as np
+import pytest
 
 from cerviclip.evaluation.bootstrap import calibration_gaps, patient_draws
 from cerviclip.evaluation.intervals.calibration import ece_interval
@@ -34,6 +35,13 @@ def test_a_gross_error_is_held_from_both_sides():
 def test_six_patients_all_right_do_not_prove_confidence_right():
     low, high, observed = interval(np.full(6, 0.99), np.ones(6, bool), np.arange(6))
     assert low < observed < 0.02 and high > 0.3
+
+
+def test_patients_who_are_all_alike_have_the_error_within_its_limits():
+    """Each has one right and one wrong image, so no resample differs from the others."""
+    right = np.tile([True, False], 20)
+    low, high, observed = interval(np.full(40, 0.9), right, np.repeat(np.arange(20), 2))
+    assert low <= observed <= high and observed == pytest.approx(0.4)
 
 
 def test_few_patients_with_many_images_are_few():

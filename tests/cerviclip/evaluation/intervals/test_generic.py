@@ -49,6 +49,19 @@ def test_function_of_one_row_and_unbounded_range():
     assert 0 < found.low < found.value < found.high < -np.log(0.2)
 
 
+def test_a_range_without_a_lower_end_mirrors_one_without_an_upper():
+    def loss(labels, probs, weights):
+        return np.average(-np.log(probs[np.arange(len(labels)), labels]), weights=weights)
+
+    def gain(labels, probs, weights):
+        return -loss(labels, probs, weights)
+
+    of = make(20, 10)
+    up = interval_of(one_by_one(loss), *of, bounds=(0.0, np.inf), resamples=100)
+    down = interval_of(one_by_one(gain), *of, bounds=(-np.inf, 0.0), resamples=100)
+    assert (down.low, down.high) == pytest.approx((-up.high, -up.low), rel=1e-3)
+
+
 def test_undefined_resamples_are_counted_and_left_out():
     def sometimes(labels, scores, weights):
         return np.where(weights[:, 0] > weights[:, 1], np.nan, accuracy(labels, scores, weights))

@@ -34,6 +34,18 @@ def test_classes_that_move_together_add_up():
     assert class_mean_interval(values, limits, influence).low == pytest.approx(0.65 - 0.035)
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 100.0])
+def test_the_unit_in_which_patients_move_a_class_does_not_matter(scale):
+    """One of hundreds of patients moves a share by thousandths."""
+    influence = np.random.default_rng(0).normal(size=(60, 3)) + [[1.0, -1.0, 0.5]]
+    values, limits = parts([0.6, 0.7, 0.5], [0.03, 0.04, 0.05])
+    assert np.allclose(
+        class_mean_interval(values, limits, scale * influence),
+        class_mean_interval(values, limits, influence),
+        rtol=1e-12,
+    )
+
+
 def test_opposite_classes_narrow_only_as_far_as_patients_show_it():
     values, limits = parts([0.6, 0.6], [0.04, 0.04])
     lows = [

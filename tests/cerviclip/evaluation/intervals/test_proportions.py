@@ -54,6 +54,28 @@ def test_icc_is_found_with_many_patients(icc):
     assert mean[0] == pytest.approx(icc, abs=width / 2 + 3 * spread[0])
 
 
+def test_where_patients_with_many_images_err_their_spread_counts():
+    """Right ones have one image, wrong ones ten: the share moves with every wrong patient."""
+    rng = np.random.default_rng(3)
+    wrong = rng.random(600) < 0.1
+    trials = np.where(wrong, 10.0, 1.0)
+    hits = np.where(wrong, 0.0, trials)
+    share = hits.sum() / trials.sum()
+    draws = rng.multinomial(600, np.full(600, 1 / 600), 4000)
+    variance = ((draws @ hits) / (draws @ trials)).var()
+    found = effective_trials(hits[None], trials[None])[0]
+    assert found == pytest.approx(share * (1 - share) / variance, rel=0.25)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9])
+def test_a_lower_level_is_a_narrower_interval_of_its_own(level):
+    hits, trials = np.array([[1, 1, 1, 0, 1, 1, 1, 1, 0, 1]], float), np.ones((1, 10))
+    ours = proportion_intervals(hits, trials, level)
+    np.testing.assert_allclose(
+        ours, mid_p_or_wilson(np.array([0.8]), np.array([10.0]), level), atol=1e-12
+    )
+
+
 def test_images_of_patients_without_any_do_not_count():
     one = proportion_intervals(*counts([3, 4, 0], [4, 4, 0]))
     two = proportion_intervals(*counts([3, 4], [4, 4]))
