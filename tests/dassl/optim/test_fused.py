@@ -132,6 +132,16 @@ def test_a_group_may_hold_one_number_alone(on_cpu):
     assert optimizer.param_groups[0]["params"] == [scale]
 
 
+def test_a_parameter_without_a_gradient_keeps_no_other_from_its_momentum(on_cpu):
+    """Its place in the list says nothing of those behind it."""
+    frozen, learnt = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = build_optimizer([frozen, learnt], make_cfg("sgd"))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    scaler.scale(learnt.sum() * float("inf")).backward()
+    scaler.step(optimizer)  # the scaler skips it
+    assert optimizer.state[learnt]["momentum_buffer"].tolist() == [0.0, 0.0]
+
+
 def test_each_group_has_a_momentum_of_its_own(on_cpu):
     """Momentum starts from zero in the groups that have one, and takes no memory in others."""
     still, moving = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
@@ -180,7 +190,8 @@ def test_a_first_step_that_the_scaler_skips_leaves_no_trace(name, on_cpu):
 @pytest.mark.parametrize("name", FUSED)
 def test_a_parameter_may_get_its_first_gradient_later(name, on_cpu):
     early, late = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = build_optimizer([early, late], make_cfg(name))
+    third = nn.Parameter(torch.ones(2))
+    optimizer = build_optimizer([third, early, late], make_cfg(name))
     steps(optimizer, [early], 1)
     steps(optimizer, [early, late], 1)
     assert not torch.equal(late, torch.ones(2))

@@ -180,6 +180,20 @@ def test_upstreams_signature_with_verbose():
     assert linear.get_last_lr() == [1e-3]
 
 
+def test_a_warm_up_may_start_at_a_later_epoch():
+    """Upstream's ``last_epoch``, for an optimiser that has run before."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    successor = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    linear = LinearWarmupScheduler(optimizer, successor, 8, 1e-3, last_epoch=1)
+    assert linear.last_epoch == 2 and linear.get_last_lr() == pytest.approx([0.1 * 2 / 8])
+    constant = ConstantWarmupScheduler(optimizer, successor, 8, 1e-3, last_epoch=1)
+    assert constant.last_epoch == 2 and constant.get_last_lr() == [1e-3]
+
+
+def test_one_epoch_is_enough_for_a_cosine():
+    assert rates(make_cfg(LR_SCHEDULER="cosine", MAX_EPOCH=1), 2) == pytest.approx([BASE, 0.0])
+
+
 def warmed_up(warmup_epoch=2):
     """A cosine schedule behind a linear warm-up, and its optimiser."""
     cfg = make_cfg(LR_SCHEDULER="cosine", WARMUP_TYPE="linear", WARMUP_EPOCH=warmup_epoch)

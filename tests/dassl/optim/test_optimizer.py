@@ -83,7 +83,7 @@ def test_numbers_reach_the_optimiser(name):
 
 
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.9), (0.0, 0.8)])
-@pytest.mark.parametrize("decay", [0.0, WD])
+@pytest.mark.parametrize("decay", [0.0, WD, 1.0])
 @pytest.mark.parametrize("steps", [1, 5, 6, 7, 40])
 def test_radam_equals_torchs_with_decoupled_decay(decay, steps, betas):
     """Independent check: torch's RAdam is the same paper's; both leave plain steps at rho 5.
@@ -119,10 +119,26 @@ def test_radam_resumes_and_takes_half_precision():
     assert math.isfinite(after_steps(RAdam([half], lr=LR), half, 10))
 
 
-@pytest.mark.parametrize("options", [{"lr": -1.0}, {"eps": -1.0}, {"betas": (1.0, 0.9)}])
-def test_radam_refuses_nonsense(options):
-    with pytest.raises(ValueError, match="Invalid"):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lr": -1.0}, "Invalid learning rate: -1.0"),
+        ({"eps": -1.0}, "Invalid epsilon: -1.0"),
+        ({"betas": (1.0, 0.9)}, "Invalid betas: .1.0, 0.9"),
+        ({"betas": (0.9, -0.1)}, "Invalid betas"),
+    ],
+)
+def test_radam_refuses_nonsense(options, said):
+    with pytest.raises(ValueError, match=said):
         RAdam([nn.Parameter(torch.ones(1))], **options)
+
+
+def test_radam_has_the_papers_defaults_and_may_stand_still():
+    group = RAdam([nn.Parameter(torch.ones(1))]).param_groups[0]
+    assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.9, 0.999), 1e-8)
+    assert group["weight_decay"] == 0
+    parameter = nn.Parameter(torch.tensor(START))
+    assert after_steps(RAdam([parameter], lr=0.0, eps=0.0), parameter, 8) == START
 
 
 class Net(nn.Module):
@@ -133,7 +149,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("wrap", [lambda net: net, nn.DataParallel])
-@pytest.mark.parametrize("layers", [("classifier",), ["classifier"]])
+@pytest.mark.parametrize("layers", [("classifier",), ["classifier"], "classifier"])
 def test_staged_lr(wrap, layers):
     net = Net()
     cfg = make_cfg("sgd", STAGED_LR=True, BASE_LR_MULT=0.01)
