@@ -21,7 +21,12 @@ from cerviclip.runs.predictions import (
 )
 from cerviclip.runs.report import pooled as pooled_module
 from cerviclip.runs.report.groups import group_runs
-from cerviclip.runs.report.pooled import pooled_entries, pooled_tables
+from cerviclip.runs.report.pooled import (
+    pooled_entries,
+    pooled_tables,
+    read_pooled,
+    why_not_pooled,
+)
 
 CLASSES = ("a", "b")
 
@@ -214,3 +219,107 @@ def test_pooled_measures_are_of_all_images(three, tmp_path):
     assert found == pytest.approx(entry["score"]["binary"]["auc"]["value"])
     assert measures["patient_level"]["centers"]["test"]["n_images"] == 15
     assert json.loads(json.dumps(entry, allow_nan=False)) == entry
+
+
+def made(value, trainer="CoOp", seed=1, shots=4, **more):
+    """A pooled entry whose accuracy and calibration error are made up."""
+    metric = {"value": value, "low": value - 1, "high": value + 1}
+    counted = {"per_class": {}, "events": {"images": 20, "patients": 20},
+               "non_events": {"images": 20, "patients": 20}}  # fmt: skip
+    score = {"n_images": 40, "n_patients": 40, "accuracy": metric, "counts": counted,
+             "ece": {"value": 0.25, "low": 0.125, "high": 0.375}}  # fmt: skip
+    return {
+        "dataset": "D", "trainer": trainer, "backbone": "RN50", "variant": "default", "folds": 3,
+        "shots": shots, "seed": seed, "test_read_early": False, "score": score, **more,
+    }  # fmt: skip
+
+
+def rows_of(table):
+    [(_, rows)] = table.blocks
+    return dict(rows)
+
+
+def test_fewer_seeds_and_early_looks_are_marked_and_the_marks_explained():
+    entries = [made(50.0), made(60.0, seed=2), made(40.0, "KgCoOp"),
+               made(70.0, "ProGrad", test_read_early=True), made(80.0, "ProGrad", seed=2),
+               {**made(1.0, "Broken"), "score": None, "reason": "gone"}]  # fmt: skip
+    [table] = pooled_tables(entries, "accuracy")
+    assert (table.dataset, table.metric, table.columns) == ("D", "accuracy", ["4"])
+    assert rows_of(table) == {
+        "CoOp": ["55.0 ± 7.1"], "KgCoOp": ["40.0*"], "ProGrad": ["75.0 ± 7.1†"],
+    }  # fmt: skip
+    assert table.notes[0] == "out-of-fold predictions of 3 folds put together"
+    for note in ("mean ± sd over 2 seeds", "1 not pooled, pooled.json says why",
+                 "* fewer seeds than the others",
+                 "† the test set was read before training had ended"):  # fmt: skip
+        assert note in table.notes
+    [plain] = pooled_tables([made(50.0), made(40.0, "KgCoOp")], "accuracy")
+    assert rows_of(plain)["CoOp"] == ["50.0 [49.0, 51.0]"]
+    assert "one seed" in plain.notes and "[95 % interval by patient]" in plain.notes
+    assert not any(note[0] in "*†" or "not pooled" in note for note in plain.notes)
+
+
+def test_a_method_without_training_stands_in_every_column_of_shots():
+    entries = [made(50.0), made(60.0, shots=8), made(30.0, "ZeroShotCLIP", 0, 0)]
+    [table] = pooled_tables(entries, "accuracy")
+    assert table.columns == ["4", "8"]
+    assert rows_of(table)["ZeroShotCLIP"] == ["30.0 [29.0, 31.0]"] * 2
+    assert rows_of(table)["CoOp"] == ["50.0 [49.0, 51.0]", "60.0 [59.0, 61.0]"]
+    several = [*entries, made(52.0, seed=2), made(62.0, seed=2, shots=8)]
+    [table] = pooled_tables(several, "accuracy")
+    assert rows_of(table)["ZeroShotCLIP"] == ["30.0 [29.0, 31.0]"] * 2  # no star: it has no seeds
+
+
+def test_a_calibration_error_is_a_share_with_three_digits():
+    [table] = pooled_tables([made(50.0)], "ece")
+    assert rows_of(table)["CoOp"] == ["0.250 [0.125, 0.375]"]
+
+
+def test_methods_that_see_the_test_images_have_a_table_of_their_own():
+    sees = made(90.0, "TransCLIP", transductive=True)
+    gone = {**sees, "seed": 2, "score": None, "reason": "gone"}
+    first, second = pooled_tables([made(50.0), sees, gone], "accuracy")
+    assert list(rows_of(first)) == ["CoOp"] and list(rows_of(second)) == ["TransCLIP"]
+    assert [t.transductive for t in (first, second)] == [False, True]
+    notes = ["1 not pooled, pooled.json says why" in t.notes for t in (first, second)]
+    assert notes == [False, True]
+
+
+def test_repetitions_of_folds_are_pooled_apart_and_averaged(three, tmp_path):
+    runs = list(three[0])
+    for number in (1, 2, 3):
+        again, _ = make_run(tmp_path / "again", number, first=10 * (number % 3))
+        runs.append(again | {"fold": f"{number}/3@2"})
+    entries = pooled_entries(group_runs(runs), tmp_path)
+    assert [entry.get("repeat", 1) for entry in entries] == [1, 2]
+    assert all(entry["score"]["n_images"] == 30 for entry in entries)
+    [table] = pooled_tables(entries, "accuracy")
+    values = [entry["score"]["accuracy"]["value"] for entry in entries]
+    assert rows_of(table)["CoOp"] == [f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"]
+    assert "mean ± sd over 2 repeats x one seed" in table.notes
+
+
+def test_transductive_runs_make_a_transductive_entry(three, tmp_path):
+    runs = [run | {"transductive": True} for run in three[0]]
+    [entry] = pooled_entries(group_runs(runs), tmp_path)
+    assert entry["transductive"] is True
+    assert "transductive" not in pooled_entries(group_runs(three[0]), tmp_path)[0]
+
+
+def test_folds_of_different_classes_are_not_pooled(three):
+    parts = [replace(p, classnames=("a", "c")) if i else p for i, p in enumerate(three[1])]
+    assert why_not_pooled(parts, 3) == "the folds' runs have different classes"
+    assert why_not_pooled(three[1], 3) == ""
+    assert why_not_pooled(three[1], 4) == "1 of 4 runs have no predictions of the test part"
+
+
+def test_a_damaged_pooled_file_is_as_none(three, tmp_path):
+    """One whose numbers contradict each other too: all is scored again."""
+    entries = pooled_entries(group_runs(three[0]), tmp_path)
+    lost = {**entries[0], "score": None, "reason": "gone"}
+    path = tmp_path / "pooled.json"
+    path.write_text(json.dumps({"pooled": [*entries, lost]}))
+    assert read_pooled(tmp_path) == [*entries, lost]
+    entries[0]["score"]["accuracy"]["value"] += 5
+    path.write_text(json.dumps({"pooled": entries}))
+    assert read_pooled(tmp_path) == []
