@@ -139,8 +139,17 @@ def test_a_repeated_split_is_looked_at_as_any_other(tmp_path):
     (tmp_path / "leak.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="leak.json puts 1 patient in two parts"):
         repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "leak.json"))
+    record["test"][-1]["patient"] = "by the file another one"
+    (tmp_path / "odd.json").write_text(json.dumps(record))
+    with (
+        pytest.warns(UserWarning, match="odd.json puts images in two parts that by their files'"),
+        pytest.raises(UserError, match="does not hold the test images"),
+    ):
+        repeated(tmp_path, "DATASET.DRAW_FILE", str(tmp_path / "odd.json"))
     words = ["DATASET.DRAW_FILE", str(file), "DATASET.SPLIT_FILE", str(file)]
-    with pytest.raises(UserError, match="is a split of MixedCenterOCT.*DATASET.SPLIT_FILE as well"):
+    with pytest.raises(
+        UserError, match="split of MixedCenterOCT, and the run is DATASET.SPLIT_FILE as w"
+    ):
         repeated(tmp_path, *words)
 
 

@@ -194,6 +194,13 @@ def test_class_folders_that_lie_deeper_lead_to_their_folder(path, folder):
         place_entries(entries, deep(path, "other/cyst/y.png"), "s.json", ROOT, FOLDER)
 
 
+def test_the_class_folder_that_is_meant_is_not_the_first_of_its_name():
+    items = [Item("cyst/batch/cyst/x.png", 0, "Cysts", "x"), *deep("other/cyst/y.png")]
+    entries = [Entry(item.path, "cyst", part="train") for item in items]
+    with pytest.raises(UserError, match="set DATASET.FOLDER mixed/images/cyst/batch, which"):
+        place_entries(entries, items, "s.json", ROOT, FOLDER)
+
+
 def test_a_class_that_is_no_folder_of_the_path_leads_to_the_names():
     entries = [Entry("cyst/P4_0.png", "cancer", part="train")]
     with pytest.raises(UserError, match="correct one of them, or .* DATASET.CLASS_MAP"):
@@ -220,7 +227,7 @@ def test_one_number_of_two_folders_is_refused():
 
 
 def test_a_path_without_the_folder_of_its_column_is_found():
-    [item] = place([Entry("cyst/cancer/P0_0.png", part="val", alone="cancer/P0_0.png")])["val"]
+    [item] = place([Entry("cyst/P0_0.png", part="val", alone="cancer/P0_0.png")])["val"]
     assert item.path == "cancer/P0_0.png"
 
 
