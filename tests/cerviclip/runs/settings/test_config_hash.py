@@ -122,6 +122,8 @@ def test_further_backbones_count_by_name_and_content(cfg, tmp_path):
         hashes[text] = config_hash(cfg)
     assert hashes["UNI={}/a/w.pt"] == hashes["UNI={}/b/w.pt"]
     assert len(set(hashes.values())) == len(hashes) - 1
+    cfg.TRAINER.FEATURECOMBINATION.BACKBONES = ("RN50", "timm:resnet50")
+    assert canonical(cfg)["TRAINER.FEATURECOMBINATION.BACKBONES"] == ["RN50", "timm:resnet50"]
 
 
 @pytest.mark.parametrize(
