@@ -38,7 +38,8 @@ def test_a_row_for_each_centre_that_was_left_out():
 
 def test_base_new_and_their_harmonic_mean():
     centers = {"test": {"accuracy": {"value": 80.0}}, "new": {"accuracy": {"value": 60.0}}}
-    found, _ = blocks([run(0, centers=centers, base_to_new={"new_classes": ["x"]})])
+    found, table = blocks([run(0, centers=centers, base_to_new={"new_classes": ["x"]})])
+    assert "base to new: test has the base classes, new those not trained on" in table.notes
     assert found["test"] == ["80.0"] and found["new"] == ["60.0"]
     assert found[HARMONIC] == [f"{2 * 80 * 60 / 140:.1f}"]
 

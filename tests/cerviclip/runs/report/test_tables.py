@@ -23,7 +23,7 @@ from cerviclip.runs.report.groups import (
     load_runs,
     metric_value,
 )
-from cerviclip.runs.report.tables import build_tables, format_stat
+from cerviclip.runs.report.tables import Marks, build_tables, format_stat
 from cerviclip.runs.settings.run_key import Repeat
 from dassl.errors import UserError
 
@@ -74,6 +74,31 @@ def test_shots_in_order_and_zero_shot_in_every_column():
     assert [label for label, _ in rows] == ["ZeroShot", "CoOp"]
     assert rows[0][1] == ["33.3"] * 3
     assert "ZeroShot trains nothing" in "; ".join(t.notes)
+
+
+def test_methods_that_train_nothing_are_named_only_beside_others():
+    two = [run("ZeroShot", 0, 0), run("TipFree", 0, 0)]
+    alone = [table(two).notes, table(two).columns]
+    assert alone == [["one seed"], ["0"]]
+    beside = table([*two, run()]).notes
+    assert "TipFree, ZeroShot trains nothing: one run stands for all shots" in beside
+
+
+def test_marks_stand_behind_their_cells_and_are_explained():
+    groups = group_runs([run(seed=s) for s in (1, 2)])
+    marks = Marks({("PhantomOCT", "CoOp", "4", "test"): " ‡"}, "‡ better than the baseline")
+    [marked] = build_tables(groups, "accuracy", marks)
+    cells = {center: rows[0][1] for center, rows in marked.blocks}
+    assert cells == {"test": ["50.0 ± 0.0 ‡"], "Far_Away": ["40.0 ± 0.0"]}
+    assert marked.notes == ["mean ± sd over 2 seeds", "‡ better than the baseline"]
+
+
+def test_digits_are_those_of_the_metric_not_of_the_class():
+    stat = group_runs([run()])[0].stat("test", "accuracy")
+    found = [format_stat(stat, f"{name}") for name in
+             ("accuracy", "ece", "macro_auc", "binary.auc", "per_class.auc.v2.auc",
+              "per_class.auc.f1")]  # fmt: skip
+    assert found == ["50.0", "50.000", "50.000", "50.000", "50.000", "50.0"]
 
 
 def test_order_of_files_does_not_matter():
