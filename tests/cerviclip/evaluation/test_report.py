@@ -98,6 +98,7 @@ def test_notes_name_what_is_score():
 def test_undefined_resamples_of_the_bootstrap_are_counted_by_metric():
     labels, probs, ids = make(labels=[0] * 3 + [1] * 30 + [2] * 30, patients=63)
     said = score(labels, probs, ids, CLASSES, ["cancer"], BOOTSTRAP)["uncertainty"]
+    assert (said["unit"], said["resamples"]) == ("patient", 1000)
     missing = said["undefined_resamples"]["binary/sensitivity"]
     assert 20 < missing < 80  # (1 - 1/63 * 3) ** 63, of 1000
 
@@ -116,6 +117,12 @@ def test_no_bootstrap_interval_rests_on_one_patient_of_a_group():
         assert metric["reason"] == FEW_OF_GROUP
     assert entry["binary"]["specificity"]["low"] is not None
     assert entry["accuracy"]["low"] is not None and entry["per_class"]["c0"]["f1"]["low"] == 100
+    # The other way round the one who is not positive is alone.
+    entry = score(1 - labels, probs[:, ::-1], ids, ["c0", "c1"], ["c1"], BOOTSTRAP)
+    for name in ("specificity", "npv"):
+        assert entry["binary"][name]["reason"] == FEW_OF_GROUP
+    assert entry["binary"]["sensitivity"]["low"] is not None
+    entry = score(labels, probs, ids, ["c0", "c1"], ["c1"], BOOTSTRAP)
     # 1000 resamples less those without her are what the sensitivity of all would rest on.
     assert 300 < entry["uncertainty"]["undefined_resamples"]["binary/sensitivity"] < 430
 

@@ -155,6 +155,11 @@ def test_a_kind_of_image_that_is_missing_leaves_the_metric_undefined():
     for name in ("auc", "auprc", "partial_auc"):
         found = quantity(f"binary.{name}").statistic(np.zeros(3, int), scores, ones)
         assert np.isnan(found).all(), name
+        nobody = np.array([[1.0, 0, 0], [0, 1, 1]])  # a resample without one of the kinds
+        found = quantity(f"binary.{name}").statistic(np.array([0, 1, 1]), scores, nobody[:1])
+        assert np.isnan(found).all(), name
+    found = quantity("binary.partial_auc").statistic(np.array([0, 1, 1]), scores, nobody)
+    assert np.isnan(found).all()
     probs = np.stack([1 - scores, scores], axis=1)
     assert np.isnan(quantity("macro_auc").statistic(np.zeros(3, int), probs, ones)).all()
     assert np.isnan(quantity("binary.sensitivity").statistic(np.zeros(3, int), probs, ones)).all()

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from cerviclip.evaluation.intervals import auprc_interval
-from cerviclip.evaluation.intervals.auprc import auprc_limits, precision_influence
+from cerviclip.evaluation.intervals.auprc import _misplaced, auprc_limits, precision_influence
 
 
 def study(rng, events, others, sizes, separation, icc):
@@ -33,6 +33,13 @@ def test_influence_is_the_slope_of_scikit_learns_value_in_a_patients_weight():
         weights = np.where(patients == patient, 1 + step, 1.0)
         moved = average_precision_score(positive, scores, sample_weight=weights)
         assert influence[patient] == pytest.approx((moved - value) / step, abs=1e-5)
+
+
+def test_patients_of_equal_scores_are_told_apart_by_nothing():
+    positive, patients = np.array([True, False, True, False]), np.arange(4)
+    assert _misplaced(np.array([0.5, 0.5, 0.9, 0.1]), positive, patients) == 1
+    assert _misplaced(np.array([0.6, 0.5, 0.9, 0.1]), positive, patients) == 0
+    assert _misplaced(np.array([0.1, 0.5, 0.4, 0.9]), positive, np.zeros(4, int)) == 1
 
 
 @pytest.mark.parametrize("events, others, icc", [(30, 120, 0.8), (60, 60, 0.4)])

@@ -41,7 +41,7 @@ def test_patients_who_are_all_alike_have_the_error_within_its_limits():
     """Each has one right and one wrong image, so no resample differs from the others."""
     right = np.tile([True, False], 20)
     low, high, observed = interval(np.full(40, 0.9), right, np.repeat(np.arange(20), 2))
-    assert low <= observed <= high and observed == pytest.approx(0.4)
+    assert low <= observed <= high < 0.65 and observed == pytest.approx(0.4)
 
 
 def test_few_patients_with_many_images_are_few():
