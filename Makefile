@@ -1,6 +1,6 @@
 # `make check` is the short form of .ci/run for a working copy whose environment already stands.
 PYTHON ?= python3
-.PHONY: check format docs package release
+.PHONY: check format docs mutants package release
 check:
 	ruff format --diff .
 	ruff check .
@@ -11,6 +11,9 @@ format:
 	ruff format .
 docs:
 	mkdocs build --strict
+# Changes of the code that the tests do not notice: make mutants GROUPS="splits optim" (CONTRIBUTING.md).
+mutants:
+	$(PYTHON) tools/mutate.py $(GROUPS)
 # The sdist, the wheel that is built from it, and what an index would say about both.
 package:
 	rm -rf dist

@@ -33,8 +33,8 @@ def test_distances():
 @pytest.mark.parametrize(
     ("a", "b", "metric", "said"),
     [
-        (torch.ones(3), torch.ones(1, 3), "euclidean", "1st"),
-        (torch.ones(1, 3), torch.ones(3), "euclidean", "2nd"),
+        (torch.ones(3), torch.ones(1, 3), "euclidean", "the 1st has 1 dim"),
+        (torch.ones(1, 3), torch.ones(3), "euclidean", "the 2nd has 1 dim"),
         (torch.ones(2, 3), torch.ones(2, 4), "euclidean", "3 and 4"),
         (torch.ones(2, 3), torch.ones(2, 3), "manhattan", "manhattan"),
     ],
