@@ -12,8 +12,8 @@ Usage (pip install -e ".[test,mutants]" first):
     python tools/mutate.py splits --again             only last time's survivors, after new tests
 
 Example output:
-    group      mutants  tried  killed  no test  survived  answered  open
-    optim          455    150     132        3        15        15     0
+    group        mutants     tried    killed   no test  survived  answered      open
+    optim            514       514       502         0        12        12         0
 """
 
 from __future__ import annotations
