@@ -41,7 +41,9 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
         UserError, AdoptedCodeError: ``extend_cfg`` itself fails.
     """
     notes: list[str] = []
-    functions, script, space = [], None, {}
+    functions: list[Any] = []
+    script: Path | None = None
+    space: dict[str, Any] = {}
     for script in repository.config_scripts()[:1]:
         space, failed = run_script(script)
         notes += failed
