@@ -140,7 +140,11 @@ class Texts:
 
 
 def _json_of(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    """The content of a JSON file; None where it has none, as a pointer of git-LFS."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError):
+        return None
 
 
 def _tables(module: ModuleType) -> Iterator[tuple[str, dict[Any, Any]]]:

@@ -60,6 +60,7 @@ def test_a_description_file_is_made_in_the_form_of_its_neighbours(texts, tmp_pat
 
     assert texts.file_for(tmp_path / "smears_gpt.json") is None
     (tmp_path / "Pets.json").write_text('{"cat": "it purrs"}')
+    (tmp_path / "Huge.json").write_text("version https://git-lfs.github.com/spec/v1")
     assert json.loads(texts.file_for(tmp_path / "smears_gpt.json"))["HSIL"] == "dense nuclei"
     assert texts.file_for(tmp_path / "Flowers.json") is None
     of_two = Texts("Smears", ["{}"], {"light_dysplastic": ["pale"]})
