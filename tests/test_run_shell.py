@@ -37,10 +37,8 @@ def wait_for_sleeper(zoo, process):
     pytest.fail("the sweep never came to the sleeping run")
 
 
-@pytest.mark.parametrize(
-    "sent, status",
-    [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow  # tests/recovery kills sweeps at single moments in seconds
+@pytest.mark.parametrize("sent, status", [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_stopped_sweep_loses_the_run_in_progress_only(zoo, repo_dir, monkeypatch, sent, status):
     process = start(zoo, repo_dir)
     wait_for_sleeper(zoo, process)

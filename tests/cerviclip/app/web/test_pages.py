@@ -252,7 +252,7 @@ def label_all(reading):
     return make
 
 
-@pytest.mark.parametrize("with_run", [True, False])
+@pytest.mark.parametrize("with_run", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_printed_training_runs(label_all, tmp_path, with_run, clip_weights):
     images = tmp_path / "new pictures"
     write_images(images, dict.fromkeys(("red", "green"), 12), patients=6)
