@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 CLASSES = ("alpha", "beta", "gamma")
 PATTERN = r"(P\d+)"
@@ -134,6 +134,12 @@ def transparent(folder: Path, name: str = "P901") -> set[str]:
     image.putalpha(Image.linear_gradient("L").resize((EDGE, EDGE)))
     image.save(folder / f"train/alpha/{name}.png")
     return {"transparent"}
+
+
+def other_profile(folder: Path, name: str = "P901") -> set[str]:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    _new(name).save(folder / f"train/alpha/{name}.png", icc_profile=profile)
+    return {"profiles"}
 
 
 def turned_by_exif(folder: Path, name: str = "P901") -> set[str]:
@@ -368,7 +374,8 @@ def _png(number: int) -> bytes:
 #: What plants a fault, and (as its result) the kinds of finding that must tell of it.
 FAULTS: tuple[Callable[[Path], set[str]], ...] = (
     *(empty_file, truncated_png, truncated_jpeg, no_image, not_finite, blank, saturated, tiny),
-    *(thin, odd_size, grey_among_color, palette_among_color, deep, transparent, turned_by_exif),
+    *(thin, odd_size, grey_among_color, palette_among_color, deep, transparent, other_profile),
+    turned_by_exif,
     *(frames, wrong_suffix, size_tells_class, same_file_in_parts, same_file_in_classes),
     *(same_file, same_pixels_in_parts, same_pixels_in_classes, same_pixels, alike_in_parts),
     *(mirrored_in_parts, alike_in_classes, alike, patient_in_parts, patient_in_classes),

@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "odd_size": (WARNING, "images with far more or fewer pixels than the others"),
     "modes": (WARNING, "a few images of another mode than the others"),
     "bit_depth": (WARNING, "images of unlike bit depth"),
+    "profiles": (WARNING, "images of different color profiles"),
     "transparent": (WARNING, "images with transparent pixels"),
     "orientation": (WARNING, "images that EXIF turns"),
     "frames": (WARNING, "images of several pages or frames"),

@@ -10,6 +10,7 @@ import numpy as np
 from cerviclip.data.checks.findings import Finding, such_as
 from cerviclip.data.checks.probe import Probe
 from cerviclip.data.checks.survey import Survey
+from cerviclip.data.images.profiles import unlike_profiles
 
 TINY = 32  # px, shorter edge
 MASK_LEVELS = 8  # gray values
@@ -95,6 +96,10 @@ def _against_the_others(read: Sequence[Probe]) -> Iterator[Finding]:
     if paths:
         counts = ", ".join(f"{mode} {n}" for mode, n in modes.most_common())
         yield Finding("modes", f"a few images of another mode: {counts}", paths)
+    if text := unlike_profiles(p.profile for p in read):
+        usual_profile = Counter(p.profile for p in read).most_common(1)[0][0]
+        paths = [p.path for p in read if p.profile != usual_profile]
+        yield Finding("profiles", f"images of {text}", paths)
     area = {p.path: p.size[0] * p.size[1] for p in read}
     middle = float(np.median(list(area.values())))
     odd = [path for path, n in area.items() if n > ODD_SIZE * middle or n * ODD_SIZE < middle]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from cerviclip.data.images.profiles import profile_of
 from cerviclip.data.workers import mapper
 from cerviclip.places import install_hint
 from dassl.errors import UserError
@@ -51,6 +52,7 @@ class Probe:
         frames: pages or frames.
         orientation: EXIF's, 1 for none.
         transparent: some pixels show the background.
+        profile: colour profile, "" for none and for sRGB.
         pixel_hash: of the decoded upright pixels and their size.
         contrast: standard deviation of the grey values, 0-255 over the image's range of values.
         white, black: shares of the pixels at the highest and lowest value that the bits allow.
@@ -72,6 +74,7 @@ class Probe:
     frames: int = 1
     orientation: int = 1
     transparent: bool = False
+    profile: str = ""
     pixel_hash: str = ""
     contrast: float = 0.0
     white: float = 0.0
@@ -153,7 +156,7 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         frames = getattr(image, "n_frames", 1) if many else 1
         file_format, mode, depth = image.format or "", image.mode, depth_of(image)
-        bits, low, high = 8, 0.0, 255.0
+        bits, low, high, profile = 8, 0.0, 255.0, profile_of(image)
         check_well_read(image)
         if depth:
             values = values_of(image, path)
@@ -182,6 +185,7 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
         frames=frames,
         orientation=orientation,
         transparent=clear,
+        profile=profile,
         pixel_hash=_digest(size_text, raw),
         contrast=contrast,
         white=white,

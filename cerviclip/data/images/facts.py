@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from cerviclip.data.images.profiles import profile_of, unlike_profiles
 from dassl.errors import UserError
 from dassl.utils.deep_images import (
     CONVENTIONAL,
@@ -52,6 +53,7 @@ class Facts:
         inverted: a deep image that counts from white.
         pages: it has more than one page or frame.
         bytes: of the file.
+        profile: its colour profile, "" for none and for sRGB.
     """
 
     mode: str
@@ -62,6 +64,7 @@ class Facts:
     inverted: bool = False
     pages: bool = False
     bytes: int = 0
+    profile: str = ""
 
 
 Known = Mapping[str, Facts]  # by path, files that are no images left out
@@ -185,6 +188,8 @@ def odd_pictures(name: str, known: Known) -> list[str]:
     deep = [path for path, f in known.items() if f.depth]
     if deep and len(deep) < len(known):
         said.append(f"{_of(deep, known)} more than 8 bits, the others 8; each is read by its own")
+    if text := unlike_profiles(f.profile for f in known.values()):
+        said.append(f"the images have {text}")
     return [f"{name}: {text}" for text in said]
 
 
@@ -202,6 +207,7 @@ def _ask(path: str) -> Facts:
             inverted=is_inverted(image),
             orientation=_orientation(image, path),
             pages=bool(many),
+            profile=profile_of(image),
             # Last, since it decodes the image.
             transparent=has_alpha(image) and shows_background(image),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from cerviclip.data.files.hashes import HashCache
 from cerviclip.data.images.cache import ImageCache
@@ -192,3 +192,20 @@ def test_odd_pictures_are_counted_with_one_of_them(tmp_path):
         assert any(f"1 of 5 images (such as {tmp_path / name}" in s and word in s for s in said)
     assert odd_pictures("Mine", {paths[4]: known[paths[4]]}) == []
     assert "16x24 px" in describe_pictures(known) and "RGB (3)" in describe_pictures(known)
+
+
+def test_images_of_different_colour_profiles_are_named(tmp_path):
+    def profile(kind):
+        return ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
+
+    plain = save(tmp_path / "plain.png", COLOUR)
+    usual = save(tmp_path / "usual.jpg", COLOUR, icc_profile=profile("sRGB"))
+    assert facts_of(plain).profile == facts_of(usual).profile == ""
+    assert odd_pictures("Smears", facts_of_all([plain, usual])) == []
+    other = save(tmp_path / "other.tif", COLOUR, icc_profile=profile("XYZ"))
+    assert "XYZ" in facts_of(other).profile
+    (said,) = odd_pictures("Smears", facts_of_all([plain, usual, other]))
+    assert "2 none or sRGB, 1 XYZ" in said and "taken as they are" in said
+    assert np.array_equal(np.asarray(read_image(other)), COLOUR)
+    broken = save(tmp_path / "broken.png", COLOUR, icc_profile=b"no profile")
+    assert facts_of(broken).profile == "a profile that cannot be read"
