@@ -22,7 +22,7 @@ from cerviclip.data.files.folders import (
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.data.files.lists.entries import Entries, Entry
 from cerviclip.data.files.lists.reading import read_list_file
-from cerviclip.data.files.names import is_number, parts_of, quoted, whole_number
+from cerviclip.data.files.names import header_key, is_number, parts_of, quoted, whole_number
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from cerviclip.data.split.files import check_parts
@@ -227,6 +227,12 @@ class FolderDataset(ImagingDataset):
         file = self._list_file(cfg)
         entries = read_list_file(file)
         self._unused = entries.unused
+        for name in entries.unused:
+            if re.fullmatch(r"(k|cv|test|val)?folds?(id|no|nr|number|index)?", header_key(name)):
+                self.warn(
+                    f"{self.name}: the column {name} of {file.name} is not used, and the split is "
+                    "made anew; to repeat folds, write one list for each with a column split"
+                )
         where = self._places(entries, file)
         absent = [entry.path for entry in entries if not where[entry]]
         self._listed = True

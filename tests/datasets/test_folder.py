@@ -120,6 +120,16 @@ def write_list(folder, patients: list[str]) -> None:
     (folder / "list.csv").write_text("\n".join(["path,label,patient", *lines]))
 
 
+@pytest.mark.parametrize("head", ["fold", "CV fold", "kfold_id", "Test-Fold"])
+def test_a_column_of_folds_is_not_passed_over_in_silence(build, folder, head):
+    lines = [
+        f"mine/{path},{label},P{i % 8},{i % 5}" for i, (path, label) in enumerate(rows(folder))
+    ]
+    (folder / "list.csv").write_text("\n".join([f"path,label,patient,{head}", *lines]))
+    with pytest.warns(UserWarning, match=f"column {head} of list.csv is not used.*column split"):
+        build(folder, NAME, FILE="list.csv")
+
+
 def test_a_blank_patient_is_an_error_without_a_pattern(build, folder):
     write_list(folder, ["Ada", "Eve", ""])
     with pytest.raises(UserError, match=r"8 of 24 .*name no patient \(such as mine/.*png\)"):
