@@ -110,7 +110,7 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
         try:
             return kind.train(self, *args, **kwargs)  # type: ignore[attr-defined]
         except Exception as error:
-            raise adopted_error(error, root, hint_of(error, kind)) from error
+            raise adopted_error(error, root, hint_of(error, kind, self)) from error
 
     @torch.no_grad()
     def test(self: Any, split: str | None = None) -> float:
@@ -148,12 +148,17 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
     return type(kind.__name__, (kind,), body)
 
 
-def hint_of(error: Exception, kind: type) -> str:
+def hint_of(error: Exception, kind: type, trainer: Any) -> str:
     """What a user can do about an error in training; often nothing."""
-    if isinstance(error, AssertionError) and "SUBSAMPLE_CLASSES" in inspect.getsource(
-        inspect.getmodule(kind)  # type: ignore[arg-type]
-    ):
+    code = inspect.getsource(inspect.getmodule(kind))  # type: ignore[arg-type]
+    if isinstance(error, AssertionError) and "SUBSAMPLE_CLASSES" in code:
         return "its code asks for a part of the classes: try ADOPT.SUBSAMPLE_CLASSES base"
+    told = getattr(trainer.dm.dataset, "descriptions", None)
+    if isinstance(error, FloatingPointError) and not told:
+        return (
+            "the data set has no descriptions, and templates stand in for them: if the method "
+            "compares descriptions of a class, name a file of them in DATASET.DESCRIPTIONS"
+        )
     return ""
 
 

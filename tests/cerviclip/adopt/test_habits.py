@@ -12,6 +12,7 @@ from cerviclip.adopted.failures import adopted_error, one_line
 from cerviclip.adopted.imports import run_script
 from cerviclip.adopted.predictions import as_probabilities
 from cerviclip.adopted.surroundings import OnCpu
+from cerviclip.adopted.trainer import hint_of
 from cerviclip.adopted.weights import give, readable_by_clip
 from cerviclip.vlm.files.formats import read_state_dict
 from dassl.errors import UserError
@@ -139,3 +140,18 @@ def test_errors_keep_whose_they_are(tmp_path):
     error = adopted_error(ValueError("a\n  b"), tmp_path)
     assert not isinstance(error, UserError) and str(error) == "ValueError: a b"
     assert one_line(AssertionError(), tmp_path) == "an assertion does not hold"
+
+
+@pytest.mark.parametrize(
+    ("error", "descriptions", "said"),
+    [
+        (FloatingPointError("Loss is NaN"), {}, "DATASET.DESCRIPTIONS"),
+        (FloatingPointError("Loss is NaN"), {"one": TEXTS}, ""),
+        (ValueError("of another kind"), {}, ""),
+    ],
+)
+def test_a_loss_that_may_be_nan_for_want_of_descriptions(error, descriptions, said):
+    dataset = types.SimpleNamespace(descriptions=descriptions)
+    trainer = types.SimpleNamespace(dm=types.SimpleNamespace(dataset=dataset))
+    hint = hint_of(error, Texts, trainer)
+    assert said in hint and bool(hint) == bool(said)
