@@ -1,6 +1,6 @@
 # `make check` is the short form of .ci/run for a working copy whose environment already stands.
 PYTHON ?= python3
-.PHONY: check format docs mutants package release
+.PHONY: check format docs coverage mutants package release
 check:
 	ruff format --diff .
 	ruff check .
@@ -11,6 +11,9 @@ format:
 	ruff format .
 docs:
 	mkdocs build --strict
+# Lines that bare pytest runs: at least 90 % (pip install -e ".[test,coverage]").
+coverage:
+	pytest --cov=dassl --cov=cerviclip --cov=trainers --cov=datasets --cov-fail-under=90
 # Changes of the code that the tests do not notice: make mutants GROUPS="splits optim" (CONTRIBUTING.md).
 mutants:
 	$(PYTHON) tools/mutate.py $(GROUPS)

@@ -31,7 +31,11 @@ from dassl.errors import cli_main
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(why_not()), reason=why_not() or "there")]
 REPO = Path(run_shell.__file__).parent
 GATED = "{trainer: ZooGated, opts: {OPTIM.MAX_EPOCH: 6}}"
-EARLY = "import cerviclip.runs.cluster.slurm as s; s.SlurmJobs.states_s = 2; import run_shell, sys"
+# A shell lets what it starts in the background ignore Ctrl-C, and all that this starts in turn.
+EARLY = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import cerviclip.runs.cluster.slurm as s; s.SlurmJobs.states_s = 2; import run_shell, sys"
+)
 
 
 @pytest.fixture(scope="module")
