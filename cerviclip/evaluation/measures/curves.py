@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import trapezoid  # NumPy's own is of version 2
 
 
 class Steps(NamedTuple):
@@ -38,7 +39,7 @@ def average_precision(steps: Steps) -> float:
 
 def roc_area(steps: Steps) -> float:
     """Area under the ROC curve; equal scores count one half."""
-    return float(np.trapezoid(*_roc(steps)))
+    return float(trapezoid(*_roc(steps)))
 
 
 def partial_roc_area(steps: Steps, max_fpr: float) -> float:
@@ -47,7 +48,7 @@ def partial_roc_area(steps: Steps, max_fpr: float) -> float:
     stop = int(np.searchsorted(alarm_rate, max_fpr, side="right"))
     here = slice(stop - 1, stop + 1)
     end = np.interp(max_fpr, alarm_rate[here], sensitivity[here])
-    area = np.trapezoid(np.append(sensitivity[:stop], end), np.append(alarm_rate[:stop], max_fpr))
+    area = trapezoid(np.append(sensitivity[:stop], end), np.append(alarm_rate[:stop], max_fpr))
     least, most = 0.5 * max_fpr**2, max_fpr
     return float(0.5 * (1 + (area - least) / (most - least)))
 
