@@ -1,5 +1,5 @@
 """IVLP, independent vision and language prompts: the baseline of MaPLe (Khattak et al., CVPR 2023),
-arXiv:2210.03117. Reference code: muzairkhattak/multimodal-prompt-learning.
+arXiv:2210.03117, and of PromptSRC. Reference code: muzairkhattak/PromptSRC.
 
 Deep prompts in both towers that share nothing. The text tower's first prompt is a context before
 the class names; the prompts of later blocks replace its states there. In the vision tower they are
@@ -9,7 +9,8 @@ VPT's tokens (trainers/vpt.py):
     vision:  [cls_i, _, patches_i] = L_i([cls_i-1, P_i-1, patches_i-1])
 
 Published: 4 and 4 prompts from "a photo of a", depth 9 and 9, SGD, learning rate 0.0025, batch 4,
-5 epochs. The code's own defaults are 2 and 2 prompts; its yaml has 4 and 4.
+20 epochs. MaPLe's own repository, muzairkhattak/multimodal-prompt-learning, has 2 and 2 prompts,
+depth 12 and 12, learning rate 0.0035 and 5 epochs.
 Differs from it: see trainers/vpt.py on the first vision prompts.
 Run: python train.py --trainer IVLP --dataset-config-file configs/datasets/phantom_oct.yaml
 """

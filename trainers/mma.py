@@ -7,7 +7,7 @@ Beside each of a tower's last blocks stands a bottleneck whose middle layer both
 LN_i is the block's own first norm, frozen. The loss is cross-entropy of s cos(f, t_c).
 
 Published: blocks 5 to 12 of 12, width 32, s 0.001, SGD, learning rate 1.5e-3, batch 16 (4 from base
-to new classes), 5 epochs.
+to new classes), 5 epochs without a warm-up.
 Where paper and code part: the code scales the branch by s on the way forward alone; the adapters'
 gradient is that of an unscaled branch, or an s of 0.001 would hardly let them learn. Here as there.
 Differs from it: the towers may differ in depth, so blocks are paired from the last one down.

@@ -7,7 +7,7 @@ that a small network makes of the class's hand-written feature t_c:
     T_c = A_2 g(A_1 t_c + a_1) + a_2, reshaped to (M, W);   A_1: D to D/4
     loss = CE + W * mean over c of (1 - cos(w_c, t_c))
 
-Published: 4 context vectors from "a photo of a", W 8, LAYER 8, SGD, learning rate 0.002, batch 32,
+Published: 4 context vectors from "a photo of a", W 8, LAYER 8, Adam, learning rate 0.002, batch 32,
 50 epochs. g is QuickGELU, as in the code.
 In fp16 the code needs Adam's eps 1e-3; PREC bf16 does not. Hand-written prompts are the data set's
 texts (DATASET.PROMPT_SET or templates).

@@ -73,6 +73,31 @@ def test_every_base_is_used_and_holds_no_trainers_section(path):
     merge_file(get_cfg_default(), path)
 
 
+# What the reference codes' own yaml files have, and none of it is the base's: trainer, commit, key.
+PUBLISHED = [
+    ("TCP", "htyao89/Textual-based_Class-aware_prompt_tuning@bd97bec", "OPTIM.NAME", "adam"),
+    ("MMA", "ZjjConan/VLM-MultiModalAdapter@c3d0bc2", "OPTIM.WARMUP_EPOCH", 0),
+    ("IVLP", "muzairkhattak/PromptSRC@bb95c77", "OPTIM.MAX_EPOCH", 20),
+    ("IVLP", "muzairkhattak/PromptSRC@bb95c77", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", 9),
+    ("PromptSRC", "muzairkhattak/PromptSRC@bb95c77", "OPTIM.WARMUP_EPOCH", 1),
+    (
+        *("BiomedCoOp", "HealthX-Lab/BiomedCoOp@7ceb5a8", "INPUT.TRANSFORMS"),
+        ["random_resized_crop", "normalize"],
+    ),
+]
+
+
+@pytest.mark.parametrize("trainer, source, key, value", PUBLISHED)
+def test_a_recipe_that_is_called_published_is_the_one_of_the_code(
+    trainer, source, key, value, cfg_of, clip_file
+):
+    words = [*("--trainer", trainer, "--dataset", "PhantomOCT"), *("--shots", "1", "--seed", "1")]
+    found = cfg_of([*words, "--backbone", "ViT-B/16", "--weights", str(clip_file)])
+    for part in key.split("."):
+        found = found[part]
+    assert (list(found) if isinstance(found, (list, tuple)) else found) == value, source
+
+
 def settings(path: Path) -> list[str]:
     """Its lines that set a value, without comments and quotes."""
     lines = [line.split(" #")[0].strip() for line in path.read_text("utf-8").splitlines()]
