@@ -1,6 +1,8 @@
 """CLIP-LoRA (Zanella and Ben Ayed, CVPR Workshops 2024), arXiv:2405.18541.
 
-Reference code: MaxZanella/CLIP-LoRA. Differs from it: the low-rank parts are merged into a copy of
+Reference code: MaxZanella/CLIP-LoRA. Differs from it: B A is scaled by ALPHA / R, as the paper
+writes it; the code that made the paper's tables scales by ALPHA / sqrt(R), which is 0.71 in place
+of 0.5 with R 2 and ALPHA 1: set ALPHA to 1.414 for it. The low-rank parts are merged into a copy of
 the weights for inference, and the class features are computed once for a whole test.
 Run: python train.py --trainer CLIPLoRA --dataset-config-file configs/datasets/phantom_oct.yaml
 """
@@ -30,7 +32,7 @@ def extend_cfg(cfg: CN) -> None:
     cfg.TRAINER.CLIPLORA.TARGETS = ("q", "k", "v")  # any of q, k, v, o, mlp
     cfg.TRAINER.CLIPLORA.BLOCKS = 0  # last blocks adapted in each tower; 0 is all
     cfg.TRAINER.CLIPLORA.R = 2
-    cfg.TRAINER.CLIPLORA.ALPHA = 1.0
+    cfg.TRAINER.CLIPLORA.ALPHA = 1.0  # over R; the code: over the root of R
     cfg.TRAINER.CLIPLORA.DROPOUT = 0.25
     cfg.TRAINER.CLIPLORA.ITERS_PER_SHOT = 500  # iterations are this times the shots
 

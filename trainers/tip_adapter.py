@@ -2,7 +2,9 @@
 
 Reference code: gaopengcuhk/Tip-Adapter. Differs from it: the final model is the last one and alpha
 and beta are searched on val only (the reference keeps the epoch that is best on the test set), ties
-are broken by the log-loss, and where val is empty the published alpha = 1, beta = 5.5 are used.
+are broken by the log-loss, and where val is empty the paper's alpha = 1, beta = 5.5 are used (the
+code starts from beta = 1 and alpha = 1.17 to 10, by data set). The ranges of the search are the
+code's for ImageNet; for other data sets it has up to 50.
 Run: python train.py --trainer TipAdapterF --dataset-config-file configs/datasets/phantom_oct.yaml
 """
 
@@ -24,10 +26,10 @@ def extend_cfg(cfg: CN) -> None:
     for name in ("TIPADAPTER", "TIPADAPTERF"):
         section = CN()
         section.PREC = "fp32"
-        section.ALPHA = 1.0  # weight of the cache; the reference's init_alpha
-        section.BETA = 5.5  # sharpness of the cache; the reference's init_beta
+        section.ALPHA = 1.0  # weight of the cache; the paper's
+        section.BETA = 5.5  # sharpness of the cache; the paper's
         section.SEARCH = True
-        # Ranges (0.1 to the value) and numbers of steps of the search, as the reference's.
+        # Ranges (0.1 to the value) and numbers of steps, the reference's for ImageNet.
         section.SEARCH_ALPHA = (3.0, 20)
         section.SEARCH_BETA = (7.0, 200)
         cfg.TRAINER[name] = section

@@ -8,7 +8,8 @@ z / |Q| and the shots by 50 gamma / |S|, mu_c of unit length. Starts: z = y, mu 
 1/D. 10 rounds of 5 steps of z; a = 1/50, b = 1/6, lambda 0.5 as in the code (zero-shot: 1, no
 shots, mu of the 8 surest queries of each class). Reference: MaxZanella/transduction-for-vlms, where
 gamma is chosen by the queries next to val images and one gamma goes on from the last one's z. Here
-gamma is chosen once, with val as the queries, and each starts anew; s is the backbone's, there 100.
+gamma is chosen once, with val as the queries, and each starts anew; a shot has its 3 nearest
+queries (there the second to fourth nearest); s is the backbone's, there 100.
 Run: python train.py --trainer TransCLIP --dataset-config-file configs/datasets/phantom_oct.yaml
 """
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from cases import TrainerCase
 
+from cerviclip.vlm.learned.lora import LoRALinear
 from dassl.errors import UserError
 
 CASE = TrainerCase(
@@ -39,6 +42,14 @@ def test_untrained_adapters_change_no_bit_of_the_zero_shot_logits(build, encoder
         expected = backbone.scale * image @ text.t()
         lora.set_model_mode("eval")
         torch.testing.assert_close(lora.model_inference(x), expected, rtol=0, atol=2e-3)
+
+
+def test_scales_by_alpha_over_the_rank_and_says_that_the_code_does_not(build):
+    """Paper and reference code part here; who wants the code's number sets ALPHA."""
+    lora = build("CLIPLoRA", "TRAINER.CLIPLORA.R", 4, "TRAINER.CLIPLORA.ALPHA", 2.0, *SHORT)
+    scales = {m.scaling for m in lora.visual.modules() if isinstance(m, LoRALinear)}
+    assert scales == {0.5}
+    assert "sqrt(R)" in sys.modules[type(lora).__module__].__doc__
 
 
 @pytest.mark.parametrize("encoder, names", [("both", 2), ("vision", 1), ("text", 1)])

@@ -35,13 +35,30 @@ def test_mid_p_limits_leave_a_fortieth_on_each_side(hits, trials):
     assert high == 1 if hits == trials else as_many_or_more(high) == pytest.approx(0.975)
 
 
-@pytest.mark.parametrize("trials", [6, 9, 12, 20, 30, 60, 90])
-def test_covers_every_share_by_enumeration(trials):
-    """Exact coverage, no simulation: all outcomes with their probabilities."""
-    hits, shares = np.arange(trials + 1), np.linspace(0.7, 0.98, 281)
-    low, high = mid_p_or_wilson(hits / trials, np.full(trials + 1, float(trials)))
+def least_coverage(function, trials):
+    """Exact, no simulation: all outcomes with their probabilities, at many shares and just beside
+    each limit, where coverage jumps."""
+    hits = np.arange(trials + 1)
+    low, high = function(hits / trials, np.full(trials + 1, float(trials)))
+    beside = (np.concatenate([low, high]) + np.array([[-1e-9], [1e-9]])).ravel()
+    shares = np.concatenate([np.linspace(0.7, 0.98, 281), beside])
+    shares = shares[(shares >= 0.7) & (shares <= 0.98)]
     held = (low[:, None] <= shares) & (shares <= high[:, None])
-    assert (binom.pmf(hits[:, None], trials, shares) * held).sum(axis=0).min() >= 0.933
+    return (binom.pmf(hits[:, None], trials, shares) * held).sum(axis=0).min()
+
+
+def test_covers_every_share_with_every_number_of_trials_as_its_docstring_says():
+    found = {trials: least_coverage(mid_p_or_wilson, trials) for trials in range(6, 201)}
+    assert min(found[trials] for trials in range(12, 201)) == pytest.approx(0.9318, abs=5e-4)
+    assert min(found[trials] for trials in range(6, 10)) >= 0.934
+    assert [found[10], found[11]] == pytest.approx([0.9268, 0.9225], abs=5e-4)
+    said = mid_p_or_wilson.__doc__
+    assert all(number in said for number in ("0.931", "0.934", "0.926", "0.922"))
+
+
+def test_each_alone_covers_less():
+    assert min(least_coverage(wilson, trials) for trials in range(6, 201)) < 0.84
+    assert min(least_coverage(mid_p, trials) for trials in range(6, 201)) < 0.92
 
 
 def test_fractional_trials_lie_between_whole_ones():
