@@ -205,6 +205,7 @@ class Ensemble:
             )
         if not val or is_coarse(val[0].labels):
             raise UserError(f"stacking needs the same val images in each run: {_VAL_DIFFERS}")
+        _check_all_classes(val[0])
         from cerviclip.runs.stacking import C_GRID, stack
 
         fitted = stack(_probs(val), val[0].labels, val[0].known_patients)
@@ -254,6 +255,17 @@ class Ensemble:
                 )
             out.append(_with(first, part.probs[order]))
         return out
+
+
+def _check_all_classes(val: Predictions) -> None:
+    """Refuse val images that lack a class: what is fitted on them would never name it."""
+    there = set(map(int, val.labels))
+    lacking = [name for c, name in enumerate(val.classnames) if c not in there]
+    if lacking:
+        raise UserError(
+            f"stacking is fitted on the {len(val)} val images, and none of them is of "
+            f"{', '.join(lacking)}: it would never name it; leave --stack out, which averages"
+        )
 
 
 def _probs(parts: Sequence[Predictions]) -> np.ndarray:

@@ -20,7 +20,7 @@ from cerviclip.evaluation.comparing.ranks import (
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.figures import INK, new_figure
-from cerviclip.runs.report.groups import TITLES, Group
+from cerviclip.runs.report.groups import TITLES, Group, in_tables
 from cerviclip.runs.report.tables import column_name, row_labels
 from cerviclip.runs.settings.run_key import Shots, shots_order
 from dassl.errors import UserError
@@ -30,11 +30,16 @@ _LINE = 0.24  # inches
 
 @dataclass(frozen=True)
 class RankedMethods:
-    """A ranking with the names of what is ranked."""
+    """A ranking with the names of what is ranked.
+
+    ``labels`` have a dagger where a run has read its test set early; ``left_out`` lack a data set,
+    ``transductive`` are no rivals of the others.
+    """
 
     labels: list[str]
     datasets: list[str]
     left_out: list[str]
+    transductive: list[str]
     metric: str
     shots: Shots
     ranking: Ranking
@@ -44,11 +49,14 @@ def rank_groups(groups: Sequence[Group], metric: str, post_hoc: str = NEMENYI) -
     """Ranks by a metric's mean over seeds on each data set's own test part.
 
     The greatest number of shots is taken that most data sets have. A method that lacks a data set
-    is left out, and named.
+    is left out, and named; so are transductive methods, unless there are no others.
 
     Raises:
         UserError: fewer than three data sets or methods are left.
     """
+    early = {v for part in in_tables(groups) for v in _read_early(part)}
+    transductive = [v for part in in_tables(groups) if part[0].transductive for v in _names(part)]
+    groups = [g for g in groups if not g.transductive] or list(groups)
     datasets = list(dict.fromkeys(g.dataset for g in groups))
     trained = {d: {g.shots for g in groups if g.dataset == d and g.shots != 0} for d in datasets}
     every = {k for shots in trained.values() for k in shots} or {0}
@@ -67,7 +75,18 @@ def rank_groups(groups: Sequence[Group], metric: str, post_hoc: str = NEMENYI) -
     better = metric.rsplit(".", 1)[-1] not in LOSSES
     ranking = rank_methods(values, better, post_hoc)
     left_out = [label for label in labels if label not in whole]
-    return RankedMethods(whole, list(of_set), left_out, metric, shots, ranking)
+    apart = [v for v in dict.fromkeys(transductive) if not groups[0].transductive]
+    shown = [label + "†" * (label in early) for label in whole]
+    return RankedMethods(shown, list(of_set), left_out, apart, metric, shots, ranking)
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    return list(row_labels(groups).values())
+
+
+def _read_early(groups: Sequence[Group]) -> set[str]:
+    labels = row_labels(groups)
+    return {labels[g.row] for g in groups if g.read_early}
 
 
 def _values(groups: Sequence[Group], metric: str, shots: Shots) -> dict[str, float]:
@@ -110,6 +129,11 @@ def ranking_notes(ranked: RankedMethods) -> list[str]:
         notes.append("pairs: Wilcoxon's signed-rank tests with Holm's correction")
     if ranked.left_out:
         notes.append(f"left out, not on every data set: {', '.join(ranked.left_out)}")
+    if ranked.transductive:
+        names = ", ".join(ranked.transductive)
+        notes.append(f"left out, transductive (they see the whole test set): {names}")
+    if any("†" in label for label in ranked.labels):
+        notes.append("† the test set was read before training had ended")
     return notes
 
 

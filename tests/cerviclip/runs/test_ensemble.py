@@ -154,6 +154,17 @@ def test_stacking_trusts_the_better_run_and_says_what_it_cost(quick, make_run, t
     assert accuracy[0] > accuracy[1]
 
 
+def test_val_images_that_lack_a_class_are_refused_and_not_fitted_without_it(make_run, tmp_path):
+    whole = predictions("val", 1, 1.0)
+    here = [i for i, label in enumerate(whole.labels) if label != 2]
+    ids = [[of[i] for i in here] for of in (whole.paths, whole.patient_ids)]
+    val = Predictions("val", *ids, whole.labels[here], whole.probs[here], NAMES)
+    runs = [make_run("GDA", 1, val=val), make_run("CoOp", 2, val=val)]
+    with pytest.raises(UserError, match="none of them is of c: it would never name it; leave --st"):
+        Ensemble(runs, STACKED, "s").combine()
+    Ensemble(runs, MEAN, "m").combine()
+
+
 def test_test_labels_move_nothing_in_the_stacking(make_run, tmp_path):
     runs = [make_run("GDA", 1), make_run("CoOp", 2)]
     before = Ensemble(runs, STACKED, "s").combine()
