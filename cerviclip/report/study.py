@@ -128,8 +128,9 @@ def _part(dataset: str, groups: list[Group], featured: str) -> Part:
     if named:
         group = max(named, key=lambda g: shots_order(g.shots))
         return Part(dataset, groups, group, group.runs[0], BY_NAME)
-    most = max((g.shots for g in groups), key=shots_order)
-    likely = [g for g in groups if g.shots == most]
+    rivals = [g for g in groups if not g.transductive] or groups  # the others saw the whole test
+    most = max((g.shots for g in rivals), key=shots_order)
+    likely = [g for g in rivals if g.shots == most]
     scores = [_val_accuracy(g) for g in likely]
     if all(score is None for score in scores):
         return Part(dataset, groups, likely[0], likely[0].runs[0], BY_ORDER)

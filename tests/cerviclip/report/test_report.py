@@ -8,6 +8,7 @@ import pytest
 from run_fixtures import Zoo
 
 from cerviclip import plugins
+from cerviclip.report import study
 from cerviclip.report.cards import card, facts
 from cerviclip.report.checklist import ABSENT, AUTHORS, FILLED, GUIDELINES, items_of
 from cerviclip.report.command import WRITERS, load_writer, main
@@ -23,6 +24,7 @@ from cerviclip.report.setup import (
     training_rows,
 )
 from cerviclip.report.study import BY_NAME, BY_VAL, Study
+from cerviclip.runs.report.groups import Group
 from cerviclip.runs.run.runner import run_one
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -113,6 +115,20 @@ def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
     assert part.why == BY_NAME and part.label == "ZooLinear"
     with pytest.raises(UserError, match="did you mean 'ZooLinear'"):
         Study.read(runs, "ZooLinaer")
+
+
+def test_a_transductive_method_is_not_chosen_beside_the_others(monkeypatch):
+    """It has seen all images that it is compared on."""
+
+    def group(trainer, shots, seen):
+        return Group("Zoo", trainer, "B", "default", shots, 0, [{"transductive": seen}])
+
+    groups = [group("LinearProbe", 4, False), group("CoOp", 4, False), group("TransCLIP", 8, True)]
+    accuracy = {"LinearProbe": 0.5, "CoOp": 0.6, "TransCLIP": 0.9}
+    monkeypatch.setattr(study, "_val_accuracy", lambda g: accuracy[g.trainer])
+    assert study._part("Zoo", groups, "").featured.trainer == "CoOp"
+    assert study._part("Zoo", groups[2:], "").featured.trainer == "TransCLIP"
+    assert study._part("Zoo", groups, "TransCLIP").why == BY_NAME
 
 
 def test_a_wrong_folder_is_told_before_a_library_is_asked_for(tmp_path, monkeypatch):

@@ -33,7 +33,8 @@ def show(page: Any) -> None:
     )
     groups = group_runs(done, sweep_order(folder))
     for table in build_tables(groups, metric):
-        own = [group for group in groups if group.dataset == table.dataset]
+        kind = (table.dataset, table.transductive)
+        own = [group for group in groups if (group.dataset, group.transductive) == kind]
         _dataset(page, table, own, metric)
     _download(page, done)
     _one_run(page, done)
@@ -51,7 +52,7 @@ def _dataset(page: Any, table: Any, groups: Any, metric: str) -> None:
         if len(table.columns) > 1:
             axes = (page.t("shots"), table.heading)
             figure = shots_chart(groups, metric, center, axes)
-            st.plotly_chart(figure, alt=page.t("alt_curve"), key=f"curve_{table.dataset}_{center}")
+            st.plotly_chart(figure, alt=page.t("alt_curve"), key=f"curve_{table.title}_{center}")
     for note in table.notes:
         st.caption(note)
 

@@ -181,6 +181,24 @@ def test_results_are_those_of_the_run(view, probe):
     assert "No folder of runs" in said(view("results", results=()))
 
 
+def test_results_keep_transductive_methods_apart(view, probe, tmp_path):
+    """Each kind has its table and its curves, also where both have the same centres and shots."""
+    results = json.loads((probe / "results.json").read_text())
+    for trainer, seen in (("LinearProbe", False), ("TransCLIP", True)):
+        for shots in (1, 2):
+            folder = tmp_path / trainer / str(shots)
+            folder.mkdir(parents=True)
+            other = {"trainer": trainer, "shots": shots, "transductive": seen}
+            (folder / "results.json").write_text(json.dumps(results | other))
+    page = view("results", results=(str(tmp_path),))
+    assert not page.exception
+    curves = [json.loads(c.proto.spec) for c in page.get("plotly_chart")]
+    named = [{line.get("name") for line in c["data"]} for c in curves]
+    centers = len(results["centers"])
+    assert named.count({"LinearProbe"}) >= centers and named.count({"TransCLIP"}) >= centers
+    assert not any({"LinearProbe", "TransCLIP"} <= names for names in named)
+
+
 def test_the_guide_follows_the_age(view):
     page = view("guide")
     for age in (16, 45, 80):
