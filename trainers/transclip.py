@@ -9,7 +9,8 @@ z / |Q| and the shots by 50 gamma / |S|, mu_c of unit length. Starts: z = y, mu 
 shots, mu of the 8 surest queries of each class). Reference: MaxZanella/transduction-for-vlms, where
 gamma is chosen by the queries next to val images and one gamma goes on from the last one's z. Here
 gamma is chosen once, with val as the queries, and each starts anew; a shot has its 3 nearest
-queries (there the second to fourth nearest); s is the backbone's, there 100.
+queries (there the second to fourth, and rows of w begin with the shots while those of z end with
+them, so that labels go to other neighbours); s is the backbone's, there 100.
 Run: python train.py --trainer TransCLIP --dataset-config-file configs/datasets/phantom_oct.yaml
 """
 
