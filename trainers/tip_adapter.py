@@ -39,7 +39,6 @@ class _CacheTrainer(VLMTrainer):
     """What both variants share: the cache, its logits and the search."""
 
     image_input = "features"
-    keeps_image_features = True  # the keys of the cache
 
     def build_head(self) -> CacheHead:
         self.section = self.cfg.TRAINER[self.cfg.TRAINER.NAME.upper()]

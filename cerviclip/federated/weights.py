@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cerviclip.vlm.heads.by_data import RowsByData
 from dassl.errors import UserError
 
 
@@ -20,7 +21,7 @@ def learnt_tensors(trainer: Any) -> dict[str, torch.Tensor]:
     Raises:
         UserError: the method keeps features of single images among its weights.
     """
-    if getattr(trainer, "keeps_image_features", False):
+    if keeps_image_features(trainer):
         raise UserError(
             f"{trainer.cfg.TRAINER.NAME} keeps the features of its training images among its "
             "weights, and these may not leave a centre; take a method that learns prompts, "
@@ -35,6 +36,13 @@ def learnt_tensors(trainer: Any) -> dict[str, torch.Tensor]:
     if not found:
         raise UserError(f"{trainer.cfg.TRAINER.NAME} learns no weights that could be averaged")
     return dict(sorted(found.items()))
+
+
+def keeps_image_features(trainer: Any) -> bool:
+    """Whether a method says so, or has a module with a row for each training image, full or not."""
+    modules = (module for model in trainer._models.values() for module in model.modules())
+    rows = any(isinstance(module, RowsByData) for module in modules)
+    return rows or getattr(trainer, "keeps_image_features", False)
 
 
 def read_weights(trainer: Any) -> list[np.ndarray]:

@@ -81,10 +81,12 @@ def test_more_rounds_than_epochs_are_refused(write_plan, tmp_path):
         turns.take()
 
 
-def test_features_of_single_images_do_not_leave_a_centre(write_plan, tmp_path):
-    plan = read_plan(write_plan("TipAdapterF"))
+@pytest.mark.parametrize("trainer", ["TipAdapter", "TipAdapterF", "APE", "TransCLIP"])
+def test_features_of_single_images_do_not_leave_a_centre(write_plan, tmp_path, trainer):
+    """Those with one epoch could join for one round, and the last weights have the rows of all."""
+    plan = read_plan(write_plan(trainer, rounds=1))
     turns, _ = start_run(plan, "east", tmp_path / "federated" / "east")
-    with pytest.raises(UserError, match="TipAdapterF keeps the features of its training images"):
+    with pytest.raises(UserError, match=f"{trainer} keeps the features of its training images"):
         turns.take()
 
 
