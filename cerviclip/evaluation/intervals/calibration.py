@@ -18,6 +18,7 @@ from cerviclip.evaluation.intervals.proportions import few
 METHOD = "test inversion over resampled patients"
 _FACTORS = np.linspace(0.0, 3.0, 61)
 _AT_ONCE = 6  # factors
+_NO_WIDTH = 1e-9
 
 
 def ece_interval(
@@ -54,7 +55,10 @@ def ece_interval(
         low = max(0.0, observed - max(accuracy))
     gap = mean.sum()  # share right less mean confidence
     farthest = max(accuracy[0] - gap, gap + accuracy[1])
-    return Interval(np.float64(low), np.float64(min(max(high, farthest), 1.0)))
+    high = min(max(high, farthest), 1.0)
+    if high - low < _NO_WIDTH:  # every image is surely wrong: no patient shows another gap
+        low = observed * (1 - 1 / (2 * patients))  # as if half a patient had none
+    return Interval(np.float64(low), np.float64(high))
 
 
 def _shares_at_most(mean: np.ndarray, noise: np.ndarray, least: float) -> np.ndarray:

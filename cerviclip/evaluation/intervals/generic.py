@@ -73,7 +73,7 @@ def interval_of(
 
     Returns:
         The estimate. The limits hold the value and are never equal; all NaN where the statistic is
-        undefined, limits NaN with fewer than two patients.
+        undefined, limits NaN with fewer than two patients and where no resample has another value.
     """
     labels, scores = np.asarray(labels).astype(np.int64), np.asarray(scores, dtype=np.float64)
     patients = np.unique(patients, return_inverse=True)[1]
@@ -98,7 +98,10 @@ def interval_of(
         defined = values[~np.isnan(values)]
         undefined = max(undefined, len(values) - len(defined))
         ends += _percentiles(defined, bounds, stretch, level)
-    return Estimate(value, min(ends), max(ends), undefined)
+    low, high = min(ends), max(ends)
+    if high - low < _EDGE * max(abs(value), 1.0):
+        low = high = np.nan
+    return Estimate(value, low, high, undefined)
 
 
 def one_by_one(function: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> Statistic:

@@ -29,6 +29,8 @@ from cerviclip.evaluation.measures.trees import tree_scores
 MAX_FPR = 0.1  # of the partial AUC: specificity of 90 % and more
 CURVES = ("auc", "auprc", "partial_auc")
 NO_ORDER = "the data set declares no order of its classes"
+NO_OTHER = "images of one true class have no other kappa, whatever is predicted"
+_NO_WIDTH = 1e-9
 ONE_CLASS = "true and predicted classes are one and the same class"
 
 
@@ -136,14 +138,16 @@ def quadratic_kappa(sample: Sample, order: Sequence[str]) -> dict[str, Any]:
         return metric(np.nan, reason=ONE_CLASS)
     if sample.n_patients < MIN_PATIENTS:
         return metric(found.value, reason=FEW_PATIENTS)
-    return metric(found.value, (found.low, found.high))
+    return metric(found.value, (found.low, found.high), NO_OTHER)
 
 
 def kappa(sample: Sample) -> dict[str, Any]:
     """Cohen's kappa of true and predicted class.
 
     Its standard error is the delta method's, summed by patient. As few patients may show no
-    mistake, the lower limit is no higher than what the upper limit of the errors gives.
+    mistake, the lower limit is no higher than what the upper limit of the errors gives. Where no
+    patient moves kappa (all are wrong in the same way) the upper limit is what the lower limit of
+    the errors gives.
     """
     if not len(sample):
         return metric(np.nan, reason="no images")
@@ -157,8 +161,11 @@ def kappa(sample: Sample) -> dict[str, Any]:
     parts = np.bincount(sample.patients, influence, count) / len(sample)
     error = np.sqrt((parts**2).sum() * count / (count - 1))
     reach = stdtrit(count - 1, 0.5 + LEVEL / 2) * error
-    unseen = _disagreement(sample, weights).high / expected
-    return metric(value, (max(min(value - reach, 1 - unseen), -1.0), min(value + reach, 1.0)))
+    errors = _disagreement(sample, weights)
+    low, high = min(value - reach, 1 - errors.high / expected), value + reach
+    if high - low < _NO_WIDTH:
+        high = max(high, 1 - errors.low / expected)
+    return metric(value, (max(low, -1.0), min(high, 1.0)))
 
 
 def kappa_influence(

@@ -28,7 +28,9 @@ BEFORE, TEMPERATURE, ISOTONIC = "before", "temperature", "isotonic"
 RELIABILITY_BINS = 10
 SEPARATED = "the probabilities part positives and negatives wholly: no finite slope"
 ONE_PATIENT = "one patient alone decides it"
+ALL_ALIKE = "each patient alone gives the same value, so patients show no spread"
 _STEPS = 50
+_NO_WIDTH = 1e-9
 _LEAST_LEFT = 1e-9  # share of the information that the other patients must have
 ONLY_GROUP = "isotonic maps the positive group's probability alone"
 
@@ -133,6 +135,8 @@ def _cell(
     # As many patients tell the coefficient as there are of the rarer outcome.
     fewest = min(len(np.unique(sample.patients[of])) for of in _both(sample))
     reach = stdtrit(max(fewest - 1, 1), 0.5 + LEVEL / 2) * np.sqrt(variance)
+    if reach < _NO_WIDTH:
+        return metric(value, reason=ALL_ALIKE)
     return metric(value, (value - reach, value + reach))
 
 
