@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -150,16 +151,23 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
 
 def hint_of(error: Exception, kind: type, trainer: Any) -> str:
     """What a user can do about an error in training; often nothing."""
-    code = inspect.getsource(inspect.getmodule(kind))  # type: ignore[arg-type]
-    if isinstance(error, AssertionError) and "SUBSAMPLE_CLASSES" in code:
+    if isinstance(error, AssertionError) and "SUBSAMPLE_CLASSES" in _source_of(kind):
         return "its code asks for a part of the classes: try ADOPT.SUBSAMPLE_CLASSES base"
-    told = getattr(trainer.dm.dataset, "descriptions", None)
+    told = getattr(getattr(getattr(trainer, "dm", None), "dataset", None), "descriptions", None)
     if isinstance(error, FloatingPointError) and not told:
         return (
             "the data set has no descriptions, and templates stand in for them: if the method "
             "compares descriptions of a class, name a file of them in DATASET.DESCRIPTIONS"
         )
     return ""
+
+
+def _source_of(kind: type) -> str:
+    """The code of a class's file; "" where there is none: a hint must not hide an error."""
+    try:
+        return inspect.getsource(sys.modules[kind.__module__])
+    except (KeyError, OSError, TypeError):
+        return ""
 
 
 def _texts_of(cfg: CfgNode) -> Texts:

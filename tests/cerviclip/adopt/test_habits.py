@@ -155,3 +155,9 @@ def test_a_loss_that_may_be_nan_for_want_of_descriptions(error, descriptions, sa
     trainer = types.SimpleNamespace(dm=types.SimpleNamespace(dataset=dataset))
     hint = hint_of(error, Texts, trainer)
     assert said in hint and bool(hint) == bool(said)
+
+
+def test_a_hint_hides_no_error_of_code_whose_source_is_not_to_be_had():
+    kind = type("Generated", (), {"__module__": "of_no_file"})
+    for error in (AssertionError(), RuntimeError("out of memory"), FloatingPointError("NaN")):
+        assert isinstance(hint_of(error, kind, types.SimpleNamespace()), str)
