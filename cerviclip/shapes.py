@@ -143,8 +143,16 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: in one line, what is wrong with it.
     """
+    return plain_json(text, parse_constant=refuse_constant, object_pairs_hook=_with_keys_once)
+
+
+def plain_json(text: str | bytes, **how: Any) -> Any:
+    """``json.loads`` of a text that others may have written: nesting without end is a ValueError.
+
+    ``json`` itself raises RecursionError there, which no reader expects.
+    """
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=_with_keys_once)
+        return json.loads(text, **how)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 

@@ -175,7 +175,7 @@ class CNNBaseline(SupervisedStep, ByIterations, TaskTrainer):
             labels.append(label)
         features = torch.cat(inputs)
         c = self.cfg.TRAINER.CNNBASELINE.PROBE_C
-        weight, bias = fit_linear(features, torch.cat(labels), self.num_classes, c)
+        ((weight, bias),) = fit_linear(features, torch.cat(labels), self.num_classes, [c])
         layer.weight.copy_(weight.view_as(layer.weight))
         layer.bias.copy_(bias.clamp(min=-20))  # a class without images can still be reached
 

@@ -88,5 +88,4 @@ class FeatureCombination(LinearProbe, JoinedFeatures):
         for chosen in subsets(len(names), choose):
             scale = scales(self.dims, weights, chosen)
             taken = {n: float(i in chosen) for i, n in enumerate(names)} if choose == "val" else {}
-            for c in grid:
-                yield {"C": c, **taken}, scale
+            yield taken, scale

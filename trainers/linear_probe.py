@@ -29,7 +29,7 @@ def extend_cfg(cfg: CN) -> None:
     cfg.TRAINER.LINEARPROBE.C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # tried on val
     cfg.TRAINER.LINEARPROBE.C_DEFAULT = 0.01  # used where val is empty
     cfg.TRAINER.LINEARPROBE.SELECT = "log_loss"  # or "accuracy"
-    cfg.TRAINER.LINEARPROBE.MAX_ITER = 2000
+    cfg.TRAINER.LINEARPROBE.MAX_ITER = 2000  # Newton steps for each C
 
 
 @TRAINER_REGISTRY.register()
@@ -45,13 +45,13 @@ class LinearProbe(FitOnce, VLMTrainer):
         self.register_model("head", self.head)
 
     def candidates(self, grid: Sequence[float]) -> Iterator[tuple[dict[str, float], Tensor | None]]:
-        """Hook: what is tried on val: settings, and a factor (D,) on each standardised feature.
+        """Hook: what is tried on val, each with every C: settings, and a factor (D,) on each
+        standardised feature.
 
         Args:
             grid: inverse penalties; one alone where there is no val.
         """
-        for c in grid:
-            yield {"C": c}, None
+        yield {}, None
 
     def fit(self) -> dict[str, float]:
         cfg = self.cfg.TRAINER.LINEARPROBE
@@ -59,16 +59,15 @@ class LinearProbe(FitOnce, VLMTrainer):
         train_x, train_y = views.flatten(0, 1), labels.repeat_interleave(views.shape[1])
         val_x, val_y = self.split_features("val")
         grid = cfg.C_GRID if len(val_y) else (cfg.C_DEFAULT,)
-        tried = list(self.candidates(grid))
-        fits = [
-            fit_linear(train_x, train_y, self.num_classes, setting["C"], cfg.MAX_ITER, scale)
-            for setting, scale in tried
-        ]
+        tried, fits = [], []
+        for setting, scale in self.candidates(grid):
+            tried += [{"C": c, **setting} for c in grid]
+            fits += fit_linear(train_x, train_y, self.num_classes, grid, cfg.MAX_ITER, scale)
         best = 0
         if len(val_y):
             logits = torch.stack([F.linear(val_x[:, 0].cpu(), *fit) for fit in fits])
             best = self.choose_on_val(
-                [setting for setting, _ in tried],
+                tried,
                 *val_scores(logits, val_y.cpu()),
                 by=cfg.SELECT,
             )

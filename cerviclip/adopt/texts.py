@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cerviclip.shapes import plain_json
 from dassl.errors import UserError
 
 TEMPLATE, TEXT = "template", "text"
@@ -142,7 +143,7 @@ class Texts:
 def _json_of(path: Path) -> Any:
     """The content of a JSON file; None where it has none, as a pointer of git-LFS."""
     try:
-        return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        return plain_json(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return None
 

@@ -77,7 +77,7 @@ def read_class_info(path: str) -> Mapping[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingFileError(f"there is no class information {path}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is no yaml file ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict) or {"datasets", "sources", "classes"} - set(content):
         raise UserError(f"{path} needs the keys datasets, sources and classes")

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cerviclip.shapes import plain_json
+
 MAGIC = b"CCLIPFS1"
 KEY_BYTES = 36
 DTYPES = ("float16", "uint16")  # of rows; uint16 holds the bits of bfloat16
@@ -125,7 +127,7 @@ def open_shard(path: Path, *, verify: bool = False) -> Shard:
         if len(start) < len(MAGIC) + _LENGTH.size or not start.startswith(MAGIC):
             raise DamagedShardError(f"{path}: not a shard of features")
         try:
-            header = json.loads(file.read(_LENGTH.unpack(start[len(MAGIC) :])[0]))
+            header = plain_json(file.read(_LENGTH.unpack(start[len(MAGIC) :])[0]))
             count, dtype = int(header["count"]), np.dtype(header["dtype"])
             shape = tuple(int(n) for n in (count, *header["shape"]))
             keys_crc, rows_crc = int(header["keys_crc"]), int(header["rows_crc"])

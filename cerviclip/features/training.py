@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.shapes import plain_json
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -127,7 +128,7 @@ class TrainFeatures:
 
         try:
             with safe_open(path, "np") as file:
-                header = json.loads((file.metadata() or {})["train_features"])
+                header = plain_json((file.metadata() or {})["train_features"])
                 rows, labels = file.get_tensor("features"), file.get_tensor("labels")
             if int(header["version"]) > VERSION:
                 raise UserError(

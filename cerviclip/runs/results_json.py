@@ -15,7 +15,7 @@ from typing import Any
 from cerviclip.evaluation.names import BLOCKS
 from cerviclip.runs.results_check import WAY_OUT, check_blocks, why_no_results
 from cerviclip.runs.settings.folders import RESULTS
-from cerviclip.shapes import refuse_constant
+from cerviclip.shapes import plain_json, refuse_constant
 from dassl.errors import UserError
 
 SCHEMA_VERSION = 2
@@ -100,7 +100,7 @@ def read_results(folder: str | Path, consistent: bool = True) -> dict[str, Any] 
 
 
 def parsed_results(
-    text: str | bytes, path: object, consistent: bool = True, parse: Callable[..., Any] = json.loads
+    text: str | bytes, path: object, consistent: bool = True, parse: Callable[..., Any] = plain_json
 ) -> dict[str, Any]:
     """The text of a results.json as the newest schema has it; see `read_results`.
 

@@ -73,20 +73,22 @@ def stack(probs: np.ndarray, labels: np.ndarray, patients: Sequence[str]) -> Sta
     folds = min(FOLDS, len(set(groups)))
     if folds < 2:
         raise UserError("stacking needs val images of two patients or more; average instead")
-    held = np.stack([_held_out(rows, labels, groups, folds, classes, c) for c in C_GRID])
+    held = _held_out(rows, labels, groups, folds, classes)
     true = held[:, np.arange(len(labels)), labels]  # (grid, B)
     losses = -np.log(np.clip(true, LEAST, None)).mean(axis=1)
     best = int(losses.argmin())
-    weight, bias = fit_logistic(rows, labels, classes, C_GRID[best])
+    ((weight, bias),) = fit_logistic(rows, labels, classes, [C_GRID[best]])
     return Stacking(weight, bias, C_GRID[best], float(losses[best]), held[best])
 
 
 def _held_out(
-    rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, classes: int, c: float
+    rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, classes: int
 ) -> np.ndarray:
+    """Probabilities (grid, B, C) of each image by the fit that has not seen its fold."""
     from sklearn.model_selection import GroupKFold
 
-    out = np.empty((len(rows), classes))
+    out = np.empty((len(C_GRID), len(rows), classes))
     for fit, rest in GroupKFold(folds).split(rows, labels, groups):
-        out[rest] = _predict(rows[rest], *fit_logistic(rows[fit], labels[fit], classes, c))
+        for place, layer in enumerate(fit_logistic(rows[fit], labels[fit], classes, C_GRID)):
+            out[place, rest] = _predict(rows[rest], *layer)
     return out

@@ -191,14 +191,23 @@ def _refuse_other_kinds(fpath: str) -> None:
                 "pass it as MODEL.INIT_WEIGHTS"
             )
         return
+    refuse_tar(fpath)
+
+
+def refuse_tar(fpath: str) -> None:
+    """Refuse what torch wrote before 0.1.10: torch unpacks it before it looks for code in it.
+
+    Raises:
+        UserError: the file is a tar archive.
+    """
     try:
         is_tar = tarfile.is_tarfile(fpath)
     except Exception:  # of a damaged compressed file; it is no tar that could be read
         is_tar = False
     if is_tar:
         raise UserError(
-            f'checkpoint "{fpath}" is a tar archive as torch wrote before 0.1.10; it cannot be '
-            "read safely: save it again with a later torch"
+            f'"{fpath}" is a tar archive, packed or as torch wrote before 0.1.10; it cannot be '
+            "read safely: unpack it, or save it again with a later torch"
         )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -14,11 +17,17 @@ from fuzz.mutations import WORDS, broken, json_texts, yaml_texts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cerviclip.app.class_info import read_class_info
 from cerviclip.data.files.csv_rows import read_rows
+from cerviclip.data.roi.store import StoredRoi
 from cerviclip.engine.task import Task
+from cerviclip.features.shards import MAGIC, DamagedShardError, open_shard
 from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.cluster.journal import Journal
+from cerviclip.runs.cluster.submissions import FOLDER, read_submissions
 from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.results_json import read_results
+from cerviclip.vlm.files.beside import stated_beside
 from dassl.errors import UserError
 
 NUMBERS = ("nan", "inf", "-0.2", "1.7", "140", "", "x", "0.5", "1e400", "0,5", "1_0")
@@ -118,15 +127,45 @@ def test_an_audit_and_a_report_of_a_run_with_an_odd_file_end(size, runs, name):
         ["split", "--publish", str(runs), str(runs.parent / "published")],
         ["report", str(runs), "--out", str(runs.parent / "draft.md")],
     ][: 2 if size == "few" else 3]
-    turn = iter(range(10**9))
 
     @examples(size, 3, 30)
-    @given(FILES[name](document))
-    def check(content):
+    @given(FILES[name](document), st.sampled_from(commands))
+    def check(content, command):
+        shutil.rmtree(runs.parent / "published", ignore_errors=True)
         path.write_bytes(content)
-        call(commands[next(turn) % len(commands)])
+        call(command)
 
     check()
+
+
+@pytest.mark.parametrize("name", ["results.json", *FILES])
+def test_an_audit_of_a_file_that_is_nested_without_end_says_so(runs, name):
+    path = (runs if name == "summary.json" else run_folder(runs, 2)) / name
+    for content in (b"[" * 100_000, b'{"a":' * 100_000):
+        path.write_bytes(content)
+        assert call(["audit", str(runs), "--full", "0"]).status in (1, 2)
+
+
+def test_notes_that_are_nested_without_end_are_no_notes(tmp_path):
+    nested = "[" * 100_000
+    for name, read in {
+        "config.json": lambda: stated_beside(tmp_path / "model.safetensors"),
+        FOLDER / "1" / "submission.json": lambda: list(read_submissions(tmp_path)),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(nested)
+        assert read() == []
+    (tmp_path / "events").write_text(nested + "\n")
+    assert Journal(tmp_path / "events").events() == []
+    assert StoredRoi.loads(f"{hashlib.sha256(nested.encode()).hexdigest()[:16]} {nested}") is None
+    shard = tmp_path / "x.shard"
+    shard.write_bytes(MAGIC + struct.pack("<I", len(nested)) + nested.encode())
+    with pytest.raises(DamagedShardError, match="nested"):
+        open_shard(shard)
+    info = tmp_path / "classes.yaml"
+    info.write_text(nested)
+    with pytest.raises(UserError, match="no yaml file"):
+        read_class_info(str(info))
 
 
 def test_a_task_says_classes_that_can_be_or_gives_a_line(size, runs):

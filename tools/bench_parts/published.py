@@ -2,8 +2,10 @@
 anew.
 
 As in the methods' own repositories: images go through decoder, transform and encoder at every epoch
-and every test, and text through all 77 columns at every step. Heads, draws and orders are those of
-our trainers, so that predictions can be compared.
+and every test, and text through all 77 columns at every step. The probe's solver is scikit-learn's,
+called for each C anew. Heads, draws and orders are those of our trainers, so that predictions can
+be compared. What our runs do beyond a published one is left out: predictions of val for
+calibration, and the training images' features for whoever predicts later.
 """
 
 from __future__ import annotations
@@ -57,6 +59,23 @@ def published(base: type) -> type:
     return Published
 
 
+def fit_by_scikit_learn(
+    features: Tensor, labels: Tensor, num_classes: int, cs: Sequence[float], max_iter: int, *_: Any
+) -> list[tuple[Tensor, Tensor]]:
+    """`cerviclip.vlm.heads.logistic.fit_linear` of three classes or more, all of them present."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = features.double().cpu().numpy(), labels.cpu().numpy()
+    mean, std = x.mean(0), x.std(0).clip(min=1e-6)
+    layers = []
+    for c in cs:
+        model = LogisticRegression(C=c, max_iter=max_iter).fit((x - mean) / std, y)
+        weight = model.coef_ / std
+        bias = model.intercept_ - weight @ mean
+        layers.append((torch.from_numpy(weight).float(), torch.from_numpy(bias).float()))
+    return layers
+
+
 def main(argv: Sequence[str]) -> None:
     """``published.py TRAINER OUT.json FLAGS OF train.py``: one run, its parts timed."""
     trainer, out, *flags = argv
@@ -64,11 +83,16 @@ def main(argv: Sequence[str]) -> None:
     import train as command
     from cerviclip.data.images import cache as image_cache
     from cerviclip.plugins import ensure_loaded
+    from cerviclip.runs.run import runner
     from cerviclip.runs.run.runner import Run
     from dassl.engine import TRAINER_REGISTRY
 
     image_cache.enable = lambda *args: image_cache.ImageCache(0)  # used by nobody
+    runner.predict_val = lambda trainer: None
+    Run.keep_train_features = lambda run: None
     base = ensure_loaded("trainer", trainer)
+    if trainer == "LinearProbe":
+        sys.modules[base.__module__].fit_linear = fit_by_scikit_learn
     TRAINER_REGISTRY._obj_map[trainer] = published(base)
     imported = time.time()
     seen: dict[str, Any] = {}

@@ -19,6 +19,7 @@ import numpy as np
 import PIL
 
 from cerviclip.data.files.hashes import image_hashes
+from cerviclip.shapes import plain_json
 from dassl.errors import MissingFileError, UserError
 from dassl.utils.files import atomic_write
 
@@ -58,7 +59,7 @@ class Pack:
 
         try:
             shard = safe_open(path, "pt")  # whose tensors are views of the mapped file
-            self.steps |= json.loads(shard.metadata()["steps"])
+            self.steps |= plain_json(shard.metadata()["steps"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} is a broken part of a pack ({error}); delete this file and run cerviclip "
@@ -176,7 +177,7 @@ def _check_mark(folder: Path) -> None:
             f"there is no pack {folder} (DATASET.PACKED); cerviclip pack --out {folder} makes it"
         )
     try:
-        version = json.loads((folder / MARK).read_text(encoding="utf-8"))["version"]
+        version = plain_json((folder / MARK).read_text(encoding="utf-8"))["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} is no pack of images: its {MARK} is missing or broken; name a new folder, "

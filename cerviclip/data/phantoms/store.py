@@ -16,6 +16,7 @@ from cerviclip.data.phantoms.centers import CENTERS, Center
 from cerviclip.data.phantoms.render import Frame, render_patient, surface_rows
 from cerviclip.data.phantoms.structures import CLASSES
 from cerviclip.locks import claimed
+from cerviclip.shapes import plain_json
 from dassl.errors import UserError
 
 # Part of the split hash. Frozen: see docs/phantom.md before raising it.
@@ -170,7 +171,7 @@ def _is_current(folder: Path) -> bool:
     """Whether the folder holds this version's phantoms; False if there is nothing at all."""
     remedy = "move it away, or run: python tools/make_phantom.py --fresh"
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker = plain_json((folder / MARKER).read_text(encoding="utf-8"))
         found = str(marker["version"])
     except (FileNotFoundError, NotADirectoryError):
         if folder.is_dir() and any(folder.iterdir()):

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from cerviclip.environment import cache_folder
+from cerviclip.shapes import plain_json
 
 _FORMAT = "v1"  # raised when boxes are made of masks in another way
 
@@ -66,7 +67,7 @@ class StoredRoi:
         if hashlib.sha256(text.encode()).hexdigest()[:16] != checksum:
             return None
         try:
-            (height, width), found = json.loads(text)
+            (height, width), found = plain_json(text)
             if isinstance(found, str):
                 found = zlib.decompress(base64.b85decode(found))
         except (ValueError, TypeError, zlib.error, binascii.Error):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from cerviclip.runs.audit.scores import differences
 from cerviclip.runs.report.formats import summary, to_csv, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of
 from cerviclip.runs.report.tables import build_tables
+from cerviclip.shapes import plain_json
 from dassl.errors import UserError
 
 JSON, CSV, MARKDOWN = "summary.json", "summary.csv", "results.md"
@@ -66,7 +66,7 @@ class _Tables:
         if not path.is_file():
             return None
         try:
-            records = json.loads(path.read_text(encoding="utf-8"))["groups"]
+            records = plain_json(path.read_text(encoding="utf-8"))["groups"]
             by_cell = {_cell_of(vars(group)): group for group in groups}
             return [group for r in records if (group := self._check_group(r, by_cell))]
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cerviclip.shapes import plain_json
+
 STARTED, ENDED, STOPPED = "started", "ended", "stopped"
 
 
@@ -101,7 +103,7 @@ def _events(content: bytes) -> list[Event]:
 def _event(line: bytes) -> Event | None:
     """The event of a line; None of one that is cut short, or of a newer version's."""
     try:
-        facts: dict[str, Any] = json.loads(line)
+        facts: dict[str, Any] = plain_json(line)
         return Event(**{k: v for k, v in facts.items() if k in Event.__dataclass_fields__})
     except (ValueError, TypeError, AttributeError):
         return None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.cluster.journal import ENDED, Event, Journal
+from cerviclip.shapes import plain_json
 
 FOLDER = Path(".sweeps", "jobs")
 _NOTE = "submission.json"
@@ -74,7 +75,7 @@ def read_submissions(root: Path) -> Iterator[Submission]:
     """All submissions of a sweep's folder, the oldest first; a file that is no note is skipped."""
     for path in sorted((root / FOLDER).glob(f"*/{_NOTE}")):
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            facts: dict[str, Any] = plain_json(path.read_text(encoding="utf-8"))
             yield Submission(
                 path.parent.absolute(),
                 str(facts["launcher"]),

@@ -22,6 +22,7 @@ from typing import Any
 from cerviclip.environment import cache_folder
 from cerviclip.runs.many.slim import slim_results
 from cerviclip.runs.settings.folders import find_results
+from cerviclip.shapes import plain_json
 
 _VERSION = 2  # of what a row holds; another one begins anew
 _TABLE = """CREATE TABLE IF NOT EXISTS results (
@@ -164,6 +165,6 @@ def _packed(results: dict[str, Any]) -> bytes:
 def _unpacked(slim: bytes) -> dict[str, Any] | None:
     """What a row holds; None where it is damaged."""
     try:
-        return json.loads(zlib.decompress(slim))
+        return plain_json(zlib.decompress(slim))
     except (zlib.error, ValueError, TypeError):
         return None

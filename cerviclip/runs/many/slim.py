@@ -8,12 +8,12 @@ is parsed whole. Needs no torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.evaluation.names import LEVEL_BLOCKS
 from cerviclip.runs.results_json import KEYS, parsed_results
+from cerviclip.shapes import plain_json
 
 #: Left out: what no table reads. Runs that were not measured have ``null`` there.
 HEAVY = (*LEVEL_BLOCKS, "patient_level")
@@ -38,10 +38,10 @@ def slim_results(raw: bytes, path: object) -> dict[str, Any]:
 
 def _parse(raw: bytes, **how: Any) -> Any:
     if raw.startswith(_START) and (cut := without_keys(raw, HEAVY)) is not None:
-        results = json.loads(cut, **how)
+        results = plain_json(cut, **how)
         if isinstance(results, dict) and results.keys() <= set(KEYS):
             return results
-    return json.loads(raw, **how)
+    return plain_json(raw, **how)
 
 
 def without_keys(raw: bytes, names: tuple[str, ...]) -> bytes | None:

@@ -7,12 +7,12 @@ both, so what it says must agree.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cerviclip.backbones.published import PUBLISHED
+from cerviclip.shapes import plain_json
 from dassl.errors import UserError
 
 # Names of weights in a folder that holds one model; another file may lie beside anything.
@@ -50,7 +50,7 @@ def stated_beside(weights: Path) -> list[Stated]:
     for name, read in readers.items():
         path = weights.parent / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+            content = plain_json(path.read_text(encoding="utf-8")) if path.is_file() else None
         except ValueError:  # of no use, and nobody needs it
             content = None
         if isinstance(content, dict):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cerviclip.vlm.files.compact import expand_compact, is_compact
 from dassl.errors import MissingFileError, UserError, no_file
-from dassl.utils.checkpoints import refuse_no_weights
+from dassl.utils.checkpoints import refuse_no_weights, refuse_tar
 from dassl.utils.files import file_sha256
 from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
 
@@ -107,6 +107,7 @@ def _read_torch(path: Path) -> Any:
     for begin, what in _NO_WEIGHTS.items():
         if start.startswith(begin):
             raise UserError(f"{path} is {what}")
+    refuse_tar(str(path))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's text on it is a page about its own flags

@@ -117,8 +117,8 @@ def test_stacking_is_logistic_regression_on_log_probabilities():
     fitted = stack(probs, labels, parts[0].patient_ids)
     rows = np.concatenate([np.log(p.probs) for p in parts], axis=1)
     np.testing.assert_allclose(log_rows(probs), rows)
-    model = LogisticRegression(C=fitted.c, max_iter=2000).fit(rows, labels)
-    np.testing.assert_allclose(fitted.apply(probs), model.predict_proba(rows), atol=1e-5)
+    model = LogisticRegression(C=fitted.c, max_iter=20_000, tol=1e-9).fit(rows, labels)
+    np.testing.assert_allclose(fitted.apply(probs), model.predict_proba(rows), atol=1e-4)
 
 
 def test_no_patient_helps_to_predict_its_own_val_images(monkeypatch):

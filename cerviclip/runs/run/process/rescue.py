@@ -17,6 +17,7 @@ from typing import Any
 
 from cerviclip.runs.run.process.stop import Stop, Stopped, current_stop
 from cerviclip.runs.settings.folders import RESCUED
+from cerviclip.shapes import plain_json
 from dassl.utils.files import atomic_write
 
 EVERY_S = 300.0
@@ -90,7 +91,7 @@ class Rescue:
 
     def _epochs(self) -> list[int]:
         with suppress(OSError, ValueError, TypeError, KeyError):
-            return [int(n) for n in json.loads(self.note.read_text(encoding="utf-8"))["epochs"]]
+            return [int(n) for n in plain_json(self.note.read_text(encoding="utf-8"))["epochs"]]
         return []
 
     def _write_note(self, epochs: list[int]) -> None:

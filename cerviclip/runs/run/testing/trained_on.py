@@ -13,6 +13,7 @@ from cerviclip.data.centers.external import check_no_common_images
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.split.record import FILE, read_split_record
 from cerviclip.runs.predictions import relative_path
+from cerviclip.shapes import plain_json
 from dassl.config import CfgNode
 from dassl.data.datasets.base_dataset import Datum
 from dassl.errors import UserError
@@ -154,7 +155,7 @@ class TrainedOn:
         if not self.record:
             return
         path = folder / FILE
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = plain_json(path.read_text(encoding="utf-8"))
         record |= {part: self.record[part] for part in LEARNED if part in self.record}
         if "draw_hash" in self.record:
             record["draw_hash"] = self.record["draw_hash"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import tarfile
 import warnings
 
 import numpy as np
@@ -142,6 +143,15 @@ def test_nothing_but_tensors_is_unpickled(tmp_path):
     torch.save({"a": torch.zeros(1), "b": Harmful()}, tmp_path / "harmful.pt")
     with pytest.raises(UserError, match="harmful.pt"):
         read_state_dict(tmp_path / "harmful.pt")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_is_refused_before_torch_unpacks_it(mode, tmp_path):
+    path = tmp_path / "weights.pt"
+    with tarfile.open(path, mode) as archive:
+        archive.addfile(tarfile.TarInfo("storages"))
+    with pytest.raises(UserError, match=r"weights\.pt.* is a tar archive.*unpack it"):
+        read_state_dict(path)
 
 
 def test_state_sha256_sees_names_types_and_values():
