@@ -2,8 +2,9 @@
 
 Reference code: MaxZanella/CLIP-LoRA. Differs from it: B A is scaled by ALPHA / R, as the paper
 writes it; the code that made the paper's tables scales by ALPHA / sqrt(R), which is 0.71 in place
-of 0.5 with R 2 and ALPHA 1: set ALPHA to 1.414 for it. The low-rank parts are merged into a copy of
-the weights for inference, and the class features are computed once for a whole test.
+of 0.5 with R 2 and ALPHA 1. So configs/trainers/CLIPLoRA/ViT-B-16.yaml sets ALPHA to 1.414. The
+low-rank parts are merged into a copy of the weights for inference, and the class features are
+computed once for a whole test.
 Run: python train.py --trainer CLIPLoRA --dataset-config-file configs/datasets/phantom_oct.yaml
 """
 

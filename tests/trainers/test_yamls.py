@@ -79,6 +79,8 @@ PUBLISHED = [
     ("MMA", "ZjjConan/VLM-MultiModalAdapter@c3d0bc2", "OPTIM.WARMUP_EPOCH", 0),
     ("IVLP", "muzairkhattak/PromptSRC@bb95c77", "OPTIM.MAX_EPOCH", 20),
     ("IVLP", "muzairkhattak/PromptSRC@bb95c77", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", 9),
+    # 1 over the root of R, where ours divides by R.
+    ("CLIPLoRA", "MaxZanella/CLIP-LoRA@358f0d7", "TRAINER.CLIPLORA.ALPHA", 1.414),
     ("PromptSRC", "muzairkhattak/PromptSRC@bb95c77", "OPTIM.WARMUP_EPOCH", 1),
     (
         *("BiomedCoOp", "HealthX-Lab/BiomedCoOp@7ceb5a8", "INPUT.TRANSFORMS"),
