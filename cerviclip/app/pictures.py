@@ -25,6 +25,7 @@ from dassl.utils.deep_images import (
     values_of,
 )
 from dassl.utils.images import to_rgb, why_unreadable
+from dassl.utils.opening import open_image
 
 #: A file's name may name a part of it: ``slide.svs#x,y,width,height``, ``scan.dcm#frame``.
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -121,12 +122,14 @@ def open_with_note(picture: Picture, windows: Windows | None) -> tuple[Image.Ima
     file, part = split(path)
     if not os.path.exists(file):
         raise UnreadableError("there is no such file")
+    if not os.path.isfile(file):
+        raise UnreadableError("it is no file, but a folder, a pipe or a device")
     if part or file.lower().endswith(DICOM_SUFFIXES):
         return _thin_refused(_part(file, part)), ""
     if is_slide_name(file):
         raise UnreadableError("it is a whole slide; name a tile of it: FILE#x,y,width,height")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return _noted(image, path, windows)
     except UnreadableError:
         raise
@@ -210,7 +213,7 @@ def _range_note(path: str, depth: str, windows: Windows) -> str:
         return ""
     low, high = window
     try:
-        with Image.open(path) as again:
+        with open_image(path) as again:
             values = values_of(again, path)
     except Exception as error:  # Pillow's plug-ins raise anything
         raise UnreadableError(why_unreadable(error)) from error

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from dassl.utils.opening import open_image
+
 Range = tuple[float, float]
 
 #: Pillow's modes with more than 8 bits: ``convert("RGB")`` would clip them at 255.
@@ -265,7 +267,7 @@ def _is_grey_with_alpha(image: Any) -> bool:
 def _grey_values(image: Image.Image, path: str) -> np.ndarray:
     """The grey of such a PNG. Its four bytes a pixel are read as if they were red, green, blue and
     alpha, since Pillow has no other way to the low byte."""
-    with Image.open(path) as again:
+    with open_image(path) as again:
         again.tile = [
             type(tile)(*tile[:3], "RGBA") if hasattr(tile, "_fields") else (*tile[:3], "RGBA")
             for tile in again.tile
@@ -297,7 +299,7 @@ def _swapped_tiles(image: Any) -> list[Any] | None:
 
 
 def _colour_values(image: Image.Image, path: str) -> np.ndarray:
-    with Image.open(path) as again:
+    with open_image(path) as again:
         again.tile = _swapped_tiles(again) or []
         low = np.asarray(again)[..., :3].astype(np.int32)
     return np.asarray(image)[..., :3].astype(np.int32) * 256 + low

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from dassl.utils.deep_images import (
     depth_of,
     to_eight_bits,
 )
+from dassl.utils.opening import not_mapped, open_image
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -44,6 +46,7 @@ _NO_PICTURES = {
     b"<html": "is a page of HTML, not a picture",
     b"<svg": "is a drawing (SVG), which has no pixels",
 }
+_NO_FILE = "is no file, but a folder, a pipe or a device"
 BACKGROUND = (0, 0, 0)  # what shows through transparent pixels, as padding does
 MAX_PIXELS = "CERVICLIP_MAX_PIXELS"  # environment variable that raises Pillow's limit
 
@@ -93,7 +96,7 @@ def opened(path: str | os.PathLike[str], what: str = "image") -> Iterator[Image.
             decoders raise anything, SyntaxError and struct's and zlib's errors included.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             yield image
     except UserError:
         raise
@@ -151,7 +154,7 @@ def to_rgb(
         path: its file, whose folder may have a declared range of values.
         windows: ranges of values to read it by, whatever its folder has.
     """
-    check_well_read(image)
+    check_well_read(not_mapped(image))
     picture = to_eight_bits(image, path, windows) if depth_of(image) else None
     picture = _over_background(image, picture) or picture or image.convert("RGB")
     return turn(picture, orientation_of(image))
@@ -261,6 +264,8 @@ def check_images(paths: Iterable[str]) -> None:
             raise MissingFileError(
                 f"image {path} does not exist; restore the file or take it out of the split"
             ) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"image {path} {_NO_FILE}; take it out of the split")
         key = (path, status.st_size, status.st_mtime_ns)
         if key not in _checked:
             problem = _problem(path, status.st_size)
@@ -304,7 +309,7 @@ def _problem(path: str, size: int) -> str:
     elif head[:4] in (b"II*\0", b"MM\0*", b"GIF8", b"RIFF"):
         return ""
     try:
-        with Image.open(path) as image, warnings.catch_warnings():
+        with open_image(path) as image, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
     except Exception as error:

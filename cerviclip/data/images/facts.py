@@ -34,6 +34,7 @@ from dassl.utils.deep_images import (
     windows_of,
 )
 from dassl.utils.images import has_alpha, orientation_of, shows_background, why_unreadable
+from dassl.utils.opening import open_image
 
 MAX_ASPECT = 50  # longer than so many times its width a picture is blown up by a resize
 _LOOKED_AT = 2000  # deep images whose values are read to find their data set's range
@@ -194,7 +195,7 @@ def odd_pictures(name: str, known: Known) -> list[str]:
 
 
 def _ask(path: str) -> Facts:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         if many:
             image.seek(0)
@@ -257,7 +258,7 @@ def _range_of(path: str) -> Range:
     key = _key(path)
     if key not in _ranges:
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 values = values_of(image, path)
         except Exception as error:
             raise UserError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -207,3 +209,11 @@ def test_floats_that_are_no_numbers_are_refused_by_name(tmp_path):
     Image.fromarray(values).save(tmp_path / "inf.tif")
     with pytest.raises(UserError, match=r"inf\.tif.*1 of its 600 values are NaN or infinite"):
         read_image(str(tmp_path / "inf.tif"))
+
+
+def test_a_pipe_is_no_image_and_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    for name in ("a.png", "b.png"):
+        with pytest.raises(UserError, match=f"{name} is no file, but a folder, a pipe"):
+            check_images([str(tmp_path / name)])
