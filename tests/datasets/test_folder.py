@@ -493,3 +493,20 @@ def test_a_split_file_of_a_deeper_folder_names_that_folder(build, folder):
         build(folder, NAME, FOLDER=".", **options)
     with pytest.raises(UserError, match="not among the images.*DATASET.FOLDER"):
         build(folder, NAME, FOLDER="yours", **options)
+
+
+@pytest.mark.parametrize("out", ["mine/out", "mine", "mine/benign/deep/er"])
+def test_a_run_is_not_written_among_its_images(folder, out):
+    """Its figures were a class of the next run, or kept it from finding patients."""
+    from cerviclip.plugins import ensure_loaded
+    from dassl.config import get_cfg_default
+    from dassl.data.datasets import build_dataset
+
+    ensure_loaded("dataset", NAME)
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.FOLDER = NAME, str(folder), "mine"
+    cfg.DATASET.PATIENT_PATTERN, cfg.OUTPUT_DIR = PATTERN, str(folder / out)
+    with pytest.raises(UserError, match="next run would read its figures as images; choose"):
+        build_dataset(cfg)
+    cfg.OUTPUT_DIR = str(folder / "mine_out")
+    assert build_dataset(cfg).classnames == ["benign", "malign"]

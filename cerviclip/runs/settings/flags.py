@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from cerviclip.adopt.spec import read_adoption
@@ -25,17 +26,30 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._complete()
-        return super().parse_args(args, namespace)
+        return _at_home(super().parse_args(args, namespace))
 
     def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._complete()
-        return super().parse_intermixed_args(args, namespace)
+        return _at_home(super().parse_intermixed_args(args, namespace))
 
     def _complete(self) -> None:
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
 
             argcomplete.autocomplete(self)  # answers the shell and ends the process
+
+
+_WRITTEN_TO = ("output_dir", "output", "out", "csv", "pdf")
+
+
+def _at_home(found: Any) -> Any:
+    """What a command is to write to, with the home folder for ``~``: the shell leaves it in
+    ``--out=~/x`` and in quotes, and a folder called ``~`` is nobody's wish."""
+    for name in _WRITTEN_TO:
+        value = getattr(found, name, None)
+        if isinstance(value, (str, Path)) and str(value).startswith("~"):
+            setattr(found, name, type(value)(os.path.expanduser(value)))
+    return found
 
 
 TRAIN_EPILOG = """\
