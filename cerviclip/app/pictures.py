@@ -21,11 +21,11 @@ from dassl.utils.deep_images import (
     Windows,
     depth_of,
     in_range,
+    open_image,
     range_for,
     values_of,
 )
 from dassl.utils.images import to_rgb, why_unreadable
-from dassl.utils.opening import open_image
 
 #: A file's name may name a part of it: ``slide.svs#x,y,width,height``, ``scan.dcm#frame``.
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray

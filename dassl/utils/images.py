@@ -20,9 +20,10 @@ from dassl.utils.deep_images import (
     Windows,
     check_well_read,
     depth_of,
+    not_mapped,
+    open_image,
     to_eight_bits,
 )
-from dassl.utils.opening import not_mapped, open_image
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -223,9 +224,11 @@ def why_unreadable(error: Exception, path: str | os.PathLike[str] = "") -> str:
                 )
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        said = os.environ.get(MAX_PIXELS, "")
+        wrong = f" (it is {said!r}, no whole number)" if said and not said.isdecimal() else ""
         return (
             f"it has more than {limit / 1e6:.0f} million pixels, the limit against files made to "
-            f"fill the memory; if it is meant, set {MAX_PIXELS} to its number of pixels"
+            f"fill the memory; if it is meant, set {MAX_PIXELS} to its number of pixels{wrong}"
         )
     return " ".join(str(error).split()) or type(error).__name__
 

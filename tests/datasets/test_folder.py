@@ -510,3 +510,16 @@ def test_a_run_is_not_written_among_its_images(folder, out):
         build_dataset(cfg)
     cfg.OUTPUT_DIR = str(folder / "mine_out")
     assert build_dataset(cfg).classnames == ["benign", "malign"]
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells whose images", "ignore:.*no images of")
+def test_measured_values_are_no_classes(build, folder):
+    """The error was that all patients were needed for training."""
+    images = sorted((folder / "mine").rglob("*.png"))
+    rows = [f"{path.relative_to(folder / 'mine')},{n / 7:.3f}" for n, path in enumerate(images)]
+    (folder / "mine" / "list.csv").write_text("\n".join(["path,label", *rows]))
+    with pytest.raises(UserError, match="classes that are numbers, such as 0.143 .* few classes"):
+        build(folder, NAME, FOLDER="mine", FILE="mine/list.csv")
+    grades = [row.rpartition(",")[0] + f",{1 + n % 3 / 2}" for n, row in enumerate(rows)]
+    (folder / "mine" / "list.csv").write_text("\n".join(["path,label", *grades]))
+    assert len(build(folder, NAME, FOLDER="mine", FILE="mine/list.csv").classnames) == 3

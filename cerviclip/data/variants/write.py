@@ -21,10 +21,9 @@ from cerviclip.data.workers import mapper
 from cerviclip.shapes import parse_json
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UserError
-from dassl.utils.deep_images import Windows, windows_of
+from dassl.utils.deep_images import Windows, open_image, windows_of
 from dassl.utils.files import atomic_write, file_sha256
 from dassl.utils.images import to_rgb, why_unreadable
-from dassl.utils.opening import open_image
 
 LIST, RECORD = "list.csv", "augment.json"
 COLUMNS = ("path", "label", "split", "patient")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dassl.errors import MissingFileError, UserError
 from dassl.utils import read_image
-from dassl.utils.images import check_images
+from dassl.utils.images import check_images, why_unreadable
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -217,3 +217,12 @@ def test_a_pipe_is_no_image_and_is_not_opened(tmp_path):
     for name in ("a.png", "b.png"):
         with pytest.raises(UserError, match=f"{name} is no file, but a folder, a pipe"):
             check_images([str(tmp_path / name)])
+
+
+def test_a_limit_that_is_no_number_is_named_where_it_would_count(monkeypatch):
+    """``CERVICLIP_MAX_PIXELS=1e9`` was passed over in silence."""
+    monkeypatch.setenv("CERVICLIP_MAX_PIXELS", "1e9")
+    told = why_unreadable(Image.DecompressionBombError())
+    assert told.endswith("its number of pixels (it is '1e9', no whole number)")
+    monkeypatch.setenv("CERVICLIP_MAX_PIXELS", "200000000")
+    assert why_unreadable(Image.DecompressionBombError()).endswith("its number of pixels")

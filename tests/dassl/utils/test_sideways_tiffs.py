@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from cerviclip.app.pictures import open_with_note
-from cerviclip.data.images.facts import facts_of
-from dassl.utils.deep_images import Windows
+from cerviclip.data.images.facts import facts_of, reading_of
+from dassl.utils.deep_images import Windows, not_mapped, open_image
 from dassl.utils.images import opened, read_image, to_rgb, upright
-from dassl.utils.opening import open_image
 
 TURNS = {
     5: Image.Transpose.TRANSPOSE,
@@ -37,6 +36,9 @@ def test_a_tiff_on_its_side_is_the_upright_picture(tmp_path, mode, orientation):
     picture.transpose(TURNS[orientation]).save(file, tiffinfo={0x0112: orientation})
     truth = np.asarray(read_image(str(upright_file)))
     assert facts_of(str(file)).size == (30, 20)
+    # Stored features of the torn picture are not those of this one.
+    assert ("from its side" in reading_of(str(file))) == (mode != "RGB")
+    assert "from its side" not in reading_of(str(upright_file))
     with Image.open(file) as of_the_callers:
         ways = (
             read_image(str(file)),
@@ -63,7 +65,5 @@ def test_a_damaged_tag_is_left_to_the_decoder(tmp_path):
             raise SyntaxError("no such type")
 
     image.tag_v2 = Damaged()
-    from dassl.utils.opening import not_mapped
-
     assert not_mapped(image) is image and image.filename
     image.close()
