@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories, letters
+from cerviclip.adopt.repository import (
+    ForeignTrainer,
+    Repository,
+    find_repositories,
+    letters,
+    unreadable_trainers,
+)
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 PREFIX = "adopt:"
@@ -104,19 +110,17 @@ def _find_trainer(
     repositories = find_repositories(folder)
     everything = [(r, t) for r in repositories for t in r.trainers.values()]
     if not everything:
-        raise UserError(
-            f"--adopt {name}: {folder} registers no trainer (a class under "
-            "@TRAINER_REGISTRY.register())"
-        )
+        raise UserError(f"--adopt {name}: {no_trainer(folder)}")
     found = [(r, t) for r, t in everything if t.name == wanted]
     found = found or [(r, t) for r, t in everything if t.name.lower() == wanted.lower()]
     if not found and not asked and len(everything) == 1:
         found = everything
     names = sorted({t.name for _, t in everything})
     if not found:
+        broken = "".join(f" ({line})" for line in unreadable_trainers(folder))
         raise UnknownNameError(
-            f"--adopt {name}: {folder} has no trainer {wanted!r}{did_you_mean(wanted, names)}; "
-            f"name one of {', '.join(names)}: --adopt {name}={folder}:{names[0]}"
+            f"--adopt {name}: {folder} has no trainer {wanted!r}{did_you_mean(wanted, names)}"
+            f"{broken}; name one of {', '.join(names)}: --adopt {name}={folder}:{names[0]}"
         )
     if len(found) > 1:
         places = ", ".join(str(t.file.relative_to(folder)) for _, t in found)
@@ -125,6 +129,13 @@ def _find_trainer(
             "give the path of one of these repositories"
         )
     return found[0]
+
+
+def no_trainer(folder: Path) -> str:
+    """What to say of a folder in which no trainer was found."""
+    broken = "; ".join(unreadable_trainers(folder))
+    how = "a class under @TRAINER_REGISTRY.register()"
+    return f"{folder} registers no trainer ({how}){': ' if broken else ''}{broken}"
 
 
 def _find_config(config: str, root: Path, folder: Path, name: str) -> str:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.adopt.launch import Job, run_adopted
-from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories
+from cerviclip.adopt.repository import (
+    ForeignTrainer,
+    Repository,
+    find_repositories,
+    unreadable_trainers,
+)
+from cerviclip.adopt.spec import no_trainer
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError
 
@@ -40,9 +46,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip adopt") -> in
         raise MissingFileError(f"there is no folder {args.repository}")
     repositories = find_repositories(folder)
     if not repositories:
-        raise UserError(
-            f"{folder} registers no trainer (a class under @TRAINER_REGISTRY.register())"
-        )
+        raise UserError(no_trainer(folder))
     reports = []
     for repository in repositories:
         reports.append(report(repository))
@@ -64,7 +68,7 @@ def report(repository: Repository) -> dict[str, Any]:
         "trainers": [
             _trainer(repository, trainer, tried) for trainer in repository.trainers.values()
         ],
-        "notes": tried["notes"],
+        "notes": [*tried["notes"], *unreadable_trainers(repository.root)],
     }
 
 

@@ -94,7 +94,7 @@ def test_missing_packages_are_those_imported_outright(repo, tmp_path):
 def test_what_its_own_dassl_adds(repo):
     patched = find_repositories(repo)[0].patched_dassl()
     users = [p for p in walk(repo) if p.suffix == ".py" and patched not in p.parents]
-    assert additions(patched, users) == ["dassl/engine/trainer.py: TrainerX.step_of_a_fork"]
+    assert additions(patched, users) == [("engine/trainer.py", "TrainerX.step_of_a_fork")]
     assert added_defaults(patched) == ["OPTIM.OF_A_FORK"]
 
 
