@@ -134,9 +134,9 @@ class Repository:
         return [name] if name != "dassl" and all(map(str.isidentifier, parts)) else []
 
     def config_scripts(self) -> list[Path]:
-        """Files at its top that define ``extend_cfg``, ``train.py`` first."""
+        """Files at its top that define ``extend_cfg``: ``train.py`` first, then others to train."""
         found = [p for p in sorted(self.root.glob("*.py")) if _defines(p, "extend_cfg")]
-        return sorted(found, key=lambda path: path.name != "train.py")
+        return sorted(found, key=lambda p: (p.name != "train.py", "train" not in p.name, p.name))
 
     def _classes(self) -> dict[str, ast.ClassDef]:
         found: dict[str, ast.ClassDef] = {}

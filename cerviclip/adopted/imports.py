@@ -17,6 +17,7 @@ from typing import Any
 from cerviclip.adopt.repository import ForeignTrainer, Repository, parsed
 from cerviclip.adopt.stand_in import merge
 from cerviclip.adopted.failures import adopted_error, one_line
+from cerviclip.runs.settings.config_hash import flatten
 
 
 def import_trainer(repository: Repository, trainer: ForeignTrainer, notes: list[str]) -> Any:
@@ -89,6 +90,7 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
     for script in repository.config_scripts()[:1]:
         space, failed = run_script(script)
         notes += failed
+        notes += _add_own_defaults(cfg, script, space)
         if "extend_cfg" in space:
             functions.append(_with_args(space["extend_cfg"], script, space, notes))
     own = getattr(sys.modules.get(trainer.module), "extend_cfg", None)
@@ -101,6 +103,23 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
     if script is not None:
         notes += _add_keys_of_arguments(cfg, script, space)
     return notes
+
+
+def _add_own_defaults(cfg: Any, script: Path, space: dict[str, Any]) -> list[str]:
+    """Keys of a configuration of the repository's own, which its script takes in place of Dassl's,
+    that Dassl's lacks; returns a line that says so."""
+    make = space.get("get_cfg_default")
+    if not callable(make) or getattr(make, "__module__", "").split(".")[0] == "dassl":
+        return []
+    own = {key: value for key, value in flatten(make()).items() if not _holds(cfg, key)}
+    for key, value in own.items():
+        merge(cfg, _nested(key, value))
+    names = ", ".join(sorted(own))
+    return [f"{script.name} has defaults of its own ({make.__module__}): {names}"] if own else []
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    return functools.reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value)
 
 
 def _add_keys_of_arguments(cfg: Any, script: Path, space: dict[str, Any]) -> list[str]:
@@ -116,7 +135,7 @@ def _add_keys_of_arguments(cfg: Any, script: Path, space: dict[str, Any]) -> lis
             value = getattr(args, arg)
             if "device" in arg.lower() and value in ("", None):
                 value = "cuda"
-            merge(cfg, functools.reduce(lambda tree, k: {k: tree}, reversed(key.split(".")), value))
+            merge(cfg, _nested(key, value))
             notes.append(f"{script.name} sets {key} from --{arg}: {value!r}")
     return notes
 
