@@ -104,13 +104,14 @@ class Repository:
         return [path for path in self.all_configs() if letters(path.parent.name) == wanted]
 
     def all_configs(self) -> list[Path]:
-        """The yaml files of all its trainers: those below a folder ``trainers``, and not of its
-        copy of Dassl."""
+        """The yaml files of all its trainers: those below a folder ``trainers`` or in one named as
+        a trainer, and not of its copy of Dassl."""
         patched = self.patched_dassl()
+        names = {letters(name) for name in self.trainers}
         found = (p for p in walk(self.root) if p.suffix in (".yaml", ".yml"))
         return sorted(
             p for p in found
-            if "trainers" in p.relative_to(self.root).parts
+            if ("trainers" in p.relative_to(self.root).parts or letters(p.parent.name) in names)
             and (patched is None or patched.parent == self.root or patched.parent not in p.parents)
         )  # fmt: skip
 

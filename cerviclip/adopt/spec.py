@@ -6,8 +6,8 @@ that it reaches worker processes the way that plug-ins do.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
@@ -60,9 +60,7 @@ class Adoption:
         found = self.config or self.repository.config_of(self.trainer.name, backbone)
         if not found and self.trainer.learns and (every := self.repository.all_configs()):
             root, wanted = self.repository.root, letters(self.trainer.name)
-            near = max(
-                every, key=lambda p: len(os.path.commonprefix([letters(p.parent.name), wanted]))
-            )
+            near = max(every, key=lambda p: _alike(letters(p.parent.name), wanted))
             raise UserError(
                 f"--adopt {self.name}: none of the {len(every)} yaml files in {root} is in a "
                 f"folder named {self.trainer.name}; name the one to take: --adopt {self.name}="
@@ -129,6 +127,10 @@ def _find_trainer(
             "give the path of one of these repositories"
         )
     return found[0]
+
+
+def _alike(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()
 
 
 def no_trainer(folder: Path) -> str:

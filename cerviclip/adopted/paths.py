@@ -3,6 +3,8 @@
 - a path on the authors' machine (``/home/me/repo/templates/x.json``) whose end is in the repository
 - a file of the backbone's weights in a fixed place (``./clip/ViT-B-16.pt``): ``--weights``
 - a text file named after our data set: its text is made in the form of its neighbours
+
+A file that it writes under the name of one of our own (``results.json``) is called ``their_...``.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from typing import Any
 import torch
 
 from cerviclip.adopt.repository import letters
+from cerviclip.runs.run.working_folder import RUN_FILES
 
 
 class Paths:
@@ -64,6 +68,17 @@ class Paths:
                     return here if isinstance(path, Path) else str(here)
         return path
 
+    def _is_theirs(self, frame: Any) -> bool:
+        """Whether code of the repository, of itself, opens the file."""
+        return Path(frame.f_code.co_filename).is_relative_to(self.root)
+
+    def _renamed(self, file: Path, reads: bool) -> Path:
+        other = file.with_name(f"their_{file.name}")
+        if file.resolve().is_relative_to(self.root) or (reads and not other.exists()):
+            return file
+        self._note(f"{file.name}, which its code writes, is called {other.name}")
+        return other
+
     def _is_backbone(self, path: Path) -> bool:
         return letters(path.stem) == letters(self.backbone)
 
@@ -81,6 +96,9 @@ class Paths:
 
     def _opening(self, plain: Any) -> Any:
         def opened(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if isinstance(file, (str, Path)) and Path(file).name in RUN_FILES:
+                if self._is_theirs(sys._getframe(1)):
+                    file = self._renamed(Path(file), "r" in mode)
             if "r" not in mode or not isinstance(file, (str, Path)):
                 return plain(file, mode, *args, **kwargs)
             file = self.find(file)

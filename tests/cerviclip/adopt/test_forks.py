@@ -139,3 +139,12 @@ def test_files_that_this_python_cannot_read_are_named(tmp_path):
     write(tmp_path, trainers__old=TRAINER.format(dassl="dassl") + "class Old(TrainerX): ...\n")
     with pytest.raises(UnknownNameError, match=r"no trainer 'New'.*trainers/new.py, line 4"):
         read_adoption(f"New={tmp_path}:New")
+
+
+def test_a_yaml_in_a_folder_named_as_the_trainer(tmp_path):
+    text = TRAINER.format(dassl="dassl") + "class Mine(TrainerX): ...\n"
+    write(tmp_path, prompting__mine=text, train="")
+    for folder in ("datasets", "Mine"):
+        (tmp_path / "configs" / folder).mkdir(parents=True)
+        (tmp_path / "configs" / folder / "vit_b16.yaml").touch()
+    assert read_adoption(f"Mine={tmp_path}").config_for("ViT-B/16").endswith("Mine/vit_b16.yaml")

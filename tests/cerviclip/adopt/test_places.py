@@ -84,6 +84,24 @@ def test_a_path_of_the_authors_machine_leads_into_the_repository(tmp_path, texts
     assert paths.notes[0] == f"{theirs}/Pets.json: templates/Pets.json is taken"
 
 
+def test_a_file_of_theirs_does_not_take_the_place_of_ours(tmp_path, installed):
+    (tmp_path / "repo").mkdir()
+    paths = Paths(tmp_path / "repo", "ViT-B/16", "")
+    paths.install()
+    code = "with open(place, mode) as f:\n    said = f.read() if mode == 'r' else f.write('1')"
+    for place in (tmp_path, tmp_path / "repo"):
+        theirs = compile(code, str(tmp_path / "repo/trainers/x.py"), "exec")
+        for mode in ("w", "r"):
+            exec(theirs, space := {"place": str(place / "results.json"), "mode": mode})
+        assert space["said"] == "1"
+    assert (tmp_path / "their_results.json").is_file() and not (tmp_path / "results.json").exists()
+    assert (tmp_path / "repo/results.json").is_file()  # there it is no file of a run
+    assert paths.notes == ["results.json, which its code writes, is called their_results.json"]
+    with open(tmp_path / "results.json", "w"):
+        pass
+    assert (tmp_path / "results.json").is_file()  # ours
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:FutureWarning")
 def test_weights_in_a_fixed_place_are_those_of_the_run(tmp_path, installed):
     torch.save({"a": torch.ones(2)}, tmp_path / "given.pt")
