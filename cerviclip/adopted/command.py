@@ -15,6 +15,7 @@ from cerviclip.adopt.repository import (
     find_repositories,
     unreadable_trainers,
 )
+from cerviclip.adopt.scripts import keys_of_scripts
 from cerviclip.adopt.spec import no_trainer
 from cerviclip.runs.settings.flags import Parser
 from dassl.errors import MissingFileError, UserError
@@ -83,6 +84,9 @@ def as_text(repository: Repository, found: Mapping[str, Any]) -> str:
         if entry["keys"]:
             pairs = (f"{key} {value!r}" for key, value in entry["keys"].items())
             lines.append(f"    keys: {', '.join(pairs)}")
+        if entry["scripts"]:
+            pairs = (f"{key} {value}" for key, value in entry["scripts"].items())
+            lines.append(f"    its scripts set: {' '.join(pairs)}")
         if entry["configs"]:
             more = len(entry["configs"]) - 3
             names = ", ".join(entry["configs"][:3]) + (f" and {more} more" if more > 0 else "")
@@ -108,6 +112,7 @@ def _trainer(
         "runs": not error,
         "error": error,
         "keys": {key: value for key, value in keys.items() if key in read},
+        "scripts": keys_of_scripts(repository.root, trainer.name),
         "configs": [
             str(path.relative_to(repository.root)) for path in repository.configs_of(trainer.name)
         ],

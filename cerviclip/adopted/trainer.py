@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cerviclip.adopt.scripts import keys_of_scripts
 from cerviclip.adopt.spec import Adoption
 from cerviclip.adopt.texts import Texts
 from cerviclip.adopted.failures import adopted_error
@@ -21,6 +22,7 @@ from cerviclip.adopted.inner_tables import InnerTables
 from cerviclip.adopted.paths import Paths
 from cerviclip.adopted.predictions import Predictor
 from cerviclip.adopted.weights import give, readable_by_clip, weights_file
+from cerviclip.runs.settings.config_hash import flatten
 from dassl.config import CfgNode, get_cfg_default
 from dassl.data import data_manager
 from dassl.data.datasets import build_dataset
@@ -57,10 +59,11 @@ def build(
     tables.fill = texts.fill_inner
     paths.text_of = texts.file_for
     try:
-        trainer = adapted(kind, root, cfg.ADOPT.TRANSFORMS == "ours")(their_cfg(cfg))
+        trainer = adapted(kind, adoption, cfg.ADOPT.TRANSFORMS == "ours")(their_cfg(cfg))
         trainer.needs_training = adoption.trainer.learns
     except (Exception, SystemExit) as error:
-        raise adopted_error(error, root, empty_keys(kind, cfg)) from error
+        hint = empty_keys(kind, cfg) or unset_keys(adoption, cfg)
+        raise adopted_error(error, root, hint) from error
     trainer.extra_results = {"adopted": [*notes, *texts.notes, *paths.notes]}
     return trainer
 
@@ -106,8 +109,9 @@ def build_whole_data_sets(root: Path) -> None:
             module.build_dataset = whole  # type: ignore[attr-defined]
 
 
-def adapted(kind: type, root: Path, our_transforms: bool) -> type:
+def adapted(kind: type, adoption: Adoption, our_transforms: bool) -> type:
     """``kind`` with the predictions that our runs ask for, and errors of one line."""
+    root = adoption.repository.root
     has_own_test = kind.test is not SimpleTrainer.test  # type: ignore[attr-defined]
 
     def adopted_probabilities(self: Any, items: Any) -> np.ndarray:
@@ -120,7 +124,8 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
         try:
             return kind.train(self, *args, **kwargs)  # type: ignore[attr-defined]
         except (Exception, SystemExit) as error:
-            raise adopted_error(error, root, hint_of(error, kind, self)) from error
+            hint = hint_of(error, kind, self) or unset_keys(adoption, self.cfg)
+            raise adopted_error(error, root, hint) from error
 
     @torch.no_grad()
     def test(self: Any, split: str | None = None) -> float:
@@ -172,6 +177,25 @@ def empty_keys(kind: type, cfg: CfgNode) -> str:
     if not empty:
         return ""
     return f"its script sets {', '.join(empty)} from arguments; give a value: {empty[0]} VALUE"
+
+
+def unset_keys(adoption: Adoption, cfg: CfgNode) -> str:
+    """Keys that the repository's own scripts set for the trainer, and that are otherwise here."""
+    flat = flatten(cfg)
+    theirs = keys_of_scripts(adoption.repository.root, adoption.trainer.name)
+    other = [
+        f"{key} {value}" for key, value in theirs.items()
+        if key in flat and str(flat[key]) not in (value, value.strip("[]()"))
+        and not (isinstance(flat[key], (int, float)) and _number(value) == flat[key])
+    ]  # fmt: skip
+    return f"its scripts set {' '.join(other[:8])}: add what is missing" if other else ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def hint_of(error: BaseException, kind: type, trainer: Any) -> str:

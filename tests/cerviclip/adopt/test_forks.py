@@ -8,10 +8,13 @@ import sys
 import pytest
 
 from cerviclip.adopt.repository import find_repositories, unreadable_trainers, walk
+from cerviclip.adopt.scripts import keys_of_scripts
 from cerviclip.adopt.spec import read_adoption
 from cerviclip.adopted import own_dassl
 from cerviclip.adopted.patches import additions
+from cerviclip.adopted.trainer import unset_keys
 from dassl import engine
+from dassl.config import CfgNode, get_cfg_default
 from dassl.engine import TrainerX
 from dassl.errors import UnknownNameError, UserError
 
@@ -148,3 +151,32 @@ def test_a_yaml_in_a_folder_named_as_the_trainer(tmp_path):
         (tmp_path / "configs" / folder).mkdir(parents=True)
         (tmp_path / "configs" / folder / "vit_b16.yaml").touch()
     assert read_adoption(f"Mine={tmp_path}").config_for("ViT-B/16").endswith("Mine/vit_b16.yaml")
+
+
+SCRIPT = """
+DATASET=$1
+TRAINER=Mine
+DEPTH=9
+ATT=shape
+# TRAINER.MINE.OLD 3
+python train.py --trainer ${TRAINER} --config-file configs/trainers/${TRAINER}/x.yaml \\
+    TRAINER.MINE.DEPTH ${DEPTH} TRAINER.MINE.ATT_TEXT "${ATT}" TRAINER.MINE.CTX ${DATASET} \\
+    DATASET.NUM_SHOTS 16 OPTIM.MAX_EPOCH 5.0
+"""
+
+
+def test_keys_that_scripts_set_are_named_where_a_run_fails(tmp_path):
+    text = TRAINER.format(dassl="dassl") + "class Mine(TrainerX): ...\n"
+    write(tmp_path, trainers__mine=text, train="")
+    (tmp_path / "run.sh").write_text(SCRIPT)
+    (tmp_path / "other.sh").write_text(SCRIPT.replace("Mine", "MineToo").replace("9", "8"))
+    found = keys_of_scripts(tmp_path, "Mine")
+    keys = {"TRAINER.MINE.DEPTH": "9", "TRAINER.MINE.ATT_TEXT": "shape", "OPTIM.MAX_EPOCH": "5.0"}
+    assert found == keys
+    cfg = get_cfg_default()
+    cfg.TRAINER.MINE = CfgNode({"DEPTH": 9, "ATT_TEXT": "none"})
+    cfg.OPTIM.MAX_EPOCH = 5
+    said = unset_keys(read_adoption(f"Mine={tmp_path}"), cfg)
+    assert said == "its scripts set TRAINER.MINE.ATT_TEXT shape: add what is missing"
+    cfg.TRAINER.MINE.ATT_TEXT = "shape"
+    assert unset_keys(read_adoption(f"Mine={tmp_path}"), cfg) == ""
