@@ -120,6 +120,7 @@ def _find_trainer(
             f"--adopt {name}: {folder} has no trainer {wanted!r}{did_you_mean(wanted, names)}"
             f"{broken}; name one of {', '.join(names)}: --adopt {name}={folder}:{names[0]}"
         )
+    found = [(r, t) for r, t in found if r.root == folder] or found
     if len(found) > 1:
         places = ", ".join(str(t.file.relative_to(folder)) for _, t in found)
         raise UnknownNameError(

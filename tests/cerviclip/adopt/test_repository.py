@@ -36,6 +36,14 @@ def test_a_folder_of_repositories_and_the_commit(tmp_path):
         read_adoption(f"Habits={tmp_path}")
 
 
+def test_a_repository_comes_before_one_that_lies_in_it(tmp_path):
+    root = write_repository(tmp_path / "r")
+    write_repository(root / "with_a_teacher")
+    assert read_adoption(f"Habits={root}").repository.root == root
+    inner = root / "with_a_teacher"
+    assert read_adoption(f"Habits={inner}").repository.root == inner
+
+
 def test_the_hash_follows_every_file_that_counts(tmp_path):
     (found,) = find_repositories(write_repository(tmp_path / "r"))
     before = found.files_sha256()
