@@ -121,8 +121,13 @@ def adapted(kind: type, adoption: Adoption, our_transforms: bool) -> type:
             raise adopted_error(error, root) from error
 
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        own = kind.train  # type: ignore[attr-defined]
+        if not args:  # as TrainerBase.train, which is called with both
+            wanted = inspect.signature(own).parameters
+            names = [name for name in ("start_epoch", "max_epoch") if name in wanted]
+            kwargs = {name: getattr(self, name) for name in names} | kwargs
         try:
-            return kind.train(self, *args, **kwargs)  # type: ignore[attr-defined]
+            return own(self, *args, **kwargs)
         except (Exception, SystemExit) as error:
             hint = hint_of(error, kind, self) or unset_keys(adoption, self.cfg)
             raise adopted_error(error, root, hint) from error

@@ -12,7 +12,7 @@ from cerviclip.adopted.failures import adopted_error, one_line
 from cerviclip.adopted.imports import run_script
 from cerviclip.adopted.predictions import as_probabilities
 from cerviclip.adopted.surroundings import OnCpu
-from cerviclip.adopted.trainer import hint_of
+from cerviclip.adopted.trainer import adapted, hint_of
 from cerviclip.adopted.weights import give, readable_by_clip
 from cerviclip.vlm.files.formats import read_state_dict
 from dassl.errors import UserError
@@ -161,3 +161,18 @@ def test_a_hint_hides_no_error_of_code_whose_source_is_not_to_be_had():
     kind = type("Generated", (), {"__module__": "of_no_file"})
     for error in (AssertionError(), RuntimeError("out of memory"), FloatingPointError("NaN")):
         assert isinstance(hint_of(error, kind, types.SimpleNamespace()), str)
+
+
+def test_a_train_that_asks_for_its_epochs_is_told_them(tmp_path):
+    class Theirs:
+        start_epoch, max_epoch = 2, 7
+
+        def train(self, start_epoch, max_epoch):
+            return start_epoch, max_epoch
+
+        def test(self):
+            pass
+
+    repository = types.SimpleNamespace(root=tmp_path)
+    ours = adapted(Theirs, types.SimpleNamespace(repository=repository), our_transforms=False)
+    assert ours().train() == (2, 7) and ours().train(0, 1) == (0, 1)
