@@ -15,6 +15,7 @@ from cerviclip.adopt.repository import (
     ForeignTrainer,
     Repository,
     find_repositories,
+    is_dassl,
     letters,
     unreadable_trainers,
 )
@@ -137,6 +138,8 @@ def _alike(one: str, other: str) -> float:
 def no_trainer(folder: Path) -> str:
     """What to say of a folder in which no trainer was found."""
     broken = "; ".join(unreadable_trainers(folder))
+    if any(is_dassl(place) for place in (folder, *sorted(folder.glob("*")))) and not broken:
+        broken = "the trainers of Dassl itself (dassl/engine) are not adopted"
     how = "a class under @TRAINER_REGISTRY.register()"
     return f"{folder} registers no trainer ({how}){': ' if broken else ''}{broken}"
 

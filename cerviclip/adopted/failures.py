@@ -12,6 +12,9 @@ from dassl.errors import UserError
 _LOST = r"The provided filename (.*) does not exist"
 
 
+_FORK = "if it was written for a fork of Dassl, put the fork's folder dassl beside its train.py"
+
+
 class AdoptedCodeError(RuntimeError):
     """Something in a repository's own code failed."""
 
@@ -49,12 +52,12 @@ def _what(error: BaseException, root: Path) -> str:
     if isinstance(error, ModuleNotFoundError):
         name = error.name or text
         if name.split(".")[0] == "dassl":
-            return f"imports {name}, which our dassl does not have"
+            return f"imports {name}, which our dassl does not have; {_FORK}"
         if (root / name.split(".")[0]).is_dir():
             return f"imports {name}, a file that the repository does not have"
         return f"needs the package {name.split('.')[0]}, which is not installed"
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "dassl":
-        return f"imports a name that our dassl does not have ({text})"
+        return f"imports a name that our dassl does not have ({text}); {_FORK}"
     if isinstance(error, OSError) and "huggingface.co" in text:
         return (
             "loads a model from huggingface.co that is not in the cache and cannot be downloaded "

@@ -124,6 +124,13 @@ def test_what_a_fork_adds_is_taken_from_it(fork, clean):
         importlib.import_module("dassl.engine.of_nobody")
 
 
+def test_the_trainers_of_dassl_itself_are_not_adopted(fork):
+    for path in (fork / "trainers/mine.py", fork / "train.py"):
+        path.unlink()
+    with pytest.raises(UserError, match="registers no trainer.*of Dassl itself.*not adopted"):
+        read_adoption(f"ADDA={fork}")
+
+
 def test_of_two_files_of_one_name_the_nearest_counts(tmp_path):
     text = TRAINER.format(dassl="dassl") + "class Mine(TrainerX): ...\n"
     write(tmp_path, trainers__mine=text, trainers__copies__mine=text, train="")
