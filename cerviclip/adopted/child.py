@@ -149,6 +149,7 @@ def prepare(repository: Repository) -> list[str]:
     surroundings.be_quiet()
     surroundings.bring_back_old_names()
     surroundings.let_names_be_registered_twice()
+    surroundings.give_data_sets_all_classnames()
     placeholders.stand_in_for(list(missing))
     notes = [
         f"{path.relative_to(repository.root)} imports {name}, which is not installed: "

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from dassl.data.datasets import DatasetBase
 from dassl.utils import Registry
 
 #: Names that NumPy has dropped -> what they meant.
@@ -163,6 +164,19 @@ def let_names_be_registered_twice() -> None:
             self._obj_map[name] = obj
 
     Registry._do_register = register  # type: ignore[method-assign]
+
+
+class _AllClasses:
+    """``dataset.all_classnames``, which forks give their data sets: ours have all classes."""
+
+    def __get__(self, dataset: Any, kind: type | None = None) -> Any:
+        return self if dataset is None else dataset.all_class_names
+
+
+def give_data_sets_all_classnames() -> None:
+    """A data set's own attribute of that name comes first."""
+    if not hasattr(DatasetBase, "all_classnames"):
+        DatasetBase.all_classnames = _AllClasses()  # type: ignore[attr-defined]
 
 
 class OnCpu(TorchFunctionMode):

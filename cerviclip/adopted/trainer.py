@@ -193,7 +193,7 @@ def unset_keys(adoption: Adoption, cfg: CfgNode) -> str:
         if key in flat and str(flat[key]) not in (value, value.strip("[]()"))
         and not (isinstance(flat[key], (int, float)) and _number(value) == flat[key])
     ]  # fmt: skip
-    return f"its scripts set {' '.join(other[:8])}: add what is missing" if other else ""
+    return f"its scripts also set {' '.join(other[:8])}" if other else ""
 
 
 def _number(text: str) -> float | None:

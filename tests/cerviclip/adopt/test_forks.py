@@ -184,6 +184,6 @@ def test_keys_that_scripts_set_are_named_where_a_run_fails(tmp_path):
     cfg.TRAINER.MINE = CfgNode({"DEPTH": 9, "ATT_TEXT": "none"})
     cfg.OPTIM.MAX_EPOCH = 5
     said = unset_keys(read_adoption(f"Mine={tmp_path}"), cfg)
-    assert said == "its scripts set TRAINER.MINE.ATT_TEXT shape: add what is missing"
+    assert said == "its scripts also set TRAINER.MINE.ATT_TEXT shape"
     cfg.TRAINER.MINE.ATT_TEXT = "shape"
     assert unset_keys(read_adoption(f"Mine={tmp_path}"), cfg) == ""

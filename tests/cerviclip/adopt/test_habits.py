@@ -11,10 +11,11 @@ from cerviclip.adopt.texts import Texts
 from cerviclip.adopted.failures import adopted_error, one_line
 from cerviclip.adopted.imports import run_script
 from cerviclip.adopted.predictions import as_probabilities
-from cerviclip.adopted.surroundings import OnCpu
+from cerviclip.adopted.surroundings import OnCpu, give_data_sets_all_classnames
 from cerviclip.adopted.trainer import adapted, hint_of
 from cerviclip.adopted.weights import give, readable_by_clip
 from cerviclip.vlm.files.formats import read_state_dict
+from dassl.data.datasets import DatasetBase, Datum
 from dassl.errors import UserError
 
 TEXTS = {"HSIL": ["dense nuclei", "dark cells"], "NILM": ["pale cells"]}
@@ -176,3 +177,17 @@ def test_a_train_that_asks_for_its_epochs_is_told_them(tmp_path):
     repository = types.SimpleNamespace(root=tmp_path)
     ours = adapted(Theirs, types.SimpleNamespace(repository=repository), our_transforms=False)
     assert ours().train() == (2, 7) and ours().train(0, 1) == (0, 1)
+
+
+def test_a_data_set_has_the_names_of_all_its_classes(monkeypatch, tmp_path):
+    monkeypatch.setattr(DatasetBase, "all_classnames", None, raising=False)
+    monkeypatch.delattr(DatasetBase, "all_classnames")
+    give_data_sets_all_classnames()
+    (tmp_path / "x.png").touch()
+    path = str(tmp_path / "x.png")
+    train = [Datum(impath=path, label=n, classname=name) for n, name in enumerate(TEXTS)]
+    dataset = DatasetBase(train_x=train, test=train)
+    assert dataset.all_classnames == dataset.classnames == list(TEXTS)
+    dataset.all_classnames = ["theirs"]
+    assert dataset.all_classnames == ["theirs"]
+    del DatasetBase.all_classnames
