@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.parts.names import is_there
+from cerviclip.app.web.texts import Texts, likeness
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
 from cerviclip.places import install_hint
@@ -243,15 +244,15 @@ def _to_file(
 
 
 def in_words(answer: Prediction) -> str:
-    """``HSIL 93.1 %, positive 97.0 %``, whether the picture is unlike the training images, and what
-    of the file was read."""
+    """``HSIL 93.1 %, positive 97.0 %``, what of the file was read, and a caution where the image is
+    unlike the training images."""
     text = f"{answer.predicted} {100 * (answer.probability or 0):.1f} %"
     positive = answer.positive_probability
     if positive is not None:
         text += f", positive {100 * positive:.1f} %"
-    unlike = "; unlike the training images, so do not rely on it (out of distribution)"
-    text += unlike if answer.out_of_distribution else ""
-    return f"{text} ({answer.note})" if answer.note else text
+    text += f" ({answer.note})" if answer.note else ""
+    told = likeness(Texts("en"), answer)
+    return f"{text}. {told[0]}" if told and told[1] else text
 
 
 def _print_verdicts(found: Sequence[Verdict]) -> None:

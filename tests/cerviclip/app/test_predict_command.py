@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -123,7 +125,7 @@ def test_another_files_content_is_never_touched(probe, new, tmp_path, capsys):
     model = rows_of(tmp_path / "own.csv")[0]["model"]
     for changed, word in (
         (text.replace(model, "0" * 12), "holds answers of the model 000000000000"),
-        (text.replace(",research only\n", "\n", 2).replace("\n", ",research only\n", 1), "columns"),
+        (re.sub(r",research only,.*\n", "\n", text, count=2), "columns"),
     ):
         out.write_text(changed)
         assert word in one_line(capsys, [probe, new, "--csv", out])
@@ -164,4 +166,52 @@ def test_the_line_on_screen_says_what_is_unlike_the_training(score, says):
 
     answer = Prediction(("a", "b"), (0.9, 0.1), ("b",), ood_score=score, ood_threshold=0.5)
     assert in_words(answer).startswith("a 90.0 %, positive 10.0 %")
-    assert ("unlike the training images" in in_words(answer)) is says
+    caution = ". Caution: the image is less like the training images (distance 0.9) than 95 % of "
+    assert in_words(answer).endswith(f"{caution}the val images (threshold 0.5).") is says
+    assert ("raining images" in in_words(answer)) is says
+
+
+def test_the_csv_names_pictures_as_the_pdf_does(probe, new, tmp_path):
+    pypdf = pytest.importorskip("pypdf")
+    pytest.importorskip("fpdf")
+    out, pdf = tmp_path / "out.csv", tmp_path / "report.pdf"
+    words = ["predict", str(probe), str(new / "b"), "--csv", str(out)]
+    main(words)
+    assert [row["number"] for row in rows_of(out)] == list(map(str, range(1, 8)))
+    main([*words, "--pdf", str(pdf), str(new / "a")])  # goes on, with more pictures in one report
+    main(
+        [
+            "predict",
+            str(probe),
+            str(new / "a"),
+            str(new / "b"),
+            "--csv",
+            str(out),
+            "--pdf",
+            str(pdf),
+        ]
+    )
+    rows = rows_of(out)
+    numbers = [int(row["number"]) for row in rows]
+    assert sorted(numbers) == list(range(1, 14)) and numbers != sorted(numbers)
+    pages = "".join("".join(p.extract_text().split()) for p in pypdf.PdfReader(pdf).pages)
+    for row in rows:
+        assert row["sha256"] == hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest()
+        if not row["error"]:
+            name = f"Image{row['number']}of13SHA-256ofthefile:{row['sha256']}"
+            assert name in pages, row["path"]
+    main(["predict", str(probe), str(new / "a"), "--csv", str(out)])
+    assert {row["number"] == "" for row in rows_of(out) if "/b/" in row["path"]} == {True}
+    assert list(rows[0])[-2:] == ["number", "sha256"]  # who reads by position reads on
+
+
+def test_a_csv_of_an_older_version_goes_on(probe, new, tmp_path):
+    out = tmp_path / "out.csv"
+    words = ["predict", str(probe), str(new / "a"), "--csv", str(out)]
+    main(words)
+    lines = out.read_text().splitlines()
+    out.write_text("".join(line.rsplit(",", 2)[0] + "\n" for line in lines[:4]))
+    assert main(words) == 0
+    rows = rows_of(out)
+    assert [row["number"] for row in rows] == list("123456")
+    assert [bool(row["sha256"]) for row in rows] == [False] * 3 + [True] * 3
