@@ -1,4 +1,4 @@
-"""Goal: predict new pictures with a trained run, without the run's data.
+"""Goal: predict new images with a trained run, without the run's data.
 
 Usage:
     cerviclip predict RUN new_images/ --csv answers.csv
@@ -6,12 +6,13 @@ Usage:
     cerviclip predict RUN a.png --pdf report.pdf
     cerviclip predict demo a.png           # a model of phantoms, trained at the first start
 
-Pictures are files and folders, which are searched to any depth. slide.svs#x,y,width,height[,level]
-is a tile of a slide, and scan.dcm#3 a frame of a DICOM file. With --csv each picture becomes a
-row; the same command goes on where it was stopped, and tries unreadable files again. Where file
-names tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a verdict: the mean of
-the probabilities of the patient's pictures. With --pdf a report has a table of all pictures and a
-page for each of the first 50, and no file name unless --pdf-names asks for them.
+Images are files and folders, which are searched to any depth. slide.svs#x,y,width,height[,level]
+is a tile of a slide, and scan.dcm#3 a frame of a DICOM file. With --csv each image becomes a row;
+the same command goes on where it was stopped, and tries unreadable files again. Where file names
+tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a prediction: the mean of the
+probabilities of the patient's images. With --pdf a report has a table of all images and a page for
+each of the first 50. It names an image by its number and the SHA-256 of its file, as the CSV does;
+--pdf-names adds file names. --plugin is needed again where the training needed it.
 
 Exit status: 0 done, 1 some file could not be read, 2 something to correct, 130 Ctrl-C.
 """
@@ -30,10 +31,11 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.parts.names import is_there
 from cerviclip.app.web.texts import Texts, likeness
+from cerviclip.counted import counted
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
 from cerviclip.places import install_hint
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 if TYPE_CHECKING:
@@ -60,9 +62,9 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("--pdf-language", default="en", choices=["en", "zh"], help="default: en")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
-    parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_device_flag(parser)
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 
@@ -157,7 +159,7 @@ def _to_pdf(
     seen |= {one.path: one for one in predictor.predict_iter(left)}
     answers = [seen[path] for path in pictures]
     if not answers:
-        raise UserError("no picture is left for the report")
+        raise UserError("no image is left for the report")
     with progress(min(len(answers), MOST_PAGES), 0) as on_page:
         write_pdf(
             *(answers, args.pdf),
@@ -167,7 +169,7 @@ def _to_pdf(
             class_title=title,
             on_page=on_page,
         )
-    print(f"report on {len(answers)} picture{'s' * (len(answers) > 1)}: {args.pdf}")
+    print(f"report on {counted(len(answers), 'image')}: {args.pdf}")
 
 
 def _to_screen(
@@ -223,7 +225,7 @@ def _to_file(
         left = [one for one in pictures if one not in file.done]
         done = len(pictures) - len(left)
         if done:
-            print(f"{done} of {len(pictures)} pictures are in {path} already")
+            print(f"{done} of {counted(len(pictures), 'image')} are in {path} already")
         with progress(len(pictures), done) as on_read:
             answers = predictor.predict_iter(left, on_read)
             while some := list(islice(answers, _ROWS)):
@@ -233,7 +235,7 @@ def _to_file(
                 failed.update({one.path: one.error for one in some if one.error})
                 partly += sum(bool(one.note) for one in some)
         found = verdicts(file.answers(), task.classnames, task.positive)
-    print(f"{len(left)} picture{'s' * (len(left) != 1)} predicted: {path}")
+    print(f"{counted(len(left), 'image')} predicted: {path}")
     if partly:
         print(f"{partly} of them have several pages or frames; the first of each was read (note)")
     if found:
@@ -261,7 +263,7 @@ def _print_verdicts(found: Sequence[Verdict]) -> None:
     if found:
         print(f"patients ({RULE}):")
     for verdict in found[:_SHOWN]:
-        number = f"{verdict.pictures} picture{'s' * (verdict.pictures > 1)}"
+        number = counted(verdict.pictures, "image")
         print(f"  {verdict.patient} ({number}): {in_words(verdict.answer)}")
     if len(found) > _SHOWN:
         print(f"  and {len(found) - _SHOWN} more")
@@ -269,7 +271,7 @@ def _print_verdicts(found: Sequence[Verdict]) -> None:
 
 def _print_failed(failed: dict[str, str], csv: Path | None) -> None:
     if failed:
-        print(f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read:")
+        print(f"{counted(len(failed), 'image')} could not be read:")
     for path, why in list(failed.items())[:_SHOWN]:
         print(f"  {path if is_text(path) else ascii(path)}: {why}")
     if len(failed) > _SHOWN:

@@ -22,8 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cerviclip.app.doctor.check import FAULT, NOTE, OK, Check
-from cerviclip.runs.settings.flags import Parser
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import cli_main
 
 SCHEMA = 1
@@ -34,12 +34,14 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output-dir", type=Path, default=Path(DEFAULT_ROOT), metavar="DIR")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path(DEFAULT_ROOT), metavar="DIR", help="of the runs"
+    )
     parser.add_argument(
         "--root", type=Path, default=Path("data"), metavar="DIR", help="of the data"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

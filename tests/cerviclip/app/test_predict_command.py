@@ -38,7 +38,7 @@ def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path
     assert main(["predict", str(probe), str(new), "--csv", str(out)]) == 1  # one file is broken
     said = capsys.readouterr().out
     assert said.count(RESEARCH) == 2 and "mean of the probabilities" in said
-    assert "1 picture could not be read" in said and f"{new}/b/broken.png: " in said
+    assert "1 image could not be read" in said and f"{new}/b/broken.png: " in said
     assert ".dcm" in said
     rows = rows_of(out)
     answers = {answer.path: answer for answer in predictor.predict(new)}
@@ -81,7 +81,7 @@ def test_it_goes_on_where_it_was_killed(probe, new, tmp_path, capsys):
         capsys.readouterr()
         main(["predict", str(probe), str(new), "--csv", str(out)])
         said = capsys.readouterr().out
-        assert "5 of 14 pictures are in" in said and "9 pictures predicted" in said
+        assert "5 of 14 images are in" in said and "9 images predicted" in said
         assert [row["path"] for row in rows_of(out)] == [row["path"] for row in rows_of(whole)]
         assert len(rows_of(tmp_path / "out_patients.csv")) == 4
 
@@ -93,7 +93,7 @@ def test_a_mended_file_is_tried_again_and_nothing_else(probe, new, tmp_path, cap
     shutil.copy(new / "nobody.png", new / "b" / "broken.png")
     capsys.readouterr()
     assert main(words) == 0
-    assert "1 picture predicted" in capsys.readouterr().out
+    assert "1 image predicted" in capsys.readouterr().out
     rows = rows_of(out)
     assert len(rows) == 14 and not any(row["error"] for row in rows)
     before = out.read_bytes()
