@@ -27,6 +27,7 @@ from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import cli_main
 
 SCHEMA = 1
+_LONGEST_WORD = 30  # characters of a word that 80 columns leave whole
 _STYLES = {OK: "green", NOTE: "yellow", FAULT: "bold red"}
 
 
@@ -105,8 +106,13 @@ def _print(checks: Sequence[Check]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    names = max(len(one.name) for one in checks)
+    words = [len(word) for one in checks for word in one.found.split()]
+    # No word is broken but for those that fit nowhere, such as long paths.
+    whole = max((n for n in words if n <= _LONGEST_WORD), default=1)
+    least = {"check": names, "state": max(map(len, _STYLES)), "found": whole}
     for title in ("check", "state", "found", "what to do"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", min_width=least.get(title))
     for one in checks:
         state = Text(one.state, style=_STYLES[one.state])
         table.add_row(Text(one.name), state, Text(one.found), Text(one.remedy))
