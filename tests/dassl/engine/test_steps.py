@@ -107,16 +107,6 @@ def test_summary_writer_without_tensorboard_does_nothing(monkeypatch, tmp_path):
         _ = writer.nonsense
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_a_log_that_names_a_folder_says_if_nothing_comes_there(
-    monkeypatch, capsys, tmp_path, installed
-):
-    monkeypatch.setattr(summary, "find_spec", lambda name: name if installed else None)
-    monkeypatch.setattr(summary, "_say_once", print)  # else the run before has said it
-    SummaryWriter(log_dir=str(tmp_path))
-    assert capsys.readouterr().out.count("no event files are written") == (not installed)
-
-
 def test_summary_writer_hands_on_to_tensorboard_where_it_is(monkeypatch, tmp_path):
     calls = []
 
