@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cerviclip.runs.settings.folders import no_run
 from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/errors.py"
 
     results = read_results(args.run)
     if results is None:
-        raise MissingFileError(f"no run in {args.run}: it holds no results.json")
+        raise MissingFileError(no_run(args.run, "results.json"))
     parts = chosen_centers(args.run, args.centers)
     every = [confident_errors(p, results["positive_classes"]) for p in parts]
     found = [errors[: args.most] for errors in every]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.variants.corruptions import LEVELS, SEVERITIES
+from cerviclip.runs.settings.folders import no_run
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/robustness
 
     results = read_results(args.run)
     if results is None:
-        raise MissingFileError(f"no run in {args.run}: it holds no results.json")
+        raise MissingFileError(no_run(args.run, "results.json"))
     centers = chosen_centers(args.run, args.centers)
     loaded = load_run(args.run, args.weights, device=args.device, plugin=args.plugins)
     if not hasattr(loaded.trainer, "predict_images"):

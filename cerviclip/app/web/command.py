@@ -31,7 +31,7 @@ from cerviclip.app.demo import demo_run, is_demo
 from cerviclip.app.doctor.ports import check_port
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.places import PACKAGE, install_hint
-from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, no_run
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -219,7 +219,7 @@ def _check_run(folder: str) -> None:
 
     results = known_results(folder)
     if results is None:
-        raise MissingFileError(f"{folder} is no run's folder (it has no results.json)")
+        raise MissingFileError(no_run(folder, "results.json"))
     if results["status"] != "done":
         raise UserError(f"{folder} is no finished run (status {results['status']}); run it again")
 

@@ -205,6 +205,41 @@ def test_the_csv_names_pictures_as_the_pdf_does(probe, new, tmp_path):
     assert list(rows[0])[-2:] == ["number", "sha256"]  # who reads by position reads on
 
 
+def test_ctrl_c_says_what_the_csv_holds(probe, predictor, new, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out.csv"
+    words = ["predict", str(probe), str(new), "--csv", str(out)]
+    real = type(predictor).predict_iter
+
+    def stopped(self, source, on_read=None):
+        yield from real(self, list(source)[:5], on_read)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cerviclip.app.predict_command._ROWS", 5)
+    monkeypatch.setattr(type(predictor), "predict_iter", stopped)
+    assert main(words) == 130
+    said = f"interrupted: 5 of 14 images have a row in {out} and stay; the same command continues\n"
+    assert capsys.readouterr().err.endswith(said)
+    monkeypatch.undo()
+    main(words)
+    assert "5 of 14 images are in" in capsys.readouterr().out and len(rows_of(out)) == 14
+
+
+def test_the_folder_above_a_run_names_the_runs(probe, new, tmp_path, capsys):
+    for name in "abcdefg":
+        shutil.copytree(probe, tmp_path / "runs" / name / "seed_1")
+    above, runs = tmp_path / "runs", [tmp_path / "runs" / name / "seed_1" for name in "abcdefg"]
+    for words in (
+        ["predict", above, new], ["explain", above, new], ["export", above, tmp_path / "e"],
+        ["serve", above], ["web", above], ["errors", above], ["robustness", above],
+        ["attention", above, new], ["train", "--eval-only", "--model-dir", above],
+    ):  # fmt: skip
+        capsys.readouterr()
+        assert main([*map(str, words)]) == 2, words
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and ", and more" in error, error
+        assert [str(run) in error for run in runs] == [True] * 5 + [False] * 2, words
+
+
 def test_a_csv_of_an_older_version_goes_on(probe, new, tmp_path):
     out = tmp_path / "out.csv"
     words = ["predict", str(probe), str(new / "a"), "--csv", str(out)]
