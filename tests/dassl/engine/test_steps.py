@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cerviclip.vlm.precision import Precision
-from dassl.engine import TrainerBase, summary
+from dassl.engine import TrainerBase
 from dassl.engine.progress import EpochProgress
 from dassl.engine.steps import project_gradients
 from dassl.engine.trainer import SummaryWriter, endless
