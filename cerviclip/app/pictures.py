@@ -23,6 +23,7 @@ from dassl.utils.deep_images import (
     Windows,
     depth_of,
     in_range,
+    open_image,
     range_for,
     values_of,
 )
@@ -138,12 +139,14 @@ def open_with_note(picture: Picture, windows: Windows | None) -> tuple[Image.Ima
     file, part = split(path)
     if not os.path.exists(file):
         raise UnreadableError("there is no such file")
+    if not os.path.isfile(file):
+        raise UnreadableError("it is no file, but a folder, a pipe or a device")
     if part or file.lower().endswith(DICOM_SUFFIXES):
         return _thin_refused(_part(file, part)), ""
     if is_slide_name(file):
         raise UnreadableError("it is a whole slide; name a tile of it: FILE#x,y,width,height")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return _noted(image, path, windows)
     except UnreadableError:
         raise
@@ -227,7 +230,7 @@ def _range_note(path: str, depth: str, windows: Windows) -> str:
         return ""
     low, high = window
     try:
-        with Image.open(path) as again:
+        with open_image(path) as again:
             values = values_of(again, path)
     except Exception as error:  # Pillow's plug-ins raise anything
         raise UnreadableError(why_unreadable(error)) from error

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import check_run, run_folder
-from cerviclip.app.parts.names import is_there
+from cerviclip.app.parts.names import DICOM_SUFFIXES, is_there
 from cerviclip.app.web.texts import Texts, likeness
 from cerviclip.counted import counted
 from cerviclip.data.files.folders import Skipped, image_files
@@ -75,6 +76,8 @@ def find_pictures(words: Sequence[str], skipped: Skipped) -> dict[str, str]:
         UserError: a path is not there, or there is no picture at all.
     """
     found: dict[str, str] = {}
+    if "" in words:
+        raise UserError("a PATH is empty, such as of a shell variable that is not set; name a file")
     for path in map(Path, words):
         if path.is_dir():
             found |= {(path / i).as_posix(): i for i in image_files(path, skipped, path.name)}
@@ -83,8 +86,21 @@ def find_pictures(words: Sequence[str], skipped: Skipped) -> dict[str, str]:
         else:
             raise MissingFileError(f"no image or folder {path}")
     if not found:
-        raise UserError(f"no images in {', '.join(words)}")
+        raise UserError(f"no images in {', '.join(words)}{_not_looked_for(skipped)}")
     return found
+
+
+def _not_looked_for(skipped: Skipped) -> str:
+    """What else the folders hold; DICOM files are read where each is named."""
+    others = Counter[str]()
+    for files in skipped.unread.values():
+        others.update(files.all)
+    if not others:
+        return ""
+    said = ", ".join(f"{number} {suffix}" for suffix, number in others.most_common(4))
+    named = [suffix for suffix in others if suffix.lower() in DICOM_SUFFIXES]
+    way_out = f"; name the files themselves: FOLDER/*{named[0]}" if named else ""
+    return f" (they hold {said}){way_out}"
 
 
 @contextmanager
@@ -112,6 +128,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     check_run(args.run)
     if args.pdf is not None:
         _check_pdf(args.pdf)
+        if args.csv is not None and Path(args.csv).resolve() == Path(args.pdf).resolve():
+            raise UserError(f"--csv and --pdf are both {args.pdf}; name two files")
     print(RESEARCH_ONLY)
     for line in skipped.lines():
         print(line)
@@ -122,9 +140,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     seen: dict[str, Prediction] | None = None if args.pdf is None else {}
     found = work(predictor, pictures, failed, args.csv, seen)
     _print_verdicts(found)
+    _print_failed(failed, args.csv)
     if seen is not None:
         _to_pdf(predictor, pictures, seen, args)
-    _print_failed(failed, args.csv)
     print(predictor.notice)
     return 1 if failed else 0
 

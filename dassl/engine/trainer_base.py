@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os.path as osp
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -267,6 +268,12 @@ class TrainerBase:
     def model_update(self, names: str | Sequence[str] | None = None) -> None:
         scaler = getattr(self.precision, "scaler", None)
         optims = self._chosen_optims(names)
+        if not any(self._optims.values()):  # upstream's is silent, and trains nothing
+            warnings.warn(
+                f"{type(self).__name__} updates its models, but none was registered with an "
+                "optimiser: nothing is trained (register_model's third argument)",
+                stacklevel=2,
+            )
         if world_size() > 1:
             groups = [group for optim in optims for group in optim.param_groups]
             parameters = [p for group in groups for p in group["params"]]

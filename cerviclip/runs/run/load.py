@@ -83,6 +83,7 @@ def load_run(
         ) from error
     cfg = saved_config(folder, kind)
     task = Task.load(folder) or task_of_old_run(folder, cfg)
+    check_task(task, results, folder)
     state = get_rng_state()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -111,6 +112,31 @@ def check_trained(folder: Path, epoch: int | None) -> dict[str, Any]:
             "checkpoints by its epoch (--load-epoch N)"
         )
     return results or {}
+
+
+def check_task(task: Task, results: dict[str, Any], folder: Path) -> None:
+    """A model's outputs are numbered: a task.json with other names, or the same in another order,
+    fits it and gives each answer the name of another class.
+
+    Raises:
+        UserError: the run's other files name other classes or other positive ones.
+    """
+    known: tuple[str, ...] = ()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = tuple(read_split_record(folder / "split.json")["classes"])
+    rest = iter(known)  # a half of the classes (base to new) keeps their order
+    if known and not all(name in rest for name in task.classnames):
+        raise UserError(
+            f"{folder}: task.json has the classes {', '.join(task.classnames)[:300]}, and "
+            f"split.json has {', '.join(known)[:300]}; one of them was edited: take both as the "
+            "run wrote them"
+        )
+    positive = set(results.get("positive_classes") or ())
+    if positive and positive != set(task.positive):
+        raise UserError(
+            f"{folder}: task.json has the positive classes {', '.join(task.positive) or 'none'}, "
+            f"and results.json has {', '.join(sorted(positive))}; take both as the run wrote them"
+        )
 
 
 def check_weights(results: dict[str, Any], trainer: Any, folder: Path) -> None:

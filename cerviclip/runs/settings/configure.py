@@ -77,9 +77,22 @@ def setup_cfg(request: RunRequest) -> CfgNode:
             cfg.TRAINER.pop(key)
     asked = request.output_dir or next(iter(_overrides(request, "OUTPUT_DIR")), "")
     root = request.output_root or DEFAULT_ROOT
-    cfg.OUTPUT_DIR = str(asked or RunKey.of(cfg, request.variant).folder(root))
+    cfg.OUTPUT_DIR = os.path.expanduser(asked or RunKey.of(cfg, request.variant).folder(root))
+    _check_names_fit(cfg.OUTPUT_DIR)
     cfg.freeze()
     return cfg
+
+
+_LONGEST_NAME = 200  # bytes of a folder's name: systems take 255, and locks have a longer one
+
+
+def _check_names_fit(folder: str) -> None:
+    for part in Path(folder).parts:
+        if (size := len(os.fsencode(part))) > _LONGEST_NAME:
+            raise UserError(
+                f"the run's folder has a part of {size} bytes ({part[:40]}...), more than "
+                f"{_LONGEST_NAME}; give a shorter --output-dir, or a shorter name to the variant"
+            )
 
 
 def dataset_cfg(dataset: str, root: str = "", opts: Sequence[Any] = ()) -> CfgNode:

@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import textwrap
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dassl.errors import UserError
@@ -33,17 +34,30 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._complete()
-        return super().parse_args(args, namespace)
+        return _at_home(super().parse_args(args, namespace))
 
     def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._complete()
-        return super().parse_intermixed_args(args, namespace)
+        return _at_home(super().parse_intermixed_args(args, namespace))
 
     def _complete(self) -> None:
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
 
             argcomplete.autocomplete(self)  # answers the shell and ends the process
+
+
+_WRITTEN_TO = ("output_dir", "output", "out", "csv", "pdf")
+
+
+def _at_home(found: Any) -> Any:
+    """What a command is to write to, with the home folder for ``~``: the shell leaves it in
+    ``--out=~/x`` and in quotes, and a folder called ``~`` is nobody's wish."""
+    for name in _WRITTEN_TO:
+        value = getattr(found, name, None)
+        if isinstance(value, (str, Path)) and str(value).startswith("~"):
+            setattr(found, name, type(value)(os.path.expanduser(value)))
+    return found
 
 
 def help_text(doc: str | None) -> str | None:

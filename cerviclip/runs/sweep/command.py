@@ -261,6 +261,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.sweep.summary_files import (
         read_fitting_results,
         read_runs,
+        replaced_note,
         warnings_of,
         write_summary,
     )
@@ -272,6 +273,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     runs = read_runs(index.folders) + unchosen
     groups = group_runs(runs, plan.order)
     pooled = pooled_entries(groups, plan.output_root)
+    replaced = replaced_note(plan)
     written = write_summary(plan, runs, groups, pooled)
     for table in [*build_tables(groups, "accuracy"), *pooled_tables(pooled, "accuracy")]:
         print_table(table, console)
@@ -292,6 +294,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
             f"left out: {counted(n_other_settings, 'run')} of the sweep made with other settings "
             "than these"
         )
+    if replaced:
+        console.print(replaced, markup=False, soft_wrap=True)
     jobs = plan.output_root / JOBS_TABLE
     written += [jobs] if jobs.is_file() else []
     console.print(f"also: {', '.join(str(path) for path in written)}", markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 import shutil
 from pathlib import Path
@@ -250,3 +251,39 @@ def test_a_csv_of_an_older_version_goes_on(probe, new, tmp_path):
     rows = rows_of(out)
     assert [row["number"] for row in rows] == list("123456")
     assert [bool(row["sha256"]) for row in rows] == [False] * 3 + [True] * 3
+
+
+def test_a_path_of_nothing_is_not_the_working_folder(probe, capsys):
+    """An unset variable of the shell predicted every picture below the working folder."""
+    assert "a PATH is empty" in one_line(capsys, [probe, ""])
+
+
+def test_a_table_is_not_lost_to_the_report_of_its_name(probe, new, tmp_path, capsys):
+    out, same = tmp_path / "out", tmp_path / "new" / ".." / "out"
+    argv = [probe, new / "nobody.png", "--csv", out, "--pdf", same]
+    assert "name two files" in one_line(capsys, argv) and not out.exists()
+
+
+def test_a_folder_of_scans_says_how_they_are_read(probe, tmp_path, capsys):
+    for name in ("1.dcm", "2.DCM"):
+        (tmp_path / "scans" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "scans" / name).touch()
+    said = one_line(capsys, [probe, tmp_path / "scans"])
+    assert "they hold 2 .dcm" in said and "FOLDER/*.dcm" in said
+
+
+def test_a_pipe_is_told_and_not_waited_for(probe, predictor, new, capsys):
+    os.mkfifo(new / "pipe.png")
+    assert main(["predict", str(probe), str(new)]) == 1
+    assert "pipes, sockets or devices, not read: new/pipe.png" in capsys.readouterr().out
+    assert "is no file" in predictor.predict(new / "pipe.png").error
+
+
+def test_why_nothing_is_left_for_a_report_is_said(probe, new, tmp_path, capsys):
+    pytest.importorskip("fpdf")
+    folder = tmp_path / "no_text"
+    folder.mkdir()
+    shutil.copy(new / "nobody.png", os.fsencode(folder) + b"/\xff.png")
+    assert main(["predict", str(probe), str(folder), "--pdf", str(tmp_path / "r.pdf")]) == 2
+    said = capsys.readouterr()
+    assert "no image is left" in said.err and "its name is not UTF-8" in said.out

@@ -202,3 +202,11 @@ def test_what_is_no_number_stays_out_of_the_history():
     for name, value in {"acc": 50, "f1": torch.tensor([2.0]), **odd}.items():
         trainer.write_scalar(f"val/{name}", value, 0)
     assert trainer._history_row == {"val_acc": 50.0, "val_f1": 2.0}
+
+
+def test_an_update_with_nothing_to_update_is_told():
+    trainer = TrainerBase()
+    model = nn.Linear(1, 1)
+    trainer.register_model("model", model)
+    with pytest.warns(UserWarning, match="TrainerBase .* nothing is trained"):
+        trainer.model_backward_and_update(model(torch.ones(1, 1)).sum())

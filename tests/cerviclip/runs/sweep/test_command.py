@@ -432,3 +432,19 @@ def test_results_are_headed_by_the_runs_that_were_asked_for(zoo, made):
     assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "2", "--seeds", "9") == 0
     head = "# ZooLinear on ZooMain\n\n1 run; backbones: none.\n"
     assert (zoo.out / "results.md").read_text().startswith(head)
+
+
+def test_tables_of_another_sweep_are_not_replaced_without_a_word(zoo, capsys):
+    assert run(zoo, "trainers: [ZooConstant]\nshots: [1]\nseeds: [1]\n") == 0
+    first = zoo.out / "results.md"
+    title = first.read_text().splitlines()[0].removeprefix("# ")
+    assert "note: the tables" not in capsys.readouterr().out
+    other = zoo.root / "other.yaml"
+    other.write_text("datasets: [ZooMain]\ntrainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n")
+    words = zoo.sweep(TEXT)
+    words[words.index("--sweep") + 1] = str(other)
+    for said in (True, False):
+        assert cli_main(run_shell.main, words) == 0
+        out = capsys.readouterr().out
+        assert (f"were of '{title}' and are of 'Sweep other' now" in out) == said
+    assert len(list(find_results(zoo.out))) == 2  # the first sweep's run is there
