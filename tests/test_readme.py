@@ -78,6 +78,21 @@ def test_contributings_method_by_steps_learns_and_is_refused_if_nothing_in_it_do
         train.main(words)
 
 
+def test_each_method_is_in_the_row_of_what_it_learns():
+    from cerviclip.plugins import discover
+
+    table = README.partition("| kind | methods |")[2].partition("\n\n")[0]
+    trainers, seen = discover()["trainer"], 0
+    for row in table.splitlines()[2:]:
+        kind, methods = row.strip("| ").split(" | ")
+        names = re.findall(r"`(\w+)`", methods)
+        assert set(names) <= set(trainers)
+        if word := re.match(r"`(\w+)`", kind):
+            assert {trainers[name].learns for name in names} == {word[1]}, kind
+            seen += len(names)
+    assert seen > 30
+
+
 def test_contributing_names_every_attribute_that_a_trainer_declares():
     from cerviclip.engine.fit_once import FitOnce
     from cerviclip.engine.supervised import SupervisedStep

@@ -17,7 +17,7 @@ from cerviclip.adopt.repository import (
 )
 from cerviclip.adopt.scripts import keys_of_scripts
 from cerviclip.adopt.spec import no_trainer
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError
 
 EPILOG = """\
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip adopt") -> in
     )
     parser.add_argument("repository", help="its folder, or one that holds several")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     folder = Path(args.repository).expanduser().resolve()
     if not folder.is_dir():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from dassl.utils.deep_images import (
     range_for,
     values_of,
 )
+from dassl.utils.files import file_sha256
 from dassl.utils.images import to_rgb, why_unreadable
 
 #: A file's name may name a part of it: ``slide.svs#x,y,width,height``, ``scan.dcm#frame``.
@@ -43,6 +46,20 @@ TAKEN = (
 
 class UnreadableError(UserError):
     """A file, or an image in memory, that cannot be read; the message does not name it."""
+
+
+def picture_sha256(picture: Picture | bytes | None) -> str:
+    """sha256 in hex of a file's bytes; "" for a picture that is no whole file, or cannot be read.
+
+    Args:
+        picture: a file, its bytes, an image, or None for one that is not at hand.
+    """
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).hexdigest()
+    if isinstance(picture, (str, os.PathLike)) and Path(picture).is_file():
+        with suppress(OSError):  # a file that may not be read has an answer with an error
+            return file_sha256(Path(picture))
+    return ""
 
 
 def listed(source: Iterable[Picture] | Picture) -> Iterator[Picture]:

@@ -29,7 +29,7 @@ from .loss_watch import LossWatch, Place, on_device
 from .progress import EpochProgress
 from .resume import BEST_MODEL, resume_training, training_state
 from .steps import project_gradients
-from .summary import SummaryWriter
+from .summary import SummaryWriter, is_installed
 
 
 class TrainerBase:
@@ -412,7 +412,8 @@ class TrainerBase:
 
     def init_writer(self, log_dir: str) -> None:
         if is_main() and self.__dict__.get("_writer") is None:
-            print(f"Initialize tensorboard (log_dir={log_dir})")
+            absent = "" if is_installed() else ": it is not installed, no event files are written"
+            print(f"Initialize tensorboard (log_dir={log_dir}){absent}")
             self._writer = SummaryWriter(log_dir=log_dir)
 
     def close_writer(self) -> None:

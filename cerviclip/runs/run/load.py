@@ -28,6 +28,7 @@ from cerviclip.engine.without_images import ManagerWithoutImages
 from cerviclip.environment import USUAL_STORE_DTYPE
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.run_files import weights_sha256
+from cerviclip.runs.settings.folders import no_run
 from dassl.config import CfgNode, get_cfg_default, merge_file
 from dassl.data.transforms import build_transform
 from dassl.engine.resume import BEST_MODEL, common_checkpoint
@@ -77,8 +78,8 @@ def load_run(
         kind = plugins.ensure_loaded("trainer", name)
     except UnknownNameError as error:
         raise UnknownNameError(
-            f"{folder} was trained by {name}, which no trainer here is called; give the module or "
-            "file that registers it as a plug-in"
+            f"{folder} was trained by {name}, which no trainer here is called; name the module or "
+            "file that registers it (--plugin FILE.py, in Python plugin=)"
         ) from error
     cfg = saved_config(folder, kind)
     task = Task.load(folder) or task_of_old_run(folder, cfg)
@@ -160,7 +161,7 @@ def saved_config(folder: Path, kind: type | None = None) -> CfgNode:
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise MissingFileError(f"no run in {folder}: it holds no config.yaml")
+        raise MissingFileError(no_run(folder, "config.yaml"))
     cfg = get_cfg_default()
     for module in dict.fromkeys(base.__module__ for base in reversed(getattr(kind, "__mro__", ()))):
         if extend := plugins.extend_cfg_of(module):
@@ -205,7 +206,8 @@ def task_of_old_run(folder: Path, cfg: CfgNode) -> Task:
     except (UnknownNameError, UserError) as error:
         raise UserError(
             f"{folder} has no task.json, and nothing here registers its data set "
-            f"{cfg.DATASET.NAME}, which its texts come from; give the plug-in that does"
+            f"{cfg.DATASET.NAME}, which its texts come from; name the module or file "
+            "that does (--plugin FILE.py, in Python plugin=)"
         ) from error
     from cerviclip.data.texts.descriptions import load_descriptions
 

@@ -15,7 +15,7 @@ from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.files.class_maps import fill_from_class_map
 from cerviclip.runs.settings.files.draw_files import follow_draw_file
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, without_file
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, no_run, safe_part, without_file
 from cerviclip.runs.settings.pairs import check_given_features, check_pair
 from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
@@ -182,8 +182,8 @@ def _saved_config(request: RunRequest) -> Path | None:
         return path
     if not request.trainer:
         raise MissingFileError(
-            f"--model-dir {folder} holds no config.yaml; name a finished run's folder, or give "
-            "--trainer, --dataset and the yaml files as well"
+            f"--model-dir: {no_run(folder, 'config.yaml')}; or give --trainer, --dataset and the "
+            "yaml files as well"
         )
     return None
 
