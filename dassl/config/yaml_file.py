@@ -77,6 +77,7 @@ def parse_typed(text: str, source: str) -> tuple[Any, Any]:
         source: where it stands, for messages.
     """
     try:
+        _refuse_depth(text, source)
         node = _root_of(text)
         if node is None:
             return None, ""
@@ -160,9 +161,27 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
+def _refuse_depth(text: str, source: str) -> None:
+    """Refuse nesting without end before nodes are made of it: libyaml 0.2.5, which many a PyYAML
+    brings, makes them by recursion in C and ends the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_NESTED:
+            raise _too_deep(source, event.start_mark.line)
+
+
+def _too_deep(source: str, line: int) -> UserError:
+    return UserError(
+        f"{source} is nested in more than {MOST_NESTED} levels, in line {line + 1}; close what is "
+        "open there"
+    )
+
+
 def _refuse_bombs(root: yaml.Node, source: str) -> None:
-    """Refuse aliases that lead back to what holds them, or that a few lines make billions of
-    values with, and nesting without end: what walks, copies or prints the values would not end, or
+    """Refuse aliases that lead back to what holds them, that nest it without end, or that a few
+    lines make billions of values with: what walks, copies or prints the values would not end, or
     would end in a RecursionError."""
     sizes: dict[int, int] = {}  # 0: its children are being counted
     levels: dict[int, int] = {}
@@ -181,10 +200,7 @@ def _refuse_bombs(root: yaml.Node, source: str) -> None:
             sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
             levels[id(node)] = 1 + max((levels[id(child)] for child in children), default=0)
         if levels[id(node)] > MOST_NESTED:
-            raise UserError(
-                f"{source} is nested in more than {MOST_NESTED} levels, the outermost in line "
-                f"{root.start_mark.line + 1}; close what is open there"
-            )
+            raise _too_deep(source, root.start_mark.line)
         if sizes[id(node)] > len(sizes) + MOST_REPEATED:
             raise UserError(
                 f"{source} repeats more than {MOST_REPEATED:,} values by aliases (*name); write "

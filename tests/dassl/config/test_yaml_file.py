@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dassl.config import get_cfg_default, layers_of, merge_file, merged_tree, read_yaml
-from dassl.config.yaml_file import YamlFile, read_typed
+from dassl.config.yaml_file import YamlFile, parse_typed, read_typed
 from dassl.errors import MissingFileError, UnknownNameError, UserError
 
 
@@ -201,3 +201,9 @@ def test_nesting_without_end_is_one_line(tmp_path, form):
         else:
             with pytest.raises(UserError, match="nested in more than 100 levels"):
                 read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "- " * 200_000, "a: {" * 200_000, "? " * 200_000])
+def test_nesting_without_end_is_refused_before_it_is_built(text):
+    with pytest.raises(UserError, match="nested in more than 100 levels, in line 1"):
+        parse_typed(text, "deep.yaml")

@@ -111,7 +111,7 @@ def test_curves_have_a_panel_per_center_and_a_line_per_method():
     assert list(lines["CoOp"].get_ydata()) == [0, 100, 100]
     assert lines["ZeroShotCLIP"].get_linestyle() == "--"
     assert [t.get_text() for t in panels[0].get_xticklabels()] == ["1", "4", "full"]
-    assert "phantom data" in figure.get_suptitle()
+    assert "phantom data" in figure._suptitle.get_text()
 
 
 def test_no_two_of_many_methods_look_alike():
