@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 
 import numpy as np
 import pytest
@@ -126,6 +127,8 @@ def test_a_planted_difference_is_found_with_its_sign_and_marked(add_run):
     text = to_markdown(difference_tables([pair])[0])
     assert "▲ significantly better" in text and "for certain" not in text
     assert "cerviclip compare --format csv" in text  # where its p is
+    paper = to_latex(difference_tables([pair])[0])
+    assert "cerviclip" not in paper and "1 difference of this table" in paper
     assert ",significant,reason" in comparison_csv([pair]).splitlines()[0]
 
 
@@ -144,6 +147,25 @@ def test_a_spread_of_seeds_that_adds_nothing_is_told(add_run):
     assert "they add nothing to the interval" in text
     assert "°" not in to_markdown(difference_tables([fixed])[0])
     assert r"^\circ" in to_latex(difference_tables([pair])[0])
+
+
+def test_of_several_tests_each_row_is_told(add_run):
+    """Two runs of B have a clustered test, the one of Z an exact one."""
+    good, spread = planted(lambda p, i: False), planted(lambda p, i: (p + i) % 10 < 2)
+    runs = [add_run("A", seed, {"test": good}) for seed in (1, 2)]
+    runs += [add_run("B", seed, {"test": spread}) for seed in (1, 2)]
+    runs += [add_run("Z", 1, {"test": spread})]
+    [shown] = difference_tables(pairs(runs))
+    [note] = [note for note in shown.notes if note.startswith("test")]
+    assert re.fullmatch(r"tests: [^;]+ \(B\); [^;]+ \(Z\)", note)
+
+
+def test_the_correction_is_of_all_tables_of_a_call(add_run):
+    runs = [add_run("A", 1, {"test": planted(lambda p, i: False)})]
+    runs += [add_run("B", 1, {"test": planted(lambda p, i: (p + i) % 10 < 2)})]
+    found = difference_tables(compare(group_runs(runs), Request("A", ["accuracy", "macro_f1"])))
+    for shown in found:
+        assert any("2 differences of these 2 tables together" in note for note in shown.notes)
 
 
 def test_images_of_a_patient_count_together(add_run):
