@@ -105,12 +105,23 @@ def _cell(group: Group | None, center: str, metric: str, most: dict[int, int]) -
     """Mean and deviation, with a star for fewer runs than the others have, and a dagger."""
     if group is None:
         return format_stat(Stat({}), metric)
-    stat = group.stat(center, metric)
+    text = format_stat(group.stat(center, metric), metric)
+    return text + "*" * has_fewer(group, center, metric, most) + "†" * group.read_early
+
+
+def has_fewer(group: Group, center: str, metric: str, most: Mapping[int, int]) -> bool:
+    """Whether a cell is of fewer runs than the others have.
+
+    Args:
+        group: the cell's runs.
+        center: of the cell.
+        metric: of the table.
+        most: of ``groups.most_runs``.
+    """
     wanted = most[group.folds]
     if center in group.left_out:  # left out by some of the runs alone
         wanted = sum(group.entry(run, center) is not None for run in group.runs)
-    fewer = group.shots != 0 and 0 < stat.n < wanted
-    return format_stat(stat, metric) + "*" * fewer + "†" * group.read_early
+    return group.shots != 0 and 0 < group.stat(center, metric).n < wanted
 
 
 def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
