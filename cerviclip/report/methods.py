@@ -346,8 +346,9 @@ def _analysis(document: Document, study: Study) -> None:
     )
     if any(part.run["positive_classes"] for part in study.parts):
         document.text(
-            f"{RULE} AUC and operating points rest on the summed probability of the positive "
-            "group.",
+            f"{RULE} A patient is called positive by the same rule, from the one prediction that "
+            "is made of her images. AUC and operating points rest on the summed probability of the "
+            "positive group.",
             "metrics",
             "thresholds",
         )
