@@ -11,7 +11,7 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.evaluation.comparing.difference import IDENTICAL
 from cerviclip.runs.comparison.compare import READER, Comparison
-from cerviclip.runs.report.few import few_notes
+from cerviclip.runs.report.few import few_notes, nameless_notes
 from cerviclip.runs.report.groups import TITLES, has_folds
 from cerviclip.runs.report.tables import Table, column_name, rule_notes
 from cerviclip.runs.settings.run_key import shots_order
@@ -164,6 +164,8 @@ def comparison_record(
     comparisons: Sequence[Comparison], notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What ``--format json`` prints."""
+    compared = [g for c in comparisons for g in (c.ours, c.other)]
+    notes = [*notes, *nameless_notes(compared)]
     entries = [
         {
             "dataset": c.other.dataset,
@@ -186,7 +188,7 @@ def comparison_record(
         }
         for c in comparisons
     ]
-    return {"schema_version": SCHEMA, "notes": list(notes), "comparisons": entries}
+    return {"schema_version": SCHEMA, "notes": notes, "comparisons": entries}
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:

@@ -109,12 +109,19 @@ def _budget(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
     tries = [one.get("tries", 0) for one in found]
     seen = [one.get("labels", 0) for one in found]
     chosen = dict.fromkeys(what for one in found for what in one.get("choices", ()))
-    values = _chosen_values(runs)
-    named = [f"{what} ({values})" if what == "settings" and values else what for what in chosen]
+    values = {what: _of_choice(what, found) for what in chosen} | {"settings": _settings(runs)}
+    named = [f"{what} ({values[what]})" if values[what] else what for what in chosen]
     return (_span(tries), _span(seen), ", ".join(named))
 
 
-def _chosen_values(runs: Sequence[dict[str, Any]]) -> str:
+def _of_choice(what: str, searches: Sequence[Mapping[str, Any]]) -> str:
+    """``3 to 12``: what the runs of a row have chosen, such as epochs; "" if not recorded."""
+    entries = [one.get("choices", {}).get(what) or {} for one in searches]
+    values = [entry["chosen"] for entry in entries if "chosen" in entry]
+    return _value_span(values) if values else ""
+
+
+def _settings(runs: Sequence[dict[str, Any]]) -> str:
     """``ALPHA 1 to 3, BETA 5.5``: what the runs of a row have chosen on val; "" if not recorded."""
     values: dict[str, list[Any]] = {}
     for run in runs:

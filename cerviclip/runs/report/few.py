@@ -38,7 +38,7 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
             said.append(f"{center} {', '.join(numbers)}")
             kinds = sum(count for kind, count in fewest.items() if kind)
             several |= kinds > fewest.get("", kinds)
-    notes = [f"{', '.join(nameless)}: {NO_IDS}"] if nameless else []
+    notes = nameless_notes(groups)
     if not said:
         return notes
     wanted = (
@@ -47,6 +47,12 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
     )
     both = "; a patient with images of several kinds counts for each" if several else ""
     return [*notes, f"{wanted}: {'; '.join(said)}{both}"]
+
+
+def nameless_notes(groups: Sequence[Group]) -> list[str]:
+    """A note that names the centres without patient ids, none where there is none."""
+    nameless = _without_ids(groups)
+    return [f"{', '.join(nameless)}: {NO_IDS}"] if nameless else []
 
 
 def _without_ids(groups: Sequence[Group]) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from cerviclip.evaluation.comparing.quantities import check_comparable
+from cerviclip.evaluation.names import NO_IDS
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.tables import (
     comparison_csv,
@@ -147,6 +148,15 @@ def test_a_spread_of_seeds_that_adds_nothing_is_told(add_run):
     assert "they add nothing to the interval" in text
     assert "°" not in to_markdown(difference_tables([fixed])[0])
     assert r"^\circ" in to_latex(difference_tables([pair])[0])
+
+
+def test_a_centre_without_patient_ids_is_named_below_the_differences(add_run):
+    runs = [add_run(name, 1, {"test": planted(lambda p, i: False)}) for name in "AB"]
+    for run in runs:
+        run["centers"]["test"] = {"n_patients": 100, "note": NO_IDS}
+    found = pairs(runs)
+    assert f"test: {NO_IDS}" in difference_tables(found)[0].notes
+    assert comparison_record(found)["notes"] == [f"test: {NO_IDS}"]
 
 
 def test_of_several_tests_each_row_is_told(add_run):

@@ -28,3 +28,10 @@ def test_the_chosen_values_of_all_runs_are_named():
 def test_what_is_not_recorded_is_named_without_a_value():
     assert chosen(run(1)) == "settings"
     assert chosen(run(1, what="epoch")) == "epoch"
+
+
+def test_the_chosen_epochs_are_named():
+    runs = [run(seed, what="epoch") for seed in (1, 2)]
+    for one, epoch in zip(runs, (3, 12), strict=True):
+        one["search"]["choices"]["epoch"]["chosen"] = epoch
+    assert chosen(*runs) == "epoch (3 to 12)"
