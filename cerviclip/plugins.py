@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -47,6 +48,9 @@ _OWN_FOLDERS = (
     (HOME / "datasets", "cerviclip.datasets"),
     (PACKAGE.parent / "dassl" / "engine", "dassl.engine"),
 )
+
+# Of upstream's methods, which train a network: those that keep the weights they are given.
+_DASSL_LEARNS_NOTHING = ("AdaBN",)
 
 _plugin_specs: list[str] = []
 _loaded_plugins: dict[str, types.ModuleType] = {}
@@ -377,12 +381,17 @@ def _read_source(
                     kind,
                     Entry(
                         name=node.name,
-                        summary=doc.strip().splitlines()[0].strip() if doc.strip() else "",
+                        summary=_first_line(doc),
                         source=str(path),
                         module=module,
                         plugin=plugin,
                     ),
                 )
+
+
+def _first_line(doc: str) -> str:
+    """What a docstring says first, without the marks of its code."""
+    return re.sub(r"`+([^`]*)`+", r"\1", doc.strip().partition("\n")[0].strip())
 
 
 def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, Entry]:
@@ -397,10 +406,17 @@ def _follow_bases(entries: dict[str, Entry], files: ClassSources) -> dict[str, E
             trains_in_seconds=bool(getattr(seen, "trains_in_seconds", False)),
             is_phantom=bool(getattr(seen, "is_phantom", False)),
             own_images=bool(getattr(seen, "own_images", False)),
-            learns=str(getattr(seen, "learns", "")),
+            learns=str(getattr(seen, "learns", "")) or _learns_in_dassl(entry),
             base=next((base for base in bases if base in entries and base != name), ""),
         )
     return followed
+
+
+def _learns_in_dassl(entry: Entry) -> str:
+    """What a method of upstream's learns, whose classes cannot say it: they are Dassl's API."""
+    if not entry.module.startswith("dassl.engine."):
+        return ""
+    return "nothing" if entry.name in _DASSL_LEARNS_NOTHING else "weights"
 
 
 def _backbone_entries() -> dict[str, Entry]:

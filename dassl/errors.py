@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 AGAIN = "then give the same command again"
+GOES_ON = "the same command continues"  # after Ctrl-C
 _LONGEST = 2000  # characters of a message
 #: What the system refuses of a name or a folder that the user has given.
 _OF_FILES = (
@@ -136,8 +137,8 @@ def cli_main(
             raise
         print(f"{_error_word()} {one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # its text says what stays
+        print(one_line(f"interrupted: {stop}" if str(stop) else "interrupted"), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end

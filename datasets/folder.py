@@ -63,6 +63,7 @@ class FolderDataset(ImagingDataset):
         if cfg.DATASET.FILE:
             yield from self._scan_list(cfg)
             return
+        self._check_output_is_elsewhere(cfg)
         top = class_folders(self.image_dir, self.skipped)
         parts = self._part_folders(top)
         if not parts:
@@ -115,6 +116,20 @@ class FolderDataset(ImagingDataset):
             self.warn(
                 f"{self.image_dir}: read are the parts {', '.join(parts)}; not "
                 f"{', '.join(self.skipped.folders)}"
+            )
+
+    def _check_output_is_elsewhere(self, cfg: CfgNode) -> None:
+        """Refuse to write a run among the images: its figures are pictures in a folder, which the
+        next run would take for a class.
+
+        Raises:
+            UserError: the run's folder lies in the folder of images.
+        """
+        out, images = os.path.realpath(cfg.OUTPUT_DIR), os.path.realpath(self.image_dir)
+        if cfg.OUTPUT_DIR and os.path.commonpath([out, images]) == images:
+            raise UserError(
+                f"the run's folder {out} lies in the folder of images {self.image_dir}, where the "
+                "next run would read its figures as images; choose another --output-dir"
             )
 
     def _check_no_data_sets(self, cfg: CfgNode, top: list[str]) -> None:

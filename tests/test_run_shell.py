@@ -43,8 +43,10 @@ def test_a_stopped_sweep_loses_the_run_in_progress_only(zoo, repo_dir, monkeypat
     process = start(zoo, repo_dir)
     wait_for_sleeper(zoo, process)
     process.send_signal(sent)
-    process.communicate(timeout=60)
+    printed = process.communicate(timeout=60)[0]
     assert process.returncode == status
+    if sent == signal.SIGINT:
+        assert "interrupted: 2 of 4 runs are finished and stay; the same command cont" in printed
     results = [json.loads(p.read_text()) for p in find_results(zoo.out)]
     assert [(r["trainer"], r["status"]) for r in results] == [("ZooLinear", "done")] * 2
     made = {p: p.stat().st_mtime_ns for p in find_results(zoo.out)}

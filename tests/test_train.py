@@ -1,6 +1,7 @@
 """``train.py`` as a user types it: help, list, one run, evaluation, errors and exit statuses."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import torch
 from run_fixtures import zoo
 
 import train
+from cerviclip.cli import main as cerviclip_main
+from cerviclip.plugins import reset_plugins
 from cerviclip.runs.results_json import KEYS
 from dassl.errors import cli_main
 
@@ -84,6 +87,24 @@ def test_one_run_and_its_evaluation_agree_to_the_last_digit(zoo, capsys):
         assert (folder / name).read_bytes() == before[out / name]
     assert {p: p.read_bytes() for p in before} == before
     assert str(folder / "results.json") in capsys.readouterr().out
+
+
+def test_a_run_ends_with_the_command_that_predicts_by_it(zoo, capsys):
+    call(zoo.argv("ZooLinear", "2", "--output-dir", str(zoo.out / "a run")))
+    (line,) = [
+        line.removeprefix("to predict new images: ")
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("to predict new images: ")
+    ]
+    image = next(zoo.root.rglob("*.png"))
+    words = shlex.split(line.replace("IMAGES", str(image)))
+    assert words[:3] == ["cerviclip", "predict", str(zoo.out / "a run")]
+    reset_plugins()
+    assert cerviclip_main(words[1:]) == 0
+    assert f"{image}: " in capsys.readouterr().out
+    reset_plugins()
+    assert cerviclip_main(words[1 : words.index("--plugin")]) == 2
+    assert "--plugin FILE.py" in capsys.readouterr().err
 
 
 def test_evaluation_elsewhere_with_other_centers_and_epochs(zoo):

@@ -27,7 +27,7 @@ from typing import Any
 
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.files.names import distinct_names
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 COLUMNS, ROWS = 6, 8  # of a contact sheet
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/attention.
     parser.add_argument("--sheet", action="store_true", help="contact sheets for all images")
     parser.add_argument("--output", type=Path, help="folder of the pictures (RUN/attention)")
     parser.add_argument("--weights", default="", help="the backbone's file, if it has moved")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     images = find_images(args.images)
     trainer = open_run(args.run, args.weights)

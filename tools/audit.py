@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from cerviclip.runs.settings.requests import number_in
 from dassl.errors import UserError, cli_main
 
@@ -49,7 +49,7 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings")
     parser.add_argument("--kinds", action="store_true", help="list every kind of finding")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip import plugins
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import UserError, cli_main
 
 
@@ -51,7 +51,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="other variants")
     parser.add_argument("--symlink", action="store_true", help="link originals, do not copy")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default 1")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     add_plugin_flag(parser)
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of a data set"

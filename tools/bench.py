@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="KEY", help="these figures alone")
     parser.add_argument("--scaling", metavar="PNG", help="draw time against runs, shots, classes")
     parser.add_argument("--work", metavar="DIR", help="keep weights and runs in this new folder")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     return parser
 
 

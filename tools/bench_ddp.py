@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=8, help="images of each process (default 8)")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps of each way")
     parser.add_argument("--json", metavar="FILE", help="also write all times there")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     return parser
 
 

@@ -190,7 +190,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="also write both figures to FILE")
     parser.add_argument("--repeats", type=int, default=9, help="pairs of epochs (default 9)")
     parser.add_argument("--processes", type=int, default=5, help="start-ups (default 5)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     parser.add_argument("--startup-child", metavar="FOLDER", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.startup_child:

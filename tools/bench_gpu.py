@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--side", type=int, help="of the matrices, default 8192 (512 on a CPU)")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
     return parser
 
 

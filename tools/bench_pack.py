@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import cli_main
 
 CASES = {
@@ -46,7 +46,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--format", nargs="+", default=["png"], choices=("png", "jpg", "tif"))
     parser.add_argument("--repeats", type=int, default=3, metavar="R")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="default: a temporary one")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 
@@ -45,7 +45,7 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("--no-alike", action="store_true", help="only exact copies")
     parser.add_argument("--kinds", action="store_true", help="list every kind of finding")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     add_plugin_flag(parser)
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of a data set"

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import cli_main
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def table(choices: Sequence[Choice], metric: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def settings_file(search: str, choices: Sequence[Choice], metric: str) -> str:
+def settings_file(search: str, choices: Sequence[Choice], metric: str, variant: str = "") -> str:
     """The yaml that a sweep's ``settings`` names."""
     import yaml
 
@@ -61,7 +61,8 @@ def settings_file(search: str, choices: Sequence[Choice], metric: str) -> str:
         }
         for choice in choices
     }
-    head = f"# Written by: cerviclip choose {search} --metric {metric}\n"
+    named = f" --variant {variant}" if variant else ""
+    head = f"# Written by: cerviclip choose {search} --metric {metric}{named}\n"
     return head + yaml.safe_dump(
         {"search": search, "metric": metric, "trainers": trainers}, sort_keys=False
     )
@@ -75,19 +76,22 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/choose.py"
     parser.add_argument(
         "--output-dir", default=DEFAULT_ROOT, metavar="DIR", help="of the runs; default ./output"
     )
+    parser.add_argument(
+        "--variant", default="", metavar="NAME", help="the one that the search was given, if any"
+    )
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
 
     from cerviclip.runs.search.choose import choose
 
-    choices = choose(args.sweep, args.output_dir, args.metric, args.plugins)
+    choices = choose(args.sweep, args.output_dir, args.metric, args.plugins, args.variant)
     print(table(choices, args.metric), end="")
     if args.output:
         from dassl.utils.files import atomic_write
 
         with atomic_write(Path(args.output)) as handle:
-            handle.write(settings_file(args.sweep, choices, args.metric))
+            handle.write(settings_file(args.sweep, choices, args.metric, args.variant))
         print(f"written: {args.output}")
     return 0
 

@@ -109,7 +109,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/compare.py
     parser.add_argument(
         "--ranks", default="", metavar="FILE", help="critical-difference diagram over data sets"
     )
-    parser.add_argument("--post-hoc", choices=(NEMENYI, WILCOXON), default=NEMENYI)
+    parser.add_argument(
+        "--post-hoc",
+        choices=(NEMENYI, WILCOXON),
+        default=NEMENYI,
+        help=f"test between pairs of methods in --ranks; default: {NEMENYI}",
+    )
     args = parser.parse_args(argv)
     if args.ranks:
         text = make_ranks(args.folder, args.metric, args.post_hoc, Path(args.ranks))

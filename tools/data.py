@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 _KEEP_FREE = 2**30  # bytes that unpacking leaves on the disk
@@ -38,7 +38,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--most-gb", type=float, default=0, metavar="N", help="unpack at most; default free room"
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

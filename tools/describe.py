@@ -22,7 +22,7 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.data.files.csv_rows import read_rows
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
@@ -57,7 +57,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="other phrases")
     parser.add_argument("--skeleton", type=Path, metavar="FILE", help="write phrases to fill in")
     parser.add_argument("--check", type=Path, metavar="CSV", help="whether texts tell labels")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     add_plugin_flag(parser)
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of a data set"

@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 
 from cerviclip.counted import counted
-from cerviclip.runs.settings.flags import Parser
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import UserError, cli_main
 
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/ensemble.p
         "--output-dir", default=DEFAULT_ROOT, metavar="DIR", help="default ./output"
     )
     parser.add_argument("--fresh", action="store_true", help="replace another ensemble")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
 
     from cerviclip.runs.ensemble import MEAN, STACKED, ensembles

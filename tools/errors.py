@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.folders import no_run
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 MOST = 16
@@ -32,10 +33,12 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("run", metavar="RUN", help="a finished run's folder, or an evaluation's")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="all errors, one line each")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="a picture of the pictures")
-    parser.add_argument("--most", type=int, default=MOST, metavar="N", help="of a centre, shown")
+    parser.add_argument(
+        "--most", type=int, default=MOST, metavar="N", help=f"of a centre, shown; default: {MOST}"
+    )
     parser.add_argument("--centers", nargs="+", default=[], metavar="NAME", help="default: all")
     parser.add_argument("--root", default="", metavar="DIR", help="of the data, if moved")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/errors.py"
 
     results = read_results(args.run)
     if results is None:
-        raise MissingFileError(f"no run in {args.run}: it holds no results.json")
+        raise MissingFileError(no_run(args.run, "results.json"))
     parts = chosen_centers(args.run, args.centers)
     every = [confident_errors(p, results["positive_classes"]) for p in parts]
     found = [errors[: args.most] for errors in every]

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.evaluation.names import patients_known
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import cli_main
 from dassl.utils.files import atomic_write
 
@@ -45,9 +45,9 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--folds", type=int, default=5, metavar="K", help="of the probe")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of draw and folds")
     parser.add_argument("--out", type=Path, metavar="DIR", help="JSON, table and figure")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of all data sets"
     )

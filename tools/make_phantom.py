@@ -28,7 +28,7 @@ from cerviclip.data.phantoms import (
     ensure_center,
     render_patient,
 )
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import UserError, cli_main
 
 DEFAULT_CENTERS = ("mixed", "huaxi", "xiangya")
@@ -68,12 +68,18 @@ def report(folder: Path, seconds: float) -> str:
 def main(argv: Sequence[str] | None = None, prog: str = "python tools/make_phantom.py") -> int:
     parser = Parser(prog=prog, description=f"Render phantom OCT (generator {VERSION}).")
     parser.add_argument("--root", type=Path, default=Path("data"), help="DATASET.ROOT")
-    parser.add_argument("--centers", nargs="+", default=list(DEFAULT_CENTERS), metavar="NAME")
+    parser.add_argument(
+        "--centers",
+        nargs="+",
+        default=list(DEFAULT_CENTERS),
+        metavar="NAME",
+        help=f"of {', '.join(CENTERS)}; default: {', '.join(DEFAULT_CENTERS)}",
+    )
     parser.add_argument(
         "--fresh", action="store_true", help="render again, replacing what is there"
     )
     parser.add_argument("--sheet", type=Path, help="write a contact sheet and render nothing else")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of user errors")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     unknown = [name for name in args.centers if name not in CENTERS]
     if unknown:

@@ -24,7 +24,7 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 
@@ -46,7 +46,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--config-file", default="", metavar="YAML", help="the trainer's settings")
     parser.add_argument("--dataset-config-file", default="", metavar="YAML", help="the data set's")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="threads; default: cores")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     add_plugin_flag(parser)
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of the training"

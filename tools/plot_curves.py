@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.runs.report.groups import (
+    METRICS,
     Group,
     check_metric,
     group_runs,
@@ -24,8 +25,8 @@ from cerviclip.runs.report.groups import (
     sweep_order,
 )
 from cerviclip.runs.report.tables import row_labels
-from cerviclip.runs.settings.flags import Parser
 from cerviclip.runs.settings.folders import safe_part
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from cerviclip.runs.settings.run_key import shots_order
 from dassl.errors import cli_main
 
@@ -53,10 +54,17 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path, suffix: str
 def main(argv: Sequence[str] | None = None, prog: str = "python tools/plot_curves.py") -> int:
     parser = Parser(prog=prog, description="Figures from a folder of runs.")
     parser.add_argument("folder", help="such as output/, or one dataset's folder in it")
-    parser.add_argument("--metric", nargs="+", default=["accuracy"], help="of the curves")
+    known = f"{', '.join(METRICS)}, per_class.<class>.f1"
+    parser.add_argument(
+        "--metric",
+        nargs="+",
+        default=["accuracy"],
+        metavar="METRIC",
+        help=f"a figure of each: {known}; default: accuracy",
+    )
     parser.add_argument("--out", default="", metavar="DIR", help="default: <folder>/figures")
     parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     metrics = [check_metric(metric) for metric in args.metric]
     groups = group_runs(load_runs(args.folder), sweep_order(args.folder))

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.data.variants.corruptions import LEVELS, SEVERITIES
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.folders import no_run
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
@@ -45,9 +46,9 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/robustness")
     parser.add_argument("--root", default="", metavar="DIR", help="of the data, if moved")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
-    parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_device_flag(parser)
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/robustness
 
     results = read_results(args.run)
     if results is None:
-        raise MissingFileError(f"no run in {args.run}: it holds no results.json")
+        raise MissingFileError(no_run(args.run, "results.json"))
     centers = chosen_centers(args.run, args.centers)
     loaded = load_run(args.run, args.weights, device=args.device, plugin=args.plugins)
     if not hasattr(loaded.trainer, "predict_images"):

@@ -22,7 +22,7 @@ from typing import Any
 
 from cerviclip import plugins
 from cerviclip.data.split.folds import Fold
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.runs.settings.requests import parse_count, parse_folds
 from dassl.errors import UserError, cli_main
 
@@ -35,7 +35,9 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("dataset", nargs="?", default="", metavar="DATASET", help="such as Herlev")
     how = parser.add_argument_group("how to split (default: as the data set does)")
-    how.add_argument("--ratio", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"))
+    how.add_argument(
+        "--ratio", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares of the parts"
+    )
     how.add_argument("--folds", metavar="K", help="K folds, each a file or folder")
     how.add_argument("--repeats", default="1", metavar="R", help="repetitions of the folds")
     how.add_argument(
@@ -55,7 +57,7 @@ def build_parser(prog: str) -> Parser:
     where.add_argument(
         "--publish", nargs=2, metavar=("SWEEP", "OUT"), help="the splits and draws of a sweep"
     )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug_flag(parser)
     return parser
 
 

@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import Any
 
 from cerviclip.data.files.unpacked import UNPACKED
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import UnknownNameError, UserError, cli_main
 
 
@@ -37,7 +37,7 @@ def build_parser(prog: str) -> Parser:
         "$CERVICLIP_CACHE_BYTES (such as 8G), or 20G.",
     )
     parser.add_argument("--root", default=None, help="another folder than the default")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug_flag(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("ls", help="list what is stored")
     rm = commands.add_parser("rm", help="remove spaces")

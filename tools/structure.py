@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cerviclip.places import PACKAGE
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import UserError, cli_main
 
 #: Packages whose inner packages are rooms of their own; every other package is one room.
@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="structure.py", description="The structure of the code by its imports.")
     parser.add_argument("--draw", default="", metavar="FILE", help="write a picture there")
     parser.add_argument("--modules", action="store_true", help="modules instead of rooms")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     root = PACKAGE.parent
     if not (root / "trainers").is_dir():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cerviclip.data.files.csv_rows import read_rows
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
@@ -49,7 +49,7 @@ def build_parser(prog: str) -> Parser:
         "--tissue", type=float, default=0.5, metavar="S", help="least share of tissue in a tile"
     )
     parser.add_argument("--label", default="", help="class of all tiles of a grid")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from cerviclip.data.files.folders import image_files
 from cerviclip.data.roi.sources import existing_mask
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 from dassl.utils.files import atomic_write
 
@@ -350,23 +350,32 @@ def parse(argv: Sequence[str] | None, prog: str = PROG) -> argparse.Namespace:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arch", default="unet", choices=[*ARCHITECTURES, "all"])
+    parser.add_argument(
+        "--arch", default="unet", choices=[*ARCHITECTURES, "all"], help="default: unet"
+    )
     parser.add_argument("--encoder", default="resnet18", help="an encoder of the library")
     parser.add_argument("--encoder-weights", default="", help="imagenet, where it can be had")
-    parser.add_argument("--data", type=Path, default=Path("data/phantom/mixed"))
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/phantom/mixed"),
+        help="images/ and masks/ to train on; default: data/phantom/mixed",
+    )  # fmt: skip
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="centres never seen")
-    parser.add_argument("--patient-pattern", default=r"_(P\d{7})_")
+    parser.add_argument(
+        "--patient-pattern", default=r"_(P\d{7})_", help="finds the patient in a file name"
+    )
     parser.add_argument("--frames-per-patient", type=int, default=0, help="0: all")
     parser.add_argument("--folds", type=int, default=5, help="0 or 1: no cross-validation")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=10, help="default: 10")
+    parser.add_argument("--batch-size", type=int, default=16, help="default: 16")
     parser.add_argument("--size", type=int, default=128, help="network input, px, multiple of 32")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", default="output/segmenter")
+    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate; default: 0.002")
+    parser.add_argument("--seed", type=int, default=1, help="of folds and training; default: 1")
+    parser.add_argument(
+        "--output", default="output/segmenter", help="folder; default: output/segmenter"
+    )
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw surfaces over its images")
     parser.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="draw these only")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug_flag(parser)
     return parser.parse_args(argv)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,10 +14,11 @@ from pathlib import Path
 from cerviclip.class_sources import registered_in
 from cerviclip.git_commit import commit_of
 
+REGISTRY = "TRAINER_REGISTRY"
 #: Files that can change what a trainer does. Larger ones are data or weights.
 SUFFIXES = (".py", ".yaml", ".yml", ".json", ".txt", ".csv", ".gz")
 LARGEST = 8_000_000  # bytes
-SKIPPED = ("__pycache__", "output", "outputs", "node_modules")
+SKIPPED = ("__pycache__", "output", "outputs", "node_modules", "ipynb_checkpoints")
 #: Methods that show that a trainer learns. One that has none of them only infers.
 LEARNING = {"forward_backward", "train", "run_epoch", "before_train", "before_epoch", "after_train"}
 PLAIN_BASES = {"TrainerX", "TrainerXU", "SimpleTrainer", "TrainerBase", "object"}
@@ -47,10 +49,10 @@ class Repository:
 
     @cached_property
     def trainers(self) -> dict[str, ForeignTrainer]:
-        """By name; of two classes of one name, the one whose file comes first."""
+        """By name; of two classes of one name, the one whose file is nearest to the root."""
         classes = self._classes()
         found: dict[str, ForeignTrainer] = {}
-        for file in self._files:
+        for file in sorted(self._files, key=lambda path: len(path.parts)):
             tree = parsed(file)
             for node in tree.body if tree else ():
                 if isinstance(node, ast.ClassDef) and node.name in registered_trainers(file):
@@ -102,13 +104,14 @@ class Repository:
         return [path for path in self.all_configs() if letters(path.parent.name) == wanted]
 
     def all_configs(self) -> list[Path]:
-        """The yaml files of all its trainers: those below a folder ``trainers``, and not of its
-        copy of Dassl."""
+        """The yaml files of all its trainers: those below a folder ``trainers`` or in one named as
+        a trainer, and not of its copy of Dassl."""
         patched = self.patched_dassl()
+        names = {letters(name) for name in self.trainers}
         found = (p for p in walk(self.root) if p.suffix in (".yaml", ".yml"))
         return sorted(
             p for p in found
-            if "trainers" in p.relative_to(self.root).parts
+            if ("trainers" in p.relative_to(self.root).parts or letters(p.parent.name) in names)
             and (patched is None or patched.parent == self.root or patched.parent not in p.parents)
         )  # fmt: skip
 
@@ -120,17 +123,26 @@ class Repository:
             for inner in (place / "dassl", *sorted(place.glob("[Dd]assl*/dassl"))):
                 if (inner / "engine").is_dir():
                     return inner
-        return None
+        return next((p for p in sorted(self.root.iterdir()) if is_dassl(p)), None)
+
+    def names_of_dassl(self) -> list[str]:
+        """Names other than ``dassl`` that its copy of Dassl is imported by: ``my_dassl``."""
+        patched = self.patched_dassl()
+        if patched is None or not patched.is_relative_to(self.root):
+            return []
+        parts = patched.relative_to(self.root).parts
+        name = ".".join(parts)
+        return [name] if name != "dassl" and all(map(str.isidentifier, parts)) else []
 
     def config_scripts(self) -> list[Path]:
-        """Files at its top that define ``extend_cfg``, ``train.py`` first."""
+        """Files at its top that define ``extend_cfg``: ``train.py`` first, then others to train."""
         found = [p for p in sorted(self.root.glob("*.py")) if _defines(p, "extend_cfg")]
-        return sorted(found, key=lambda path: path.name != "train.py")
+        return sorted(found, key=lambda p: (p.name != "train.py", "train" not in p.name, p.name))
 
     def _classes(self) -> dict[str, ast.ClassDef]:
         found: dict[str, ast.ClassDef] = {}
         for path in walk(self.root):
-            if path.suffix == ".py" and "dassl" not in path.relative_to(self.root).parts:
+            if path.suffix == ".py" and not within_dassl(path, self.root):
                 found |= own_classes(path)
         return found
 
@@ -139,10 +151,33 @@ def find_repositories(folder: Path) -> list[Repository]:
     """The repositories in a folder: itself, or several that lie in it."""
     files: dict[Path, list[Path]] = {}
     for path in sorted(walk(folder)):
-        inner = path.relative_to(folder).parts
-        if path.suffix == ".py" and "dassl" not in inner[:-1] and registered_trainers(path):
+        if path.suffix == ".py" and not within_dassl(path, folder) and registered_trainers(path):
             files.setdefault(_root_of(path, folder), []).append(path)
     return [Repository(root, of_root) for root, of_root in sorted(files.items())]
+
+
+def unreadable_trainers(folder: Path) -> list[str]:
+    """Files that name the registry of trainers and are no Python to this interpreter, with why."""
+    found = []
+    for path in sorted(p for p in walk(folder) if p.suffix == ".py"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if REGISTRY in text and parsed(path) is None:
+            try:
+                ast.parse(text)
+            except (SyntaxError, ValueError) as error:
+                place = f"{path.relative_to(folder)}, line {getattr(error, 'lineno', None) or 1}"
+                version = ".".join(map(str, sys.version_info[:2]))
+                found.append(
+                    f"{place}: Python {version} cannot read it "
+                    f"({getattr(error, 'msg', error)}); a newer or older Python may"
+                )
+    return found
+
+
+def is_dassl(folder: Path) -> bool:
+    """Whether a folder is a copy of the package ``dassl``, whatever its name."""
+    marks = ("engine/trainer.py", "config/defaults.py", "data/data_manager.py")
+    return all((folder / mark).is_file() for mark in marks)
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -169,12 +204,12 @@ def own_classes(path: Path) -> dict[str, ast.ClassDef]:
 def registered_trainers(path: Path) -> set[str]:
     """Names of the trainers that a file registers, as a decorator or by a call."""
     try:
-        if "TRAINER_REGISTRY" not in path.read_text(encoding="utf-8", errors="replace"):
+        if REGISTRY not in path.read_text(encoding="utf-8", errors="replace"):
             return set()
     except OSError:
         return set()
     tree = parsed(path)
-    return registered_in(tree, "TRAINER_REGISTRY") if tree else set()
+    return registered_in(tree, REGISTRY) if tree else set()
 
 
 def letters(name: str) -> str:
@@ -206,7 +241,9 @@ def _size(path: Path) -> tuple[int, str]:
 
 def _defines(path: Path, function: str) -> bool:
     tree = parsed(path)
-    return any(isinstance(n, ast.FunctionDef) and n.name == function for n in tree.body if tree)
+    return tree is not None and any(
+        isinstance(n, ast.FunctionDef) and n.name == function for n in tree.body
+    )
 
 
 def _root_of(file: Path, folder: Path) -> Path:
@@ -218,6 +255,14 @@ def _root_of(file: Path, folder: Path) -> Path:
         if (place / "train.py").is_file() or any(_defines(p, "extend_cfg") for p in scripts):
             return place
     return next((p for p in above if (p / "trainers").is_dir()), file.parent)
+
+
+def within_dassl(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder belongs to a copy of Dassl."""
+    inner = path.relative_to(folder).parts[:-1]
+    return "dassl" in inner or any(
+        is_dassl(place) for place in path.parents if place == folder or folder in place.parents
+    )
 
 
 def _learns(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:

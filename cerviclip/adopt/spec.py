@@ -6,12 +6,19 @@ that it reaches worker processes the way that plug-ins do.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 
-from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories, letters
+from cerviclip.adopt.repository import (
+    ForeignTrainer,
+    Repository,
+    find_repositories,
+    is_dassl,
+    letters,
+    unreadable_trainers,
+)
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
 
 PREFIX = "adopt:"
@@ -54,9 +61,7 @@ class Adoption:
         found = self.config or self.repository.config_of(self.trainer.name, backbone)
         if not found and self.trainer.learns and (every := self.repository.all_configs()):
             root, wanted = self.repository.root, letters(self.trainer.name)
-            near = max(
-                every, key=lambda p: len(os.path.commonprefix([letters(p.parent.name), wanted]))
-            )
+            near = max(every, key=lambda p: _alike(letters(p.parent.name), wanted))
             raise UserError(
                 f"--adopt {self.name}: none of the {len(every)} yaml files in {root} is in a "
                 f"folder named {self.trainer.name}; name the one to take: --adopt {self.name}="
@@ -104,20 +109,19 @@ def _find_trainer(
     repositories = find_repositories(folder)
     everything = [(r, t) for r in repositories for t in r.trainers.values()]
     if not everything:
-        raise UserError(
-            f"--adopt {name}: {folder} registers no trainer (a class under "
-            "@TRAINER_REGISTRY.register())"
-        )
+        raise UserError(f"--adopt {name}: {no_trainer(folder)}")
     found = [(r, t) for r, t in everything if t.name == wanted]
     found = found or [(r, t) for r, t in everything if t.name.lower() == wanted.lower()]
     if not found and not asked and len(everything) == 1:
         found = everything
     names = sorted({t.name for _, t in everything})
     if not found:
+        broken = "".join(f" ({line})" for line in unreadable_trainers(folder))
         raise UnknownNameError(
-            f"--adopt {name}: {folder} has no trainer {wanted!r}{did_you_mean(wanted, names)}; "
-            f"name one of {', '.join(names)}: --adopt {name}={folder}:{names[0]}"
+            f"--adopt {name}: {folder} has no trainer {wanted!r}{did_you_mean(wanted, names)}"
+            f"{broken}; name one of {', '.join(names)}: --adopt {name}={folder}:{names[0]}"
         )
+    found = [(r, t) for r, t in found if r.root == folder] or found
     if len(found) > 1:
         places = ", ".join(str(t.file.relative_to(folder)) for _, t in found)
         raise UnknownNameError(
@@ -125,6 +129,19 @@ def _find_trainer(
             "give the path of one of these repositories"
         )
     return found[0]
+
+
+def _alike(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()
+
+
+def no_trainer(folder: Path) -> str:
+    """What to say of a folder in which no trainer was found."""
+    broken = "; ".join(unreadable_trainers(folder))
+    if any(is_dassl(place) for place in (folder, *sorted(folder.glob("*")))) and not broken:
+        broken = "the trainers of Dassl itself (dassl/engine) are not adopted"
+    how = "a class under @TRAINER_REGISTRY.register()"
+    return f"{folder} registers no trainer ({how}){': ' if broken else ''}{broken}"
 
 
 def _find_config(config: str, root: Path, folder: Path, name: str) -> str:

@@ -75,6 +75,13 @@ class Texts:
                     file = Path(str(module.__file__)).relative_to(root)
                     self.notes.append(f"{file}: {where} got an entry for {added}")
 
+    def fill_inner(self, table: dict[Any, Any], where: str) -> None:
+        """The same for a table that a function has just made; ``where`` is its place."""
+        if table and all(isinstance(key, str) for key in table) and (added := self._add(table)):
+            note = f"{where}: a table got an entry for {added}"
+            if note not in self.notes:
+                self.notes.append(note)
+
     def _add(self, table: dict[Any, Any]) -> str:
         """Add what a table lacks; returns for what, "" where it is no table of texts."""
         sample = next(iter(table.values()))
@@ -82,6 +89,12 @@ class Texts:
         if kind == TEMPLATE:
             for name in self.names:
                 table.setdefault(name, _like(sample, self.templates))
+            return self.dataset
+        if kind == TEXT and _by_data_set(table):  # how a prompt begins
+            begins = [t.partition("{}")[0].strip() or t.replace("{}", "").strip(" .,")
+                      for t in self.templates[:1]]  # fmt: skip
+            for name in self.names:
+                table.setdefault(name, _like(sample, begins))
             return self.dataset
         if kind == TEXT:
             missing = [c for c in self.descriptions if not set(_spellings(c)) & table.keys()]
@@ -163,10 +176,14 @@ def _tables(module: ModuleType) -> Iterator[tuple[str, dict[Any, Any]]]:
                 yield prefix + name, value
 
 
+def _by_data_set(table: dict[Any, Any]) -> bool:
+    return len(USUAL_DATA_SETS & table.keys()) > 1
+
+
 def _names_data_sets(table: dict[Any, Any]) -> bool:
     """Whether a table gives each of some known data sets another name."""
     words = all(isinstance(v, str) and re.fullmatch(r"[\w-]+", v) for v in table.values())
-    return words and len(USUAL_DATA_SETS & table.keys()) > 1
+    return words and _by_data_set(table)
 
 
 def _kind(values: Any) -> str:

@@ -22,11 +22,12 @@ import torch
 
 from cerviclip.adopt import stand_in
 from cerviclip.adopt.launch import Answer, Job
-from cerviclip.adopt.repository import Repository, find_repositories, walk
+from cerviclip.adopt.repository import Repository, find_repositories, walk, within_dassl
 from cerviclip.adopt.spec import Adoption, read_adoption
-from cerviclip.adopted import patches, placeholders, surroundings
+from cerviclip.adopted import own_dassl, patches, placeholders, surroundings
 from cerviclip.adopted.failures import AdoptedCodeError
 from cerviclip.adopted.imports import extend, import_trainer
+from cerviclip.adopted.inner_tables import InnerTables
 from cerviclip.adopted.trainer import build
 from cerviclip.locks import AtWorkError
 from cerviclip.runs.settings.config_hash import flatten
@@ -75,7 +76,7 @@ def find_repository(root: Path) -> Repository:
 def describe(adoption: Adoption) -> dict[str, Any]:
     """Import a trainer and its ``extend_cfg``: the keys that they add, and what to know."""
     notes = prepare(adoption.repository)
-    import_trainer(adoption.repository, adoption.trainer)
+    import_trainer(adoption.repository, adoption.trainer, notes)
     cfg = get_cfg_default()
     before = flatten(cfg)
     add_patched_defaults(cfg, adoption.repository)
@@ -96,13 +97,17 @@ def try_trainers(repository: Repository) -> dict[str, Any]:
     failures, keys = {}, {}
     for name, trainer in repository.trainers.items():
         try:
-            import_trainer(repository, trainer)
+            import_trainer(repository, trainer, notes)
             fresh = cfg.clone()
             notes += [n for n in extend(fresh, repository, trainer) if n not in notes]
             keys[name] = flatten(fresh.TRAINER, "TRAINER.")
             failures[name] = ""
         except (UserError, AdoptedCodeError) as error:
             failures[name] = str(error)
+    notes += [
+        f"{heir} inherits from {kind}: what uses it needs the package {kind.split('.')[0]}"
+        for kind, heir in placeholders.inherited.items()
+    ]
     return {"failures": failures, "keys": keys, "notes": notes}
 
 
@@ -119,8 +124,10 @@ def make(job: Job, adoption: Adoption) -> Any:
         os.path.abspath(p) if p else "" for p in (request.evaluate, request.output_dir)
     )
     notes = prepare(adoption.repository)
-    kind = import_trainer(adoption.repository, adoption.trainer)
-    stand_in.build_by(job.plugin, lambda cfg: build(adoption, kind, cfg, notes))
+    tables = InnerTables(adoption.repository.root)
+    tables.install()
+    kind = import_trainer(adoption.repository, adoption.trainer, notes)
+    stand_in.build_by(job.plugin, lambda cfg: build(adoption, kind, cfg, notes, tables))
     if job.what == "evaluate":
         return evaluate_run(cfg, model, output, request.load_epoch)
     run_one(
@@ -142,18 +149,27 @@ def prepare(repository: Repository) -> list[str]:
     surroundings.be_quiet()
     surroundings.bring_back_old_names()
     surroundings.let_names_be_registered_twice()
+    surroundings.give_data_sets_all_classnames()
     placeholders.stand_in_for(list(missing))
     notes = [
-        f"{path.relative_to(repository.root)} imports {name}, which is not installed: stood in for"
+        f"{path.relative_to(repository.root)} imports {name}, which is not installed: "
+        + ("its calls do nothing" if name in placeholders.LOGGERS else "stood in for")
         for name, path in missing.items()
+        if not within_dassl(path, repository.root)
     ]
+    os.environ.setdefault("WANDB_MODE", "disabled")  # what it would log is in our files
     if not torch.cuda.is_available():
         surroundings.live_without_gpu()
         notes.append("no GPU: cuda means the CPU, half precision means single precision")
     patched = repository.patched_dassl()
     if patched is not None:
         users = [p for p in walk(repository.root) if p.suffix == ".py" and patched not in p.parents]
-        notes += [f"its own Dassl adds {line}" for line in patches.additions(patched, users)]
+        own_dassl.bring_modules(patched)
+        own_dassl.let_be_called(repository.names_of_dassl())
+        for where, name in patches.additions(patched, users):
+            taken = own_dassl.take(patched, where, name)
+            how = "taken from there" if taken else "it is missing here"
+            notes.append(f"its own Dassl adds dassl/{where}: {name}: {how}")
         notes += [f"its own Dassl adds the key {key}" for key in patches.added_defaults(patched)]
     return notes
 

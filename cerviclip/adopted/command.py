@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.adopt.launch import Job, run_adopted
-from cerviclip.adopt.repository import ForeignTrainer, Repository, find_repositories
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.adopt.repository import (
+    ForeignTrainer,
+    Repository,
+    find_repositories,
+    unreadable_trainers,
+)
+from cerviclip.adopt.scripts import keys_of_scripts
+from cerviclip.adopt.spec import no_trainer
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError
 
 EPILOG = """\
@@ -33,16 +40,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip adopt") -> in
     )
     parser.add_argument("repository", help="its folder, or one that holds several")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     folder = Path(args.repository).expanduser().resolve()
     if not folder.is_dir():
         raise MissingFileError(f"there is no folder {args.repository}")
     repositories = find_repositories(folder)
     if not repositories:
-        raise UserError(
-            f"{folder} registers no trainer (a class under @TRAINER_REGISTRY.register())"
-        )
+        raise UserError(no_trainer(folder))
     reports = []
     for repository in repositories:
         reports.append(report(repository))
@@ -64,7 +69,7 @@ def report(repository: Repository) -> dict[str, Any]:
         "trainers": [
             _trainer(repository, trainer, tried) for trainer in repository.trainers.values()
         ],
-        "notes": tried["notes"],
+        "notes": [*tried["notes"], *unreadable_trainers(repository.root)],
     }
 
 
@@ -79,6 +84,9 @@ def as_text(repository: Repository, found: Mapping[str, Any]) -> str:
         if entry["keys"]:
             pairs = (f"{key} {value!r}" for key, value in entry["keys"].items())
             lines.append(f"    keys: {', '.join(pairs)}")
+        if entry["scripts"]:
+            pairs = (f"{key} {value}" for key, value in entry["scripts"].items())
+            lines.append(f"    its scripts set: {' '.join(pairs)}")
         if entry["configs"]:
             more = len(entry["configs"]) - 3
             names = ", ".join(entry["configs"][:3]) + (f" and {more} more" if more > 0 else "")
@@ -104,6 +112,7 @@ def _trainer(
         "runs": not error,
         "error": error,
         "keys": {key: value for key, value in keys.items() if key in read},
+        "scripts": keys_of_scripts(repository.root, trainer.name),
         "configs": [
             str(path.relative_to(repository.root)) for path in repository.configs_of(trainer.name)
         ],

@@ -8,6 +8,12 @@ from pathlib import Path
 
 from dassl.errors import UserError
 
+#: What torch.jit.load says of a file that is not there.
+_LOST = r"The provided filename (.*) does not exist"
+
+
+_FORK = "if it was written for a fork of Dassl, put the fork's folder dassl beside its train.py"
+
 
 class AdoptedCodeError(RuntimeError):
     """Something in a repository's own code failed."""
@@ -15,10 +21,10 @@ class AdoptedCodeError(RuntimeError):
 
 def one_line(error: BaseException, root: Path) -> str:
     """``trainers/x.py, line 12: needs the package foo, which is not installed``."""
-    return f"{_place(error, root)}{_what(error)}"
+    return f"{_place(error, root)}{_what(error, root)}"
 
 
-def adopted_error(error: Exception, root: Path, hint: str = "") -> Exception:
+def adopted_error(error: BaseException, root: Path, hint: str = "") -> Exception:
     """The error to raise for one of a repository's; it keeps whether the user can mend it.
 
     Args:
@@ -39,19 +45,30 @@ def _place(error: BaseException, root: Path) -> str:
     return f"{_relative(own[-1].filename, root)}, line {own[-1].lineno}: " if own else ""
 
 
-def _what(error: BaseException) -> str:
+def _what(error: BaseException, root: Path) -> str:
     text = " ".join(str(error).split())[:400]
     if isinstance(error, UserError):
         return text
     if isinstance(error, ModuleNotFoundError):
         name = error.name or text
         if name.split(".")[0] == "dassl":
-            return f"imports {name}, which our dassl does not have"
+            return f"imports {name}, which our dassl does not have; {_FORK}"
+        if (root / name.split(".")[0]).is_dir():
+            return f"imports {name}, a file that the repository does not have"
         return f"needs the package {name.split('.')[0]}, which is not installed"
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "dassl":
-        return f"imports a name that our dassl does not have ({text})"
+        return f"imports a name that our dassl does not have ({text}); {_FORK}"
+    if isinstance(error, OSError) and "huggingface.co" in text:
+        return (
+            "loads a model from huggingface.co that is not in the cache and cannot be downloaded "
+            "here; load it once where the network is, and set HF_HOME to that cache"
+        )
     if isinstance(error, FileNotFoundError):
         return f"looks for {error.filename or text}, which is not there"
+    if isinstance(error, ValueError) and (lost := re.match(_LOST, text)):
+        return f"looks for {lost[1]}, which is not there"
+    if isinstance(error, SystemExit):
+        return f"ends the process (exit status {error.code})"
     if isinstance(error, KeyError):
         return f"a table has no entry {text}"
     if isinstance(error, AttributeError):

@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import sys
+import traceback
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +16,62 @@ from typing import Any
 
 from cerviclip.adopt.repository import ForeignTrainer, Repository, parsed
 from cerviclip.adopt.stand_in import merge
-from cerviclip.adopted.failures import adopted_error
+from cerviclip.adopted.failures import adopted_error, one_line
+from cerviclip.runs.settings.config_hash import flatten
 
 
-def import_trainer(repository: Repository, trainer: ForeignTrainer) -> Any:
+def import_trainer(repository: Repository, trainer: ForeignTrainer, notes: list[str]) -> Any:
     """The trainer's class.
+
+    Args:
+        notes: what to know of the import is added to them.
 
     Raises:
         UserError, AdoptedCodeError: its file, or one that it imports, cannot be imported.
     """
     try:
-        module = importlib.import_module(trainer.module)
+        module = import_past_packages(trainer.module, repository.root, notes)
         return getattr(module, trainer.name)
-    except Exception as error:  # anything may go wrong in somebody else's file
+    except (Exception, SystemExit) as error:  # anything may go wrong in somebody else's file
         raise adopted_error(error, repository.root) from error
+
+
+def import_past_packages(name: str, root: Path, notes: list[str]) -> types.ModuleType:
+    """A module of the repository, where need be without the ``__init__.py`` of a package of its.
+
+    Such a file often imports all files of its folder. One of those may fail which this module does
+    not need.
+    """
+    first: BaseException | None = None
+    emptied: list[str] = []
+    while True:
+        try:
+            return importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            first = first or error
+            package = _failed_package(error, root)
+            if not package or package in emptied:
+                for done in emptied:
+                    sys.modules.pop(done, None)
+                raise first from None
+            emptied.append(package)
+            if not any(note.startswith(f"{package}/__init__.py ") for note in notes):
+                notes.append(
+                    f"{package}/__init__.py is left out, since it fails: {one_line(error, root)}"
+                )
+            bare = types.ModuleType(package)
+            bare.__path__ = [str(root.joinpath(*package.split(".")))]  # type: ignore[attr-defined]
+            bare.__package__ = package
+            sys.modules[package] = bare
+
+
+def _failed_package(error: BaseException, root: Path) -> str:
+    """The innermost package of the repository whose ``__init__.py`` an error came through."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        if path.name == "__init__.py" and path.parent != root and path.is_relative_to(root):
+            return ".".join(path.parent.relative_to(root).parts)
+    return ""
 
 
 def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[str]:
@@ -47,6 +90,7 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
     for script in repository.config_scripts()[:1]:
         space, failed = run_script(script)
         notes += failed
+        notes += _add_own_defaults(cfg, script, space)
         if "extend_cfg" in space:
             functions.append(_with_args(space["extend_cfg"], script, space, notes))
     own = getattr(sys.modules.get(trainer.module), "extend_cfg", None)
@@ -61,6 +105,23 @@ def extend(cfg: Any, repository: Repository, trainer: ForeignTrainer) -> list[st
     return notes
 
 
+def _add_own_defaults(cfg: Any, script: Path, space: dict[str, Any]) -> list[str]:
+    """Keys of a configuration of the repository's own, which its script takes in place of Dassl's,
+    that Dassl's lacks; returns a line that says so."""
+    make = space.get("get_cfg_default")
+    if not callable(make) or getattr(make, "__module__", "").split(".")[0] == "dassl":
+        return []
+    own = {key: value for key, value in flatten(make()).items() if not _holds(cfg, key)}
+    for key, value in own.items():
+        merge(cfg, _nested(key, value))
+    names = ", ".join(sorted(own))
+    return [f"{script.name} has defaults of its own ({make.__module__}): {names}"] if own else []
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    return functools.reduce(lambda tree, part: {part: tree}, reversed(key.split(".")), value)
+
+
 def _add_keys_of_arguments(cfg: Any, script: Path, space: dict[str, Any]) -> list[str]:
     """Keys that a script sets from its arguments (``cfg.topk = args.topk``) and that nothing else
     has, with the arguments' defaults; returns a line for each."""
@@ -70,9 +131,11 @@ def _add_keys_of_arguments(cfg: Any, script: Path, space: dict[str, Any]) -> lis
     notes: list[str] = []
     args = _arguments(script, space, notes)
     for key, arg in new.items():
-        if hasattr(args, arg):
+        if arg in vars(args):
             value = getattr(args, arg)
-            merge(cfg, functools.reduce(lambda tree, k: {k: tree}, reversed(key.split(".")), value))
+            if "device" in arg.lower() and value in ("", None):
+                value = "cuda"
+            merge(cfg, _nested(key, value))
             notes.append(f"{script.name} sets {key} from --{arg}: {value!r}")
     return notes
 
@@ -145,11 +208,29 @@ def _arguments(path: Path, space: dict[str, Any], notes: list[str]) -> argparse.
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
                     continue  # main(args)
                 exec(compile(ast.Module([inner], []), str(path), "exec"), space)
+                if "args" in space:  # what follows runs the script
+                    break
     except (Exception, SystemExit) as error:
         notes.append(f"{path.name}: its arguments cannot be had ({error})")
     finally:
         sys.argv = argv
-    return space.setdefault("args", argparse.Namespace())
+    space["args"] = _Arguments(path.name, space.get("args"), notes)
+    return space["args"]
+
+
+class _Arguments(argparse.Namespace):
+    """A script's arguments; one that its parser lacks is None, with a note."""
+
+    def __init__(self, script: str, args: Any, notes: list[str]) -> None:
+        super().__init__(**(vars(args) if isinstance(args, argparse.Namespace) else {}))
+        object.__setattr__(self, "_missing", (script, notes))
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        script, notes = object.__getattribute__(self, "_missing")
+        notes.append(f"{script} reads args.{name}, which its parser does not have: None")
+        setattr(self, name, None)
 
 
 def own_modules(root: Path) -> Iterator[types.ModuleType]:

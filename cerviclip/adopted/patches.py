@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from cerviclip.adopt.repository import own_classes, parsed, walk
@@ -14,25 +15,42 @@ METHODS = {("engine", "da"), ("engine", "dg"), ("engine", "ssl")}
 DATA_SETS = ("data", "datasets")
 
 
-def additions(patched: Path, users: list[Path]) -> list[str]:
-    """What the copy adds and the repository's own files name, one line each.
+def additions(patched: Path, users: list[Path]) -> list[tuple[str, str]]:
+    """What the copy adds and the repository's own files use: (file in the copy, name).
+
+    A function or class counts where it is imported from Dassl, a method of the engine or of the
+    data where something of its name is read from an object.
 
     Args:
         patched: the folder ``dassl`` of the copy.
         users: Python files of the repository outside it.
     """
     ours = _names(OURS)
+    imported = {name for path in users for name in _imported_from(path, ("dassl", patched.name))}
     used = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in users)
+    read = set(re.findall(r"\.([A-Za-z]\w*)", used))
     found = []
     for path in sorted(p for p in walk(patched) if p.suffix == ".py"):
         inner = path.relative_to(patched)
         if inner.parts[:2] in METHODS or inner.parts[:2] == DATA_SETS and len(inner.parts) > 3:
             continue
         for name in _defined(path):
-            last = name.rpartition(".")[2]
-            if not last.startswith("__") and last not in ours and last in used:
-                found.append(f"dassl/{inner.as_posix()}: {name}")
+            owner, _, last = name.rpartition(".")
+            wanted = last in read and owner in ours and inner.parts[0] != "modeling"
+            if last not in ours and (wanted if owner else last in imported):
+                found.append((inner.as_posix(), name))
     return found
+
+
+def _imported_from(path: Path, packages: tuple[str, ...]) -> set[str]:
+    """Names that a file imports from one of these packages, at whatever depth of theirs."""
+    tree = parsed(path)
+    return {
+        alias.name
+        for node in (ast.walk(tree) if tree else ())
+        if isinstance(node, ast.ImportFrom) and set(packages) & set((node.module or "").split("."))
+        for alias in node.names
+    }
 
 
 def added_defaults(patched: Path) -> list[str]:

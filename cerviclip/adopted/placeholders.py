@@ -22,6 +22,12 @@ from dassl.errors import UserError
 #: What no method can do without, and our own: an error at the import says more.
 NEEDED = {"torch", "torchvision", "numpy", "PIL", "dassl", "clip", "yacs", "trainers", "datasets"}
 
+#: Packages that keep or show the course of a training. Ours does that, so theirs may do nothing.
+LOGGERS = {"wandb", "swanlab", "comet_ml", "neptune", "tensorboard", "tensorboardX", "visdom"}
+TENSORBOARD = "torch.utils.tensorboard"
+#: Classes of absent packages that a class of the repository inherits from -> that class.
+inherited: dict[str, str] = {}
+
 
 def missing_packages(root: Path) -> dict[str, Path]:
     """Packages that files of a repository import outright and that are not there -> such a file."""
@@ -48,13 +54,23 @@ def missing_packages(root: Path) -> dict[str, Path]:
 def stand_in_for(names: Sequence[str]) -> None:
     """Let these packages, and all that is in them, be imported."""
     sys.meta_path.append(_Finder(frozenset(names)))
+    if "tensorboard" in names:
+        writer = types.ModuleType(TENSORBOARD)
+        writer.SummaryWriter = Silent  # type: ignore[attr-defined]
+        sys.modules[TENSORBOARD] = writer
 
 
 def _top_names(node: ast.AST) -> Iterator[str]:
+    """Packages that a statement imports."""
     if isinstance(node, ast.Import):
-        yield from (alias.name.split(".")[0] for alias in node.names)
+        names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        yield node.module.split(".")[0]
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        return
+    if any(name.startswith(TENSORBOARD) for name in names):
+        yield "tensorboard"  # which torch needs for it
+    yield from dict.fromkeys(name.split(".")[0] for name in names)
 
 
 def _there(name: str) -> bool:
@@ -90,7 +106,41 @@ class _Package(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return absent(self.__name__.split(".")[0], name)
+        package = self.__name__.split(".")[0]
+        return Silent() if package in LOGGERS else absent(package, name)
+
+
+class Silent:
+    """Whatever a logger offers: every call and every attribute is another one."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> Silent:
+        return self
+
+    def __getattr__(self, name: str) -> Silent:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def __getitem__(self, key: Any) -> Silent:
+        return self
 
 
 def absent(package: str, name: str) -> type:
@@ -102,6 +152,11 @@ def absent(package: str, name: str) -> type:
         )
 
     class Absent(type):
+        def __init__(cls, own: str, bases: tuple[type, ...], body: dict[str, Any]) -> None:
+            super().__init__(own, bases, body)
+            if bases:
+                inherited.setdefault(f"{package}.{name}", f"{body['__module__']}.{own}")
+
         def __getattr__(cls, inner: str) -> Any:
             if inner.startswith("__"):
                 raise AttributeError(inner)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import collections
 import collections.abc
+import importlib.machinery
+import importlib.util
 import math
 import os
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from dassl.data.datasets import DatasetBase
 from dassl.utils import Registry
 
 #: Names that NumPy has dropped -> what they meant.
@@ -27,6 +29,13 @@ OLD_NUMPY: dict[str, Any] = {
     "product": np.prod, "cumproduct": np.cumprod, "alltrue": np.all, "sometrue": np.any,
     "in1d": np.isin, "row_stack": np.vstack, "trapz": getattr(np, "trapezoid", None),
 }  # fmt: skip
+
+
+#: Names that transformers has dropped -> what took their place.
+OLD_TRANSFORMERS = {
+    f"{model}FeatureExtractor": f"{model}ImageProcessor"
+    for model in ("CLIP", "ViT", "DeiT", "Beit", "ConvNext", "Owlvit", "ImageGPT", "Flava")
+}
 
 
 def put_first(root: Path) -> None:
@@ -41,7 +50,29 @@ def put_first(root: Path) -> None:
         top = name.split(".")[0]
         if top in own and not _from(sys.modules[name], root):
             del sys.modules[name]
+    sys.meta_path.insert(0, _OwnFolders(root))  # type: ignore[arg-type]
     os.chdir(root)
+
+
+class _OwnFolders:
+    """Finds the repository's folders of Python files that have no ``__init__.py``.
+
+    Python would take an installed package of that name (``clip``, ``datasets``) in their place.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.names = {
+            p.name: str(p) for p in root.iterdir()
+            if p.name != "dassl" and _is_package(p) and not (p / "__init__.py").exists()
+            and not (root / f"{p.name}.py").exists()
+        }  # fmt: skip
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname not in self.names:
+            return None
+        spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = [self.names[fullname]]
+        return spec
 
 
 def bring_back_old_names() -> None:
@@ -61,11 +92,68 @@ def bring_back_old_names() -> None:
             inf=math.inf, nan=math.nan,
         )  # fmt: skip
         sys.modules["torch._six"] = torch._six = six  # type: ignore[attr-defined]
+    if not hasattr(np, "deprecate"):
+        np.deprecate = lambda *args, **_: args[0] if args else (lambda function: function)  # type: ignore[attr-defined]
+    _bring_back_transformers()
     from PIL import Image
 
     for old, new in (("ANTIALIAS", "LANCZOS"), ("LINEAR", "BILINEAR"), ("CUBIC", "BICUBIC")):
         if not hasattr(Image, old):
             setattr(Image, old, getattr(Image.Resampling, new))
+
+
+def _bring_back_transformers() -> None:
+    """Names that transformers has dropped, supplied when its package is imported."""
+    if "transformers" in sys.modules or importlib.util.find_spec("transformers") is not None:
+        sys.meta_path.insert(0, _OldTransformers())  # type: ignore[arg-type]
+
+
+class _OldTransformers:
+    """Adds the dropped names to ``transformers`` when it is imported."""
+
+    looking = False
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != "transformers" or self.looking:
+            return None
+        self.looking = True  # the other finders are asked
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.looking = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _WithOldNames(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _WithOldNames:
+    """A loader of ``transformers`` that adds them."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: Any) -> Any:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self.loader.exec_module(module)
+        kind: Any = type(sys.modules["transformers"])  # of a module that imports what it is asked
+        found = getattr(kind, "__getattr__", None)
+        if found is None:
+            return
+
+        def of_either_name(self: Any, name: str) -> Any:
+            try:
+                return found(self, name)
+            except (AttributeError, ImportError):
+                if name not in OLD_TRANSFORMERS:
+                    raise
+                return getattr(self, OLD_TRANSFORMERS[name])
+
+        kind.__getattr__ = of_either_name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
 
 
 def let_names_be_registered_twice() -> None:
@@ -76,6 +164,19 @@ def let_names_be_registered_twice() -> None:
             self._obj_map[name] = obj
 
     Registry._do_register = register  # type: ignore[method-assign]
+
+
+class _AllClasses:
+    """``dataset.all_classnames``, which forks give their data sets: ours have all classes."""
+
+    def __get__(self, dataset: Any, kind: type | None = None) -> Any:
+        return self if dataset is None else dataset.all_class_names
+
+
+def give_data_sets_all_classnames() -> None:
+    """A data set's own attribute of that name comes first."""
+    if not hasattr(DatasetBase, "all_classnames"):
+        DatasetBase.all_classnames = _AllClasses()  # type: ignore[attr-defined]
 
 
 class OnCpu(TorchFunctionMode):
@@ -141,21 +242,3 @@ def _is_package(path: Path) -> bool:
 def _from(module: Any, root: Path) -> bool:
     file = getattr(module, "__file__", None)
     return bool(file) and Path(file).resolve().is_relative_to(root)
-
-
-def open_or(fallback: Any) -> None:
-    """Ask ``fallback(path)`` for the text of a file that is to be read and is not there."""
-    import io
-
-    plain = builtins.open
-
-    def opened(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        try:
-            return plain(file, mode, *args, **kwargs)
-        except FileNotFoundError:
-            text = fallback(Path(file)) if "r" in mode and isinstance(file, (str, Path)) else None
-            if text is None:
-                raise
-            return io.BytesIO(text.encode()) if "b" in mode else io.StringIO(text)
-
-    builtins.open = opened  # type: ignore[assignment]

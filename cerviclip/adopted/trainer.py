@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -12,21 +13,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from cerviclip.adopt.scripts import keys_of_scripts
 from cerviclip.adopt.spec import Adoption
 from cerviclip.adopt.texts import Texts
 from cerviclip.adopted.failures import adopted_error
 from cerviclip.adopted.imports import clip_modules, own_modules
+from cerviclip.adopted.inner_tables import InnerTables
+from cerviclip.adopted.paths import Paths
 from cerviclip.adopted.predictions import Predictor
-from cerviclip.adopted.surroundings import open_or
 from cerviclip.adopted.weights import give, readable_by_clip, weights_file
-from dassl.config import CfgNode
+from cerviclip.runs.settings.config_hash import flatten
+from dassl.config import CfgNode, get_cfg_default
 from dassl.data import data_manager
 from dassl.data.datasets import build_dataset
 from dassl.engine import SimpleTrainer
 from dassl.errors import UserError
 
 
-def build(adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str]) -> Any:
+def build(
+    adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str], tables: InnerTables
+) -> Any:
     """A trainer of the repository's class ``kind`` for a run of ours.
 
     Args:
@@ -34,6 +40,7 @@ def build(adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str]) -> Any
         kind: the class.
         cfg: the run's configuration.
         notes: what was made for it so far; results.json has them under ``runtime.trainer``.
+        tables: those within functions of its, to be filled for our data set.
 
     Raises:
         UserError, AdoptedCodeError: it cannot be built; the line names the file.
@@ -43,16 +50,21 @@ def build(adoption: Adoption, kind: type, cfg: CfgNode, notes: list[str]) -> Any
     if cfg.ADOPT.SUBSAMPLE_CLASSES != "all":
         build_whole_data_sets(root)
     file = weights_file(cfg)
-    give(clip_modules(root), cfg.MODEL.BACKBONE.NAME, readable_by_clip(file) if file else "")
+    readable, backbone = readable_by_clip(file) if file else "", cfg.MODEL.BACKBONE.NAME
+    give(clip_modules(root), backbone, readable)
+    paths = Paths(root, backbone, readable)
+    paths.install()
     texts = _texts_of(cfg)
     texts.fill(list(own_modules(root)), root)
-    open_or(texts.file_for)
+    tables.fill = texts.fill_inner
+    paths.text_of = texts.file_for
     try:
-        trainer = adapted(kind, root, cfg.ADOPT.TRANSFORMS == "ours")(their_cfg(cfg))
+        trainer = adapted(kind, adoption, cfg.ADOPT.TRANSFORMS == "ours")(their_cfg(cfg))
         trainer.needs_training = adoption.trainer.learns
-    except Exception as error:
-        raise adopted_error(error, root) from error
-    trainer.extra_results = {"adopted": [*notes, *texts.notes]}
+    except (Exception, SystemExit) as error:
+        hint = empty_keys(kind, cfg) or unset_keys(adoption, cfg)
+        raise adopted_error(error, root, hint) from error
+    trainer.extra_results = {"adopted": [*notes, *texts.notes, *paths.notes]}
     return trainer
 
 
@@ -97,21 +109,28 @@ def build_whole_data_sets(root: Path) -> None:
             module.build_dataset = whole  # type: ignore[attr-defined]
 
 
-def adapted(kind: type, root: Path, our_transforms: bool) -> type:
+def adapted(kind: type, adoption: Adoption, our_transforms: bool) -> type:
     """``kind`` with the predictions that our runs ask for, and errors of one line."""
+    root = adoption.repository.root
     has_own_test = kind.test is not SimpleTrainer.test  # type: ignore[attr-defined]
 
     def adopted_probabilities(self: Any, items: Any) -> np.ndarray:
         try:
             return Predictor(self, has_own_test).probabilities(items)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise adopted_error(error, root) from error
 
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        own = kind.train  # type: ignore[attr-defined]
+        if not args:  # as TrainerBase.train, which is called with both
+            wanted = inspect.signature(own).parameters
+            names = [name for name in ("start_epoch", "max_epoch") if name in wanted]
+            kwargs = {name: getattr(self, name) for name in names} | kwargs
         try:
-            return kind.train(self, *args, **kwargs)  # type: ignore[attr-defined]
-        except Exception as error:
-            raise adopted_error(error, root, hint_of(error, kind, self)) from error
+            return own(self, *args, **kwargs)
+        except (Exception, SystemExit) as error:
+            hint = hint_of(error, kind, self) or unset_keys(adoption, self.cfg)
+            raise adopted_error(error, root, hint) from error
 
     @torch.no_grad()
     def test(self: Any, split: str | None = None) -> float:
@@ -149,7 +168,42 @@ def adapted(kind: type, root: Path, our_transforms: bool) -> type:
     return type(kind.__name__, (kind,), body)
 
 
-def hint_of(error: Exception, kind: type, trainer: Any) -> str:
+def empty_keys(kind: type, cfg: CfgNode) -> str:
+    """Keys at the top of the configuration that the trainer's file reads and that are empty.
+
+    A script takes them from arguments that have no default.
+    """
+    code = _source_of(kind)
+    empty = [
+        key for key, value in cfg.items()
+        if value in ("", None) and re.search(rf"""cfg(\.|\[["']){key}\b""", code)
+        and key not in get_cfg_default()
+    ]  # fmt: skip
+    if not empty:
+        return ""
+    return f"its script sets {', '.join(empty)} from arguments; give a value: {empty[0]} VALUE"
+
+
+def unset_keys(adoption: Adoption, cfg: CfgNode) -> str:
+    """Keys that the repository's own scripts set for the trainer, and that are otherwise here."""
+    flat = flatten(cfg)
+    theirs = keys_of_scripts(adoption.repository.root, adoption.trainer.name)
+    other = [
+        f"{key} {value}" for key, value in theirs.items()
+        if key in flat and str(flat[key]) not in (value, value.strip("[]()"))
+        and not (isinstance(flat[key], (int, float)) and _number(value) == flat[key])
+    ]  # fmt: skip
+    return f"its scripts also set {' '.join(other[:8])}" if other else ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def hint_of(error: BaseException, kind: type, trainer: Any) -> str:
     """What a user can do about an error in training; often nothing."""
     if isinstance(error, AssertionError) and "SUBSAMPLE_CLASSES" in _source_of(kind):
         return "its code asks for a part of the classes: try ADOPT.SUBSAMPLE_CLASSES base"

@@ -31,7 +31,7 @@ from typing import Any
 
 from cerviclip.app.answer import Prediction
 from cerviclip.app.append_file import AppendFile
-from cerviclip.runs.settings.flags import Parser
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError, cli_main
 
@@ -318,7 +318,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip audit-log") -
     parser.add_argument("action", choices=["verify"], help="check every line")
     parser.add_argument("file", metavar="FILE", type=Path, help="the log that a server wrote")
     parser.add_argument("--head", default="", metavar="HASH", help="a hash that must be in it")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     args = parser.parse_args(argv)
     count, faults = verify(args.file, args.head)
     for fault in faults:

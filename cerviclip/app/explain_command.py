@@ -26,7 +26,7 @@ from cerviclip.app.demo import run_folder
 from cerviclip.app.predict_command import find_pictures, progress
 from cerviclip.data.files.folders import Skipped
 from cerviclip.data.files.names import distinct_names
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import cli_main
 from dassl.utils.files import atomic_write
 
@@ -48,9 +48,9 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/explain")
     parser.add_argument("--no-scores", action="store_true", help="do not measure faithfulness")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
-    parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_device_flag(parser)
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

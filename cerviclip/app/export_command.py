@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.app.demo import check_run, run_folder
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import UserError, cli_main
 
 
@@ -31,7 +31,7 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
     parser.add_argument("--onnx", action="store_true", help="also model.onnx")
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

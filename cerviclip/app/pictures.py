@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from dassl.utils.deep_images import (
     Windows,
     depth_of,
     in_range,
+    open_image,
     range_for,
     values_of,
 )
+from dassl.utils.files import file_sha256
 from dassl.utils.images import to_rgb, why_unreadable
 
 #: A file's name may name a part of it: ``slide.svs#x,y,width,height``, ``scan.dcm#frame``.
@@ -42,6 +46,20 @@ TAKEN = (
 
 class UnreadableError(UserError):
     """A file, or an image in memory, that cannot be read; the message does not name it."""
+
+
+def picture_sha256(picture: Picture | bytes | None) -> str:
+    """sha256 in hex of a file's bytes; "" for a picture that is no whole file, or cannot be read.
+
+    Args:
+        picture: a file, its bytes, an image, or None for one that is not at hand.
+    """
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).hexdigest()
+    if isinstance(picture, (str, os.PathLike)) and Path(picture).is_file():
+        with suppress(OSError):  # a file that may not be read has an answer with an error
+            return file_sha256(Path(picture))
+    return ""
 
 
 def listed(source: Iterable[Picture] | Picture) -> Iterator[Picture]:
@@ -121,12 +139,14 @@ def open_with_note(picture: Picture, windows: Windows | None) -> tuple[Image.Ima
     file, part = split(path)
     if not os.path.exists(file):
         raise UnreadableError("there is no such file")
+    if not os.path.isfile(file):
+        raise UnreadableError("it is no file, but a folder, a pipe or a device")
     if part or file.lower().endswith(DICOM_SUFFIXES):
         return _thin_refused(_part(file, part)), ""
     if is_slide_name(file):
         raise UnreadableError("it is a whole slide; name a tile of it: FILE#x,y,width,height")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return _noted(image, path, windows)
     except UnreadableError:
         raise
@@ -210,7 +230,7 @@ def _range_note(path: str, depth: str, windows: Windows) -> str:
         return ""
     low, high = window
     try:
-        with Image.open(path) as again:
+        with open_image(path) as again:
             values = values_of(again, path)
     except Exception as error:  # Pillow's plug-ins raise anything
         raise UnreadableError(why_unreadable(error)) from error

@@ -1,4 +1,4 @@
-"""Goal: predict new pictures with a trained run, without the run's data.
+"""Goal: predict new images with a trained run, without the run's data.
 
 Usage:
     cerviclip predict RUN new_images/ --csv answers.csv
@@ -6,12 +6,13 @@ Usage:
     cerviclip predict RUN a.png --pdf report.pdf
     cerviclip predict demo a.png           # a model of phantoms, trained at the first start
 
-Pictures are files and folders, which are searched to any depth. slide.svs#x,y,width,height[,level]
-is a tile of a slide, and scan.dcm#3 a frame of a DICOM file. With --csv each picture becomes a
-row; the same command goes on where it was stopped, and tries unreadable files again. Where file
-names tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a verdict: the mean of
-the probabilities of the patient's pictures. With --pdf a report has a table of all pictures and a
-page for each of the first 50, and no file name unless --pdf-names asks for them.
+Images are files and folders, which are searched to any depth. slide.svs#x,y,width,height[,level]
+is a tile of a slide, and scan.dcm#3 a frame of a DICOM file. With --csv each image becomes a row;
+the same command goes on where it was stopped, and tries unreadable files again. Where file names
+tell patients (the run's DATASET.PATIENT_PATTERN), each patient gets a prediction: the mean of the
+probabilities of the patient's images. With --pdf a report has a table of all images and a page for
+each of the first 50. It names an image by its number and the SHA-256 of its file, as the CSV does;
+--pdf-names adds file names. --plugin is needed again where the training needed it.
 
 Exit status: 0 done, 1 some file could not be read, 2 something to correct, 130 Ctrl-C.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -28,12 +30,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import check_run, run_folder
-from cerviclip.app.parts.names import is_there
+from cerviclip.app.parts.names import DICOM_SUFFIXES, is_there
+from cerviclip.app.web.texts import Texts, likeness
+from cerviclip.counted import counted
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
 from cerviclip.places import install_hint
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
-from dassl.errors import MissingFileError, UserError, cli_main
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
+from dassl.errors import GOES_ON, MissingFileError, UserError, cli_main
 
 if TYPE_CHECKING:
     from cerviclip.app.answer import Prediction
@@ -59,9 +63,9 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("--pdf-language", default="en", choices=["en", "zh"], help="default: en")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
-    parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_device_flag(parser)
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 
@@ -72,6 +76,8 @@ def find_pictures(words: Sequence[str], skipped: Skipped) -> dict[str, str]:
         UserError: a path is not there, or there is no picture at all.
     """
     found: dict[str, str] = {}
+    if "" in words:
+        raise UserError("a PATH is empty, such as of a shell variable that is not set; name a file")
     for path in map(Path, words):
         if path.is_dir():
             found |= {(path / i).as_posix(): i for i in image_files(path, skipped, path.name)}
@@ -80,8 +86,21 @@ def find_pictures(words: Sequence[str], skipped: Skipped) -> dict[str, str]:
         else:
             raise MissingFileError(f"no image or folder {path}")
     if not found:
-        raise UserError(f"no images in {', '.join(words)}")
+        raise UserError(f"no images in {', '.join(words)}{_not_looked_for(skipped)}")
     return found
+
+
+def _not_looked_for(skipped: Skipped) -> str:
+    """What else the folders hold; DICOM files are read where each is named."""
+    others = Counter[str]()
+    for files in skipped.unread.values():
+        others.update(files.all)
+    if not others:
+        return ""
+    said = ", ".join(f"{number} {suffix}" for suffix, number in others.most_common(4))
+    named = [suffix for suffix in others if suffix.lower() in DICOM_SUFFIXES]
+    way_out = f"; name the files themselves: FOLDER/*{named[0]}" if named else ""
+    return f" (they hold {said}){way_out}"
 
 
 @contextmanager
@@ -109,6 +128,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     check_run(args.run)
     if args.pdf is not None:
         _check_pdf(args.pdf)
+        if args.csv is not None and Path(args.csv).resolve() == Path(args.pdf).resolve():
+            raise UserError(f"--csv and --pdf are both {args.pdf}; name two files")
     print(RESEARCH_ONLY)
     for line in skipped.lines():
         print(line)
@@ -119,9 +140,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     seen: dict[str, Prediction] | None = None if args.pdf is None else {}
     found = work(predictor, pictures, failed, args.csv, seen)
     _print_verdicts(found)
+    _print_failed(failed, args.csv)
     if seen is not None:
         _to_pdf(predictor, pictures, seen, args)
-    _print_failed(failed, args.csv)
     print(predictor.notice)
     return 1 if failed else 0
 
@@ -156,7 +177,7 @@ def _to_pdf(
     seen |= {one.path: one for one in predictor.predict_iter(left)}
     answers = [seen[path] for path in pictures]
     if not answers:
-        raise UserError("no picture is left for the report")
+        raise UserError("no image is left for the report")
     with progress(min(len(answers), MOST_PAGES), 0) as on_page:
         write_pdf(
             *(answers, args.pdf),
@@ -166,7 +187,7 @@ def _to_pdf(
             class_title=title,
             on_page=on_page,
         )
-    print(f"report on {len(answers)} picture{'s' * (len(answers) > 1)}: {args.pdf}")
+    print(f"report on {counted(len(answers), 'image')}: {args.pdf}")
 
 
 def _to_screen(
@@ -222,17 +243,22 @@ def _to_file(
         left = [one for one in pictures if one not in file.done]
         done = len(pictures) - len(left)
         if done:
-            print(f"{done} of {len(pictures)} pictures are in {path} already")
-        with progress(len(pictures), done) as on_read:
-            answers = predictor.predict_iter(left, on_read)
-            while some := list(islice(answers, _ROWS)):
-                if seen is not None:
-                    seen |= {one.path: one for one in some}
-                file.append((one, patient_of(pictures[one.path])) for one in some)
-                failed.update({one.path: one.error for one in some if one.error})
-                partly += sum(bool(one.note) for one in some)
+            print(f"{done} of {counted(len(pictures), 'image')} are in {path} already")
+        try:
+            with progress(len(pictures), done) as on_read:
+                answers = predictor.predict_iter(left, on_read)
+                while some := list(islice(answers, _ROWS)):
+                    if seen is not None:
+                        seen |= {one.path: one for one in some}
+                    file.append((one, patient_of(pictures[one.path])) for one in some)
+                    done += len(some)
+                    failed.update({one.path: one.error for one in some if one.error})
+                    partly += sum(bool(one.note) for one in some)
+        except KeyboardInterrupt as stop:
+            rows = f"{done} of {counted(len(pictures), 'image')} have a row in {path} and stay"
+            raise KeyboardInterrupt(f"{rows}; {GOES_ON}") from stop
         found = verdicts(file.answers(), task.classnames, task.positive)
-    print(f"{len(left)} picture{'s' * (len(left) != 1)} predicted: {path}")
+    print(f"{counted(len(left), 'image')} predicted: {path}")
     if partly:
         print(f"{partly} of them have several pages or frames; the first of each was read (note)")
     if found:
@@ -243,15 +269,15 @@ def _to_file(
 
 
 def in_words(answer: Prediction) -> str:
-    """``HSIL 93.1 %, positive 97.0 %``, whether the picture is unlike the training images, and what
-    of the file was read."""
+    """``HSIL 93.1 %, positive 97.0 %``, what of the file was read, and a caution where the image is
+    unlike the training images."""
     text = f"{answer.predicted} {100 * (answer.probability or 0):.1f} %"
     positive = answer.positive_probability
     if positive is not None:
         text += f", positive {100 * positive:.1f} %"
-    unlike = "; unlike the training images, so do not rely on it (out of distribution)"
-    text += unlike if answer.out_of_distribution else ""
-    return f"{text} ({answer.note})" if answer.note else text
+    text += f" ({answer.note})" if answer.note else ""
+    told = likeness(Texts("en"), answer)
+    return f"{text}. {told[0]}" if told and told[1] else text
 
 
 def _print_verdicts(found: Sequence[Verdict]) -> None:
@@ -260,7 +286,7 @@ def _print_verdicts(found: Sequence[Verdict]) -> None:
     if found:
         print(f"patients ({RULE}):")
     for verdict in found[:_SHOWN]:
-        number = f"{verdict.pictures} picture{'s' * (verdict.pictures > 1)}"
+        number = counted(verdict.pictures, "image")
         print(f"  {verdict.patient} ({number}): {in_words(verdict.answer)}")
     if len(found) > _SHOWN:
         print(f"  and {len(found) - _SHOWN} more")
@@ -268,7 +294,7 @@ def _print_verdicts(found: Sequence[Verdict]) -> None:
 
 def _print_failed(failed: dict[str, str], csv: Path | None) -> None:
     if failed:
-        print(f"{len(failed)} picture{'s' * (len(failed) > 1)} could not be read:")
+        print(f"{counted(len(failed), 'image')} could not be read:")
     for path, why in list(failed.items())[:_SHOWN]:
         print(f"  {path if is_text(path) else ascii(path)}: {why}")
     if len(failed) > _SHOWN:

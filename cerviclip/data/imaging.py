@@ -34,6 +34,7 @@ from cerviclip.data.split.repeated import (
 )
 from cerviclip.data.split.subsample import BASE_TO_NEW, NewClasses, classes_of_half, only_classes
 from cerviclip.data.texts.descriptions import load_descriptions
+from cerviclip.data.texts.templates import wrong_in_template
 from cerviclip.data.variants.names import original_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
@@ -387,6 +388,6 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
 
 def _templates(templates: Sequence[str]) -> list[str]:
     for template in templates:
-        if "{}" not in template:
-            raise UserError(f'DATASET.TEMPLATES: "{template}" has no {{}} for the class name')
+        if wrong := wrong_in_template(template):
+            raise UserError(f'DATASET.TEMPLATES: "{template}" {wrong}')
     return list(templates)

@@ -8,6 +8,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from dassl.errors import UserError
+
 
 class LearnersInTurn:
     """Mixin: not every batch updates every learner."""
@@ -30,6 +32,19 @@ class SupervisedStep(LearnersInTurn):
     """
 
     many_processes = True
+
+    def prepare_training(self) -> None:
+        """Also holds that something learns.
+
+        Raises:
+            UserError: no module was given to ``register_learner``.
+        """
+        super().prepare_training()  # type: ignore[misc]
+        if not any(self._optims.values()):  # type: ignore[attr-defined]
+            raise UserError(
+                f"{type(self).__name__} trains by steps, but none of its modules learns: give what "
+                "learns to register_learner in build_model (register_model keeps a module as it is)"
+            )
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Any, Tensor]:
         return self.parse_batch_test(batch)

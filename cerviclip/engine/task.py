@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.texts.templates import wrong_in_template
 from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 
@@ -111,8 +112,9 @@ class Task:
             return f"its {len(self.classnames)} classes are none, or one is there twice"
         if strange := set(self.positive) - {*self.classnames, *self.all_classnames}:
             return f"the positive {min(strange)!r} is no class of it"
-        if lacking := [text for text in self.templates if "{}" not in text]:
-            return f"the template {lacking[0]!r} has no {{}} for the class name"
+        for text in self.templates:
+            if wrong := wrong_in_template(text):
+                return f"the template {text!r} {wrong}"
         return ""
 
     def save(self, folder: str | Path) -> Path:

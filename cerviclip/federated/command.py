@@ -27,8 +27,8 @@ from cerviclip.federated.plan import Plan, find_plan, read_plan
 from cerviclip.federated.server import A_RECORD, RECORD, serve_federation
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.shapes import read_own_json
 from dassl.errors import UserError, cli_main
 
@@ -39,7 +39,10 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("plan", nargs="?", default="", metavar="NAME|YAML")
+    parser.add_argument(
+        "plan", nargs="?", default="", metavar="NAME|YAML",
+        help="the plan: in configs/federations, or a path",
+    )  # fmt: skip
     parser.add_argument("--root", default="", metavar="DIR", help="the data; default ./data")
     parser.add_argument("--weights", default="", metavar="FILE", help="of the backbone, local")
     parser.add_argument(
@@ -55,10 +58,13 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--insecure", action="store_true", help="no encryption: on one machine alone, or to try out"
     )
-    parser.add_argument("--make-certificates", default="", metavar="DIR")
+    parser.add_argument(
+        "--make-certificates", default="", metavar="DIR",
+        help="make an authority and a server's certificate for --host there, and end",
+    )  # fmt: skip
     parser.add_argument("--host", action="append", default=[], help="name in the certificate")
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

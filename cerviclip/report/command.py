@@ -20,8 +20,8 @@ WRITERS = {
 }
 EPILOG = """\
 examples:
-  %(prog)s output/demo --format docx
-  %(prog)s output/demo --format pdf --out paper/draft.pdf --featured "SAVLT"
+  %(prog)s output --format docx
+  %(prog)s output --format pdf --out paper/draft.pdf --featured "SAVLT"
 
 Beside the draft stand its figures and a checklist, which says where each item of STARD-AI (2025),
 TRIPOD+AI (2024) and CLAIM (2024) is reported and which are left to the authors."""
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip report") -> i
     raw = argparse.RawDescriptionHelpFormatter
     what = "A methods-and-results draft of the runs below a folder."
     parser = Parser(prog=prog, description=what, epilog=EPILOG, formatter_class=raw)
-    parser.add_argument("folder", help="of runs, such as output/demo")
+    parser.add_argument("folder", help="of runs, such as output")
     parser.add_argument("--format", choices=list(WRITERS), default="md")
     parser.add_argument("--out", default="", metavar="FILE", help="default: FOLDER/report.<format>")
     parser.add_argument(

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.places import CHAINS
 from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError, cli_main
@@ -253,7 +253,7 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("--fresh", action="store_true", help="train every stage again")
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

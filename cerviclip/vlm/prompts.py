@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cerviclip.data.texts.templates import fill_template
 from cerviclip.vlm.base import Backbone, BeforeBlock, TextTower
 from dassl.errors import UserError
 
@@ -41,7 +42,7 @@ def class_texts(
         ]
     if not templates:
         raise UserError("no prompt templates: set DATASET.TEMPLATES, e.g. ['a photo of a {}.']")
-    return [[t.format(name.replace("_", " ")) for t in templates] for name in classnames]
+    return [[fill_template(t, name.replace("_", " ")) for t in templates] for name in classnames]
 
 
 @torch.no_grad()

@@ -51,8 +51,10 @@ def merge_opts(cfg: CfgNode, opts: Sequence[Any]) -> None:
     source = "the command line"
     opts = list(opts or [])
     if len(opts) % 2:
+        numbers = [word for word in opts[::2] if str(word)[:1].isdigit()]  # "--shots 1 2"
+        lone = numbers[0] if numbers else opts[-1]
         raise UserError(
-            f"overrides on the command line come as KEY VALUE pairs; '{opts[-1]}' has no partner"
+            f"overrides on the command line come as KEY VALUE pairs; '{lone}' has no partner"
         )
     for full_key, value in zip(opts[::2], opts[1::2], strict=True):
         node, parts = cfg, _parts(full_key)

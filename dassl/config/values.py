@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from yacs.config import CfgNode
 
 from dassl.config.defaults import NAME_LISTS
-from dassl.config.yaml_file import parse_typed
+from dassl.config.yaml_file import odd_number, parse_typed
 from dassl.errors import UserError
 
 
@@ -55,6 +55,8 @@ def coerce(written: Written, default: Any) -> Any:
     if raw is None and isinstance(default, str) and written.full_key.startswith("DATASET."):
         return ""  # nothing after the colon; in a data set's keys "" says "as the data set has it"
     _refuse_no_numbers(written, value)
+    if isinstance(default, (int, float)) and (odd := odd_number(raw, written.typed)):
+        raise UserError(f"{written.where} is {odd}")
     if value is None and isinstance(default, (bool, int, float)):
         raise UserError(
             f"{written.where} has nothing where a number or a truth value is meant; give one, such "
@@ -114,7 +116,7 @@ def name(written: Written) -> str:
             f"{written.where} has {written.typed or 'null'} where a name is meant, but yaml reads "
             f'it as {meaning}; quote it ("" for none)'
         )
-    if isinstance(written.value, (list, tuple, dict)):
+    if isinstance(written.value, (list, tuple, dict, set)):
         raise UserError(f"{written.where} has {written.value!r} where one name is meant")
     return str(written.typed)
 

@@ -7,6 +7,7 @@ PyYAML keeps the last of two equal keys and says nothing; here that is an error.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import yaml
 from dassl.errors import MissingFileError, UserError, no_file
 
 BASE = "_BASE_"
+MOST_NESTED = 100  # levels of one file; ours have six, and Python copies some three hundred
 MOST_REPEATED = 100_000  # values of one file that stand there by aliases alone
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where it is there
 _MERGE = "tag:yaml.org,2002:merge"
@@ -127,6 +129,22 @@ def merged_tree(path: str | Path) -> dict[Any, Any]:
     return whole
 
 
+def odd_number(value: Any, typed: Any) -> str:
+    """Why a number may not be the one that was meant; "" where it is.
+
+    Args:
+        value: as yaml reads it.
+        typed: the text that stands in the file.
+    """
+    if type(value) in (int, float) and re.fullmatch(
+        r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9_.]+)+)", str(typed)
+    ):
+        return (
+            f"{typed}, which yaml reads as {value}; write {value}, or quote it if a name is meant"
+        )
+    return ""
+
+
 class _AsTyped(yaml.constructor.SafeConstructor):
     """Every scalar as text."""
 
@@ -144,8 +162,10 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 def _refuse_bombs(root: yaml.Node, source: str) -> None:
     """Refuse aliases that lead back to what holds them, or that a few lines make billions of
-    values with: everything that walks, copies or prints the values would never end."""
+    values with, and nesting without end: what walks, copies or prints the values would not end, or
+    would end in a RecursionError."""
     sizes: dict[int, int] = {}  # 0: its children are being counted
+    levels: dict[int, int] = {}
     todo = [root]
     while todo:
         node, children = todo[-1], _children(todo[-1])
@@ -159,6 +179,12 @@ def _refuse_bombs(root: yaml.Node, source: str) -> None:
         todo.pop()
         if sizes[id(node)] == 0:
             sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+            levels[id(node)] = 1 + max((levels[id(child)] for child in children), default=0)
+        if levels[id(node)] > MOST_NESTED:
+            raise UserError(
+                f"{source} is nested in more than {MOST_NESTED} levels, the outermost in line "
+                f"{root.start_mark.line + 1}; close what is open there"
+            )
         if sizes[id(node)] > len(sizes) + MOST_REPEATED:
             raise UserError(
                 f"{source} repeats more than {MOST_REPEATED:,} values by aliases (*name); write "

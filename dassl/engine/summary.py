@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from dassl.utils import random_kept
+
+
+def is_installed() -> bool:
+    """Whether event files will be written."""
+    return find_spec("tensorboard") is not None
 
 
 class SummaryWriter:
@@ -25,8 +29,6 @@ class SummaryWriter:
         self._kwargs = kwargs
         self._real: Any = None
         self._absent = False
-        if find_spec("tensorboard") is None:  # the log has just named the folder, as upstream's
-            _say_once("tensorboard is not installed: no event files are written")
 
     def _open(self) -> Any:
         if self._real is None and not self._absent:
@@ -60,9 +62,3 @@ class SummaryWriter:
             raise AttributeError(name)
         real = self._open()
         return getattr(real, name) if real is not None else lambda *args, **kwargs: None
-
-
-@cache
-def _say_once(text: str) -> None:
-    """Print a text that is true of the process, not of one of its runs."""
-    print(text)

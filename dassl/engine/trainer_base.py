@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os.path as osp
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,7 @@ from .loss_watch import LossWatch, Place, on_device
 from .progress import EpochProgress
 from .resume import BEST_MODEL, resume_training, training_state
 from .steps import project_gradients
-from .summary import SummaryWriter
+from .summary import SummaryWriter, is_installed
 
 
 class TrainerBase:
@@ -271,6 +272,12 @@ class TrainerBase:
     def model_update(self, names: str | Sequence[str] | None = None) -> None:
         scaler = getattr(self.precision, "scaler", None)
         optims = self._chosen_optims(names)
+        if not any(self._optims.values()):  # upstream's is silent, and trains nothing
+            warnings.warn(
+                f"{type(self).__name__} updates its models, but none was registered with an "
+                "optimiser: nothing is trained (register_model's third argument)",
+                stacklevel=2,
+            )
         if world_size() > 1:
             groups = [group for optim in optims for group in optim.param_groups]
             parameters = [p for group in groups for p in group["params"]]
@@ -409,7 +416,8 @@ class TrainerBase:
 
     def init_writer(self, log_dir: str) -> None:
         if is_main() and self.__dict__.get("_writer") is None:
-            print(f"Initialize tensorboard (log_dir={log_dir})")
+            absent = "" if is_installed() else ": it is not installed, no event files are written"
+            print(f"Initialize tensorboard (log_dir={log_dir}){absent}")
             self._writer = SummaryWriter(log_dir=log_dir)
 
     def close_writer(self) -> None:

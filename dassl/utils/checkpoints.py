@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import os.path as osp
 import shutil
@@ -326,7 +327,7 @@ def refuse_no_weights(
         types: those that the network has; whole numbers in place of broken ones are refused.
 
     Raises:
-        UserError: a tensor holds NaN, or is of whole numbers where the network's is not.
+        UserError: a tensor holds NaN or infinity, or whole numbers where the network's does not.
     """
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
@@ -337,10 +338,18 @@ def refuse_no_weights(
                 f"{source}: {name} is of type {value.dtype}, and the network's is {wanted}; save "
                 "the weights as they were trained"
             )
-        if value.is_floating_point() and bool(torch.isnan(value).any()):
+        if not value.is_floating_point():
+            continue
+        numbers = value.float() if value.element_size() == 1 else value
+        if bool(torch.isnan(numbers).any()):
             raise UserError(
                 f"{source}: {name} holds NaN, so its training broke; take an earlier checkpoint, "
                 "or fetch the file again"
+            )
+        if bool((numbers == math.inf).any()):  # below there may be a mask's
+            raise UserError(
+                f"{source}: {name} holds infinite values, as of large ones that were saved in half "
+                "precision; take an earlier checkpoint, or one in float32"
             )
 
 

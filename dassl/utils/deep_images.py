@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -36,6 +36,8 @@ class Windows(NamedTuple):
 
 _UNKNOWN = Windows()
 _by_folder: dict[str, Windows] = {}
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
 class NotFiniteError(ValueError):
@@ -265,7 +267,7 @@ def _is_grey_with_alpha(image: Any) -> bool:
 def _grey_values(image: Image.Image, path: str) -> np.ndarray:
     """The grey of such a PNG. Its four bytes a pixel are read as if they were red, green, blue and
     alpha, since Pillow has no other way to the low byte."""
-    with Image.open(path) as again:
+    with open_image(path) as again:
         again.tile = [
             type(tile)(*tile[:3], "RGBA") if hasattr(tile, "_fields") else (*tile[:3], "RGBA")
             for tile in again.tile
@@ -297,7 +299,38 @@ def _swapped_tiles(image: Any) -> list[Any] | None:
 
 
 def _colour_values(image: Image.Image, path: str) -> np.ndarray:
-    with Image.open(path) as again:
+    with open_image(path) as again:
         again.tile = _swapped_tiles(again) or []
         low = np.asarray(again)[..., :3].astype(np.int32)
     return np.asarray(image)[..., :3].astype(np.int32) * 256 + low
+
+
+def open_image(source: str | os.PathLike[str] | IO[bytes], **options: Any) -> Image.Image:
+    """``Image.open``, for whatever is to be decoded.
+
+    Of a TIFF that its orientation lays on its side, Pillow (11 to 13) maps an uncompressed file of
+    grey, palette, CMYK or RGBA into memory with the width and height of the upright picture: rows
+    of a wrong length, and no error. Such a file is read instead of mapped.
+
+    Args:
+        source: a file's path, or an open file.
+        options: of ``Image.open``.
+    """
+    return not_mapped(Image.open(source, **options))
+
+
+def not_mapped(image: Image.Image) -> Image.Image:
+    """An image that is open and not decoded yet, in the way of `open_image`."""
+    if is_sideways(image):
+        opened: Any = image
+        opened.filename = ""  # Pillow maps files alone whose name it knows
+    return image
+
+
+def is_sideways(image: Image.Image) -> bool:
+    """Whether a TIFF that is open and not decoded yet is stored with width and height exchanged."""
+    tags: Any = getattr(image, "tag_v2", {})
+    try:
+        return image.format == "TIFF" and tags.get(_ORIENTATION) in _ON_ITS_SIDE
+    except Exception:  # a damaged tag: Pillow raises anything, here as when it decodes the file
+        return False

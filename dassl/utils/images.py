@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from dassl.utils.deep_images import (
     Windows,
     check_well_read,
     depth_of,
+    not_mapped,
+    open_image,
     to_eight_bits,
 )
 
@@ -44,6 +47,7 @@ _NO_PICTURES = {
     b"<html": "is a page of HTML, not a picture",
     b"<svg": "is a drawing (SVG), which has no pixels",
 }
+_NO_FILE = "is no file, but a folder, a pipe or a device"
 BACKGROUND = (0, 0, 0)  # what shows through transparent pixels, as padding does
 MAX_PIXELS = "CERVICLIP_MAX_PIXELS"  # environment variable that raises Pillow's limit
 
@@ -93,7 +97,7 @@ def opened(path: str | os.PathLike[str], what: str = "image") -> Iterator[Image.
             decoders raise anything, SyntaxError and struct's and zlib's errors included.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             yield image
     except UserError:
         raise
@@ -151,7 +155,7 @@ def to_rgb(
         path: its file, whose folder may have a declared range of values.
         windows: ranges of values to read it by, whatever its folder has.
     """
-    check_well_read(image)
+    check_well_read(not_mapped(image))
     picture = to_eight_bits(image, path, windows) if depth_of(image) else None
     picture = _over_background(image, picture) or picture or image.convert("RGB")
     return turn(picture, orientation_of(image))
@@ -220,9 +224,11 @@ def why_unreadable(error: Exception, path: str | os.PathLike[str] = "") -> str:
                 )
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        said = os.environ.get(MAX_PIXELS, "")
+        wrong = f" (it is {said!r}, no whole number)" if said and not said.isdecimal() else ""
         return (
             f"it has more than {limit / 1e6:.0f} million pixels, the limit against files made to "
-            f"fill the memory; if it is meant, set {MAX_PIXELS} to its number of pixels"
+            f"fill the memory; if it is meant, set {MAX_PIXELS} to its number of pixels{wrong}"
         )
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -261,6 +267,8 @@ def check_images(paths: Iterable[str]) -> None:
             raise MissingFileError(
                 f"image {path} does not exist; restore the file or take it out of the split"
             ) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"image {path} {_NO_FILE}; take it out of the split")
         key = (path, status.st_size, status.st_mtime_ns)
         if key not in _checked:
             problem = _problem(path, status.st_size)
@@ -304,7 +312,7 @@ def _problem(path: str, size: int) -> str:
     elif head[:4] in (b"II*\0", b"MM\0*", b"GIF8", b"RIFF"):
         return ""
     try:
-        with Image.open(path) as image, warnings.catch_warnings():
+        with open_image(path) as image, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
     except Exception as error:

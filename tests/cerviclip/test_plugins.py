@@ -54,6 +54,13 @@ def test_every_trainer_and_dataset_in_the_tree_is_found_with_a_line():
             assert Path(entry.source).is_file(), name
 
 
+def test_every_trainer_says_what_it_learns_and_shows_no_marks():
+    for kind, entries in plugins.discover().items():
+        for name, entry in entries.items():
+            assert "`" not in entry.summary, name
+            assert kind != "trainer" or entry.learns in ("nothing", "head", "prompts", "weights")
+
+
 def test_names_are_what_importing_registers():
     """The reading of sources and the registries agree, for every module of ours."""
     from dassl.data.datasets import DATASET_REGISTRY

@@ -26,6 +26,15 @@ def test_an_error_stands_out_on_a_terminal_and_is_one_plain_line_elsewhere(
     assert capsys.readouterr().err == start + "no images in red/; check --root\n"
 
 
+@pytest.mark.parametrize("text", ["", "3 of 9 runs are finished and stay"])
+def test_ctrl_c_says_what_stays_where_that_is_known(capsys, text):
+    def stopped(argv):
+        raise KeyboardInterrupt(*([text] if text else []))
+
+    assert cli_main(stopped, []) == 130
+    assert capsys.readouterr().err == "interrupted" + (f": {text}" if text else "") + "\n"
+
+
 def test_debug_shows_the_traceback():
     with pytest.raises(UserError):
         cli_main(refuse, ["--debug"])

@@ -493,3 +493,33 @@ def test_a_split_file_of_a_deeper_folder_names_that_folder(build, folder):
         build(folder, NAME, FOLDER=".", **options)
     with pytest.raises(UserError, match="not among the images.*DATASET.FOLDER"):
         build(folder, NAME, FOLDER="yours", **options)
+
+
+@pytest.mark.parametrize("out", ["mine/out", "mine", "mine/benign/deep/er"])
+def test_a_run_is_not_written_among_its_images(folder, out):
+    """Its figures were a class of the next run, or kept it from finding patients."""
+    from cerviclip.plugins import ensure_loaded
+    from dassl.config import get_cfg_default
+    from dassl.data.datasets import build_dataset
+
+    ensure_loaded("dataset", NAME)
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.FOLDER = NAME, str(folder), "mine"
+    cfg.DATASET.PATIENT_PATTERN, cfg.OUTPUT_DIR = PATTERN, str(folder / out)
+    with pytest.raises(UserError, match="next run would read its figures as images; choose"):
+        build_dataset(cfg)
+    cfg.OUTPUT_DIR = str(folder / "mine_out")
+    assert build_dataset(cfg).classnames == ["benign", "malign"]
+
+
+@pytest.mark.filterwarnings("ignore:.*nothing tells whose images", "ignore:.*no images of")
+def test_measured_values_are_no_classes(build, folder):
+    """The error was that all patients were needed for training."""
+    images = sorted((folder / "mine").rglob("*.png"))
+    rows = [f"{path.relative_to(folder / 'mine')},{n / 7:.3f}" for n, path in enumerate(images)]
+    (folder / "mine" / "list.csv").write_text("\n".join(["path,label", *rows]))
+    with pytest.raises(UserError, match="classes that are numbers, such as 0.143 .* few classes"):
+        build(folder, NAME, FOLDER="mine", FILE="mine/list.csv")
+    grades = [row.rpartition(",")[0] + f",{1 + n % 3 / 2}" for n, row in enumerate(rows)]
+    (folder / "mine" / "list.csv").write_text("\n".join(["path,label", *grades]))
+    assert len(build(folder, NAME, FOLDER="mine", FILE="mine/list.csv").classnames) == 3

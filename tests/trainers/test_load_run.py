@@ -173,3 +173,18 @@ def test_pictures_of_any_mode_are_read_as_files_are(run, tmp_path):
         assert np.array_equal(file, memory)
     with pytest.raises(UserError, match="does not exist"):
         trainer.predict_images([tmp_path / "none.png"])
+
+
+@pytest.mark.parametrize("edit", ["order", "names", "positive"])
+def test_a_task_that_was_edited_gives_no_answers(run, edit):
+    """Outputs are numbered: another order of the names gave each answer another class."""
+    copy, _ = run("LinearProbe", "DATASET.POSITIVE", "('red',)")
+    values = json.loads((copy / "task.json").read_text())
+    names = values["classnames"]
+    if edit == "positive":
+        values["positive"] = [name for name in names if name not in values["positive"]][:1]
+    else:
+        values["classnames"] = names[::-1] if edit == "order" else ["blue", "another", "red"]
+    (copy / "task.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"task.json has the .*classes .*take both as the run"):
+        load_run(copy)

@@ -22,11 +22,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cerviclip.app.doctor.check import FAULT, NOTE, OK, Check
-from cerviclip.runs.settings.flags import Parser
 from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import cli_main
 
 SCHEMA = 1
+_LONGEST_WORD = 30  # characters of a word that 80 columns leave whole
 _STYLES = {OK: "green", NOTE: "yellow", FAULT: "bold red"}
 
 
@@ -34,12 +35,14 @@ def build_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output-dir", type=Path, default=Path(DEFAULT_ROOT), metavar="DIR")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path(DEFAULT_ROOT), metavar="DIR", help="of the runs"
+    )
     parser.add_argument(
         "--root", type=Path, default=Path("data"), metavar="DIR", help="of the data"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 
@@ -103,8 +106,13 @@ def _print(checks: Sequence[Check]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    names = max(len(one.name) for one in checks)
+    words = [len(word) for one in checks for word in one.found.split()]
+    # No word is broken but for those that fit nowhere, such as long paths.
+    whole = max((n for n in words if n <= _LONGEST_WORD), default=1)
+    least = {"check": names, "state": max(map(len, _STYLES)), "found": whole}
     for title in ("check", "state", "found", "what to do"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", min_width=least.get(title))
     for one in checks:
         state = Text(one.state, style=_STYLES[one.state])
         table.add_row(Text(one.name), state, Text(one.found), Text(one.remedy))

@@ -16,7 +16,7 @@ from dassl._version import __version__
 LEAST_PYTHON = (3, 10)
 DISTRIBUTION = "cerviclip"
 _NAMED = ("torch", "torchvision", "numpy", "pillow")  # whose versions decide on numbers
-_FOR_DEVELOPERS = ("test", "browser")
+_FOR_DEVELOPERS = ("test", "browser", "coverage", "mutants", "release", "docs")
 
 
 def check_python() -> Check:
@@ -28,7 +28,7 @@ def check_python() -> Check:
 
 
 def check_packages() -> list[Check]:
-    """The packages of the core, and a line for each extra."""
+    """The packages of the core, a line for each extra, and one for all extras of developers."""
     try:
         wanted = list(map(Requirement, metadata.requires(DISTRIBUTION) or []))
     except metadata.PackageNotFoundError:
@@ -37,7 +37,8 @@ def check_packages() -> list[Check]:
     extras = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     groups = by_extra(wanted, extras)
     checks = [_core(groups.pop("", []))]
-    return checks + [_extra(name, groups[name]) for name in sorted(groups)]
+    others = [name for name in sorted(groups) if name not in _FOR_DEVELOPERS]
+    return checks + [_extra(name, groups[name]) for name in others] + _for_developers(groups)
 
 
 def by_extra(wanted: list[Requirement], extras: list[str]) -> dict[str, list[Requirement]]:
@@ -50,7 +51,7 @@ def by_extra(wanted: list[Requirement], extras: list[str]) -> dict[str, list[Req
             groups[""].append(one)
             continue
         for extra in extras:
-            if extra not in _FOR_DEVELOPERS and one.marker.evaluate({"extra": extra}):
+            if one.marker.evaluate({"extra": extra}):
                 groups[extra].append(one)
     return dict(groups)
 
@@ -83,3 +84,15 @@ def _extra(name: str, wanted: list[Requirement]) -> Check:
         return Check(f"extra {name}", OK, ", ".join(one.name for one in wanted))
     remedy = f"{install_hint(name)} if you need it"
     return Check(f"extra {name}", NOTE, f"lacks {', '.join(missing)}", remedy)
+
+
+def _for_developers(groups: dict[str, list[Requirement]]) -> list[Check]:
+    """What is wanted by those alone who change the project."""
+    every = {name: groups[name] for name in _FOR_DEVELOPERS if name in groups}
+    if not every:
+        return []
+    lacks = [name for name, wanted in every.items() if lacking(wanted)]
+    if not lacks:
+        return [Check("extras of developers", OK, ", ".join(every))]
+    remedy = f"{install_hint(','.join(lacks))} to change the project itself"
+    return [Check("extras of developers", NOTE, f"not whole: {', '.join(lacks)}", remedy)]

@@ -35,7 +35,8 @@ from cerviclip.engine.inference import batch_builder
 from cerviclip.engine.task import FILE as TASK
 from cerviclip.engine.task import Task
 from cerviclip.features.training import FILE as FEATURES
-from cerviclip.runs.run.working_folder import folder_beside, replace_folder
+from cerviclip.locks import claimed
+from cerviclip.runs.run.working_folder import folder_beside, replace_folder, tidy_up
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from dassl.errors import MissingFileError, UserError
@@ -136,7 +137,8 @@ def write_export(
 ) -> Path:
     """Write a predictor's parts as a folder; an ensemble has one in it for each run.
 
-    It is made beside ``out`` and put there whole: an export that was there stays until then.
+    It is made beside ``out`` and put there whole: an export that was there stays until then. One
+    process at a time writes there, so what lies beside it is of a process that was killed.
 
     Args:
         members: on the CPU.
@@ -151,7 +153,8 @@ def write_export(
     check_replaceable(out)
     out = Path(os.path.realpath(out))  # a linked folder stays where its link leads
     out.parent.mkdir(parents=True, exist_ok=True)
-    with folder_beside(out) as new:
+    with claimed(out), folder_beside(out) as new:
+        tidy_up(out)  # what a killed export has left beside it; of this one nothing is there yet
         _write_parts(members, joining, results, new)
         finish(new)
         replace_folder(out, new)

@@ -65,6 +65,8 @@ def dicom_frames(
         if meta.get("TransferSyntaxUID") == _DEFLATED:
             raise DicomError("it is a deflated DICOM file; save it without this compression")
         file = pydicom.dcmread(io.BytesIO(data))
+        if lacking := _lacking(file):
+            raise DicomError(lacking)
         count = int(file.get("NumberOfFrames") or 1)
         size = int(file.Rows) * int(file.Columns)
         if only is not None and only >= count:
@@ -74,7 +76,7 @@ def dicom_frames(
                 f"it has {count} frames of {size} px, over the limit; choose one of them",
                 too_large=True,
             )
-        wrong = misfit(file, count)
+        wrong = _unlike_its_header(file, count) or misfit(file, count)
         if wrong:
             raise DicomError(wrong)
         return [_rgb(file, frame) for frame in _frames_of(data, count, only)]
@@ -82,6 +84,53 @@ def dicom_frames(
         raise
     except Exception as error:  # pydicom's readers raise anything, and their words may hold tags
         raise DicomError(f"its DICOM pixels cannot be read ({type(error).__name__})") from error
+
+
+_NEEDED = (
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
+)
+_PALETTE = tuple(f"{c}PaletteColorLookupTableDescriptor" for c in ("Red", "Green", "Blue"))
+
+
+def _lacking(file: Any) -> str:
+    """Which elements a file needs and does not have, or has empty; "" where none."""
+    if "PixelData" not in file:
+        floats = [name for name in ("FloatPixelData", "DoubleFloatPixelData") if name in file]
+        if floats:
+            return "its pixels are floats, which are not read; save them as 16-bit integers"
+        return "it has no pixels (PixelData), as reports and presentation states have none"
+    needed: tuple[str, ...] = _NEEDED
+    if str(file.get("PhotometricInterpretation")) == "PALETTE COLOR":
+        needed += _PALETTE
+    lacking = [name for name in needed if file.get(name) is None]
+    if not lacking:
+        return ""
+    return f"its DICOM header has no {', '.join(lacking)}; export it again from its source"
+
+
+def _unlike_its_header(file: Any, count: int) -> str:
+    """What of the header would give a wrong picture without an error; "" where nothing."""
+    stored, allocated = int(file.BitsStored), int(file.BitsAllocated)
+    high = int(file.get("HighBit", stored - 1))
+    if high != stored - 1:  # pydicom cuts the upper bits off
+        return (
+            f"its {stored} bits end at bit {high} of {allocated}, as of old DICOM files, which is "
+            f"not read; save it with HighBit {stored - 1}"
+        )
+    if float(file.get("RescaleSlope", 1) or 0) == 0:
+        return "its RescaleSlope is 0, which makes every pixel equal; correct it, or take it out"
+    width = file.get("WindowWidth")
+    widths = [width] if isinstance(width, (int, float, str)) else list(width or ())
+    if not all(float(one) > 0 for one in widths):
+        return "its WindowWidth is not above 0; correct the window, or take it out"
+    if file.file_meta.TransferSyntaxUID.is_encapsulated:
+        return ""
+    bits = int(file.Rows) * int(file.Columns) * int(file.SamplesPerPixel) * allocated * count
+    if "422" in str(file.PhotometricInterpretation):
+        bits = bits * 2 // 3
+    has, needs = len(file.PixelData), (bits + 7) // 8
+    return f"it is cut off: {has} of {needs} bytes of pixels" if has < needs else ""
 
 
 def _frames_of(data: bytes, count: int, only: int | None) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from cerviclip.app.parts.dicom import MOST_FRAMES, dicom_frames, is_dicom
-from cerviclip.app.parts.names import Tile
+from cerviclip.app.parts.names import DICOM_SUFFIXES, Tile
 from cerviclip.data.slides import Slide
 from dassl.errors import UserError
 
@@ -31,6 +31,11 @@ def read_part(file: str, part: str) -> Image.Image:
     """
     if is_dicom_file(file):
         return read_frame(Path(file).read_bytes(), part)
+    if file.lower().endswith(DICOM_SUFFIXES):
+        raise UserError(
+            "it is no DICOM file (its bytes 129 to 132 are not DICM); fetch it again, or save it "
+            "as DICOM Part 10"
+        )
     slide = Slide(Path(file))
     try:
         return read_tile(slide, Tile.parse(part))

@@ -9,7 +9,6 @@ File names may tell patients, so none is written unless ``names`` asks for it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,8 +22,9 @@ from PIL import Image
 from cerviclip.app.answer import Prediction
 from cerviclip.app.fonts import REMEDY
 from cerviclip.app.parts.names import is_there
+from cerviclip.app.pictures import open_picture, picture_sha256
 from cerviclip.app.web.overlay import overlay
-from cerviclip.app.web.texts import Texts
+from cerviclip.app.web.texts import Texts, likeness, possible_classes
 from cerviclip.places import install_hint
 from cerviclip.plugins import is_phantom
 from dassl._version import __version__
@@ -218,7 +218,7 @@ class _Writer:
             t("title_one", n=one.number, total=one.total) if many else t("title_single"), 12
         )
         lines = [t("file_is", name=_file_name(answer.path))] if self.names and answer.path else []
-        digest = _digest(one.picture)
+        digest = picture_sha256(one.picture)
         lines += [t("hash_is", hash=digest)] if digest else []
         lines += [t("entry_is", entry=one.entry)] if one.entry else []
         lines += [t("note_is", note=answer.note)] if answer.note else []
@@ -263,8 +263,6 @@ class _Writer:
             pdf.paragraph(note, quiet=True)
 
     def _opened(self, picture: Picture | bytes | None) -> Image.Image | None:
-        from cerviclip.app.pictures import open_picture
-
         windows = None if self.predictor is None else self.predictor.reading.windows
         if picture is None:
             return None
@@ -298,17 +296,10 @@ class _Writer:
                 percent = _percent(answer.calibrated_positive)
                 text += " " + t("calibrated_positive", on=self._chosen_on(answer), percent=percent)
             found.append((text, False))
-        if answer.conformal_set:
-            names = ", ".join(map(self.title, answer.conformal_set))
-            coverage = _percent(answer.coverage)
-            found.append((t("conformal", names=names, coverage=coverage), False))
-        if answer.ood_score is not None and answer.ood_threshold is not None:
-            unlike = bool(answer.out_of_distribution)
-            words = {
-                "score": f"{answer.ood_score:.3g}",
-                "threshold": f"{answer.ood_threshold:.3g}",
-            }
-            found.append((t("ood_unlike" if unlike else "ood_like", **words), unlike))
+        if possible := possible_classes(t, answer, self.title):
+            found.append((possible, False))
+        if said := likeness(t, answer):
+            found.append(said)
         if answer.neighbours:  # their paths may tell patients: classes alone
             near = [f"{self.title(one.label)} ({one.distance:.3f})" for one in answer.neighbours]
             found.append((t("neighbours", names=", ".join(near)), False))
@@ -372,12 +363,3 @@ def _percent(share: float | None) -> str:
 
 def _file_name(path: str) -> str:
     return Path(path).name or "–"
-
-
-def _digest(picture: Picture | bytes | None) -> str:
-    """sha256 in hex of a file's bytes; "" for a picture without a file."""
-    if isinstance(picture, bytes):
-        return hashlib.sha256(picture).hexdigest()
-    if isinstance(picture, (str, Path)) and Path(picture).is_file():
-        return hashlib.sha256(Path(picture).read_bytes()).hexdigest()
-    return ""

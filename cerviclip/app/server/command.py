@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.doctor.ports import check_port
 from cerviclip.places import install_hint
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 if TYPE_CHECKING:
@@ -50,14 +50,18 @@ _LIMITS = {  # flag -> field of `Limits`
 
 
 def build_parser(prog: str) -> Parser:
+    from cerviclip.app.server.settings import Limits
+
     parser = Parser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "runs", metavar="[NAME=]RUN", nargs="*", help="finished runs' folders, or demo"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000, help="0: a free one")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; default: this machine alone"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="0: a free one; default: 8000")
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="lines NAME ROLE SHA256")
     parser.add_argument(
         "--new-token", nargs=2, metavar=("NAME", "ROLE"), help="print a new token, and end"
@@ -76,16 +80,22 @@ def build_parser(prog: str) -> Parser:
         metavar="FILE",
         help="batch jobs; always kept (default: ./jobs.jsonl)",
     )
-    parser.add_argument("--batch", type=int, default=32, help="pictures in a forward pass at most")
+    parser.add_argument(
+        "--batch", type=int, default=32, help="pictures in a forward pass at most; default: 32"
+    )
     parser.add_argument(
         "--linger",
         type=float,
         default=2.0,
         metavar="MS",
-        help="how long a picture waits for others",
+        help="how long a picture waits for others; default: 2",
     )
     parser.add_argument(
-        "--grace", type=float, default=30.0, metavar="S", help="time for batch jobs when it stops"
+        "--grace",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="time for batch jobs when it stops; default: 30",
     )
     parser.add_argument(
         "--label-studio",
@@ -95,12 +105,13 @@ def build_parser(prog: str) -> Parser:
     )
     parser.add_argument("--slides", type=Path, metavar="DIR", help="folder of slides for /v1/tiles")
     parser.add_argument("--weights", default="", metavar="FILE", help="the backbone's, if moved")
-    parser.add_argument("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_device_flag(parser)
     add_plugin_flag(parser)
     limits = parser.add_argument_group("limits")
-    for flag, (_, text) in _LIMITS.items():
+    for flag, (name, text) in _LIMITS.items():
+        text = f"{text}; default: {getattr(Limits, name)}"
         limits.add_argument(f"--{flag}", type=int, metavar="N", help=text)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 

@@ -16,6 +16,8 @@ BETWEEN = ";"  # several classes in one cell
 _FIRST = ("path", "patient_id", "prediction", "positive_probability")  # then p_<class> of each
 _OOD = ("ood_score", "ood_threshold", "out_of_distribution")
 _LAST = ("error", "note", "model", "use")
+#: How a PDF names the pictures; behind all others, for who reads a table by positions.
+IDENTITY = ("number", "sha256")
 Cell = str | float | None
 
 
@@ -57,6 +59,7 @@ class Columns:
         return (
             *(*_FIRST, *self.probabilities, *self.calibrated),
             *(*more, "nearest_classes", *_LAST),
+            *IDENTITY,
         )
 
     @property
@@ -65,13 +68,17 @@ class Columns:
         positive = ("positive_probability", "calibrated_positive_probability")
         return (*positive, *self.probabilities, *self.calibrated, "ood_score", "ood_threshold")
 
-    def cells(self, answer: Prediction, patient: str, model: str) -> list[Cell]:
+    def cells(
+        self, answer: Prediction, patient: str, model: str, number: int | None, sha256: str
+    ) -> list[Cell]:
         """An answer's row; None where there is nothing to say.
 
         Args:
             answer: of the model.
             patient: whom the file's name tells, or "".
             model: identity of the model.
+            number: from 1, the picture's in a PDF of the same pictures; None for none.
+            sha256: of the picture's file, in hex; "" where there is no file.
         """
         nothing: tuple[Cell, ...] = (None,) * len(self.classnames)
         points, unlike = answer.operating_points or {}, answer.out_of_distribution
@@ -89,6 +96,7 @@ class Columns:
             None if unlike is None else "true" if unlike else "false",
             None if near is None else _joined([one.label for one in near]),
             *(answer.error, answer.note, model, USE),
+            *(number, sha256),
         ]
 
 
@@ -98,4 +106,4 @@ def _joined(names: Sequence[str] | None) -> str | None:
 
 def as_text(cell: Cell) -> str:
     """A cell of a CSV; of a number its shortest exact form."""
-    return "" if cell is None else repr(cell) if isinstance(cell, float) else cell
+    return "" if cell is None else cell if isinstance(cell, str) else repr(cell)

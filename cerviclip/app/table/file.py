@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from cerviclip.app.answer import Prediction
-from cerviclip.app.table.columns import Columns, as_text
+from cerviclip.app.pictures import picture_sha256
+from cerviclip.app.table.columns import IDENTITY, Columns, as_text
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -19,29 +20,31 @@ class AnswerFile:
     """Rows of answers, appended batch by batch.
 
     Opening repairs what a stopped process has left: a half last line goes, and so do the rows of
-    pictures with an error that are to be tried again.
+    pictures with an error that are to be tried again. It also numbers the rows anew, as this
+    command's PDF does, and gives a file of an older version the columns that it lacks.
 
     Args:
         path: of the CSV; made where it is not there.
         columns: of the model's answers.
         model: its identity; rows of another are never mixed with its own.
-        asked: paths of the pictures that are asked for now.
+        asked: paths of the pictures that are asked for now, in the order of their numbers.
 
     Raises:
         UserError: the file is something else, or holds another model's answers.
     """
 
-    def __init__(self, path: Path, columns: Columns, model: str, asked: Collection[str]) -> None:
+    def __init__(self, path: Path, columns: Columns, model: str, asked: Iterable[str]) -> None:
         self.path, self.columns, self.model = path, columns, model
         self.head = columns.names
+        self._numbers = {picture: number for number, picture in enumerate(asked, 1)}
         place = self.head.index
-        self._path, self._patient, self._error, self._model = map(
-            place, ("path", "patient_id", "error", "model")
+        self._path, self._patient, self._error, self._model, self._number = map(
+            place, ("path", "patient_id", "error", "model", "number")
         )
         self._probabilities = [place(name) for name in columns.probabilities]
         self.done: set[str] = set()  # paths of pictures that have an answer
         try:
-            self._repair(asked)
+            self._repair()
         except OSError as error:
             raise UserError(f"--csv {path} cannot be written ({error.strerror})") from error
         self._handle: IO[str] | None = None
@@ -59,7 +62,8 @@ class AnswerFile:
         assert self._handle is not None
         writer = csv.writer(self._handle, lineterminator="\n")
         for answer, patient in answers:
-            writer.writerow(map(as_text, self.columns.cells(answer, patient, self.model)))
+            one = (self._numbers[answer.path], picture_sha256(answer.path))
+            writer.writerow(map(as_text, self.columns.cells(answer, patient, self.model, *one)))
         self._handle.flush()
 
     def answers(self) -> Iterator[tuple[str, list[float]]]:
@@ -68,7 +72,7 @@ class AnswerFile:
             if not row[self._error]:
                 yield row[self._patient], [float(row[i]) for i in self._probabilities]
 
-    def _repair(self, asked: Collection[str]) -> None:
+    def _repair(self) -> None:
         if self.path.is_dir():
             raise UserError(f"--csv {self.path} is a folder; name a file")
         rows = self._rows() if self.path.is_file() and self.path.stat().st_size else iter(())
@@ -77,8 +81,9 @@ class AnswerFile:
             writer.writerow(self.head)
             for row in rows:
                 failed = bool(row[self._error])
-                if failed and row[self._path] in asked:
+                if failed and row[self._path] in self._numbers:
                     continue
+                row[self._number] = str(self._numbers.get(row[self._path], ""))
                 if not failed:
                     self.done.add(row[self._path])
                 writer.writerow(row)
@@ -93,7 +98,7 @@ class AnswerFile:
             reader = csv.reader(handle)
             try:
                 head = tuple(next(reader, ()))
-                if head != self.head:
+                if head not in (self.head, self._older):
                     raise UserError(
                         f"{self.path} has the columns {', '.join(head)}, not those of this run's "
                         f"answers ({', '.join(self.head)}); give another --csv"
@@ -102,19 +107,24 @@ class AnswerFile:
                 before: list[str] | None = None
                 for row in reader:
                     if before is not None:
-                        yield self._checked(before, reader.line_num - 1)
+                        yield self._checked(before, reader.line_num - 1, len(head))
                     before = row
                 if before is not None and whole:
-                    yield self._checked(before, reader.line_num)
+                    yield self._checked(before, reader.line_num, len(head))
             except (csv.Error, UnicodeDecodeError) as error:
                 raise UserError(
                     f"{self.path}, line {reader.line_num}, is no CSV ({error}); give another --csv"
                 ) from error
 
-    def _checked(self, row: list[str], line: int) -> list[str]:
-        if len(row) != len(self.head):
+    @property
+    def _older(self) -> Sequence[str]:
+        """The head of a version that knew no `IDENTITY`."""
+        return self.head[: -len(IDENTITY)]
+
+    def _checked(self, row: list[str], line: int, width: int) -> list[str]:
+        if len(row) != width:
             raise UserError(
-                f"{self.path}, line {line}, has {len(row)} columns and not {len(self.head)}; "
+                f"{self.path}, line {line}, has {len(row)} columns and not {width}; "
                 "take the line out, or give another --csv"
             )
         if row[self._model] != self.model:
@@ -122,7 +132,7 @@ class AnswerFile:
                 f"{self.path} holds answers of the model {row[self._model]}, and this run is "
                 f"{self.model}; give another --csv"
             )
-        return row
+        return row + [""] * (len(self.head) - width)
 
 
 def _ends_with_line(path: Path) -> bool:

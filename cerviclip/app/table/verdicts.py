@@ -14,7 +14,7 @@ from cerviclip.app.table.columns import USE
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from dassl.utils.files import atomic_write
 
-RULE = "mean of the probabilities of the patient's pictures"
+RULE = "mean of the probabilities of the patient's images"
 
 
 @dataclass(frozen=True)

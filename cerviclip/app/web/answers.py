@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from cerviclip.app.pictures import picture_sha256
 from cerviclip.app.predictor import Prediction, Predictor
 from cerviclip.app.review.queue import uncertainty
-from cerviclip.app.table.columns import Columns
+from cerviclip.app.table.columns import IDENTITY, Columns
 from cerviclip.app.table.verdicts import PatientFinder
 from dassl.utils.images import why_unreadable
 
@@ -58,24 +59,35 @@ def predict_bytes(
 
 
 def answer_table(
-    answers: Sequence[Prediction], predictor: Predictor, model: str, pattern: str = ""
+    answers: Sequence[Prediction],
+    predictor: Predictor,
+    model: str,
+    pattern: str = "",
+    contents: Sequence[bytes] = (),
 ) -> pandas.DataFrame:
     """A row per picture, in the columns of ``cerviclip predict --csv`` and `UNCERTAINTY`.
+
+    The last two columns say how the page's PDF names the picture.
 
     Args:
         answers: in the order of the rows.
         predictor: that gave them.
         model: its identity.
         pattern: the run's ``DATASET.PATIENT_PATTERN``.
+        contents: of each picture's file; () where they are not at hand.
     """
     import pandas
 
     patient_of, columns = PatientFinder(pattern), Columns.of(predictor)
     rows = []
-    for one in answers:
+    for i, one in enumerate(answers):
         unsure = uncertainty(one.probabilities) if one.probabilities else None
-        rows.append([*columns.cells(one, patient_of(one.path), model), unsure])
+        sha256 = picture_sha256(contents[i]) if contents else ""
+        cells = columns.cells(one, patient_of(one.path), model, i + 1, sha256)
+        rows.append([*cells, unsure])
     table = pandas.DataFrame(rows, columns=[*columns.names, UNCERTAINTY])
+    first = [name for name in table if name not in IDENTITY]
+    table = table[[*first, *IDENTITY]]
     return table.astype(dict.fromkeys([*columns.numbers, UNCERTAINTY], float))
 
 

@@ -31,8 +31,8 @@ from cerviclip.app.demo import demo_run, is_demo
 from cerviclip.app.doctor.ports import check_port
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.places import PACKAGE, install_hint
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
-from cerviclip.runs.settings.folders import DEFAULT_ROOT
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, no_run
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
 from dassl.errors import MissingFileError, UserError, cli_main
 
 NEEDED = ("streamlit", "plotly")
@@ -55,12 +55,12 @@ def build_parser(prog: str) -> Parser:
     add("--audit-log", default="", metavar="FILE", help="write every answer there first")
     add("--language", default="", choices=["en", "zh"], help="default: the browser's")
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    add("--port", type=int, default=8501)
+    add("--port", type=int, default=8501, help="default: 8501")
     add("--no-browser", action="store_true", help="do not open a browser")
     add("--weights", default="", metavar="FILE", help="the backbone's, if moved")
-    add("--device", default="", choices=["cpu", "cuda"], help="default: a GPU")
+    add_device_flag(parser)
     add_plugin_flag(parser)
-    add("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     return parser
 
 
@@ -219,7 +219,7 @@ def _check_run(folder: str) -> None:
 
     results = known_results(folder)
     if results is None:
-        raise MissingFileError(f"{folder} is no run's folder (it has no results.json)")
+        raise MissingFileError(no_run(folder, "results.json"))
     if results["status"] != "done":
         raise UserError(f"{folder} is no finished run (status {results['status']}); run it again")
 

@@ -13,7 +13,11 @@ FILE = CONFIGS / "guide" / "screening.yaml"
 
 
 class Rule(NamedTuple):
-    """What one guideline states for an age; ``to`` is the last whole year, None for no end."""
+    """What one guideline states for an age.
+
+    ``to`` is the last whole year, None for no end; ``caution`` says what of the text was not
+    checked, "" where there is nothing to say.
+    """
 
     title: str
     start: int
@@ -23,6 +27,7 @@ class Rule(NamedTuple):
     date: str
     source: str
     url: str
+    caution: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -48,6 +53,7 @@ def rules_for(age: int, language: str) -> list[Rule]:
                 str(guideline["date"]),
                 guideline["source"],
                 guideline["url"],
+                guideline.get("caution", {}).get(language, ""),
             )
         )
     return found

@@ -35,6 +35,7 @@ class Skipped:
         empty: top folders that gave no image.
         system: folders of operating systems.
         links: linked folders that lead back to where the scan has been.
+        no_files: pipes, sockets and devices with the name of an image.
         left_out: files that ``DATASET.LEAVE_OUT`` or ``CLASS_MAP`` leaves out, by which of them.
         folders: top folders that are no part of what is read.
         stray: images beside the class folders.
@@ -44,6 +45,7 @@ class Skipped:
     empty: list[str] = field(default_factory=list)
     system: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    no_files: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     folders: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
@@ -79,6 +81,7 @@ class Skipped:
         for what, names in (
             ("folders of the system", self.system),
             ("folders that are no part of the split", self.folders),
+            ("pipes, sockets or devices", self.no_files),
         ):
             if names:
                 said.append(f"{what}, not read: {', '.join(list(dict.fromkeys(names))[:5])}")
@@ -106,7 +109,7 @@ def class_folders(folder: Path, skipped: Skipped | None = None) -> list[str]:
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 stray = entry.name.lower().endswith(IMAGE_SUFFIXES) and not is_system(entry.name)
                 if stray and skipped is not None:
                     skipped.stray.append(entry.name)
@@ -147,10 +150,12 @@ def image_files(folder: Path, skipped: Skipped | None = None, name: str = "") ->
             for entry in entries:
                 path = f"{inner}{entry.name}"
                 if is_system(entry.name):
-                    if not entry.name.startswith(".") and entry.is_dir():
+                    if not entry.name.startswith(".") and _is_folder(entry):
                         account.system.append(f"{name}/{path}" if name else path)
-                elif not entry.is_dir():
-                    if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                elif not _is_folder(entry):
+                    if _is_no_file(entry):
+                        account.no_files.append(f"{name}/{path}" if name else path)
+                    elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                         found.append(path)
                     elif skipped is not None:
                         account.unread[name].add(entry.path)
@@ -225,6 +230,23 @@ def warn_of_levels(paths: Sequence[str]) -> str:
         "one are crops cut out of the other, read one kind: DATASET.LEAVE_OUT "
         f"\"('{pattern}',)\""
     )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; links in a circle lead to none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_no_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a pipe, a socket or a device: to open it may wait for ever. Not a link that
+    leads nowhere, which whoever reads it names."""
+    try:
+        return not entry.is_file() and os.path.exists(entry.path)
+    except OSError:  # links in a circle
+        return False
 
 
 def _leads_back(link: str, start: Path, entered: set[str]) -> bool:

@@ -55,6 +55,8 @@ _AROUND = (  # "Train_Images"
 )
 _BLANK_CELLS = {"", "nan", "#n/a", "<na>"}
 _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"  # characters that nobody sees
+# What stands between words: blanks, underscores, and every dash that a word processor writes.
+_BETWEEN = re.compile(r"[\s_\-\u00b7\u2010-\u2015\u2043\u2212\ufe58\ufe63\uff0d]+")
 # Cyrillic and Greek letters that look like Latin ones.
 _LOOK_ALIKE = str.maketrans(
     "АВЕКМНОРСТУХІЅЈавеокрсухіѕјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXISJaBeokpcyxisjABEZHIKMNOPTYXo"
@@ -136,17 +138,18 @@ def near_equal(names: Iterable[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
         seen = unicodedata.normalize("NFKC", name).translate(dict.fromkeys(map(ord, _UNSEEN)))
-        key = re.sub(r"[\s_\-]+", " ", seen.translate(_LOOK_ALIKE)).strip().casefold()
+        key = _BETWEEN.sub(" ", seen.translate(_LOOK_ALIKE)).strip().casefold()
+        key = re.sub(r"(?<!\d) | (?!\d)", "", key)  # "P 12" is "P12", and "1-2" is not "12"
         groups[key].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def near_equal_numbers(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that are one number: ``7`` and ``007``."""
-    groups: dict[str, list[str]] = defaultdict(list)
+    """Groups of names that are one number, or one word and number: ``P7`` and ``P007``."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in sorted(set(names)):
-        if name.isdecimal():
-            groups[name.lstrip("0") or "0"].append(name)
+        if found := re.fullmatch(r"(\D*)0*?([1-9]\d*|0)", name):
+            groups[found[1], found[2]].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 

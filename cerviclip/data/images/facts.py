@@ -28,6 +28,8 @@ from dassl.utils.deep_images import (
     check_well_read,
     depth_of,
     is_inverted,
+    is_sideways,
+    open_image,
     set_windows,
     usual_range,
     values_of,
@@ -37,6 +39,7 @@ from dassl.utils.images import has_alpha, orientation_of, shows_background, why_
 
 MAX_ASPECT = 50  # longer than so many times its width a picture is blown up by a resize
 _LOOKED_AT = 2000  # deep images whose values are read to find their data set's range
+_NEVER_MAPPED = ("1", "LA", "RGB", "I", "F")  # modes that Pillow does not map into memory
 _TAIL = 65536  # bytes at a PNG's end that are searched for an orientation
 
 
@@ -54,6 +57,8 @@ class Facts:
         pages: it has more than one page or frame.
         bytes: of the file.
         profile: its colour profile, "" for none and for sRGB.
+        torn_before: a TIFF on its side that Pillow 11 to 13 may give torn (`open_image`): features
+            of it that were stored before are not to be found again.
     """
 
     mode: str
@@ -65,6 +70,7 @@ class Facts:
     pages: bool = False
     bytes: int = 0
     profile: str = ""
+    torn_before: bool = False
 
 
 Known = Mapping[str, Facts]  # by path, files that are no images left out
@@ -101,6 +107,7 @@ def reading_of(path: str) -> str:
     if facts is None:
         return ""
     parts = [f"turned {facts.orientation}"] if facts.orientation > 1 else []
+    parts += ["from its side"] if facts.torn_before else []
     parts += ["over black"] if facts.transparent else []
     parts += ["from white"] if facts.inverted else []
     if facts.depth:
@@ -194,7 +201,7 @@ def odd_pictures(name: str, known: Known) -> list[str]:
 
 
 def _ask(path: str) -> Facts:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         if many:
             image.seek(0)
@@ -206,6 +213,7 @@ def _ask(path: str) -> Facts:
             depth=depth_of(image),
             inverted=is_inverted(image),
             orientation=_orientation(image, path),
+            torn_before=is_sideways(image) and image.mode not in _NEVER_MAPPED,
             pages=bool(many),
             profile=profile_of(image),
             # Last, since it decodes the image.
@@ -257,7 +265,7 @@ def _range_of(path: str) -> Range:
     key = _key(path)
     if key not in _ranges:
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 values = values_of(image, path)
         except Exception as error:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from cerviclip.data.split.patient_grouped import PARTS, Item
@@ -47,8 +48,21 @@ def check_filled(name: str, split: Parts, ratio: Sequence[float] | None, shots: 
         )
 
 
+_FEW = 10  # classes that may be called by decimals, such as grades
+_DECIMAL = re.compile(r"[-+]?\d*[.,]\d*[1-9]\d*(e[-+]?\d+)?|[-+]?\d+(\.\d+)?e[-+]?\d+", re.I)
+
+
 def check_classes(name: str, classnames: Sequence[str]) -> None:
-    """Refuse a training on fewer than two classes, on which every score is perfect."""
+    """Refuse a training on fewer than two classes, on which every score is perfect, and measured
+    values in place of classes: each would be a class, and its few images all be needed to train.
+    """
+    measured = [word for word in classnames if _DECIMAL.fullmatch(word)]
+    if len(measured) > _FEW and 2 * len(measured) > len(classnames):
+        raise UserError(
+            f"{name} has {len(classnames)} classes that are numbers, such as {measured[0]} and "
+            f"{measured[1]}; a label is the name of a class: take another column, or put the "
+            "numbers into a few classes"
+        )
     if len(classnames) < 2:
         only = f' ("{classnames[0]}")' if classnames else ""
         raise UserError(

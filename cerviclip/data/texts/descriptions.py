@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.data.files.names import near_equal
 from cerviclip.places import PROMPTS
 from dassl.config.yaml_file import read_typed
 from dassl.errors import MissingFileError, UserError
@@ -59,13 +60,27 @@ def _one_set(
     path: Path, name: str, content: Any, classnames: Sequence[str]
 ) -> dict[str, list[str]]:
     if not isinstance(content, dict):
-        raise UserError(f'prompt set "{name}" in {path} must map class names to texts')
+        hint = _other_spelling(name, classnames)
+        raise UserError(f'prompt set "{name}" in {path} must map class names to texts{hint}')
     texts = {}
     for classname in classnames:
         value = content.get(classname)
         lines = [value] if isinstance(value, str) else value
         sound = isinstance(lines, list) and all(isinstance(t, str) and t.strip() for t in lines)
         if not lines or not sound:
-            raise UserError(f'prompt set "{name}" in {path} has no texts for class {classname}')
+            hint = "".join(_other_spelling(str(key), [classname]) for key in content)
+            if value is not None and not isinstance(value, (str, list, dict)):
+                hint = f"; {value!r} is no text: quote it"
+            raise UserError(
+                f'prompt set "{name}" in {path} has no texts for class {classname}{hint}'
+            )
         texts[classname] = [" ".join(line.split()) for line in lines]
     return texts
+
+
+def _other_spelling(name: str, classnames: Sequence[str]) -> str:
+    """A hint where a name is a class's but for capitals, blanks, dashes or underscores."""
+    for classname in classnames:
+        if name != classname and near_equal([name, classname]):
+            return f"; the class is spelled {classname}, not {name}"
+    return ""

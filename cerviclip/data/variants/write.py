@@ -21,7 +21,7 @@ from cerviclip.data.workers import mapper
 from cerviclip.shapes import parse_json
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UserError
-from dassl.utils.deep_images import Windows, windows_of
+from dassl.utils.deep_images import Windows, open_image, windows_of
 from dassl.utils.files import atomic_write, file_sha256
 from dassl.utils.images import to_rgb, why_unreadable
 
@@ -133,7 +133,7 @@ def write_family(job: Job) -> tuple[int, int]:
 
 def _read(job: Job) -> Image.Image:
     try:
-        with Image.open(job.source) as image:
+        with open_image(job.source) as image:
             return to_rgb(image, job.source, job.windows)
     except Exception as error:  # whatever Pillow's plug-ins raise
         raise UserError(

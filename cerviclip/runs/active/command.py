@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cerviclip.runs.run.process.summation_order import fix_summation_order
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import cli_main
 
 
@@ -42,11 +42,14 @@ def build_parser(prog: str) -> Parser:
     parser.add_argument(
         "--strategies", nargs="+", metavar="NAME",
         default=["random", "entropy", "margin", "coreset", "typiclust"],
+        help="default: all five",
     )  # fmt: skip
     parser.add_argument(
         "--budgets", nargs="+", type=int, required=True, metavar="N", help="labelled, growing"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="S")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[1], metavar="S", help="of draws; default: 1"
+    )
     parser.add_argument(
         "--by", choices=("image", "patient"), default="image", help="what is chosen"
     )
@@ -55,7 +58,7 @@ def build_parser(prog: str) -> Parser:
         help="default ./output/active/DATASET/TRAINER/BACKBONE",
     )  # fmt: skip
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     parser.add_argument(
         "--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys of every round"
     )

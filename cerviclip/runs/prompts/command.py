@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.run.process.summation_order import fix_summation_order
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.runs.settings.requests import RunRequest
 from dassl.errors import UserError, cli_main
 
@@ -49,7 +49,7 @@ def build_parser(prog: str) -> Parser:
         help="default ./output/prompts/DATASET/BACKBONE",
     )  # fmt: skip
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE",
         help="config keys, last: DATASET.TEMPLATES \"['a photo of {}.', 'a {}']\"",

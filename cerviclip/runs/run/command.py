@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -69,7 +70,7 @@ def train_command(request: RunRequest, debug: bool = False) -> int:
     if request.evaluate:
         return _evaluate_command(request, cfg, debug)
     try:
-        run_one(cfg, variant=request.variant, fresh=request.fresh, train=request.train)
+        results = run_one(cfg, variant=request.variant, fresh=request.fresh, train=request.train)
     except UserError:
         raise
     except Exception as error:  # the traceback is in log.txt, and was printed as it went there
@@ -79,8 +80,16 @@ def train_command(request: RunRequest, debug: bool = False) -> int:
         log = f"(log: {cfg.OUTPUT_DIR}/log.txt)"
         raise RunFailedError(f"the run failed: {text} {log}") from error
     if request.train:
+        if results and not results["transductive"]:  # such a run has no answer for one image
+            print(f"to predict new images: {predict_line(cfg.OUTPUT_DIR, request.plugins)}")
         print(f"results: {cfg.OUTPUT_DIR}/results.json")
     return 0
+
+
+def predict_line(folder: str, plugins_given: Sequence[str] = ()) -> str:
+    """A command that predicts the images of a folder by a run, ready to be copied."""
+    flags = [word for plugin in plugins_given for word in ("--plugin", plugin)]
+    return f"{shlex.join(['cerviclip', 'predict', folder])} IMAGES {shlex.join(flags)}".rstrip()
 
 
 def _evaluate_command(request: RunRequest, cfg: Any, debug: bool) -> int:

@@ -1,9 +1,11 @@
-"""What a run reads, looked at before anything is made: data set, centres, the backbone's name."""
+"""What a run reads, looked at before anything is made: data set, centres, the backbone's name; and
+how it differs from what an earlier run has read."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
@@ -11,8 +13,8 @@ from cerviclip.adopt.spec import is_adopted
 from dassl.utils.distributed import world_size
 
 
-def check_data(cfg: Any, silent: bool = False) -> None:
-    """Build the data set and its external centres.
+def check_data(cfg: Any, silent: bool = False) -> dict[str, Any]:
+    """Build the data set and its external centres; their images by source, as ``flow`` has them.
 
     Args:
         cfg: the run's.
@@ -22,10 +24,13 @@ def check_data(cfg: Any, silent: bool = False) -> None:
         UserError: a folder, class, pattern or centre that cannot be.
     """
     from cerviclip.data.centers.external import build_external_datasets
+    from cerviclip.data.flow import flow_of
     from dassl.data.datasets import build_dataset
 
     with redirect_stdout(io.StringIO()) if silent else nullcontext():
-        build_external_datasets(cfg, build_dataset(cfg))
+        dataset = build_dataset(cfg)
+        centers = build_external_datasets(cfg, dataset)
+    return flow_of(dataset, centers)["sources"]
 
 
 def uses_backbone(cfg: Any) -> bool:
@@ -37,9 +42,12 @@ def uses_backbone(cfg: Any) -> bool:
     return not is_adopted(name) and issubclass(ensure_loaded("trainer", name), VLMTrainer)
 
 
-def check_names_and_values(cfg: Any) -> None:
+def check_names_and_values(cfg: Any) -> dict[str, Any]:
     """Say what is wrong with names and values, where a folder holds a run of another configuration:
     a mistyped one is the likelier reason than a second run. In silence, and nothing is downloaded.
+
+    Returns:
+        The images that there are now, as of `check_data`; {} where nobody has looked.
 
     Raises:
         UserError: as a new folder would get it.
@@ -47,9 +55,31 @@ def check_names_and_values(cfg: Any) -> None:
     from cerviclip.vlm.loading import check_name
 
     if world_size() > 1:  # each process would read all images at once
-        return
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if uses_backbone(cfg) or cfg.MODEL.BACKBONE.NAME.startswith("torchvision:"):
             check_name(cfg.MODEL.BACKBONE.NAME)
-        check_data(cfg, silent=True)
+        return check_data(cfg, silent=True)
+
+
+def changed_inputs(results: Mapping[str, Any], cfg: Any, sources: Mapping[str, Any]) -> list[str]:
+    """What a run of the same settings has read and is now another, as far as its files tell.
+
+    Args:
+        results: of the earlier run.
+        cfg: of the run that is asked for.
+        sources: the images that there are now, as of `check_names_and_values`.
+    """
+    from cerviclip.runs.run.run_files import weights_sha256
+
+    found = []
+    earlier = (results.get("flow") or {}).get("sources") or {}
+    for name in sorted(sources.keys() & earlier.keys()):
+        now, then = (told[name]["seen"]["images"] for told in (sources, earlier))
+        if now != then:
+            found.append(f"the images of {name} have changed ({now:,} now, {then:,} then)")
+    now, then = weights_sha256(cfg), results.get("weights_sha256")
+    if now and then and now != then:
+        found.append(f"the weights have changed (SHA-256 {now[:8]} now, {then[:8]} then)")
+    return found

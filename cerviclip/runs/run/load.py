@@ -28,6 +28,7 @@ from cerviclip.engine.without_images import ManagerWithoutImages
 from cerviclip.environment import USUAL_STORE_DTYPE
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.run_files import weights_sha256
+from cerviclip.runs.settings.folders import no_run
 from dassl.config import CfgNode, get_cfg_default, merge_file
 from dassl.data.transforms import build_transform
 from dassl.engine.resume import BEST_MODEL, common_checkpoint
@@ -77,11 +78,12 @@ def load_run(
         kind = plugins.ensure_loaded("trainer", name)
     except UnknownNameError as error:
         raise UnknownNameError(
-            f"{folder} was trained by {name}, which no trainer here is called; give the module or "
-            "file that registers it as a plug-in"
+            f"{folder} was trained by {name}, which no trainer here is called; name the module or "
+            "file that registers it (--plugin FILE.py, in Python plugin=)"
         ) from error
     cfg = saved_config(folder, kind)
     task = Task.load(folder) or task_of_old_run(folder, cfg)
+    check_task(task, results, folder)
     state = get_rng_state()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -112,6 +114,31 @@ def check_trained(folder: Path, epoch: int | None) -> dict[str, Any]:
     return results or {}
 
 
+def check_task(task: Task, results: dict[str, Any], folder: Path) -> None:
+    """A model's outputs are numbered: a task.json with other names, or the same in another order,
+    fits it and gives each answer the name of another class.
+
+    Raises:
+        UserError: the run's other files name other classes or other positive ones.
+    """
+    known: tuple[str, ...] = ()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = tuple(read_split_record(folder / "split.json")["classes"])
+    rest = iter(known)  # a half of the classes (base to new) keeps their order
+    if known and not all(name in rest for name in task.classnames):
+        raise UserError(
+            f"{folder}: task.json has the classes {', '.join(task.classnames)[:300]}, and "
+            f"split.json has {', '.join(known)[:300]}; one of them was edited: take both as the "
+            "run wrote them"
+        )
+    positive = set(results.get("positive_classes") or ())
+    if positive and positive != set(task.positive):
+        raise UserError(
+            f"{folder}: task.json has the positive classes {', '.join(task.positive) or 'none'}, "
+            f"and results.json has {', '.join(sorted(positive))}; take both as the run wrote them"
+        )
+
+
 def check_weights(results: dict[str, Any], trainer: Any, folder: Path) -> None:
     """What was learned beside a frozen backbone may fit another in shape and mean nothing there.
 
@@ -134,7 +161,7 @@ def saved_config(folder: Path, kind: type | None = None) -> CfgNode:
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise MissingFileError(f"no run in {folder}: it holds no config.yaml")
+        raise MissingFileError(no_run(folder, "config.yaml"))
     cfg = get_cfg_default()
     for module in dict.fromkeys(base.__module__ for base in reversed(getattr(kind, "__mro__", ()))):
         if extend := plugins.extend_cfg_of(module):
@@ -179,7 +206,8 @@ def task_of_old_run(folder: Path, cfg: CfgNode) -> Task:
     except (UnknownNameError, UserError) as error:
         raise UserError(
             f"{folder} has no task.json, and nothing here registers its data set "
-            f"{cfg.DATASET.NAME}, which its texts come from; give the plug-in that does"
+            f"{cfg.DATASET.NAME}, which its texts come from; name the module or file "
+            "that does (--plugin FILE.py, in Python plugin=)"
         ) from error
     from cerviclip.data.texts.descriptions import load_descriptions
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.inputs import check_names_and_values
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
+from cerviclip.runs.settings.folders import runs_below
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import MissingFileError, UserError
 
@@ -44,8 +45,8 @@ def check_resume(cfg: CfgNode, folder: Path, fresh: bool = False) -> None:
         raise MissingFileError(f"--resume {source}: there is no such folder; name a run's folder")
     if not own and not any(source.glob("*/model*.pth.tar*")):
         raise MissingFileError(
-            f"--resume {source}: no checkpoint is in there; name a run's folder, or leave --resume "
-            "out to train from the start"
+            f"--resume {source}: no checkpoint is in there{runs_below(source)}; name a run's "
+            "folder, or leave --resume out to train from the start"
         )
     keys = _differences(source, cfg)
     if keys:

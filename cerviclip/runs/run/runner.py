@@ -22,7 +22,7 @@ from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predi
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
-from cerviclip.runs.run.inputs import check_names_and_values
+from cerviclip.runs.run.inputs import changed_inputs, check_names_and_values
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.process.log import log_to, print_to_log
 from cerviclip.runs.run.process.outside import FROM_OUTSIDE, describe, outside_cause
@@ -177,7 +177,8 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         return "unfinished"
     if fresh:
         return "other"
-    check_names_and_values(cfg)
+    sources = check_names_and_values(cfg)
+    keys = keys or changed_inputs(results or {}, cfg, sources)
     what = "; ".join(keys) or "other files or code"
     raise UserError(
         f"{folder} holds a run of another configuration: {what}. "

@@ -19,7 +19,7 @@ from cerviclip.runs.settings.files.sweep_file import (
     read_entries,
     read_sweep,
 )
-from cerviclip.runs.settings.plan import make_plan
+from cerviclip.runs.settings.plan import make_plan, named_entry
 from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep.command import PlannedRun, chosen_runs
 from dassl.errors import UserError
@@ -64,7 +64,11 @@ class Choice:
 
 
 def choose(
-    sweep: str, output_dir: str = "", metric: str = "accuracy", plugins: Sequence[str] = ()
+    sweep: str,
+    output_dir: str = "",
+    metric: str = "accuracy",
+    plugins: Sequence[str] = (),
+    variant: str = "",
 ) -> list[Choice]:
     """The best setting of each trainer of a finished search, by the mean over its runs.
 
@@ -73,17 +77,24 @@ def choose(
         output_dir: where its runs lie.
         metric: of the tables.
         plugins: as the search had them.
+        variant: as the search had it.
 
     Raises:
         UserError: a run is missing, has failed, was scored on test images, or has no such score; or
             entries of one trainer differ in what a file of settings has no place for.
     """
     check_metric(metric)
-    request = SweepRequest(sweep=sweep, output_dir=output_dir, plugins=tuple(plugins))
+    request = SweepRequest(
+        sweep=sweep, output_dir=output_dir, plugins=tuple(plugins), variant=variant
+    )
     runs = chosen_runs(make_plan(request))
-    _check_finished(sweep, runs)
+    _check_finished(f"{sweep} --variant {variant}" if variant else sweep, runs)
     path = find_sweep(sweep)
-    entries = [e for item in listed(read_sweep(path), "trainers") for e in read_entries(item, path)]
+    entries = [
+        named_entry(entry, variant)
+        for item in listed(read_sweep(path), "trainers")
+        for entry in read_entries(item, path)
+    ]
     _check_opts_alone_differ(path, entries)
     return [
         _choice(trainer, [e for e in entries if e.trainer == trainer], runs, metric)

@@ -15,7 +15,7 @@ from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.files.class_maps import fill_from_class_map
 from cerviclip.runs.settings.files.draw_files import follow_draw_file
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, without_file
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, no_run, safe_part, without_file
 from cerviclip.runs.settings.pairs import check_given_features, check_pair
 from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
@@ -77,9 +77,22 @@ def setup_cfg(request: RunRequest) -> CfgNode:
             cfg.TRAINER.pop(key)
     asked = request.output_dir or next(iter(_overrides(request, "OUTPUT_DIR")), "")
     root = request.output_root or DEFAULT_ROOT
-    cfg.OUTPUT_DIR = str(asked or RunKey.of(cfg, request.variant).folder(root))
+    cfg.OUTPUT_DIR = os.path.expanduser(asked or RunKey.of(cfg, request.variant).folder(root))
+    _check_names_fit(cfg.OUTPUT_DIR)
     cfg.freeze()
     return cfg
+
+
+_LONGEST_NAME = 200  # bytes of a folder's name: systems take 255, and locks have a longer one
+
+
+def _check_names_fit(folder: str) -> None:
+    for part in Path(folder).parts:
+        if (size := len(os.fsencode(part))) > _LONGEST_NAME:
+            raise UserError(
+                f"the run's folder has a part of {size} bytes ({part[:40]}...), more than "
+                f"{_LONGEST_NAME}; give a shorter --output-dir, or a shorter name to the variant"
+            )
 
 
 def dataset_cfg(dataset: str, root: str = "", opts: Sequence[Any] = ()) -> CfgNode:
@@ -169,8 +182,8 @@ def _saved_config(request: RunRequest) -> Path | None:
         return path
     if not request.trainer:
         raise MissingFileError(
-            f"--model-dir {folder} holds no config.yaml; name a finished run's folder, or give "
-            "--trainer, --dataset and the yaml files as well"
+            f"--model-dir: {no_run(folder, 'config.yaml')}; or give --trainer, --dataset and the "
+            "yaml files as well"
         )
     return None
 

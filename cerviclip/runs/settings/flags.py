@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import fields
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from cerviclip.adopt.spec import read_adoption
 from cerviclip.adopt.transforms import transform_opts
 from cerviclip.runs.settings.completion import config_keys, names_of, offer, sweeps
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.runs.settings.requests import RunRequest, SweepRequest
 from dassl.errors import UserError
 
 Request = TypeVar("Request", RunRequest, SweepRequest)
 TRAIN, SWEEP = "python train.py", "python run_shell.py"
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line, as all of ours; it completes in shells."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ({self.prog} --help lists the flags)")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self._complete()
-        return super().parse_args(args, namespace)
-
-    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self._complete()
-        return super().parse_intermixed_args(args, namespace)
-
-    def _complete(self) -> None:
-        if "_ARGCOMPLETE" in os.environ:
-            import argcomplete
-
-            argcomplete.autocomplete(self)  # answers the shell and ends the process
 
 
 TRAIN_EPILOG = """\
@@ -116,7 +95,7 @@ def train_parser(prog: str = TRAIN) -> Parser:
         "--fresh", action="store_true", help="run again; replaces the old run when done"
     )
     how.add_argument("--list", action="store_true", help="list trainers, datasets and backbones")
-    how.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(how)
     opts = parser.add_argument(
         "opts",
         nargs=argparse.REMAINDER,
@@ -127,14 +106,6 @@ def train_parser(prog: str = TRAIN) -> Parser:
     for action, kind in ((trainer, "trainer"), (dataset, "dataset"), (backbone, "backbone")):
         offer(action, names_of(kind))
     return parser
-
-
-def add_plugin_flag(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
-    group.add_argument(
-        "--plugin", action="append", default=[], dest="plugins",
-        metavar="MODULE|FILE.py",
-        help="also use the trainers and datasets registered there (may be repeated)",
-    )  # fmt: skip
 
 
 def add_transforms_flag(group: argparse._ArgumentGroup) -> None:
@@ -278,13 +249,19 @@ def sweep_parser(prog: str = SWEEP) -> Parser:
     where.add_argument(
         "--variant", default="", metavar="NAME", help="names other settings' or data's folders"
     )
-    where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one per GPU")
     where.add_argument(
-        "--retries", type=int, default=0, metavar="N", help="how often to repeat a failed run"
+        "--jobs", type=int, default=1, metavar="N", help="processes; one per GPU; default: 1"
+    )
+    where.add_argument(
+        "--retries",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how often to repeat a failed run; default: 0",
     )
     where.add_argument("--dry-run", action="store_true", help="show what would be run")
     where.add_argument("--fresh", action="store_true", help="run finished runs again too")
-    where.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(where)
     add_launcher_flags(parser)
     offer(sweep, sweeps)
     offer(opts, config_keys)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from cerviclip.backbones.names import EMBEDDINGS
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
+MOST_NAMED = 5  # runs below a folder that an error names
+_MOST_WALKED = 10_000  # folders that are looked into for them
 RESCUED = "rescued.json"  # which checkpoints a job wrote in case it is stopped
 
 
@@ -61,6 +64,37 @@ def find_results(root: str | Path) -> Iterator[Path]:
             found.append(folder.split(os.sep))
     for parts in sorted(found):
         yield Path(os.sep.join(parts), RESULTS)
+
+
+def no_run(folder: str | Path, lacks: str) -> str:
+    """Why a folder is no run's, and which runs lie below it: somebody may have named the folder
+    above.
+
+    Args:
+        folder: as it was named.
+        lacks: the file that a run's folder has.
+    """
+    return f"no run in {folder}: it holds no {lacks}{runs_below(folder)}"
+
+
+def runs_below(folder: str | Path) -> str:
+    """The first runs below a folder, as the end of an error; "" if there are none."""
+    found = list(islice(_runs_below(folder), MOST_NAMED + 1))
+    if not found:
+        return ""
+    more = ", and more" if len(found) > MOST_NAMED else ""
+    return f"; name one of the runs below it: {', '.join(found[:MOST_NAMED])}{more}"
+
+
+def _runs_below(folder: str | Path) -> Iterator[str]:
+    """Folders of runs in the order of their names; after very many folders none is looked for."""
+    for number, (place, inner, files) in enumerate(os.walk(folder)):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        if number > _MOST_WALKED:
+            return
+        if RESULTS in files and not _is_evaluation(place):
+            inner.clear()
+            yield place
 
 
 def _is_evaluation(folder: str) -> bool:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from cerviclip import plugins
-from cerviclip.runs.settings.flags import Parser, add_plugin_flag
+from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 
 
 def listing(width: int | None = None) -> str:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip list") -> int
     """``cerviclip list``: print the three lists."""
     parser = Parser(prog=prog, description="List trainers, data sets and backbones.")
     add_plugin_flag(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    add_debug_flag(parser)
     plugins.add_plugins(parser.parse_args(argv).plugins)
     print(listing())
     return 0

@@ -141,7 +141,7 @@ def make_plan(args: SweepRequest) -> Plan:
     own += [_adopted_entry(adoption, args, tree) for adoption in of_yaml]
     entries = chosen_entries(own, args.trainers) if args.trainers else own
     entries = [*entries, *(_adopted_entry(adoption, args, tree) for adoption in of_flags)]
-    own, entries = ([_named(e, args.variant) for e in some] for some in (own, entries))
+    own, entries = ([named_entry(e, args.variant) for e in some] for some in (own, entries))
     grid = _grid_of(tree, path, args)
     for kind, values in (("dataset", datasets), ("trainer", entries), ("shots", grid.shots)):
         if not values:
@@ -156,7 +156,7 @@ def make_plan(args: SweepRequest) -> Plan:
     )
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
-    root = Path(args.output_dir or DEFAULT_ROOT)
+    root = Path(args.output_dir or DEFAULT_ROOT).expanduser()
     own_runs, asked = maker.own_runs(own), set(runs)
     return Plan(
         name=path.stem,
@@ -312,7 +312,7 @@ def chosen_entries(own: Sequence[TrainerEntry], names: Sequence[str]) -> list[Tr
     return list(dict.fromkeys(chosen))
 
 
-def _named(entry: TrainerEntry, variant: str) -> TrainerEntry:
+def named_entry(entry: TrainerEntry, variant: str) -> TrainerEntry:
     """An entry under the sweep's ``--variant``: before its own name, where it has one."""
     if variant in ("", "default"):
         return entry

@@ -125,4 +125,4 @@ def _fits(values: Any, count: int, least: float, most: float) -> bool:
 
 
 def _span(least: float, most: float) -> str:
-    return f"{least:g} or more" if most >= _HUGE else f"{least:g} to {most:g}"
+    return f"{least:g} or more" if most == _HUGE else f"{least:g} to {most:.10g}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
 from cerviclip.runs.sweep.executor_choice import executor_for
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
-from dassl.errors import StoppedError, UserError
+from dassl.errors import GOES_ON, StoppedError, UserError
 
 
 @dataclass
@@ -192,6 +192,7 @@ def make_runs(
 
     Raises:
         StoppedError: the disk is full or read-only: no further run could be written either.
+        KeyboardInterrupt: Ctrl-C; the message says how many runs are finished.
     """
     done = len(runs) - len(pending)
     what = f"{counted(len(pending), 'run')} to do" + (f", {done} finished before" if done else "")
@@ -213,7 +214,7 @@ def make_runs(
         lambda job: progress.started(job.spec),
         lambda n: say(f"{counted(n, 'run', 'are')} being made by another sweep; waiting"),
     )
-    with progress, closing(cast(Any, found)):
+    with _says_what_stays(progress), progress, closing(cast(Any, found)):
         for outcome in found:
             run = pending[outcome.job.number]
             made += 1
@@ -228,6 +229,15 @@ def make_runs(
     if made:
         console.print(f"{counted(made, 'run')} in {format_seconds(time.monotonic() - start)}")
     return failed
+
+
+@contextmanager
+def _says_what_stays(progress: SweepProgress) -> Iterator[None]:
+    """Ctrl-C with the number of runs that are finished."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{progress.finished()}; {GOES_ON}") from stop
 
 
 def record_failure(run: PlannedRun, error: str) -> None:
@@ -251,6 +261,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     from cerviclip.runs.sweep.summary_files import (
         read_fitting_results,
         read_runs,
+        replaced_note,
         warnings_of,
         write_summary,
     )
@@ -262,6 +273,7 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
     runs = read_runs(index.folders) + unchosen
     groups = group_runs(runs, plan.order)
     pooled = pooled_entries(groups, plan.output_root)
+    replaced = replaced_note(plan)
     written = write_summary(plan, runs, groups, pooled)
     for table in [*build_tables(groups, "accuracy"), *pooled_tables(pooled, "accuracy")]:
         print_table(table, console)
@@ -282,6 +294,8 @@ def write_and_print_tables(plan: Plan, index: finished_index.SweepIndex, console
             f"left out: {counted(n_other_settings, 'run')} of the sweep made with other settings "
             "than these"
         )
+    if replaced:
+        console.print(replaced, markup=False, soft_wrap=True)
     jobs = plan.output_root / JOBS_TABLE
     written += [jobs] if jobs.is_file() else []
     console.print(f"also: {', '.join(str(path) for path in written)}", markup=False, soft_wrap=True)

@@ -83,6 +83,22 @@ def _write_claimed(
     return [*texts, *figures]
 
 
+def replaced_note(plan: Plan) -> str:
+    """What to say where the tables in the sweep's folder are of another sweep; "" otherwise."""
+    path, title = plan.output_root / "results.md", _title(plan)
+    if not path.is_file():
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        earlier = file.readline().removeprefix("#").strip()
+    if earlier == title:
+        return ""
+    return (
+        f"note: the tables in {plan.output_root} were of '{earlier}' and are of '{title}' now; its "
+        f"runs stay, and cerviclip tables {plan.output_root} shows all. A sweep keeps its tables "
+        "in a folder of its own (--output-dir)"
+    )
+
+
 def _remove(path: Path) -> None:
     if path.exists():  # asked first: a read-only file system refuses to remove what is not there
         path.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -40,6 +41,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise MissingFileError(
             f"weights file {path} {no_file(path)}; check the path (--weights, MODEL.INIT_WEIGHTS)"
         )
+    _refuse_part(path)
     kind = "torch"
     try:
         kind = sniff(path)
@@ -63,6 +65,26 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     state = expand_compact(state) if is_compact(state) else state
     refuse_no_weights(state, path)
     return state
+
+
+_SHARD = re.compile(r".*-\d{5}-of-(\d{5})\.(safetensors|bin|pt|pth)")
+_INDEX = (".safetensors.index.json", ".bin.index.json")
+
+
+def _refuse_part(path: Path) -> None:
+    """Refuse a model that was saved in several files: one of them holds some of its tensors, and
+    the hash of one says nothing of the others.
+
+    Raises:
+        UserError: it is one of several files, or the list of them.
+    """
+    shard = _SHARD.fullmatch(path.name)
+    if path.name.endswith(_INDEX) or (shard and int(shard[1]) > 1):
+        what = f"one of the {int(shard[1])} files" if shard else "the list of the files"
+        raise UserError(
+            f"{path} is {what} of one model; save the model as one file (in transformers: "
+            'model.save_pretrained(FOLDER, max_shard_size="100GB"))'
+        )
 
 
 _KIND_WORDS = {
@@ -141,6 +163,8 @@ def _plain(state: object, path: Path) -> dict[str, Tensor]:
         if not isinstance(state, dict):
             break
         name = next((k for k in NESTED if isinstance(state.get(k), dict)), None)
+        if name is None and not any(isinstance(value, Tensor) for value in state.values()):
+            name = _only_weights_of(state, path)
         if name is None:
             break
         _warn_of_others(state, name, path)
@@ -155,16 +179,36 @@ def _plain(state: object, path: Path) -> dict[str, Tensor]:
     return _without_prefixes(tensors, path)
 
 
+def _holding_weights(state: dict[Any, Any]) -> list[Any]:
+    """The keys of a checkpoint below which named tensors stand."""
+    return [
+        key
+        for key, value in state.items()
+        if isinstance(value, dict)
+        and sum(isinstance(v, Tensor) for v in value.values()) > len(value) / 2
+    ]
+
+
+def _only_weights_of(state: dict[Any, Any], path: Path) -> Any:
+    """The one key below which a checkpoint has weights, whatever it is called (``ema``,
+    ``params_ema``, ``net``); None where it has none.
+
+    Raises:
+        UserError: there are several.
+    """
+    found = _holding_weights(state)
+    if len(found) > 1:
+        raise UserError(
+            f"{path} holds weights under {', '.join(map(str, found))}, and nothing says which are "
+            "meant; save the state dict of one of them alone"
+        )
+    return found[0] if found else None
+
+
 def _warn_of_others(state: dict[Any, Any], name: str, path: Path) -> None:
     """Warn where a checkpoint holds further weights beside those that are read: an average over
     the training (EMA), a teacher's student."""
-    others = [
-        key
-        for key, value in state.items()
-        if key != name
-        and isinstance(value, dict)
-        and sum(isinstance(v, Tensor) for v in value.values()) > len(value) / 2
-    ]
+    others = [key for key in _holding_weights(state) if key != name]
     if others:
         warnings.warn(
             f"{path} holds weights under {name} and {', '.join(map(str, others))}; those under "
@@ -175,7 +219,10 @@ def _warn_of_others(state: dict[Any, Any], name: str, path: Path) -> None:
 
 # What wrappers put in front of names: DataParallel and DDP, torch.compile, Lightning, trainers.
 _WRAPPERS = ("module.", "_orig_mod.")
-_HOLDERS = ("model.", "clip.", "clip_model.", "backbone.", "encoder.", "network.", "net.")
+_HOLDERS = (
+    *("model.", "clip.", "clip_model.", "backbone.", "encoder.", "network.", "net."),
+    *("student.", "teacher.", "ema.", "ema_model.", "model_ema."),
+)
 
 
 def _without_prefixes(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ def test_the_command_lists_what_runs(repo, capsys):
     )
     assert any("wandb_of_nobody, which is not installed" in note for note in found["notes"])
     assert "train.py sets topk from --topk: 7" in found["notes"]
-    assert any("TrainerX.step_of_a_fork" in note for note in found["notes"])
+    assert any("TrainerX.step_of_a_fork: taken from there" in note for note in found["notes"])
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ from cerviclip.adopt.texts import Texts
 from cerviclip.adopted.failures import adopted_error, one_line
 from cerviclip.adopted.imports import run_script
 from cerviclip.adopted.predictions import as_probabilities
-from cerviclip.adopted.surroundings import OnCpu
-from cerviclip.adopted.trainer import hint_of
+from cerviclip.adopted.surroundings import OnCpu, give_data_sets_all_classnames
+from cerviclip.adopted.trainer import adapted, hint_of
 from cerviclip.adopted.weights import give, readable_by_clip
 from cerviclip.vlm.files.formats import read_state_dict
+from dassl.data.datasets import DatasetBase, Datum
 from dassl.errors import UserError
 
 TEXTS = {"HSIL": ["dense nuclei", "dark cells"], "NILM": ["pale cells"]}
@@ -161,3 +162,32 @@ def test_a_hint_hides_no_error_of_code_whose_source_is_not_to_be_had():
     kind = type("Generated", (), {"__module__": "of_no_file"})
     for error in (AssertionError(), RuntimeError("out of memory"), FloatingPointError("NaN")):
         assert isinstance(hint_of(error, kind, types.SimpleNamespace()), str)
+
+
+def test_a_train_that_asks_for_its_epochs_is_told_them(tmp_path):
+    class Theirs:
+        start_epoch, max_epoch = 2, 7
+
+        def train(self, start_epoch, max_epoch):
+            return start_epoch, max_epoch
+
+        def test(self):
+            pass
+
+    repository = types.SimpleNamespace(root=tmp_path)
+    ours = adapted(Theirs, types.SimpleNamespace(repository=repository), our_transforms=False)
+    assert ours().train() == (2, 7) and ours().train(0, 1) == (0, 1)
+
+
+def test_a_data_set_has_the_names_of_all_its_classes(monkeypatch, tmp_path):
+    monkeypatch.setattr(DatasetBase, "all_classnames", None, raising=False)
+    monkeypatch.delattr(DatasetBase, "all_classnames")
+    give_data_sets_all_classnames()
+    (tmp_path / "x.png").touch()
+    path = str(tmp_path / "x.png")
+    train = [Datum(impath=path, label=n, classname=name) for n, name in enumerate(TEXTS)]
+    dataset = DatasetBase(train_x=train, test=train)
+    assert dataset.all_classnames == dataset.classnames == list(TEXTS)
+    dataset.all_classnames = ["theirs"]
+    assert dataset.all_classnames == ["theirs"]
+    del DatasetBase.all_classnames

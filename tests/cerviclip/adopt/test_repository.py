@@ -36,6 +36,14 @@ def test_a_folder_of_repositories_and_the_commit(tmp_path):
         read_adoption(f"Habits={tmp_path}")
 
 
+def test_a_repository_comes_before_one_that_lies_in_it(tmp_path):
+    root = write_repository(tmp_path / "r")
+    write_repository(root / "with_a_teacher")
+    assert read_adoption(f"Habits={root}").repository.root == root
+    inner = root / "with_a_teacher"
+    assert read_adoption(f"Habits={inner}").repository.root == inner
+
+
 def test_the_hash_follows_every_file_that_counts(tmp_path):
     (found,) = find_repositories(write_repository(tmp_path / "r"))
     before = found.files_sha256()
@@ -94,7 +102,7 @@ def test_missing_packages_are_those_imported_outright(repo, tmp_path):
 def test_what_its_own_dassl_adds(repo):
     patched = find_repositories(repo)[0].patched_dassl()
     users = [p for p in walk(repo) if p.suffix == ".py" and patched not in p.parents]
-    assert additions(patched, users) == ["dassl/engine/trainer.py: TrainerX.step_of_a_fork"]
+    assert additions(patched, users) == [("engine/trainer.py", "TrainerX.step_of_a_fork")]
     assert added_defaults(patched) == ["OPTIM.OF_A_FORK"]
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -36,7 +39,7 @@ def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path
     assert main(["predict", str(probe), str(new), "--csv", str(out)]) == 1  # one file is broken
     said = capsys.readouterr().out
     assert said.count(RESEARCH) == 2 and "mean of the probabilities" in said
-    assert "1 picture could not be read" in said and f"{new}/b/broken.png: " in said
+    assert "1 image could not be read" in said and f"{new}/b/broken.png: " in said
     assert ".dcm" in said
     rows = rows_of(out)
     answers = {answer.path: answer for answer in predictor.predict(new)}
@@ -79,7 +82,7 @@ def test_it_goes_on_where_it_was_killed(probe, new, tmp_path, capsys):
         capsys.readouterr()
         main(["predict", str(probe), str(new), "--csv", str(out)])
         said = capsys.readouterr().out
-        assert "5 of 14 pictures are in" in said and "9 pictures predicted" in said
+        assert "5 of 14 images are in" in said and "9 images predicted" in said
         assert [row["path"] for row in rows_of(out)] == [row["path"] for row in rows_of(whole)]
         assert len(rows_of(tmp_path / "out_patients.csv")) == 4
 
@@ -91,7 +94,7 @@ def test_a_mended_file_is_tried_again_and_nothing_else(probe, new, tmp_path, cap
     shutil.copy(new / "nobody.png", new / "b" / "broken.png")
     capsys.readouterr()
     assert main(words) == 0
-    assert "1 picture predicted" in capsys.readouterr().out
+    assert "1 image predicted" in capsys.readouterr().out
     rows = rows_of(out)
     assert len(rows) == 14 and not any(row["error"] for row in rows)
     before = out.read_bytes()
@@ -123,7 +126,7 @@ def test_another_files_content_is_never_touched(probe, new, tmp_path, capsys):
     model = rows_of(tmp_path / "own.csv")[0]["model"]
     for changed, word in (
         (text.replace(model, "0" * 12), "holds answers of the model 000000000000"),
-        (text.replace(",research only\n", "\n", 2).replace("\n", ",research only\n", 1), "columns"),
+        (re.sub(r",research only,.*\n", "\n", text, count=2), "columns"),
     ):
         out.write_text(changed)
         assert word in one_line(capsys, [probe, new, "--csv", out])
@@ -164,4 +167,123 @@ def test_the_line_on_screen_says_what_is_unlike_the_training(score, says):
 
     answer = Prediction(("a", "b"), (0.9, 0.1), ("b",), ood_score=score, ood_threshold=0.5)
     assert in_words(answer).startswith("a 90.0 %, positive 10.0 %")
-    assert ("unlike the training images" in in_words(answer)) is says
+    caution = ". Caution: the image is less like the training images (distance 0.9) than 95 % of "
+    assert in_words(answer).endswith(f"{caution}the val images (threshold 0.5).") is says
+    assert ("raining images" in in_words(answer)) is says
+
+
+def test_the_csv_names_pictures_as_the_pdf_does(probe, new, tmp_path):
+    pypdf = pytest.importorskip("pypdf")
+    pytest.importorskip("fpdf")
+    out, pdf = tmp_path / "out.csv", tmp_path / "report.pdf"
+    words = ["predict", str(probe), str(new / "b"), "--csv", str(out)]
+    main(words)
+    assert [row["number"] for row in rows_of(out)] == list(map(str, range(1, 8)))
+    main([*words, "--pdf", str(pdf), str(new / "a")])  # goes on, with more pictures in one report
+    main(
+        [
+            "predict",
+            str(probe),
+            str(new / "a"),
+            str(new / "b"),
+            "--csv",
+            str(out),
+            "--pdf",
+            str(pdf),
+        ]
+    )
+    rows = rows_of(out)
+    numbers = [int(row["number"]) for row in rows]
+    assert sorted(numbers) == list(range(1, 14)) and numbers != sorted(numbers)
+    pages = "".join("".join(p.extract_text().split()) for p in pypdf.PdfReader(pdf).pages)
+    for row in rows:
+        assert row["sha256"] == hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest()
+        if not row["error"]:
+            name = f"Image{row['number']}of13SHA-256ofthefile:{row['sha256']}"
+            assert name in pages, row["path"]
+    main(["predict", str(probe), str(new / "a"), "--csv", str(out)])
+    assert {row["number"] == "" for row in rows_of(out) if "/b/" in row["path"]} == {True}
+    assert list(rows[0])[-2:] == ["number", "sha256"]  # who reads by position reads on
+
+
+def test_ctrl_c_says_what_the_csv_holds(probe, predictor, new, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out.csv"
+    words = ["predict", str(probe), str(new), "--csv", str(out)]
+    real = type(predictor).predict_iter
+
+    def stopped(self, source, on_read=None):
+        yield from real(self, list(source)[:5], on_read)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cerviclip.app.predict_command._ROWS", 5)
+    monkeypatch.setattr(type(predictor), "predict_iter", stopped)
+    assert main(words) == 130
+    said = f"interrupted: 5 of 14 images have a row in {out} and stay; the same command continues\n"
+    assert capsys.readouterr().err.endswith(said)
+    monkeypatch.undo()
+    main(words)
+    assert "5 of 14 images are in" in capsys.readouterr().out and len(rows_of(out)) == 14
+
+
+def test_the_folder_above_a_run_names_the_runs(probe, new, tmp_path, capsys):
+    for name in "abcdefg":
+        shutil.copytree(probe, tmp_path / "runs" / name / "seed_1")
+    above, runs = tmp_path / "runs", [tmp_path / "runs" / name / "seed_1" for name in "abcdefg"]
+    for words in (
+        ["predict", above, new], ["explain", above, new], ["export", above, tmp_path / "e"],
+        ["serve", above], ["web", above], ["errors", above], ["robustness", above],
+        ["attention", above, new], ["train", "--eval-only", "--model-dir", above],
+    ):  # fmt: skip
+        capsys.readouterr()
+        assert main([*map(str, words)]) == 2, words
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and ", and more" in error, error
+        assert [str(run) in error for run in runs] == [True] * 5 + [False] * 2, words
+
+
+def test_a_csv_of_an_older_version_goes_on(probe, new, tmp_path):
+    out = tmp_path / "out.csv"
+    words = ["predict", str(probe), str(new / "a"), "--csv", str(out)]
+    main(words)
+    lines = out.read_text().splitlines()
+    out.write_text("".join(line.rsplit(",", 2)[0] + "\n" for line in lines[:4]))
+    assert main(words) == 0
+    rows = rows_of(out)
+    assert [row["number"] for row in rows] == list("123456")
+    assert [bool(row["sha256"]) for row in rows] == [False] * 3 + [True] * 3
+
+
+def test_a_path_of_nothing_is_not_the_working_folder(probe, capsys):
+    """An unset variable of the shell predicted every picture below the working folder."""
+    assert "a PATH is empty" in one_line(capsys, [probe, ""])
+
+
+def test_a_table_is_not_lost_to_the_report_of_its_name(probe, new, tmp_path, capsys):
+    out, same = tmp_path / "out", tmp_path / "new" / ".." / "out"
+    argv = [probe, new / "nobody.png", "--csv", out, "--pdf", same]
+    assert "name two files" in one_line(capsys, argv) and not out.exists()
+
+
+def test_a_folder_of_scans_says_how_they_are_read(probe, tmp_path, capsys):
+    for name in ("1.dcm", "2.DCM"):
+        (tmp_path / "scans" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "scans" / name).touch()
+    said = one_line(capsys, [probe, tmp_path / "scans"])
+    assert "they hold 2 .dcm" in said and "FOLDER/*.dcm" in said
+
+
+def test_a_pipe_is_told_and_not_waited_for(probe, predictor, new, capsys):
+    os.mkfifo(new / "pipe.png")
+    assert main(["predict", str(probe), str(new)]) == 1
+    assert "pipes, sockets or devices, not read: new/pipe.png" in capsys.readouterr().out
+    assert "is no file" in predictor.predict(new / "pipe.png").error
+
+
+def test_why_nothing_is_left_for_a_report_is_said(probe, new, tmp_path, capsys):
+    pytest.importorskip("fpdf")
+    folder = tmp_path / "no_text"
+    folder.mkdir()
+    shutil.copy(new / "nobody.png", os.fsencode(folder) + b"/\xff.png")
+    assert main(["predict", str(probe), str(folder), "--pdf", str(tmp_path / "r.pdf")]) == 2
+    said = capsys.readouterr()
+    assert "no image is left" in said.err and "its name is not UTF-8" in said.out

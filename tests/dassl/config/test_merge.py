@@ -168,3 +168,11 @@ def test_frozen_cfg_is_not_changed():
     with pytest.raises(UserError, match="frozen"):
         merge_opts(cfg, ["SEED", "1"])
     assert cfg.SEED == -1
+
+
+def test_a_second_value_of_a_flag_is_the_word_that_has_no_partner():
+    """``--shots 1 2 DATASET.FOLDER cells`` named the last word."""
+    with pytest.raises(UserError, match="'2' has no partner"):
+        merge_opts(get_cfg_default(), ["2", "DATASET.FOLDER", "cells"])
+    with pytest.raises(UserError, match="'OPTIM.LR' has no partner"):
+        merge_opts(get_cfg_default(), ["DATASET.FOLDER", "2", "OPTIM.LR"])

@@ -162,3 +162,21 @@ def test_a_map_that_cannot_be_read_is_one_line(word, said):
     with pytest.raises(UserError, match=said) as caught:
         from_words("DATASET.CLASS_MAP", word)
     assert "DATASET.CLASS_MAP" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text, read", [("010", 8), ("1:30", 90), ("-010", -8)])
+def test_numbers_in_yamls_old_bases_are_refused(tmp_path, text, read):
+    """``SEED: 010`` was seed 8."""
+    cfg = get_cfg_default()
+    (tmp_path / "a.yaml").write_text(f"SEED: {text}\n")
+    with pytest.raises(UserError, match=f"SEED in .* is {text}, which yaml reads as {read}; write"):
+        merge_file(cfg, tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text("SEED: 10\nOPTIM: {LR: 0.01}\n")
+    merge_file(cfg, tmp_path / "a.yaml")
+    assert cfg.SEED == 10
+
+
+def test_a_set_is_no_list_of_names(tmp_path):
+    (tmp_path / "a.yaml").write_text("DATASET:\n  CLASSES: !!set {a, b}\n")
+    with pytest.raises(UserError, match="CLASSES in .* where one name is meant"):
+        merge_file(get_cfg_default(), tmp_path / "a.yaml")

@@ -187,3 +187,17 @@ def test_what_yaml_can_hold_and_settings_cannot_is_one_line(write, text, said):
 def test_an_alias_is_its_anchors_value(write):
     (file,) = layers_of(write("x.yaml", "a: &a [1, 2]\nb: *a\nc: [*a, *a]\n"))
     assert file.tree == {"a": [1, 2], "b": [1, 2], "c": [[1, 2], [1, 2]]}
+
+
+@pytest.mark.parametrize("form", ["{a: ", "["])
+def test_nesting_without_end_is_one_line(tmp_path, form):
+    """Copying it was a RecursionError, with its traceback."""
+    for levels, fits in ((90, True), (101, False), (900, False)):
+        close = "}" if form.startswith("{") else "]"
+        path = tmp_path / "deep.yaml"
+        path.write_text("x: 1\nA: " + form * levels + "1" + close * levels)
+        if fits:
+            assert read_yaml(path)["x"] == 1
+        else:
+            with pytest.raises(UserError, match="nested in more than 100 levels"):
+                read_yaml(path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from dassl.errors import MissingFileError, UserError
 from dassl.utils import read_image
-from dassl.utils.images import check_images
+from dassl.utils.images import check_images, why_unreadable
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -207,3 +209,20 @@ def test_floats_that_are_no_numbers_are_refused_by_name(tmp_path):
     Image.fromarray(values).save(tmp_path / "inf.tif")
     with pytest.raises(UserError, match=r"inf\.tif.*1 of its 600 values are NaN or infinite"):
         read_image(str(tmp_path / "inf.tif"))
+
+
+def test_a_pipe_is_no_image_and_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    for name in ("a.png", "b.png"):
+        with pytest.raises(UserError, match=f"{name} is no file, but a folder, a pipe"):
+            check_images([str(tmp_path / name)])
+
+
+def test_a_limit_that_is_no_number_is_named_where_it_would_count(monkeypatch):
+    """``CERVICLIP_MAX_PIXELS=1e9`` was passed over in silence."""
+    monkeypatch.setenv("CERVICLIP_MAX_PIXELS", "1e9")
+    told = why_unreadable(Image.DecompressionBombError())
+    assert told.endswith("its number of pixels (it is '1e9', no whole number)")
+    monkeypatch.setenv("CERVICLIP_MAX_PIXELS", "200000000")
+    assert why_unreadable(Image.DecompressionBombError()).endswith("its number of pixels")

@@ -26,7 +26,8 @@ def show(page: Any) -> None:
     answered = answers_for(page, model, given)
     answers = [one.answer for one in answered]
     names = model.predictor.classnames
-    table = answer_table(answers, model.predictor, model.model_id, model.pattern)
+    contents = [one.content for one in given]
+    table = answer_table(answers, model.predictor, model.model_id, model.pattern, contents)
     failed = int((table["error"] != "").sum())
     st.write(t("batch_counts", n=len(table), failed=failed))
     first, second, third = st.columns(3)

@@ -28,6 +28,8 @@ def _rule(page: Any, rule: Rule) -> None:
     )  # fmt: skip
     with st.container(border=True):
         st.subheader(rule.title)
+        if rule.caution:
+            st.warning(rule.caution)
         st.markdown(f"**{ages}:** {rule.text}")
         st.write(rule.note)
         link = f" [{rule.url}]({rule.url})" if rule.url else ""

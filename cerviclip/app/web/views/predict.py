@@ -16,6 +16,7 @@ from cerviclip.app.web.charts import probability_chart
 from cerviclip.app.web.models import Model
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.points import in_percent
+from cerviclip.app.web.texts import likeness, possible_classes
 from cerviclip.app.web.views._files import Given, answers_for, gather
 from cerviclip.app.web.views._pdf import pdf_button
 
@@ -72,18 +73,17 @@ def _headline(page: Any, model: Model, answer: Prediction) -> None:
             text += " " + t("calibrated", percent=f"{100 * answer.calibrated_positive:.1f}")
         st.write(text)
     _likeness(page, answer)
-    if answer.conformal_set:
-        names = ", ".join(class_title(page, model, name) for name in answer.conformal_set)
-        st.write(t("conformal", names=names))
+    if possible := possible_classes(t, answer, lambda name: class_title(page, model, name)):
+        st.write(possible)
 
 
 def _likeness(page: Any, answer: Prediction) -> None:
     """Whether the picture is like those of the training, and what that means."""
-    t, unlike = page.t, answer.out_of_distribution
-    if unlike is None:
+    t, told = page.t, likeness(page.t, answer)
+    if told is None:
         return
-    words = {"score": f"{answer.ood_score:.3g}", "threshold": f"{answer.ood_threshold:.3g}"}
-    (st.warning if unlike else st.caption)(t("ood_unlike" if unlike else "ood_like", **words))
+    text, unlike = told
+    (st.warning if unlike else st.caption)(text)
     with st.expander(t("ood_what")):
         st.write(t("ood_meaning"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 from cerviclip.places import HOME, RECIPES, SWEEPS
 from cerviclip.runs.settings.files.named_yaml import check_keys
 from cerviclip.runs.settings.requests import flat_opts
-from dassl.config.yaml_file import read_yaml
+from dassl.config.values import decode
+from dassl.config.yaml_file import odd_number, read_typed
 from dassl.errors import MissingFileError, UserError, did_you_mean
 
 KEYS = {
     *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
     *("folds", "repeats", "leave_one_center_out", "base_to_new", "adopt", "settings"),
 }
+_NUMBERS = {"shots", "seeds", "draws", "folds", "repeats"}
+MOST_SETTINGS = 10_000  # of one grid
 ENTRY_KEYS = {"trainer", "name", "config", "backbone", "weights", "opts", "grid"}
 
 
@@ -58,9 +62,13 @@ def sweep_names() -> list[str]:
 
 def read_sweep(path: Path) -> dict[str, Any]:
     """The yaml's tree, its keys checked."""
-    tree = read_yaml(path, "sweep", "keys such as 'trainers:'")
-    check_keys(tree, KEYS, f"sweep {path}")
-    return tree
+    file = read_typed(path, "sweep", "keys such as 'trainers:'")
+    check_keys(file.tree, KEYS, f"sweep {path}")
+    for key in sorted(_NUMBERS & {key for key, value in file.tree.items() if value is not None}):
+        for value, text in zip(listed(file.tree, key), listed(file.typed, key), strict=True):
+            if odd := odd_number(value, text):
+                raise UserError(f"'{key}' in sweep {path} has {odd}")
+    return file.tree
 
 
 def read_entries(item: Any, path: Path) -> list[TrainerEntry]:
@@ -89,6 +97,13 @@ def _grid_points(
     lists = grid.values() if isinstance(grid, Mapping) else ()
     if not lists or not all(isinstance(values, list) and values for values in lists):
         raise UserError(f"{where} is {{KEY: [VALUE, ...]}} such as {{OPTIM.LR: [0.01, 0.1]}}")
+    if (number := math.prod(map(len, lists))) > MOST_SETTINGS:
+        raise UserError(f"{where} has {number:,} combinations, more than {MOST_SETTINGS:,}")
+    for key, values in grid.items():
+        meant = [repr(decode(value)) for value in values]
+        for value, text in zip(values, meant, strict=True):
+            if meant.count(text) > 1:
+                raise UserError(f"{where} has {key} {value} twice; it would count as two tries")
     first = [] if entry.name == "default" else [entry.name]
     for values in itertools.product(*grid.values()):
         said = [f"{str(k).rsplit('.', 1)[-1]}{v}" for k, v in zip(grid, values, strict=True)]

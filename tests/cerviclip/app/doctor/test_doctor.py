@@ -61,6 +61,33 @@ def test_the_table_says_what_to_do(monkeypatch, tmp_path, capsys):
     assert machine.REMEDY in capsys.readouterr().out
 
 
+def test_no_word_is_broken_on_a_narrow_terminal(monkeypatch, tmp_path, capsys):
+    from cerviclip.app.doctor.check import Check
+
+    checks = [
+        Check("extra segment", OK, "segmentation-models-pytorch and many other words behind it"),
+        Check("weights PhantomCLIP", NOTE, "x" * 90, "install it if you need it, then try again"),
+    ]
+    monkeypatch.setenv("COLUMNS", "80")
+    command._print(checks)
+    said = capsys.readouterr().out.split()
+    assert {"segmentation-models-pytorch", "PhantomCLIP", "note"} <= set(said)
+    assert {"install", "then", "again"} <= set(said)
+
+
+def test_the_extras_of_developers_have_one_line(monkeypatch):
+    groups = {"app": ["yacs"], "docs": ["surely-not-there"], "release": ["not-there"], "test": []}
+    for wanted in groups.values():
+        wanted[:] = map(Requirement, wanted)
+    asked = [f'{one}; extra == "{extra}"' for extra, wanted in groups.items() for one in wanted]
+    monkeypatch.setattr(packages.metadata, "requires", lambda _: asked)
+    meta = type("Meta", (), {"get_all": lambda self, _: list(groups)})()
+    monkeypatch.setattr(packages.metadata, "metadata", lambda _: meta)
+    core, *extras = packages.check_packages()
+    assert [one.name for one in extras] == ["extra app", "extras of developers"]
+    assert extras[1].state == NOTE and ".[release,docs]" in extras[1].remedy
+
+
 def test_a_port_that_is_taken():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -146,3 +146,31 @@ def test_an_export_into_a_linked_folder_goes_where_the_link_leads(exported, prob
     assert main([str(probe), str(link)]) == 0
     assert link.is_symlink() and (target / "task.json").read_text() != "{}"
     assert [path.name for path in target.parent.iterdir()] == ["export"]
+
+
+def test_what_a_killed_export_left_goes_with_the_next(probe, tmp_path, capsys):
+    """Of another process's name; the next export writes under its own."""
+    left = tmp_path / ".out.new-1"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    other = tmp_path / ".other.new-1"
+    other.mkdir()
+    assert main([str(probe), str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.new-1", "out"]
+
+
+def test_an_export_that_was_killed_between_two_names_is_put_back(probe, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / ".out.old-1")
+    assert main([str(probe), str(tmp_path / "out")]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_exports_do_not_write_to_one_place(probe, tmp_path, capsys):
+    from cerviclip.cli import main as cli
+    from cerviclip.locks import claimed
+
+    with claimed(tmp_path / "out"):
+        (tmp_path / ".out.new-1").mkdir()  # of the one that is at work
+        assert cli(["export", str(probe), str(tmp_path / "out")]) == 2
+        assert (tmp_path / ".out.new-1").is_dir()
+    assert "is at work on" in capsys.readouterr().err

@@ -209,3 +209,55 @@ def _bmp() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "BMP")
     return buffer.getvalue()
+
+
+def changed(scan, **elements) -> bytes:
+    """The scan's first frame alone, with other elements; None takes one out."""
+    import io
+
+    import pydicom
+
+    file = pydicom.dcmread(scan[0])
+    file.NumberOfFrames, file.PixelData = 1, scan[1][0].tobytes()
+    for name, value in elements.items():
+        if value is None:
+            delattr(file, name)
+        else:
+            setattr(file, name, value)
+    out = io.BytesIO()
+    file.save_as(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "elements, why",
+    [
+        ({"PixelData": None}, r"no pixels \(PixelData\)"),
+        ({"Rows": None}, "has no Rows; export it again"),
+        ({"BitsStored": None, "PixelRepresentation": None}, "BitsStored, PixelRepresentation"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "RedPaletteColorLookupTableDescriptor"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 5}, "RescaleSlope is 0"),
+        ({"WindowCenter": 5, "WindowWidth": 0}, "WindowWidth is not above 0"),
+        ({"WindowCenter": [5, 6], "WindowWidth": [4, 0]}, "WindowWidth is not above 0"),
+        ({"PixelData": b"abcd"}, "cut off: 4 of 1920 bytes"),
+    ],
+)
+def test_a_header_without_what_pixels_need_is_told_by_name(scan, elements, why):
+    with pytest.raises(UserError, match=why):
+        dicom_frames(changed(scan, **elements), 10**6, 1)
+
+
+def test_bits_that_end_at_the_top_are_refused(scan):
+    """pydicom cuts off the upper bits of such a file: a torn picture, and no error."""
+    values = scan[1][0].astype(np.uint16) * 16
+    deep = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 15}
+    with pytest.raises(UserError, match="12 bits end at bit 15 of 16.*HighBit 11"):
+        dicom_frames(changed(scan, PixelData=(values << 4).tobytes(), **deep), 10**6, 1)
+    usual = changed(scan, PixelData=values.tobytes(), **deep | {"HighBit": 11})
+    (frame,) = dicom_frames(usual, 10**6, 1)
+    assert frame.min() == 0 and frame.max() == 255
+
+
+def test_a_file_that_is_called_dcm_and_is_none_is_no_slide(predictor, tmp_path):
+    (tmp_path / "no.dcm").write_bytes(b"no scan")
+    assert "it is no DICOM file" in predictor.predict(tmp_path / "no.dcm").error

@@ -206,6 +206,6 @@ def test_the_command_writes_a_report(probe, cells, tmp_path, capsys):
     assert main(words) == 0
     assert main([*words, "--pdf", str(out), "--pdf-names"]) == 0  # its row was there already
     assert picture.name in without_blanks(text_of(out))
-    assert "report on 1 picture:" in capsys.readouterr().out
+    assert "report on 1 image:" in capsys.readouterr().out
     with pytest.raises(UserError, match="is a folder"):
         main([*words, "--pdf", str(tmp_path)])

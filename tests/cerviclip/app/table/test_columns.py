@@ -8,7 +8,7 @@ import pytest
 
 from cerviclip.app.answer import Prediction
 from cerviclip.app.table.columns import Columns, as_text
-from cerviclip.app.web.answers import answer_table, predict_bytes
+from cerviclip.app.web.answers import UNCERTAINTY, answer_table, predict_bytes
 from cerviclip.cli import main
 
 
@@ -27,7 +27,8 @@ def tables(predictor, probe, cells, tested_rows, tmp_path_factory):
     csv = home / "answers.csv"
     words = ["predict", str(probe), *map(str, paths), "--csv", str(csv), "--device", "cpu"]
     assert main(words) == 0
-    page = answer_table(predict_bytes(predictor, files), predictor, predictor.model_id)
+    answers, contents = predict_bytes(predictor, files), [content for _, content in files]
+    page = answer_table(answers, predictor, predictor.model_id, contents=contents)
     settings = Settings(home / "audit.jsonl", home / "jobs.jsonl", limits=Limits(files=len(files)))
     with TestClient(create_app({"m": predictor}, settings)) as client:
         sent = [("files", file) for file in files]
@@ -38,7 +39,10 @@ def tables(predictor, probe, cells, tested_rows, tmp_path_factory):
 def test_all_say_the_same(predictor, tables):
     tested, told, page, api = tables
     columns = Columns.of(predictor)
-    assert list(told) == list(columns.names) == list(page)[:-1]
+    assert list(told) == list(columns.names) == [name for name in page if name != UNCERTAINTY]
+    assert list(told)[-2:] == list(page)[-2:] == ["number", "sha256"]
+    assert list(page["number"]) == list(told["number"]) == list(range(1, len(told) + 1))
+    assert list(page["sha256"]) == list(told["sha256"])
     assert len(told) == len(page) == len(api) == len(tested) > 10
     near = {"rtol": 0, "atol": 1e-6}
     np.testing.assert_allclose(told[list(columns.probabilities)], tested, **near)
@@ -83,7 +87,7 @@ def test_calls_follow_the_thresholds(predictor, tables):
 def test_what_a_run_cannot_tell_is_an_empty_cell():
     columns = Columns(("a", "b"), ("youden",))
     for answer in (Prediction(("a", "b"), (0.25, 0.75)), Prediction(("a", "b"), error="cut")):
-        cells = columns.cells(answer, "", "m")
+        cells = columns.cells(answer, "", "m", None, "")
         assert len(cells) == len(columns.names) == len(set(columns.names))
         row = dict(zip(columns.names, map(as_text, cells), strict=True))
         assert row["error"] == answer.error and row["prediction"] == answer.predicted

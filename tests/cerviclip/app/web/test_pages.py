@@ -25,6 +25,7 @@ from cerviclip.app.review.journal import Journal, queue_folder
 from cerviclip.app.web.guide import rules_for
 from cerviclip.app.web.models import Model
 from cerviclip.app.web.settings import WebSettings
+from cerviclip.app.web.texts import LANGUAGES, Texts, likeness, possible_classes
 from helpers import write_images
 
 AppTest = pytest.importorskip("streamlit.testing.v1").AppTest
@@ -81,6 +82,11 @@ def test_every_view_says_what_it_is_for(view):
     assert "仅供研究" in said(view("guide", "zh")) or "研究" in said(view("guide", "zh"))
 
 
+def with_pictures(page, *paths):
+    page.file_uploader[0].set_value(files(*paths))
+    return page.run()
+
+
 def test_a_picture_gets_all_that_is_known(view, predictor, cells):
     path = sorted(cells.rglob("*.png"))[0]
     page = view("predict")
@@ -99,7 +105,12 @@ def test_a_picture_gets_all_that_is_known(view, predictor, cells):
     assert [float(v) for v in near["Distance"]] == pytest.approx(
         [one.distance for one in answer.neighbours], abs=6e-4
     )
-    assert "95 of 100" in text
+    assert "95 % of them" in text
+    for language in LANGUAGES:  # in the words of the PDF
+        text, t = said(one := with_pictures(view("predict", language), path)), Texts(language)
+        told = possible_classes(t, answer, lambda name: name)
+        assert not one.exception and told in text and " %" in told.split(answer.classnames[-1])[-1]
+        assert likeness(t, answer)[0] in text
 
 
 def test_an_answer_stands_in_the_audit_log_and_in_its_pdf(view, predictor, cells, tmp_path):
@@ -206,6 +217,9 @@ def test_the_guide_follows_the_age(view):
         page.run()
         text = said(page)
         assert all(rule.text in text and rule.title in text for rule in rules_for(age, "en"))
+    for language in LANGUAGES:
+        china = rules_for(30, language)[2]
+        assert china.caution and china.caution in said(view("guide", language))
 
 
 def test_a_review_by_its_buttons(view, settings, cells):

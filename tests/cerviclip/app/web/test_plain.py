@@ -28,7 +28,7 @@ from cerviclip.app.web.guide import read_guide, rules_for
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.points import in_percent
 from cerviclip.app.web.settings import WebSettings
-from cerviclip.app.web.texts import language_of, read_texts
+from cerviclip.app.web.texts import LANGUAGES, language_of, read_texts
 from cerviclip.cli import main as cli
 from dassl.errors import UserError
 
@@ -81,6 +81,15 @@ def test_every_age_has_one_rule_of_every_guideline():
     assert "5 to 10 years" in who.text and (acs.start, china.start) == (25, 25)
 
 
+@pytest.mark.parametrize("language, word", [("en", "not checked"), ("zh", "未与印刷原文核对")])
+def test_a_guideline_that_nobody_checked_says_so_at_every_age(language, word):
+    for age in range(0, 100):
+        cautions = [rule.caution for rule in rules_for(age, language)]
+        assert word in cautions[2] and not any(cautions[:2])
+    for guideline in read_guide()["guidelines"]:  # said in all languages of the page or in none
+        assert set(guideline.get("caution", LANGUAGES)) == set(LANGUAGES)
+
+
 def test_uploads_get_the_answers_of_their_files(predictor, probe, cells, tmp_path):
     paths = sorted(cells.rglob("*.png"))[:5]
     files = [(p.name, p.read_bytes()) for p in paths]
@@ -98,7 +107,7 @@ def test_uploads_get_the_answers_of_their_files(predictor, probe, cells, tmp_pat
     table = answer_table(answers, predictor, predictor.model_id)
     columns = [c for c in table if c.startswith("p_")]
     told = pandas.read_csv(csv)
-    assert list(table)[:-1] == list(told)
+    assert [name for name in table if name != UNCERTAINTY] == list(told)
     np.testing.assert_allclose(
         told[columns], table[table["error"] == ""][columns], rtol=0, atol=1e-6
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from PIL import Image
+
 from cerviclip.data.files.folders import (
     Skipped,
     class_folders,
@@ -90,3 +92,19 @@ def test_images_beside_the_class_folders_are_told(tmp_path):
     skipped = Skipped()
     assert class_folders(tmp_path, skipped) == ["a", "b"]
     assert skipped.lines() == ["1 image outside the class folders, not read (such as overview.png)"]
+
+
+def test_pipes_are_told_and_not_opened_and_links_in_a_circle_are_files(tmp_path):
+    """A pipe called x.png held up every command that read its folder, for ever."""
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a" / "1.png")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    (tmp_path / "a" / "x.png").symlink_to("y.png")
+    (tmp_path / "a" / "y.png").symlink_to("x.png")
+    skipped = Skipped()
+    assert image_files(tmp_path, skipped) == ["a/1.png", "a/x.png", "a/y.png"]
+    assert sorted(skipped.no_files) == ["a/pipe", "a/pipe.png"]
+    assert any("pipes, sockets or devices, not read" in line for line in skipped.lines())
+    (tmp_path / "loop").symlink_to("loop")
+    assert class_folders(tmp_path) == ["a"]

@@ -91,6 +91,17 @@ def test_names_that_differ_in_what_nobody_sees():
 
 def test_one_number_in_two_spellings():
     assert near_equal_numbers(["7", "007", "70", "a7", "0", "00"]) == [["0", "00"], ["007", "7"]]
+    assert near_equal_numbers(["P7", "P07", "P70", "Q7", "P-7"]) == [["P07", "P7"]]
+
+
+@pytest.mark.parametrize("dash", "‐‑‒–—−－")
+def test_every_dash_that_a_word_processor_writes_is_one(dash):
+    assert near_equal(["low-grade", f"low{dash}grade"]) == [["low-grade", f"low{dash}grade"]]
+
+
+def test_blanks_between_letters_and_numbers_are_no_difference():
+    assert near_equal(["P 12", "P12", "CIN-1", "CIN1"]) == [["CIN-1", "CIN1"], ["P 12", "P12"]]
+    assert near_equal(["1-2", "12", "P1 2", "P12"]) == []  # two numbers are not one
 
 
 def test_a_class_map_holds_names_and_nought_is_one():

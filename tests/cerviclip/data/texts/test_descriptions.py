@@ -82,3 +82,21 @@ def test_shipped_sets_describe_the_same_classes_without_doubles(path):
         assert list(texts) == classes
         every = [text for lines in texts.values() for text in lines]
         assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "hsil: a\nnilm: b\n",
+            "must map class names to texts; the class is spelled HSIL, not hsil",
+        ),
+        ("s: {hsil: a, NILM: b}\n", "for class HSIL; the class is spelled HSIL, not hsil"),
+        ("s: {HSIL: 1, NILM: b}\n", "for class HSIL; 1 is no text: quote it"),
+        ("s: {other: a, NILM: b}\n", "for class HSIL$"),
+    ],
+)
+def test_a_class_in_another_spelling_is_named(tmp_path, text, hint):
+    (tmp_path / "words.yaml").write_text(text)
+    with pytest.raises(UserError, match=hint):
+        load_descriptions(tmp_path / "words.yaml", ["HSIL", "NILM"])

@@ -185,3 +185,40 @@ def test_a_grid_is_every_combination_with_a_name_of_its_own(zoo):
     assert [run.variant for run in runs] == [
         f"a-LR{rate}-MAX_EPOCH{epochs}" for rate in (0.1, 0.2) for epochs in (1, 2)
     ]
+
+
+def test_a_search_under_a_variant_is_chosen_among_by_its_name(zoo, capsys):
+    argv, path = search_of(zoo, SEARCH.replace("[1, 2]", "[1]"))
+    assert cli_main(run_shell.main, [*argv, "--variant", "ours"]) == 0
+    words = [str(path), "--output-dir", str(zoo.out), "--plugin", str(PLUGIN)]
+    written = zoo.root / "chosen.yaml"
+    assert tool.main([*words, "--variant", "ours", "--output", str(written)]) == 0
+    assert "OPTIM.LR" in capsys.readouterr().out
+    assert "--metric accuracy --variant ours\n" in written.read_text()
+    with pytest.raises(UserError, match="3 of 3 runs of .* are not finished"):
+        tool.main(words)
+    with pytest.raises(UserError, match="--variant others"):
+        tool.main([*words, "--variant", "others"])
+
+
+@pytest.mark.parametrize(
+    "grid, why",
+    [
+        ("{OPTIM.LR: [0.1, 1e-1]}", "has OPTIM.LR 0.1 twice; it would count as two tries"),
+        (
+            f"{{A.B: {list(range(200))}, A.C: {list(range(200))}, A.D: {list(range(200))}}}",
+            "has 8,000,000 combinations, more than 10,000",
+        ),
+    ],
+)
+def test_a_grid_without_end_or_of_equal_values_is_refused(zoo, grid, why):
+    zoo.sweep(f"trainers: [{{trainer: ZooLinear, grid: {grid}}}]\nshots: [4]\nseeds: [1]\n")
+    with pytest.raises(UserError, match=why):
+        make_plan(SweepRequest(sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),)))
+
+
+@pytest.mark.parametrize("line", ["shots: [010]\nseeds: [1]", "shots: [1]\nseeds: 1:30"])
+def test_numbers_that_yaml_reads_otherwise_are_refused(zoo, line):
+    zoo.sweep(f"trainers: [ZooLinear]\n{line}\n")
+    with pytest.raises(UserError, match=r"has (010|1:30), which yaml reads as (8|90); write"):
+        make_plan(SweepRequest(sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),)))

@@ -243,3 +243,35 @@ def test_an_evaluation_may_not_say_another_training(zoo, tmp_path, words, key):
         make(zoo, *evaluate, *words)
     with pytest.raises(UserError, match=r"OPTIM\.LR 0\.5"):
         make(zoo, *evaluate, OPTIM__LR="0.5")
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_command_writes(zoo, monkeypatch, tmp_path):
+    """``--output-dir=~/x`` made a folder called ``~`` in the working folder."""
+    from pathlib import Path
+
+    from cerviclip.app.predict_command import build_parser
+    from cerviclip.runs.settings.flags import train_parser
+    from cerviclip.runs.settings.plan import make_plan
+    from cerviclip.runs.settings.requests import RunRequest, SweepRequest
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = str(tmp_path / "x")
+    argv = zoo.argv("ZooLinear", "2", "--output-dir=~/x")
+    assert train_parser().parse_args(argv).output_dir == home
+    assert setup_cfg(zoo.asked("ZooLinear", "2", "--output-dir", "~/x")).OUTPUT_DIR == home
+    assert setup_cfg(zoo.asked(OUTPUT_DIR="~/x")).OUTPUT_DIR == home
+    found = build_parser("predict").parse_args(["RUN", "a.png", "--csv=~/x", "--pdf", "~/x"])
+    assert found.csv == found.pdf == Path(home)
+    zoo.sweep("trainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n")
+    request = SweepRequest(
+        sweep=str(zoo.root / "zoo.yaml"), plugins=(str(PLUGIN),), output_dir="~/x"
+    )
+    assert str(make_plan(request).output_root) == home
+    assert RunRequest(output_dir="~/x").output_dir == "~/x"  # as it was asked
+
+
+@pytest.mark.parametrize("flags", [("--output-dir", "o" * 300), ("--variant", "o" * 300)])
+def test_a_folder_whose_name_no_system_takes_is_refused_by_its_length(zoo, flags):
+
+    with pytest.raises(UserError, match="a part of 300 bytes .* a shorter --output-dir"):
+        setup_cfg(zoo.asked("ZooLinear", "2", *flags))

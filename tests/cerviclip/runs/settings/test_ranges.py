@@ -27,7 +27,7 @@ def test_every_named_key_is_a_key_and_its_default_passes():
 @pytest.mark.parametrize(
     "key, value, told",
     [
-        ("SEED", 2**32, "SEED is 4294967296"),
+        ("SEED", 2**32, "SEED is 4294967296; it takes -1 to 4294967295"),
         ("DATALOADER.TRAIN_X.BATCH_SIZE", 0, "1 or more"),
         ("MODEL.HEAD.DROPOUT", 1.5, "0 to 1"),
         ("TEST.SPLIT", "validation", "test or val"),

@@ -126,6 +126,36 @@ def test_an_edited_list_is_noticed_in_spite_of_the_note(zoo, capsys, place, key)
     assert "another configuration" in capsys.readouterr().err
 
 
+def test_an_added_image_is_named_as_what_has_changed(zoo, capsys):
+    write_images(zoo.root / "cells", {"a": 12, "b": 12}, patients=6, size=8)
+    opts = "DATASET.FOLDER cells DATASET.PATIENT_PATTERN (P\\d{7}) TEST.EXTERNAL []"
+    flags = ["--datasets", "FolderDataset", "--opts", *opts.split()]
+    text = "trainers: [ZooLinear]\nshots: [2]\nseeds: [1]\n"
+    assert run(zoo, text, *flags) == 0
+    first = sorted((zoo.root / "cells" / "a").iterdir())[0]
+    shutil.copy(first, first.with_name(f"more_{first.name}"))
+    capsys.readouterr()
+    assert run(zoo, text, *flags) == 2
+    error = capsys.readouterr().err
+    assert "the images of FolderDataset have changed (25 now, 24 then). Give --fresh" in error
+
+
+def test_ctrl_c_says_what_is_finished_and_how_to_go_on(zoo, capsys, monkeypatch):
+    real = InProcess.run
+
+    def stopped(self, jobs, started):
+        yield from real(self, jobs[:2], started)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InProcess, "run", stopped)
+    assert run(zoo) == 130
+    said = "interrupted: 2 of 5 runs are finished and stay; the same command continues\n"
+    assert capsys.readouterr().err.endswith(said)
+    monkeypatch.undo()
+    assert run(zoo) == 0
+    assert "2 finished before" in capsys.readouterr().out
+
+
 def test_an_edited_base_of_a_yaml_is_noticed_in_spite_of_the_note(zoo, capsys):
     base, own = zoo.root / "base.yaml", zoo.root / "own.yaml"
     base.write_text("OPTIM: {WEIGHT_DECAY: 0.1}\n")
@@ -410,3 +440,19 @@ def test_results_are_headed_by_the_runs_that_were_asked_for(zoo, made):
     assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "2", "--seeds", "9") == 0
     head = "# ZooLinear on ZooMain\n\n1 run; backbones: none.\n"
     assert (zoo.out / "results.md").read_text().startswith(head)
+
+
+def test_tables_of_another_sweep_are_not_replaced_without_a_word(zoo, capsys):
+    assert run(zoo, "trainers: [ZooConstant]\nshots: [1]\nseeds: [1]\n") == 0
+    first = zoo.out / "results.md"
+    title = first.read_text().splitlines()[0].removeprefix("# ")
+    assert "note: the tables" not in capsys.readouterr().out
+    other = zoo.root / "other.yaml"
+    other.write_text("datasets: [ZooMain]\ntrainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n")
+    words = zoo.sweep(TEXT)
+    words[words.index("--sweep") + 1] = str(other)
+    for said in (True, False):
+        assert cli_main(run_shell.main, words) == 0
+        out = capsys.readouterr().out
+        assert (f"were of '{title}' and are of 'Sweep other' now" in out) == said
+    assert len(list(find_results(zoo.out))) == 2  # the first sweep's run is there

@@ -180,7 +180,7 @@ def test_weights_beside_the_values_of_a_training_script_are_read(beside, tmp_pat
 @pytest.mark.parametrize(
     "prefixes",
     [["model."], ["clip."], ["backbone."], ["_orig_mod.module."], ["module._orig_mod."]]
-    + [["model.module."], ["module.", ""]],
+    + [["model.module."], ["module.", ""], ["student."], ["ema_model.module."]],
 )
 def test_prefixes_of_wrappers_are_taken_off(prefixes, tmp_path):
     state = {"a.weight": torch.zeros(1), "b.weight": torch.ones(1)}
@@ -199,9 +199,20 @@ def test_weights_beside_others_are_named(read, beside, tmp_path):
     torch.save({**weights, "optimizer": {"state": {}, "param_groups": []}}, tmp_path / "f.pt")
     with pytest.warns(UserWarning, match=f"f.pt holds weights under {read} and {beside};.* alone"):
         assert read_state_dict(tmp_path / "f.pt")["a"].item() == 1
-    torch.save({"ema": weights[read], "epoch": 3}, tmp_path / "g.pt")
-    with pytest.raises(UserError, match=r"no named tensors \(it has ema, epoch\)"):
-        read_state_dict(tmp_path / "g.pt")
+
+
+@pytest.mark.parametrize("name", ["ema", "params_ema", "net", "weights", "student"])
+def test_the_only_weights_of_a_checkpoint_are_read_whatever_they_are_called(name, tmp_path):
+    weights = {"a": torch.ones(1), "b": torch.zeros(1)}
+    rest = {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
+    torch.save({name: weights, **rest}, tmp_path / "f.pt")
+    assert read_state_dict(tmp_path / "f.pt") == weights
+    torch.save({name: weights, "other": weights, **rest}, tmp_path / "f.pt")
+    with pytest.raises(UserError, match=f"weights under {name}, other, and nothing says which"):
+        read_state_dict(tmp_path / "f.pt")
+    torch.save(rest, tmp_path / "f.pt")
+    with pytest.raises(UserError, match=r"no named tensors \(it has epoch, optimizer\)"):
+        read_state_dict(tmp_path / "f.pt")
 
 
 def test_two_models_under_one_name_are_refused(tmp_path):
@@ -221,3 +232,32 @@ def test_what_is_no_weights_is_named_for_what_it_is(content, words, tmp_path):
     (tmp_path / "f.pt").write_bytes(content)
     with pytest.raises(UserError, match=f"f.pt is {words}"):
         read_state_dict(tmp_path / "f.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model-00001-of-00002.safetensors", "one of the 2 files of one model; save"),
+        ("pytorch_model-00002-of-00003.bin", "one of the 3 files of one model; save"),
+        ("model.safetensors.index.json", "the list of the files of one model; save"),
+    ],
+)
+def test_a_part_of_a_model_is_named_as_such(name, words, tmp_path):
+    """It was a broken file, to be fetched again, or one of another backbone."""
+    torch.save({"a": torch.zeros(1)}, tmp_path / name)
+    with pytest.raises(UserError, match=words):
+        read_state_dict(tmp_path / name)
+    whole = tmp_path / "model-00001-of-00001.pt"
+    torch.save({"a": torch.zeros(1)}, whole)
+    assert read_state_dict(whole)["a"].item() == 0
+
+
+def test_infinite_weights_are_refused_and_masks_are_not(tmp_path):
+    """A run with them ended in advice on its rate of learning."""
+    torch.save({"a": torch.tensor([1.0, torch.inf])}, tmp_path / "f.pt")
+    with pytest.raises(UserError, match="f.pt: a holds infinite values, .* one in float32"):
+        read_state_dict(tmp_path / "f.pt")
+    torch.save({"mask": torch.tensor([0.0, -torch.inf])}, tmp_path / "g.pt")
+    assert read_state_dict(tmp_path / "g.pt")["mask"][1].item() == -torch.inf
+    torch.save({"a": torch.ones(2).to(torch.float8_e4m3fn)}, tmp_path / "h.pt")
+    assert read_state_dict(tmp_path / "h.pt")["a"].float().tolist() == [1, 1]

@@ -1,0 +1,92 @@
+"""The argument parser of every command, and the flags that many commands share.
+
+Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import textwrap
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dassl.errors import UserError
+
+_GOAL = re.compile(r"^Goal\n((?: +\S.*\n)+)", re.MULTILINE)
+_USAGE = re.compile(r"^Usage:?$", re.MULTILINE)
+Group = argparse._ArgumentGroup | argparse.ArgumentParser
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line, as all of ours; it completes in shells.
+
+    A description may be a module's docstring: see `help_text`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.description = help_text(self.description)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help lists the flags)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._complete()
+        return _at_home(super().parse_args(args, namespace))
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._complete()
+        return _at_home(super().parse_intermixed_args(args, namespace))
+
+    def _complete(self) -> None:
+        if "_ARGCOMPLETE" in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(self)  # answers the shell and ends the process
+
+
+_WRITTEN_TO = ("output_dir", "output", "out", "csv", "pdf")
+
+
+def _at_home(found: Any) -> Any:
+    """What a command is to write to, with the home folder for ``~``: the shell leaves it in
+    ``--out=~/x`` and in quotes, and a folder called ``~`` is nobody's wish."""
+    for name in _WRITTEN_TO:
+        value = getattr(found, name, None)
+        if isinstance(value, (str, Path)) and str(value).startswith("~"):
+            setattr(found, name, type(value)(os.path.expanduser(value)))
+    return found
+
+
+def help_text(doc: str | None) -> str | None:
+    """A docstring of the form Goal, Usage, Example output, as a help: the goal as a sentence, and
+    no second "usage" under argparse's own."""
+    if doc is None:
+        return None
+    doc = re.sub(r"\AGoal: (\w)", lambda match: match[1].upper(), doc)
+    doc = re.sub(
+        r"^Goal\n((?: +\S.*\n)+)", lambda match: textwrap.dedent(match[1]), doc, flags=re.M
+    )
+    return re.sub(r"^Usage:?$", "Examples:", doc, flags=re.M).replace("``", "")
+
+
+def add_plugin_flag(group: Group) -> None:
+    group.add_argument(
+        "--plugin", action="append", default=[], dest="plugins",
+        metavar="MODULE|FILE.py",
+        help="also use the trainers and datasets registered there (may be repeated)",
+    )  # fmt: skip
+
+
+def add_debug_flag(group: Group) -> None:
+    """What ``cli_main`` looks for among a command's words."""
+    group.add_argument("--debug", action="store_true", help="show the traceback of every error")
+
+
+def add_device_flag(group: Group) -> None:
+    group.add_argument(
+        "--device", default="", choices=["cpu", "cuda"],
+        help="default: a GPU where there is one, else the CPU",
+    )  # fmt: skip
