@@ -6,8 +6,9 @@ Usage:
     python tools/errors.py RUN --csv errors.csv --sheet errors.png
     python tools/errors.py RUN --most 8 --centers test PhantomHuaxi --root $DATA --sheet errors.png
 
-Below each picture of the sheet stand the true class with its probability, and the class that the
-run named with its own. A sheet shows why a model errs only to someone who can read the images.
+Below each picture of the sheet stand its number in the CSV and its file's name, the true class with
+its probability, and the class that the run named with its own. A sheet shows why a model errs only
+to someone who can read the images.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/errors.py"
         from cerviclip.data.checks.sheet import told
         from cerviclip.runs.inspection.sheet import error_sheet
 
-        count = error_sheet(parts, found, data_root(args.run, args.root), args.sheet)
+        count = error_sheet(parts, every, args.most, data_root(args.run, args.root), args.sheet)
         print(told(args.sheet, count, "no image is wrong"))
     return 0
 

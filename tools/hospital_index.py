@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.evaluation.names import patients_known
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from dassl.errors import cli_main
 from dassl.utils.files import atomic_write
@@ -80,9 +81,8 @@ def table_of(found: Mapping[str, Mapping[str, Any]]) -> str:
     for tower, entry in found.items():
         cells = [_cell(entry["balanced_accuracy"], 1), f"{entry['chance']:.1f}"]
         cells.append(_cell(entry["index"], 2))
-        lines.append(
-            f"| {tower} | {entry['n_images']} | {entry['n_patients']} | {' | '.join(cells)} |"
-        )
+        patients = entry["n_patients"] if patients_known(entry) else "not known"
+        lines.append(f"| {tower} | {entry['n_images']} | {patients} | {' | '.join(cells)} |")
     notes = dict.fromkeys(e["note"] for e in found.values() if "note" in e)
     return "\n".join([*lines, *(f"\n{note}" for note in notes), ""])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dassl.errors import nearest_or_all
 
@@ -18,6 +19,7 @@ WANTED_PATIENTS = 20  # fewer: a note
 WANTED_EVENTS = 10  # the same for patients with the event and without it, or with a class
 #: Values of ``TEST.PATIENT_RULE``: how a patient's images become one prediction.
 PATIENT_RULES = ("mean", "max", "share")
+NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 NO_POSITIVE_CLASSES = "no positive classes are set (DATASET.POSITIVE)"
 WHOLE_POSITIVE_GROUP = "every class is in the positive group"
 #: Keys of results.json that ``measures.measure`` makes; None where a run was not measured.
@@ -32,6 +34,12 @@ BLOCKS = (*LEVEL_BLOCKS, "patient_level", "measured_with")
 #: How far a row of probabilities may be from adding up to 1: old files may hold
 #: rounded ones.
 SUM_TOLERANCE = 1e-3
+
+
+def patients_known(entry: Mapping[str, Any]) -> bool:
+    """Whether a centre's entry of results.json counts patients; else ``n_patients`` are images."""
+    by_image = (entry.get("uncertainty") or {}).get("unit") == "image"
+    return not by_image and NO_IDS not in (entry.get("note") or "")
 
 
 def metric_hint(metric: str, names: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from cerviclip.evaluation.bounds import (
 from cerviclip.evaluation.names import (
     BINARY,
     FEW,
+    NO_IDS,
     NO_POSITIVE_CLASSES,
     OVERALL,
     PER_CLASS,
@@ -35,7 +36,6 @@ from cerviclip.evaluation.names import (
     WHOLE_POSITIVE_GROUP,
 )
 
-NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
 FEW_PATIENTS = f"an interval needs at least {MIN_PATIENTS} patients"
 FEW_OF_GROUP = f"{FEW_PATIENTS} of each group that it rests on"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.report.document import Document
-from cerviclip.report.numbers import INTERVAL, cell, digits_of, title_of
+from cerviclip.report.numbers import INTERVAL, cell, digits_of, size_of, title_of
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import POINT_TITLES
 
@@ -24,7 +24,7 @@ def subgroups(document: Document, run: Mapping[str, Any]) -> None:
                     (
                         center,
                         name,
-                        f"{entry['n_images']} / {entry['n_patients']}",
+                        size_of(entry),
                         cell(entry["accuracy"]),
                         cell(binary["auc"], 3),
                         *(cell(binary[rate]) for rate in ("sensitivity", "specificity")),
@@ -86,12 +86,36 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
             note=" ".join(notes),
             labels=3,
         )
+        document.table(
+            f"PPV and NPV {title} at other prevalences, at the same operating points.",
+            ("point", "centre", "prevalence (%)", "PPV (%)", "NPV (%)"),
+            prevalence_rows(block),
+            "points",
+            "imbalance",
+            note=f"{INTERVAL} By Bayes' rule from the likelihood ratios of the centre.",
+            labels=2,
+        )
         if not rows and title == "by image":
             document.text(
                 f"Operating points: none, {block.get('reason', 'nothing was chosen')}.",
                 "points",
                 "thresholds",
             )
+
+
+def prevalence_rows(block: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """Of each point and centre PPV and NPV at each of ``TEST.PREVALENCES``; none where no such
+    value is defined."""
+    rows: list[tuple[str, ...]] = []
+    for name, point in ((block or {}).get("points") or {}).items():
+        for center, found in point["centers"].items():
+            ppv, npv = (found.get(key) or {} for key in ("ppv_at", "npv_at"))
+            for share in sorted({*ppv, *npv}, key=float):
+                cells = cell(ppv.get(share)), cell(npv.get(share))
+                if set(cells) > {"-"} or "-" not in cells:
+                    point_name = POINT_TITLES[name].removesuffix(" on val")
+                    rows.append((point_name, center, f"{100 * float(share):g}", *cells))
+    return rows
 
 
 def signed_loss(value: float | None) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from cerviclip.plugins import discover, is_phantom
 from cerviclip.report.cards import card, warnings_by_source
 from cerviclip.report.document import Document, blank
+from cerviclip.report.measured import prevalence_rows
+from cerviclip.report.numbers import RULE
 from cerviclip.report.setup import (
     chosen_on_val,
     draw_sentence,
@@ -200,9 +202,11 @@ def _partitions(document: Document, part: Part) -> None:
         "partition",
         "level",
     )
+    shares = dict.fromkeys(row[2] for row in prevalence_rows(run["operating_points"]))
+    given = f" The results give PPV and NPV at prevalences of {', '.join(shares)} % as well."
+    other = given if shares else ""
     document.text(
-        f"Class imbalance: {imbalance_sentence(part)}. Scores at other prevalences are given "
-        "below.",
+        f"Class imbalance: {imbalance_sentence(part)}.{other}",
         "imbalance",
     )
     document.text(
@@ -276,9 +280,10 @@ def _model(document: Document, study: Study) -> None:
         "output",
         "ensemble",
     )
+    own = any(group.trainer == "SAVLT" for part in study.parts for group in part.groups)
+    maps = "attention maps of SAVLT" if own else "heat maps of class activation"
     document.text(
-        "Explanations: "
-        + blank("whether and how outputs were explained, such as attention maps of SAVLT"),
+        "Explanations: " + blank("whether and how outputs were explained, such as " + maps),
         "explain",
     )
 
@@ -339,6 +344,14 @@ def _analysis(document: Document, study: Study) -> None:
         "by patient.",
         "statistics",
     )
+    if any(part.run["positive_classes"] for part in study.parts):
+        document.text(
+            f"{RULE} A patient is called positive by the same rule, from the one prediction that "
+            "is made of her images. AUC and operating points rest on the summed probability of the "
+            "positive group.",
+            "metrics",
+            "thresholds",
+        )
     told = {part.dataset: thresholds_sentence(part.run) for part in study.parts}
     for sentence in dict.fromkeys(told.values()):
         names = ", ".join(name for name, said in told.items() if said == sentence)

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cerviclip.evaluation.names import patients_known
 from cerviclip.evaluation.shown import INTERVAL as INTERVAL
 from cerviclip.evaluation.shown import cell as cell
 from cerviclip.evaluation.shown import signed as signed
 from cerviclip.runs.report.groups import TITLES
+from cerviclip.runs.report.tables import POSITIVE_RULE
 
+RULE = (
+    f"{POSITIVE_RULE[0].upper()}{POSITIVE_RULE[1:]}; sensitivity, specificity, PPV, NPV and binary "
+    "accuracy are those of this rule where no operating point is named."
+)
 SHORT = {
     "accuracy": "Accuracy (%)",
     "balanced_accuracy": "Balanced accuracy (%)",
     "macro_f1": "Macro F1 (%)",
     "macro_auc": "Macro AUC",
     "ece": "ECE",
-    "binary.accuracy": "Accuracy of the positive group (%)",
+    "binary.accuracy": "Binary accuracy (%)",
     "binary.auc": "AUC of the positive group",
     "binary.sensitivity": "Sensitivity (%)",
     "binary.specificity": "Specificity (%)",
@@ -32,6 +38,11 @@ def title_of(metric: str) -> str:
 
 def digits_of(metric: str) -> int:
     return 3 if metric.endswith(("auc", "ece", "auprc", "brier", "loss")) else 1
+
+
+def size_of(entry: Mapping[str, Any]) -> str:
+    """``199 / 60``: images and patients of a centre's scores."""
+    return f"{entry['n_images']} / {entry['n_patients'] if patients_known(entry) else 'not known'}"
 
 
 def count(entry: Mapping[str, Any] | None) -> str:

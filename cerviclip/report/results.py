@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.evaluation.measures.patients import is_order
+from cerviclip.evaluation.names import NO_IDS, patients_known
 from cerviclip.report import measured
 from cerviclip.report.cards import mixed_patients
 from cerviclip.report.document import Document, blank
-from cerviclip.report.numbers import INTERVAL, cell, count, digits_of, title_of
+from cerviclip.report.numbers import INTERVAL, RULE, cell, count, digits_of, size_of, title_of
 from cerviclip.report.study import Part, Study
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.tables import difference_tables
@@ -158,7 +159,7 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
     document.table(
         "Leaks looked for before training.",
         ("where", "what", "found"),
-        _leak_rows(part.dataset, flow["leaks"]),
+        leak_rows(part.dataset, flow),
         "flow",
         "level",
         labels=2,
@@ -184,16 +185,33 @@ def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tupl
     return rows, ("source", "part", "all", *map(short_name, shown))
 
 
-def _leak_rows(dataset: str, leaks: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def leak_rows(dataset: str, flow: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Each leak that was looked for, and how often it was found, or that this is not known.
+
+    Older runs have a 0 for patients whom nobody knows.
+    """
+    leaks, sources = flow["leaks"], flow["sources"]
     rows = []
     for key, title in _LEAKS.items():
         if key in leaks:
             found = leaks[key]
-            text = found.get("reason") or "" if found["count"] is None else str(found["count"])
-            rows.append((dataset, title, text))
+            rows.append((dataset, title, _found(found["count"], found.get("reason"))))
+    unknown = [name for name in sources if sources[name]["seen"].get("patients") is None]
+    training = [name for name in sources if sources[name]["role"] == "training"]
     for center, found in leaks["centers"].items():
-        rows += [(center, _LEAKS[key], str(number)) for key, number in found.items()]
+        nameless = [name for name in (center, *training) if name in unknown]
+        for key in (key for key in found if key in _LEAKS):
+            number, reason = found[key], found.get("reason")
+            if key == "shared_patient_ids" and not number and nameless:
+                number, reason = None, reason or f"{', '.join(nameless)}: no patient ids"
+            rows.append((center, _LEAKS[key], _found(number, reason)))
     return rows
+
+
+def _found(count: int | None, reason: str | None) -> str:
+    if count is not None:
+        return str(count)
+    return f"not known: {reason}" if reason else "not known"
 
 
 # -- all methods --------------------------------------------------------------------------------
@@ -323,15 +341,26 @@ def _metric_table(
         cells = [cell(_at(centers[name], metric), digits_of(metric)) for name in names]
         if set(cells) > {"-"} or "-" not in cells:
             rows.append((title_of(metric), *cells))
-    sizes = [f"{centers[n]['n_images']} / {centers[n]['n_patients']}" for n in names]
     what = "patients" if "patient (" in title else "images / patients"
+    sizes = [size_of(centers[name]) for name in names]
     sizes = [size.split(" / ")[1] for size in sizes] if what == "patients" else sizes
     events = [_events(centers[name]) for name in names]
+    twice = [name for name in names if _in_both(centers[name])]
     several = (
         [("patients with several classes", *(str(mixed.get(n, 0)) for n in names))] if mixed else []
     )
     rows = [(what, *sizes), *several, ("patients with / without the event", *events), *rows]
-    note = f"{INTERVAL} {note}".strip()
+    told = [INTERVAL]
+    if what != "patients" and any(row[0] == title_of("binary.sensitivity") for row in rows):
+        told.append(RULE)
+    if twice:
+        told.append(
+            "A patient with images of both kinds counts as one with the event and as one without "
+            f"it, so the two add up to more than the patients ({', '.join(twice)})."
+        )
+    nameless = [name for name in names if not patients_known(centers[name])]
+    told += [f"{', '.join(nameless)}: {NO_IDS}."] if nameless else []
+    note = " ".join(filter(None, [*told, note]))
     document.table(f"{title}.", ("", *names), rows, "accuracy", "numbers", note=note)
 
 
@@ -339,7 +368,16 @@ def _events(entry: Mapping[str, Any]) -> str:
     counts = entry.get("counts") or {}
     if "events" not in counts:
         return "-"
+    if not patients_known(entry):
+        return "not known"
     return f"{counts['events']['patients']} / {counts['non_events']['patients']}"
+
+
+def _in_both(entry: Mapping[str, Any]) -> bool:
+    """Whether some patients have images with the event and images without it."""
+    counts = entry.get("counts") or {}
+    kinds = [counts[key]["patients"] for key in ("events", "non_events") if key in counts]
+    return sum(kinds) > entry["n_patients"]
 
 
 def _at(entry: Mapping[str, Any], metric: str) -> Any:

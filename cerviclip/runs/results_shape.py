@@ -96,6 +96,9 @@ _LEVEL_BLOCKS: dict[str, Shape] = {
 }  # fmt: skip
 _MIGHT_BE_ABSENT = {key: maybe(shape) for key, shape in _LEVEL_BLOCKS.items()}
 _FLOW_PARTS = mapping(record({"images": count, "per_class": mapping(_COUNTED)}))
+_CENTER_LEAKS = record(
+    {}, {"images_of_training": count, "shared_patient_ids": maybe(count), "reason": text}
+)
 _FLOW = either(
     record({
         "sources": mapping(record({
@@ -103,7 +106,7 @@ _FLOW = either(
             "excluded": listed(record({"reason": text, "images": count})),
             "not_drawn": mapping(whole),
         })),
-        "leaks": record({"centers": mapping(mapping(count))}, dict.fromkeys(
+        "leaks": record({"centers": mapping(_CENTER_LEAKS)}, dict.fromkeys(
             ("images_in_two_parts", "patients_in_two_parts", "copies_in_two_parts"),
             record({"count": maybe(count)}, {"reason": text}),
         )),

@@ -213,8 +213,10 @@ class SimpleTrainer(TrainerBase):
         done = self.epoch + 1
         if self._select_on_val():
             result = self.test(split="val")
-            self.note_search("epoch", done, len(self.dm.dataset.val or ()))
-            if result > self.best_result:
+            better = result > self.best_result
+            labels = len(self.dm.dataset.val or ())
+            self.note_search("epoch", done, labels, chosen=done if better else None)
+            if better:
                 self.best_result = result
                 self.save_model(
                     self.epoch, self.output_dir, val_result=result, model_name=BEST_MODEL

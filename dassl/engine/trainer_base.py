@@ -74,17 +74,21 @@ class TrainerBase:
         """A trainer written elsewhere may use the name for something else."""
         self.__dict__["_own_history"] = value
 
-    def note_search(self, what: str, tries: int, labels: int) -> None:
+    def note_search(self, what: str, tries: int, labels: int, chosen: int | None = None) -> None:
         """Count what a choice by labels that are not trained on has cost, so that results say it.
 
-        A later count of the same choice replaces the earlier one.
+        A later count of the same choice replaces the earlier one, but for what was chosen.
 
         Args:
             what: is chosen, such as "settings" or "epoch".
             tries: how many were scored.
             labels: images whose labels the scores are of.
+            chosen: the best so far, such as the epoch from 1; None: the earlier one still is.
         """
+        best = self._search.get(what, {}).get("chosen") if chosen is None else int(chosen)
         self._search[what] = {"tries": int(tries), "labels": int(labels)}
+        if best is not None:
+            self._search[what]["chosen"] = best
 
     # Models --------------------------------------------------------------------------------------
 

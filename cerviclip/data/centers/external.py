@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cerviclip import plugins
 from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import NAMES, binary_map_of, group_of
+from cerviclip.data.centers.known_patients import shared_patients, without_patients
 from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
 from cerviclip.data.files.names import class_map_of, clean, parts_of, quoted
@@ -85,7 +86,22 @@ def build_external_datasets(cfg: CfgNode, dataset: DatasetBase) -> dict[str, lis
     if centers:
         checks = check_nothing_is_the_trainings(centers, dataset, cfg.DATASET.NAME)
         dataset.center_checks = checks  # type: ignore[attr-defined]
+        _warn_of_unknown_patients(cfg, centers, dataset, list(folders))
     return centers
+
+
+def _warn_of_unknown_patients(
+    cfg: CfgNode,
+    centers: Mapping[str, Sequence[Datum]],
+    dataset: DatasetBase,
+    folders: Sequence[str],
+) -> None:
+    """Warn of centres without patient ids beside a training that has them."""
+    pattern = cfg.DATASET.PATIENT_PATTERN or getattr(dataset, "patient_pattern", "")
+    patients = list(dict(_all_images(dataset)).values())
+    for text in without_patients(centers, patients, folders if pattern else ()):
+        _keep_warnings(dataset, [text])
+        warnings.warn(text, stacklevel=3)
 
 
 def _warn_of_idle_maps(cfg: CfgNode, dataset: DatasetBase) -> None:
@@ -278,11 +294,6 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
             built = kind(other)
         except PatientPatternError:
             continue
-        if not pattern and any(patterns):
-            built.warn(
-                f"{name}: not all file names hold a patient by the training's pattern; each image "
-                "counts as a patient of its own, so intervals are too narrow"
-            )
         break
     _report(name, built, dataset, cfg.VERBOSE)
     options = cfg.DATASET
@@ -293,7 +304,7 @@ def _folder(cfg: CfgNode, name: str, folder: str, dataset: DatasetBase) -> list[
 
 def check_nothing_is_the_trainings(
     centers: Mapping[str, Sequence[Datum]], dataset: DatasetBase, training: str
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, Any]]:
     """Refuse a centre with an image that the training's data set has too, in whichever part, as the
     same file or as a copy of it; warn of patients with the same name.
 
@@ -303,7 +314,8 @@ def check_nothing_is_the_trainings(
         training: its name.
 
     Returns:
-        Of each centre how many ``images_of_training`` and ``shared_patient_ids`` were found.
+        Of each centre how many ``images_of_training`` and ``shared_patient_ids`` were found; these
+        are None with a ``reason`` where patients are not known.
 
     Raises:
         UserError: a centre has such an image.
@@ -316,7 +328,7 @@ def check_no_common_images(
     images: Mapping[str, str],
     training: str,
     dataset: DatasetBase | None = None,
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, Any]]:
     """The same for the images of a training, however they are known.
 
     Args:
@@ -337,9 +349,9 @@ def check_no_common_images(
         return os.path.join(real(folder), name)
 
     own = {real_path(path) for path in images}
-    patients = set(images.values()) - {""}
+    patients = list(images.values())
     contents = Contents(images)
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, items in centers.items():
         paths = [item.impath for item in items]
         common = [path for path in paths if real_path(path) in own]
@@ -350,8 +362,9 @@ def check_no_common_images(
                 f"{training}, the data set of the training itself (such as {common[0]}); an "
                 "external centre has none of its images, nor copies of them"
             )
-        shared = sorted(patients & {item.patient_id for item in items})
-        found[name] = {"images_of_training": len(common), "shared_patient_ids": len(shared)}
+        ids = [item.patient_id for item in items]
+        shared, told = shared_patients(name, ids, training, patients)
+        found[name] = {"images_of_training": len(common), **told}
         if shared:
             text = (
                 f"external centre {name} shares {len(shared)} patient ids with {training} (such as "

@@ -17,7 +17,8 @@ from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 from dassl.utils.images import decode_image
 
-_EDGE, _GAP, _CAPTION, _HEAD = 140, 12, 44, 34  # px
+_EDGE, _GAP, _HEAD = 140, 12, 34  # px
+_TEXT, _BELOW = 13, 18  # px: a line below a picture, and what is left free there
 _CELL = _EDGE + _GAP  # px
 _LEAST = 2  # columns of a finding, so that its name has room
 _COLUMNS = 8
@@ -35,13 +36,13 @@ class Panel:
     Args:
         title: the heading.
         beside: more words behind it, paler.
-        pictures: file, and two lines below the picture.
+        pictures: file, and the lines below the picture, the first of them paler.
         ink: of the heading.
     """
 
     title: str
     beside: str
-    pictures: Sequence[tuple[str, tuple[str, str]]]
+    pictures: Sequence[tuple[str, tuple[str, ...]]]
     ink: str = _INK
 
 
@@ -95,19 +96,20 @@ def draw_panels(panels: Sequence[Panel], target: Path) -> int:
         raise UserError(f"--sheet {target}: the suffix must be one of {', '.join(SUFFIXES)}")
     if not any(panel.pictures for panel in panels):
         return 0
-    places, tall = _places([len(panel.pictures) for panel in panels])
+    below = _BELOW + _TEXT * max(len(lines) for panel in panels for _, lines in panel.pictures)
+    places, tall = _places([len(panel.pictures) for panel in panels], _EDGE + below)
     sheet = Image.new("RGB", (_GAP + _COLUMNS * _CELL, max(tall, 60)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for panel, corner in zip(panels, places, strict=True):
-        _draw_panel(sheet, draw, corner, panel)
+        _draw_panel(sheet, draw, corner, panel, _EDGE + below)
     with atomic_write(target, "wb") as file:
         sheet.save(file, {".jpg": "jpeg"}.get(target.suffix.lower(), target.suffix[1:].lower()))
     return sum(len(panel.pictures) for panel in panels)
 
 
-def _places(counts: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+def _places(counts: Sequence[int], row: int) -> tuple[list[tuple[int, int]], int]:
     """Upper left corners of findings with so many images, side by side while there is room; and the
-    height of them all, px."""
+    height of them all, px. ``row`` is the height of a row of pictures with the lines below it."""
     places: list[tuple[int, int]] = []
     column, top, tall = 0, _GAP, 0
     for count in counts:
@@ -115,22 +117,22 @@ def _places(counts: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
         if column + wide > _COLUMNS:
             column, top, tall = 0, top + tall, 0
         places.append((_GAP + column * _CELL, top))
-        tall = max(tall, _HEAD + -(-count // _COLUMNS) * (_EDGE + _CAPTION))
+        tall = max(tall, _HEAD + -(-count // _COLUMNS) * row)
         column += wide
     return places, top + tall + _GAP
 
 
 def _draw_panel(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], panel: Panel
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], panel: Panel, tall: int
 ) -> None:
-    """A heading and the images below it."""
+    """A heading and the images below it, in rows of a height in px."""
     head, small = ImageFont.load_default(15), ImageFont.load_default(11)
     draw.text((corner[0], corner[1] + 8), panel.title, panel.ink, head)
     after = corner[0] + draw.textlength(f"{panel.title}  ", head)
     draw.text((after, corner[1] + 8), panel.beside, _FAINT, head)
     for n, (path, lines) in enumerate(panel.pictures):
         row, column = divmod(n, _COLUMNS)
-        left, top = corner[0] + column * _CELL, corner[1] + _HEAD + row * (_EDGE + _CAPTION)
+        left, top = corner[0] + column * _CELL, corner[1] + _HEAD + row * tall
         _draw_one(sheet, draw, (left, top), path, lines, small)
 
 
@@ -139,10 +141,10 @@ def _draw_one(
     draw: ImageDraw.ImageDraw,
     corner: tuple[int, int],
     path: str,
-    lines: tuple[str, str],
+    lines: tuple[str, ...],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    """One image with two lines below; a cross where it cannot be read."""
+    """One image with its lines below; a cross where it cannot be read."""
     left, top = corner
     try:
         with warnings.catch_warnings():
@@ -158,8 +160,9 @@ def _draw_one(
         draw.rectangle((left, top, left + _EDGE - 1, top + _EDGE - 1), outline=_FAINT)
         draw.line((left, top, left + _EDGE - 1, top + _EDGE - 1), _FAINT)
         draw.line((left, top + _EDGE - 1, left + _EDGE - 1, top), _FAINT)
-    draw.text((left, top + _EDGE + 3), _fitting(draw, lines[0], font), _FAINT, font)
-    draw.text((left, top + _EDGE + 16), _fitting(draw, lines[1], font), _INK, font)
+    for n, line in enumerate(lines):
+        place = left, top + _EDGE + 3 + n * _TEXT
+        draw.text(place, _fitting(draw, line, font), _INK if n else _FAINT, font)
 
 
 def _fitting(

@@ -167,13 +167,19 @@ def _rows(lines: Sequence[str]) -> list[str]:
 
 
 def _sections(text: str) -> dict[str, list[str]]:
-    """Heading -> the lines of its table and the notes below, in order."""
+    """Heading -> the lines of its table and the notes below, in order.
+
+    Of equal headings the first counts: in older files a table over pooled folds has that of the
+    table before it.
+    """
     found: dict[str, list[str]] = {}
     title = ""
     for line in text.splitlines():
         if line.startswith("#"):
             title = line.lstrip("# ")
-            found[title] = []
+            title = "" if title in found else title
+            if title:
+                found[title] = []
         elif line and title:
             found[title].append(line)
     return found

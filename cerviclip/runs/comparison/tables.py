@@ -8,19 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.evaluation.comparing.difference import IDENTICAL
 from cerviclip.runs.comparison.compare import READER, Comparison
-from cerviclip.runs.report.few import few_notes
+from cerviclip.runs.report.few import few_notes, nameless_notes
 from cerviclip.runs.report.groups import TITLES, has_folds
-from cerviclip.runs.report.tables import Table
+from cerviclip.runs.report.tables import Table, column_name, rule_notes
 from cerviclip.runs.settings.run_key import shots_order
 
 SCHEMA = 4  # 1: percentage points by resampled patients; 2: folds; 4: significant, not certain
 BETTER, WORSE, NO_SPREAD = "▲", "▼", "°"
 LEGEND = (
     "▲ significantly better, ▼ significantly worse: p below 0.05 after Holm's correction for the "
-    "{} differences of this call, and an interval without 0"
+    "{} of {}, and an interval without 0"
 )
+
+
+P_HINT = "p of each difference, corrected and not: cerviclip compare --format csv"
 
 
 @dataclass
@@ -45,9 +49,9 @@ def difference_tables(comparisons: Sequence[Comparison], notes: Sequence[str] = 
         notes: more of them, such as what was left out.
     """
     words = legend(comparisons)
-    parts: dict[tuple[str, str], list[Comparison]] = {}
+    parts: dict[tuple[str, str, bool], list[Comparison]] = {}
     for c in comparisons:
-        parts.setdefault((c.metric, c.other.dataset), []).append(c)
+        parts.setdefault((c.metric, c.other.dataset, c.ours.transductive), []).append(c)
     return [_table(part, words, notes) for part in parts.values()]
 
 
@@ -65,13 +69,17 @@ def _table(part: Sequence[Comparison], words: str, notes: Sequence[str]) -> Diff
     first = part[0]
     said = [*_notes(part, words), *notes]
     of = (first.other.dataset, first.metric, columns, blocks, said, first.other.transductive)
-    return DifferenceTable(*of, first.against, first.scale)
+    tested = any("p" in entry for c in part for entry in c.centers.values())
+    return DifferenceTable(*of, hints=[P_HINT] * tested, against=first.against, scale=first.scale)
 
 
 def legend(comparisons: Sequence[Comparison]) -> str:
-    """What the marks mean, with the number of differences of the call."""
+    """What the marks mean, with the number of differences that are corrected for: those of all
+    tables that one call makes."""
     family = sum("p_holm" in e for c in comparisons for e in c.centers.values())
-    return LEGEND.format(family)
+    tables = len({(c.metric, c.other.dataset, c.ours.transductive) for c in comparisons})
+    where = "this table" if tables < 2 else f"these {tables} tables together"
+    return LEGEND.format(counted(family, "difference"), where)
 
 
 def _cell(comparison: Comparison, center: str) -> str:
@@ -106,12 +114,11 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     notes = [f"mean over the {repeats} that both have [95 % interval, {random}]"]
     named = [test for test in tests if test != IDENTICAL]
     if named:
-        notes += [f"tests: {', '.join(named)}", words]
-        notes.append("p of each difference, corrected and not: cerviclip compare --format csv")
+        notes += [_tests(part, named), words]
     if any(e.get("no_spread_of_runs") for c in part for e in c.centers.values()):
         notes.append(
             f"{NO_SPREAD} the {repeats} differ by no more than chance among patients explains, so "
-            "they add nothing and --fixed-runs gives the same interval"
+            "they add nothing to the interval"
         )
     if IDENTICAL in tests:
         notes.append(f"no difference: {IDENTICAL}")
@@ -129,13 +136,36 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     if any(c.read_early for c in part):
         notes.append("† the test set was read before training had ended")
     reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
+    notes += rule_notes(part[0].metric)
     return [*notes, *(f"missing: {reason}" for reason in dict.fromkeys(reasons))]
+
+
+def _tests(part: Sequence[Comparison], named: Sequence[str]) -> str:
+    """Which test each difference was tested by; of several tests, the rows of each."""
+    if len(named) == 1:
+        return f"test: {named[0]}"
+    found: dict[str, dict[tuple[str, str, str], None]] = {name: {} for name in named}
+    for c in part:
+        for center, entry in c.centers.items():
+            if entry.get("test") in found:
+                place = (c.label, center, column_name(str(c.shots)))
+                found[entry["test"]][place] = None
+    for kinds in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
+        told = {
+            test: dict.fromkeys(" at ".join(place[k] for k in kinds) for place in places)
+            for test, places in found.items()
+        }
+        if sum(map(len, told.values())) == len({one for places in told.values() for one in places}):
+            break
+    return "tests: " + "; ".join(f"{test} ({', '.join(rows)})" for test, rows in told.items())
 
 
 def comparison_record(
     comparisons: Sequence[Comparison], notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What ``--format json`` prints."""
+    compared = [g for c in comparisons for g in (c.ours, c.other)]
+    notes = [*notes, *nameless_notes(compared)]
     entries = [
         {
             "dataset": c.other.dataset,
@@ -158,7 +188,7 @@ def comparison_record(
         }
         for c in comparisons
     ]
-    return {"schema_version": SCHEMA, "notes": list(notes), "comparisons": entries}
+    return {"schema_version": SCHEMA, "notes": notes, "comparisons": entries}
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:

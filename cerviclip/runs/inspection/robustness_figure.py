@@ -45,7 +45,10 @@ def robustness_figure(record: Mapping[str, Any], metric: str, path: Path) -> Non
         open_frame(axes)
     panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    figure.legend(
+        handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False,
+        title="bands: 95 % intervals by patient", title_fontsize=7,
+    )  # fmt: skip
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

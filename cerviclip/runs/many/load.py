@@ -17,7 +17,7 @@ _OF_RUN = (
     *("positive_classes", "test_read_early"),
 )
 _OWN = ("config_hash", "draw_hash", "folder")  # no two runs have it in common
-_OF_CENTER = ("n_images", "n_patients", "counts")
+_OF_CENTER = ("n_images", "n_patients", "counts", "note")
 
 
 def table_runs(

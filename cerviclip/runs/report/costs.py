@@ -17,14 +17,15 @@ from cerviclip.runs.settings.files.chosen_file import Chosen
 
 HEAD = ("data set", "trainer", "shots", "tries", "labels of val", "chosen")
 NOTE = (
-    "Tries and labels of val images that each run's own choices took; a dash where a method chose "
-    "nothing on val. What was tried before the sweep is not known here."
+    "Tries and labels of val images that each run's own choices took, and what the runs of the row "
+    "have chosen; a dash where a method chose nothing on val. What was tried before the sweep is "
+    "not known here."
 )
 BEFORE = ("tries before", "labels before")
 BEFORE_NOTE = (
-    "Tries and labels of val images that each run's own choices took; before: the settings that a "
-    "search has compared for this method (`cerviclip choose`), and the labelled images it used. A "
-    "dash: none."
+    "Tries and labels of val images that each run's own choices took, and what the runs of the row "
+    "have chosen; before: the settings that a search has compared for this method "
+    "(`cerviclip choose`), and the labelled images it used. A dash: none."
 )
 COST_HEAD = ("data set", "trainer", "shots", "trained parameters", "seconds", "peak memory (MiB)")
 COST_NOTE = (
@@ -108,7 +109,33 @@ def _budget(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
     tries = [one.get("tries", 0) for one in found]
     seen = [one.get("labels", 0) for one in found]
     chosen = dict.fromkeys(what for one in found for what in one.get("choices", ()))
-    return (_span(tries), _span(seen), ", ".join(chosen))
+    values = {what: _of_choice(what, found) for what in chosen} | {"settings": _settings(runs)}
+    named = [f"{what} ({values[what]})" if values[what] else what for what in chosen]
+    return (_span(tries), _span(seen), ", ".join(named))
+
+
+def _of_choice(what: str, searches: Sequence[Mapping[str, Any]]) -> str:
+    """``3 to 12``: what the runs of a row have chosen, such as epochs; "" if not recorded."""
+    entries = [one.get("choices", {}).get(what) or {} for one in searches]
+    values = [entry["chosen"] for entry in entries if "chosen" in entry]
+    return _value_span(values) if values else ""
+
+
+def _settings(runs: Sequence[dict[str, Any]]) -> str:
+    """``ALPHA 1 to 3, BETA 5.5``: what the runs of a row have chosen on val; "" if not recorded."""
+    values: dict[str, list[Any]] = {}
+    for run in runs:
+        search = ((run.get("runtime") or {}).get("trainer") or {}).get("search") or {}
+        for key, value in (search.get("chosen") or {}).items():
+            values.setdefault(key, []).append(value)
+    return ", ".join(f"{key} {_value_span(found)}" for key, found in values.items())
+
+
+def _value_span(values: Sequence[Any]) -> str:
+    if all(isinstance(value, (int, float)) for value in values):
+        low, high = f"{min(values):.4g}", f"{max(values):.4g}"
+        return low if low == high else f"{low} to {high}"
+    return " or ".join(dict.fromkeys(map(str, values)))
 
 
 def _budget_before(group: Group, before: Mapping[str, Chosen]) -> tuple[str, str]:

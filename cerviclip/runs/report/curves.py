@@ -1,4 +1,5 @@
-"""Accuracy against shots: a panel per centre, a line per method, a band of one deviation."""
+"""Accuracy against shots: a panel per centre, a line per method, a band of one deviation to each
+side. A point of fewer runs than the others have is an open marker."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from cerviclip.runs.report.figures import (
     open_frame,
     with_same_classes,
 )
-from cerviclip.runs.report.groups import TITLES, Group, repeats_text
-from cerviclip.runs.report.tables import TRANSDUCTIVE, column_name, row_labels
+from cerviclip.runs.report.groups import TITLES, Group, most_runs, repeats_text
+from cerviclip.runs.report.tables import TRANSDUCTIVE, column_name, has_fewer, row_labels
 from cerviclip.runs.settings.run_key import shots_order
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
@@ -37,10 +38,13 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     """
     centers = list(dict.fromkeys(c for g in groups for c in g.centers)) or [IN_DOMAIN]
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order)
-    figure = new_figure(3.4 * len(centers) + 1.7, 3.6)
+    figure = new_figure(3.4 * len(centers) + 1.7, 3.9)
     panels = figure.subplots(1, len(centers), sharey=True, squeeze=False)[0]
-    for axes, center in zip(panels, centers, strict=True):
+    fewer = [
         _draw_panel(axes, groups, center, metric, shots)
+        for axes, center in zip(panels, centers, strict=True)
+    ]
+    for axes, center in zip(panels, centers, strict=True):
         axes.set_title(center, fontsize=10, color=INK)
         axes.set_xlabel("shots per class", fontsize=9)
     panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
@@ -50,20 +54,40 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     apart = f", {TRANSDUCTIVE}" if groups[0].transductive else ""
     figure.suptitle(f"{groups[0].dataset}{phantom}{apart}", fontsize=11, color=INK)
     right = 1 - 1.6 / figure.get_figwidth()
-    figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right, top=0.84,
-                           bottom=0.15, wspace=0.06)  # fmt: skip
+    figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right, top=0.85,
+                           bottom=0.21, wspace=0.06)  # fmt: skip
+    left = 0.12 / figure.get_figwidth()
+    figure.text(left, 0.02, _key(groups, any(fewer)), fontsize=7, color=INK, linespacing=1.3)
     return figure
+
+
+def _key(groups: Sequence[Group], fewer: bool) -> str:
+    """What bands and open markers mean."""
+    kinds: dict[int, list[Group]] = {}
+    for group in groups:
+        kinds.setdefault(group.folds, []).append(group)
+    of = [repeats_text(own) for own in kinds.values() if max(most_runs(own).values()) > 1]
+    lines = [
+        f"band or bar: mean ± 1 standard deviation over {' or '.join(of)}" if of else "one run each"
+    ]
+    if fewer:
+        lines.append(
+            "open marker: fewer runs than the others; neither band nor bar where there is only one"
+        )
+    return "\n".join(lines)
 
 
 def _draw_panel(
     axes: Any, groups: Sequence[Group], center: str, metric: str, shots: Sequence[int | str]
-) -> None:
+) -> bool:
+    """Draw one centre's lines; returns whether a point is of fewer runs than the others."""
+    most, marked = most_runs(groups), False
     x_of = {k: i for i, k in enumerate(shots)}
     learnt = 0
     for row, label in row_labels(groups).items():
         own = sorted((g for g in groups if g.row == row), key=lambda g: shots_order(g.shots))
-        stats = [(g.shots, g.stat(center, metric)) for g in own]
-        stats = [(k, s) for k, s in stats if s.mean is not None]
+        drawn = [g for g in own if g.stat(center, metric).mean is not None]
+        stats = [(g.shots, g.stat(center, metric)) for g in drawn]
         if stats and stats[0][0] == 0:
             axes.axhline(stats[0][1].mean, color=INK, lw=1.2, ls="--", label=label)
             continue
@@ -72,14 +96,32 @@ def _draw_panel(
         learnt += 1
         x = [x_of[k] for k, _ in stats]
         mean = [s.mean for _, s in stats]
-        low = [s.mean - (s.sd or 0) for _, s in stats]
-        high = [s.mean + (s.sd or 0) for _, s in stats]
+        # A single run has no deviation: a band of no width there would look the most certain.
+        sd = [np.nan if s.sd is None else s.sd for _, s in stats]
+        low, high = np.subtract(mean, sd), np.add(mean, sd)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        if (alone := _alone(np.isfinite(sd))).any():
+            at = np.array(x)[alone]
+            axes.vlines(at, low[alone], high[alone], color=colour, alpha=0.3, lw=4)
         axes.plot(x, mean, color=colour, marker=marker, ls=line, ms=4, lw=1.5, label=label)
+        few = [i for i, g in enumerate(drawn) if has_fewer(g, center, metric, most)]
+        if few:
+            marked = True
+            axes.plot(
+                [x[i] for i in few], [mean[i] for i in few], marker, mfc="white", mec=colour,
+                ms=5, mew=1.2, zorder=3,
+            )  # fmt: skip
     axes.set_xticks(range(len(shots)), [str(k) for k in shots])
     axes.tick_params(labelsize=8)
     axes.grid(color=GRID, lw=0.5)
     open_frame(axes)
+    return marked
+
+
+def _alone(known: np.ndarray) -> np.ndarray:
+    """The points with a deviation and none on either side, between which no band can be drawn."""
+    padded = np.pad(known, 1)
+    return known & ~padded[:-2] & ~padded[2:]
 
 
 def save_pooled_confusion(group: Group, label: str, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What a table says of centres with few patients, whose numbers and intervals mean little."""
+"""What a table says of centres with few patients, or with patients whom nobody knows: their numbers
+and intervals mean little."""
 
 from __future__ import annotations
 
@@ -6,37 +7,64 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cerviclip.counted import counted
-from cerviclip.evaluation.names import IN_DOMAIN, WANTED_EVENTS, WANTED_PATIENTS
+from cerviclip.evaluation.names import (
+    IN_DOMAIN,
+    NO_IDS,
+    WANTED_EVENTS,
+    WANTED_PATIENTS,
+    patients_known,
+)
 from cerviclip.runs.report.groups import Group
 
 EVENTS = {"events": "with the event", "non_events": "without it"}
+HINT = "results.json has the intervals"  # where a table has none
 
 
 def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str]:
-    """A note that names each centre with fewer patients than wanted, none where there is none.
+    """Notes that name each centre without patient ids, and each with fewer patients than wanted.
 
     Args:
         groups: whose runs a table is of. Of several runs the one with the fewest patients counts.
         folds_together: the test parts of one seed's folds are one test set.
     """
     said, several = [], False
+    nameless = _without_ids(groups)
     for center in dict.fromkeys(c for group in groups for c in group.centers):
         together = folds_together and center == IN_DOMAIN
         entries = [e for g in groups for e in _test_sets(g, center, together)]
         fewest = _fewest(entries)
-        numbers = _few(fewest)
+        numbers = _few(fewest, "image" if center in nameless else "patient")
         if numbers:
             said.append(f"{center} {', '.join(numbers)}")
             kinds = sum(count for kind, count in fewest.items() if kind)
             several |= kinds > fewest.get("", kinds)
+    notes = nameless_notes(groups)
     if not said:
-        return []
+        return notes
     wanted = (
         f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the "
         "event, without it or of a class)"
     )
     both = "; a patient with images of several kinds counts for each" if several else ""
-    return [f"{wanted}: {'; '.join(said)}{both}; results.json has the intervals"]
+    return [*notes, f"{wanted}: {'; '.join(said)}{both}"]
+
+
+def nameless_notes(groups: Sequence[Group]) -> list[str]:
+    """A note that names the centres without patient ids, none where there is none."""
+    nameless = _without_ids(groups)
+    return [f"{', '.join(nameless)}: {NO_IDS}"] if nameless else []
+
+
+def _without_ids(groups: Sequence[Group]) -> list[str]:
+    """The centres where some run counts each image as a patient."""
+    found = [
+        center
+        for group in groups
+        for run in group.runs
+        for center, entry in run["centers"].items()
+        if entry and not patients_known(entry)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _test_sets(group: Group, center: str, together: bool) -> list[dict[str, int]]:
@@ -70,9 +98,9 @@ def _fewest(entries: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return out
 
 
-def _few(patients: Mapping[str, int]) -> list[str]:
+def _few(patients: Mapping[str, int], unit: str) -> list[str]:
     return [
-        f"{count} {kind}" if kind else counted(count, "patient")
+        f"{count} {kind}" if kind else counted(count, unit)
         for kind, count in patients.items()
         if 0 < count < (WANTED_EVENTS if kind else WANTED_PATIENTS)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cerviclip.counted import counted
@@ -11,6 +12,8 @@ from cerviclip.runs.report.figures import INK, new_figure, short_name
 
 WIDTH, GAP = 2.35, 0.3  # inches, of a box and between two
 LINE = 0.155  # inches, height of a line of text
+STEP = 0.45  # inches between two levels, for the arrows
+_LINE = {"color": "#667788", "lw": 1.0}
 _LETTERS = 34  # of a line
 _CLASSES = 8  # named in a box; the others are counted
 _FILL = {"seen": "#eef3f8", "excluded": "#fbeee6", "part": "#ffffff", "used": "#e8f4ee"}
@@ -18,40 +21,75 @@ _TITLES = {"train": "Training part", "val": "Validation part", "test": "Test par
            "unlabelled": "Unlabelled"}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Source:
+    """One source's boxes: what was seen on top, what was left out beside the path down to the
+    parts, and of each part what was drawn. A box is its lines."""
+
+    seen: list[str]
+    excluded: list[str]
+    parts: list[tuple[list[str], list[str]]]
+
+    @property
+    def slots(self) -> int:
+        """Columns that it takes: its parts, and room for a box beside the path."""
+        return max(len(self.parts), 2 if self.excluded else 1)
+
+    def heights(self) -> list[float]:
+        """Inches of its boxes, level by level."""
+        tall = [[_height(part[i]) for part in self.parts] for i in (0, 1)]
+        return [_height(self.seen), _height(self.excluded), *(max(t, default=0.0) for t in tall)]
+
+
 def flow_figure(flow: Mapping[str, Any]) -> Any:
-    """The figure of results.json's ``flow``: a group of columns for each source."""
-    columns = _columns(flow["sources"])
-    names = [name for name, source in flow["sources"].items() for _ in _parts(source)]
-    levels = [max(_height(column[level]) for column in columns) for level in range(4)]
-    width = len(columns) * (WIDTH + GAP) + GAP
-    height = sum(levels) + 0.45 * 3 + 0.3
+    """The figure of results.json's ``flow``: a group of columns for each source. As STARD has it,
+    what was left out stands beside the path from what was seen to what was used."""
+    sources = [_source(name, source) for name, source in flow["sources"].items()]
+    levels = [max(heights) for heights in zip(*(s.heights() for s in sources), strict=True)]
+    gaps = [STEP if level else 0.0 for level in levels]
+    width = sum(source.slots for source in sources) * (WIDTH + GAP) + GAP
+    height = sum(levels) + sum(gaps) - gaps[0] + 0.3
     figure = new_figure(width, height, dpi=200)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
     axes.axis("off")
-    tops = [height - 0.15 - sum(levels[:level]) - 0.45 * level for level in range(4)]
-    for name in flow["sources"]:
-        own = [i for i, other in enumerate(names) if other == name]
-        left, right = (_left(i) for i in (own[0], own[-1]))
-        wide = right + WIDTH - left
-        centre = left + wide / 2
-        bottom = tops[0]
-        for level, kind in enumerate(("seen", "excluded")):
-            lines = columns[own[0]][level]
-            if not lines:
-                continue
-            if level:
-                _arrow(axes, centre, bottom, tops[level])
-            bottom = _box(axes, left, tops[level], wide, lines, _FILL[kind])
-        for i in own:
-            middle = _left(i) + WIDTH / 2
-            _arrow(axes, middle, bottom, tops[2])
-            end = _box(axes, _left(i), tops[2], WIDTH, columns[i][2], _FILL["part"])
-            if columns[i][3]:
-                _arrow(axes, middle, end, tops[3])
-                _box(axes, _left(i), tops[3], WIDTH, columns[i][3], _FILL["used"])
+    tops = [height - 0.15]
+    for level in (1, 2, 3):
+        tops.append(tops[-1] - levels[level - 1] - gaps[level])
+    column = 0
+    for source in sources:
+        _draw_source(axes, source, column, tops)
+        column += source.slots
     return figure
+
+
+def _draw_source(axes: Any, source: _Source, column: int, tops: Sequence[float]) -> None:
+    """Draw one source's boxes and arrows, from a column on."""
+    count = max(len(source.parts), 1)
+    wide = _left(column + count - 1) + WIDTH - _left(column)
+    bottom = _box(axes, _left(column), tops[0], wide, source.seen, _FILL["seen"])
+    path = _left(column) + WIDTH / 2
+    if source.excluded:
+        side = _left(column + 1)
+        room = min(source.slots - 1, 2) * (WIDTH + GAP) - GAP
+        _box(axes, side, tops[1], room, source.excluded, _FILL["excluded"])
+        across = tops[1] - _height(source.excluded) / 2
+        _arrow(axes, (path, across), (side, across))
+    fork = tops[2] + STEP / 2
+    if len(source.parts) > 1:
+        last = _left(column + count - 1) + WIDTH / 2
+        axes.plot([path, path], [bottom, fork], **_LINE)
+        axes.plot([path, last], [fork, fork], **_LINE)
+        bottom = fork
+    for i, (whole, drawn) in enumerate(source.parts):
+        left = _left(column + i)
+        middle = left + WIDTH / 2
+        _arrow(axes, (middle, bottom), (middle, tops[2]))
+        end = _box(axes, left, tops[2], WIDTH, whole, _FILL["part"])
+        if drawn:
+            _arrow(axes, (middle, end), (middle, tops[3]))
+            _box(axes, left, tops[3], WIDTH, drawn, _FILL["used"])
 
 
 def _left(column: int) -> float:
@@ -62,32 +100,33 @@ def _parts(source: Mapping[str, Any]) -> list[str]:
     return [part for part, count in source["parts"].items() if count["images"]]
 
 
-def _columns(sources: Mapping[str, Any]) -> list[tuple[list[str], ...]]:
-    """Of each column the lines of its four boxes: seen, excluded, part, used."""
-    columns: list[tuple[list[str], ...]] = []
-    for name, source in sources.items():
-        place = "data set of the training" if source["role"] == "training" else "external centre"
-        seen = [name, place, amount(source["seen"]) + " found"]
-        excluded = [
-            line
-            for entry in source["excluded"]
-            for line in textwrap.wrap(f"{entry['reason']}: {amount(entry)}", 2 * _LETTERS)
-        ]
-        excluded = ["Not used", *excluded] if excluded else ["Not used", "none left out"]
-        for part in _parts(source):
-            count, used = source["parts"][part], source["used"][part]
-            if source["role"] == "training":
-                title = _TITLES.get(part, part)
-            else:
-                title = "Tested"
-            whole = [title, amount(count), *_class_lines(count["per_class"])]
-            left = source["not_drawn"].get(part, 0)
-            drawn = []
-            if left:
-                drawn = ["Drawn", amount(used), *_class_lines(used["per_class"])]
-                drawn.append(f"not drawn: {counted(left, 'image')}")
-            columns.append((seen, excluded, whole, drawn))
-    return columns
+def _source(name: str, source: Mapping[str, Any]) -> _Source:
+    """The lines of a source's boxes."""
+    own = source["role"] == "training"
+    place = "data set of the training" if own else "external centre"
+    seen = [name, place, amount(source["seen"]) + " found"]
+    parts = [_part_lines(source, part, own) for part in _parts(source)]
+    letters = _LETTERS * min(max(len(parts) - 1, 1), 2)
+    excluded = [
+        line
+        for entry in source["excluded"]
+        for line in textwrap.wrap(f"{entry['reason']}: {amount(entry)}", letters)
+    ]
+    if not excluded:
+        return _Source([*seen, "none left out"], [], parts)
+    return _Source(seen, ["Not used", *excluded], parts)
+
+
+def _part_lines(source: Mapping[str, Any], part: str, own: bool) -> tuple[list[str], list[str]]:
+    """The lines of a part, and of what was drawn of it; none where all of it was used."""
+    count, used = source["parts"][part], source["used"][part]
+    title = _TITLES.get(part, part) if own else "Tested"
+    whole = [title, amount(count), *_class_lines(count["per_class"])]
+    left = source["not_drawn"].get(part, 0)
+    if not left:
+        return whole, []
+    drawn = ["Drawn", amount(used), *_class_lines(used["per_class"])]
+    return whole, [*drawn, f"not drawn: {counted(left, 'image')}"]
 
 
 def amount(count: Mapping[str, Any]) -> str:
@@ -122,7 +161,7 @@ def _box(
     axes.add_patch(
         FancyBboxPatch(
             (left, top - height), width, height, boxstyle="round,pad=0,rounding_size=0.06",
-            facecolor=fill, edgecolor="#667788", lw=0.9,
+            facecolor=fill, edgecolor=_LINE["color"], lw=0.9,
         )
     )  # fmt: skip
     for i, line in enumerate(lines):
@@ -134,7 +173,5 @@ def _box(
     return top - height
 
 
-def _arrow(axes: Any, x: float, start: float, end: float) -> None:
-    axes.annotate(
-        "", (x, end), (x, start), arrowprops={"arrowstyle": "-|>", "color": "#667788", "lw": 1.0}
-    )
+def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "shrinkA": 0, **_LINE})

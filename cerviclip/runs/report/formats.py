@@ -20,11 +20,11 @@ def to_markdown(table: Table) -> str:
     for center, rows in table.blocks:
         for i, (label, cells) in enumerate(rows):
             lines.append("| " + " | ".join([center if i == 0 else "", label, *cells]) + " |")
-    return "\n".join([*lines, "", "; ".join(table.notes) + ".", ""])
+    return "\n".join([*lines, "", "; ".join([*table.notes, *table.hints]) + ".", ""])
 
 
 def to_latex(table: Table) -> str:
-    """A booktabs table, ready for a paper."""
+    """A booktabs table, ready for a paper: without the hints, which name files and commands."""
     n = len(table.columns)
     lines = [
         r"\begin{table}",
@@ -32,7 +32,7 @@ def to_latex(table: Table) -> str:
         rf"\caption{{{_tex(table.title)}; {_tex('; '.join(table.notes))}.}}",
         rf"\begin{{tabular}}{{ll{'r' * n}}}",
         r"\toprule",
-        "Centre & Method & " + " & ".join(_tex(k) for k in table.columns) + r" \\",
+        "Centre & Method & " + " & ".join(_tex(column_name(k)) for k in table.columns) + r" \\",
     ]
     for center, rows in table.blocks:
         lines.append(r"\midrule")
@@ -144,7 +144,7 @@ def print_table(table: Table, console: Any = None) -> None:
     for center, rows in table.blocks:
         for i, (label, cells) in enumerate(rows):
             shown.add_row(center if i == 0 else "", label, *cells, end_section=i == len(rows) - 1)
-    shown.caption = "; ".join(table.notes)
+    shown.caption = "; ".join([*table.notes, *table.hints])
     shown.caption_justify = "left"
     console = console or Console()
     # A number cut to "81.2 ±…" says nothing: rather let a narrow terminal wrap the line.

@@ -26,7 +26,7 @@ from cerviclip.runs.measured import sample_of
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import Group, fold_of, in_tables
-from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels
+from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels, rule_notes
 from cerviclip.runs.results_check import check_center
 from cerviclip.runs.results_json import finite_or_none
 from cerviclip.runs.results_shape import CENTER as CENTER_SHAPE
@@ -219,9 +219,11 @@ def _table(groups: Sequence[Group], entries: Sequence[Entry], metric: str) -> Ta
         found = [by_cell.get((row, k)) or by_cell.get((row, 0)) for k in shots]
         rows.append((label, [_cell(g, metric, most) for g in found]))
     marks = "".join(cell for _, cells in rows for cell in cells)
-    notes = _notes(entries, groups, marks)
+    notes = [*_notes(entries, groups, marks), *rule_notes(metric)]
     columns = [str(k) for k in shots]
-    return Table(dataset, metric, columns, [(CENTER, rows)], notes, transductive)
+    blocks = [(CENTER, rows)]
+    hints = ["pooled.json says why"] if any(e["score"] is None for e in entries) else []
+    return Table(dataset, metric, columns, blocks, notes, transductive, hints, pooled=True)
 
 
 def _groups(entries: Sequence[Entry]) -> list[Group]:
@@ -271,7 +273,7 @@ def _notes(entries: Sequence[Entry], groups: Sequence[Group], marks: str) -> lis
         notes.append("[95 % interval by patient]")
     without = sum(entry["score"] is None for entry in entries)
     if without:
-        notes.append(f"{without} not pooled, pooled.json says why")
+        notes.append(f"{without} not pooled")
     if "*" in marks:
         notes.append("* fewer seeds than the others")
     if "†" in marks:

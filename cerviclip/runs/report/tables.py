@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cerviclip.plugins import is_phantom
+from cerviclip.runs.report.few import HINT as FEW_HINT
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import (
     TITLES,
@@ -20,11 +21,16 @@ from cerviclip.runs.report.groups import (
 from cerviclip.runs.settings.run_key import shots_order
 
 TRANSDUCTIVE = "transductive methods"
+POSITIVE_RULE = "an image is called positive if its most probable class is in the positive group"
 
 
 @dataclass
 class Table:
-    """Trainer x shots of one metric on one dataset, a block of rows per centre."""
+    """Trainer x shots of one metric on one dataset, a block of rows per centre.
+
+    ``notes`` belong below the table wherever it is printed; ``hints`` name files and commands, and
+    have no place in a paper.
+    """
 
     dataset: str
     metric: str
@@ -32,12 +38,15 @@ class Table:
     blocks: list[tuple[str, list[tuple[str, list[str]]]]]  # centre -> (row label, cells)
     notes: list[str]
     transductive: bool = False
+    hints: list[str] = field(default_factory=list)
+    pooled: bool = False  # of folds whose predictions were put together
 
     @property
     def title(self) -> str:
         phantom = " (phantom data)" if is_phantom(self.dataset) else ""
         apart = f", {TRANSDUCTIVE}" if self.transductive else ""
-        return f"{self.dataset}{phantom}: {self.heading}{apart}"
+        folds = ", folds pooled" * self.pooled
+        return f"{self.dataset}{phantom}: {self.heading}{folds}{apart}"
 
     @property
     def heading(self) -> str:
@@ -85,22 +94,34 @@ def _table(groups: list[Group], dataset: str, metric: str, more: Marks) -> Table
             rows.append((label, cells))
         blocks.append((center, rows))
     marks = "".join(cell for _, rows in blocks for _, cells in rows for cell in cells)
-    notes = _notes(groups, only_idle=shots == [0], marks=marks)
+    notes = [*_notes(groups, only_idle=shots == [0], marks=marks), *rule_notes(metric)]
     notes += [more.legend] if more.legend else []
     columns = [str(k) for k in shots]
-    return Table(dataset, metric, columns, blocks, notes, groups[0].transductive)
+    hints = [FEW_HINT] if few_notes(groups) else []
+    return Table(dataset, metric, columns, blocks, notes, groups[0].transductive, hints)
 
 
 def _cell(group: Group | None, center: str, metric: str, most: dict[int, int]) -> str:
     """Mean and deviation, with a star for fewer runs than the others have, and a dagger."""
     if group is None:
         return format_stat(Stat({}), metric)
-    stat = group.stat(center, metric)
+    text = format_stat(group.stat(center, metric), metric)
+    return text + "*" * has_fewer(group, center, metric, most) + "†" * group.read_early
+
+
+def has_fewer(group: Group, center: str, metric: str, most: Mapping[int, int]) -> bool:
+    """Whether a cell is of fewer runs than the others have.
+
+    Args:
+        group: the cell's runs.
+        center: of the cell.
+        metric: of the table.
+        most: of ``groups.most_runs``.
+    """
     wanted = most[group.folds]
     if center in group.left_out:  # left out by some of the runs alone
         wanted = sum(group.entry(run, center) is not None for run in group.runs)
-    fewer = group.shots != 0 and 0 < stat.n < wanted
-    return format_stat(stat, metric) + "*" * fewer + "†" * group.read_early
+    return group.shots != 0 and 0 < group.stat(center, metric).n < wanted
 
 
 def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
@@ -132,6 +153,12 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
     if "†" in marks:
         notes.append("† the test set was read before training had ended")
     return notes
+
+
+def rule_notes(metric: str) -> list[str]:
+    """What makes an image positive, where a metric depends on it."""
+    kind, _, name = metric.partition(".")
+    return [POSITIVE_RULE] if kind == "binary" and name != "auc" else []
 
 
 def _differing_tests(groups: Sequence[Group]) -> list[str]:

@@ -17,6 +17,7 @@ from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
+from cerviclip.runs.sweep.about import about_lines
 
 MOST_WARNINGS = 10  # that are listed
 
@@ -117,6 +118,8 @@ def results_markdown(
     backbones = ", ".join(dict.fromkeys(g.backbone for g in groups))
     title, number = _title(plan), _number_of_runs(plan, len(runs))
     lines = [f"# {title}", "", f"{number}; backbones: {backbones or 'none'}.", ""]
+    if about := about_lines(groups):
+        lines += [*about, ""]
     for metric in METRICS:
         tables = [*build_tables(groups, metric), *pooled_tables(pooled, metric)]
         lines += [to_markdown(table) for table in tables if _says_something(table)]

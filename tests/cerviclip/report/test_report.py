@@ -14,8 +14,9 @@ from cerviclip.report.checklist import ABSENT, AUTHORS, FILLED, GUIDELINES, item
 from cerviclip.report.command import WRITERS, load_writer, main
 from cerviclip.report.content import build_document
 from cerviclip.report.document import BLANK, Document, Table, blank, pieces
-from cerviclip.report.numbers import cell
-from cerviclip.report.results import patient_note
+from cerviclip.report.measured import prevalence_rows
+from cerviclip.report.numbers import RULE, SHORT, cell, size_of
+from cerviclip.report.results import _metric_table, patient_note
 from cerviclip.report.setup import (
     hidden_sentence,
     preparation,
@@ -176,9 +177,9 @@ def test_the_draft_says_what_the_model_saw_and_not_what_the_config_has_keys_for(
     assert "INTERPOLATION" in (run / "config.yaml").read_text()
     assert "resize the smaller edge to 96, 96x96 center crop" in text and "bicubic" in text
     assert "mean=[0.48145466" in text and "without random changes" in text
+    assert not re.search(r"(?<![\d.])224", text)  # an interval may hold 0.224
     for unused in ("OPTIM.", "INPUT.", "random_flip", "SHOTS_BY", "Shots were drawn"):
         assert unused not in text, unused
-    assert not re.search(r"\b224( px|x|,)", text)
     assert "one fit of the method's own" in text and "learned from all training images" in text
     assert "equally many images of each class" not in text
 
@@ -256,3 +257,70 @@ def test_a_card_says_what_the_module_says():
     assert found["licence"].startswith("none is stated")
     assert "No patient or slide is published." in found["defects"]
     assert "No patient is behind" in facts("PhantomOCT")["defects"]
+
+
+def test_other_prevalences_are_promised_where_they_are_given(document, runs, tmp_path):
+    results = json.loads((runs / "ZooLinear" / "results.json").read_text())
+    points = results["operating_points"]["points"]
+    found = points["youden"]["centers"]["test"]
+    caption = "PPV and NPV by image at other prevalences, at the same operating points."
+    rows = tables(document)[caption].rows
+    assert rows == tuple(prevalence_rows(results["operating_points"]))
+    assert len(rows) == 3 * 3 * 2  # points, prevalences, centres
+    [youden] = [row for row in rows if row[:3] == ("Youden", "test", "5")]
+    assert youden[3:] == (cell(found["ppv_at"]["0.05"]), cell(found["npv_at"]["0.05"]))
+    said = "The results give PPV and NPV at prevalences of 1, 5, 20 % as well."
+    assert any(said in block.words for block in document.blocks)
+    without = Study.read(runs)
+    for group in without.parts[0].groups:
+        group.runs[0]["operating_points"]["points"] = {}
+        group.runs[0]["patient_level"] = None
+    bare = build_document(without, tmp_path)
+    assert not any("at prevalences of" in block.words for block in bare.blocks)
+    assert not any("other prevalences" in caption for caption in tables(bare))
+
+
+def test_sensitivity_is_defined_in_the_methods_and_below_its_table(document):
+    assert "most probable class is in the positive group" in RULE
+    assert any(RULE in block.words for block in document.blocks if not isinstance(block, Table))
+    assert RULE in tables(document)["Performance by image."].note
+    assert SHORT["binary.accuracy"] == "Binary accuracy (%)"
+
+
+def metric_note(entry):
+    table = Document("t", "s")
+    _metric_table(table, "Performance by image", {"test": entry})
+    [block] = table.blocks
+    return block
+
+
+def test_patients_of_both_kinds_have_a_footnote():
+    counts = {"events": {"patients": 7}, "non_events": {"patients": 6}}
+    entry = {"n_images": 30, "n_patients": 10, "accuracy": {"value": 50.0}, "counts": counts}
+    block = metric_note(entry)
+    assert ("patients with / without the event", "7 / 6") in block.rows
+    assert "counts as one with the event and as one without it" in block.note
+    counts["events"]["patients"] = 4
+    assert "as one without it" not in metric_note(entry).note
+
+
+def test_patients_whom_nobody_knows_are_not_counted():
+    counts = {"events": {"patients": 7}, "non_events": {"patients": 23}}
+    entry = {"n_images": 30, "n_patients": 30, "accuracy": {"value": 50.0}, "counts": counts}
+    entry["uncertainty"] = {"unit": "image"}
+    block = metric_note(entry)
+    assert (
+        block.rows[0]
+        == ("images / patients", "30 / not known")
+        == (
+            "images / patients",
+            size_of(entry),
+        )
+    )
+    assert block.rows[1][1] == "not known"
+    assert "each image counts as a patient" in block.note
+
+
+def test_maps_of_a_method_are_suggested_only_where_it_ran(document):
+    [text] = [b.words for b in document.blocks if b.words.startswith("Explanations:")]
+    assert "SAVLT" not in text

@@ -101,6 +101,8 @@ def test_best_val_deploys_the_best_epoch_and_not_the_last(tiny, capsys):
     trainer = trained(tiny("Worsening", TEST__FINAL_MODEL="best_val"))
     assert "Deploy the model with the best val performance" in capsys.readouterr().out
     assert trainer.best_result == 90.0
+    assert trainer._search["epoch"]["tries"] == 3
+    assert trainer._search["epoch"]["chosen"] == 2  # counted from 1, as logs do
     final = weights(trainer)
     assert all(torch.equal(final[k], trainer.seen[1][k]) for k in final)
     assert any(not torch.equal(final[k], trainer.seen[2][k]) for k in final)

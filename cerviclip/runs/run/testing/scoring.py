@@ -7,7 +7,7 @@ from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import is_coarse
-from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.evaluation.names import IN_DOMAIN, patients_known
 from cerviclip.evaluation.shown import INTERVAL, cell
 from cerviclip.runs.predictions import Predictions
 from cerviclip.runs.run.testing.predict import predict_items
@@ -134,7 +134,9 @@ def print_centers(centers: Mapping[str, Any]) -> None:
             print(f"* macro_f1: {f1:.1f}%")
     print(INTERVAL)
     for name, entry in centers.items():
-        cells = [counted(entry["n_images"], "image"), counted(entry["n_patients"], "patient")]
+        known = patients_known(entry)
+        patients = counted(entry["n_patients"], "patient") if known else "patients not known"
+        cells = [counted(entry["n_images"], "image"), patients]
         cells += [
             f"{title} {cell(metric_of(entry, key), digits)}{unit}"
             for key, title, digits, unit in (

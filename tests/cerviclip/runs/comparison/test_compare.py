@@ -2,12 +2,14 @@
 
 import csv
 import random
+import re
 
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
 from cerviclip.evaluation.comparing.quantities import check_comparable
+from cerviclip.evaluation.names import NO_IDS
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.tables import (
     comparison_csv,
@@ -126,6 +128,8 @@ def test_a_planted_difference_is_found_with_its_sign_and_marked(add_run):
     text = to_markdown(difference_tables([pair])[0])
     assert "▲ significantly better" in text and "for certain" not in text
     assert "cerviclip compare --format csv" in text  # where its p is
+    paper = to_latex(difference_tables([pair])[0])
+    assert "cerviclip" not in paper and "1 difference of this table" in paper
     assert ",significant,reason" in comparison_csv([pair]).splitlines()[0]
 
 
@@ -141,9 +145,37 @@ def test_a_spread_of_seeds_that_adds_nothing_is_told(add_run):
     ]
     text = to_markdown(difference_tables([pair])[0])
     assert "]▲° |" in text or "]° |" in text
-    assert "they add nothing and --fixed-runs gives the same interval" in text
+    assert "they add nothing to the interval" in text
     assert "°" not in to_markdown(difference_tables([fixed])[0])
     assert r"^\circ" in to_latex(difference_tables([pair])[0])
+
+
+def test_a_centre_without_patient_ids_is_named_below_the_differences(add_run):
+    runs = [add_run(name, 1, {"test": planted(lambda p, i: False)}) for name in "AB"]
+    for run in runs:
+        run["centers"]["test"] = {"n_patients": 100, "note": NO_IDS}
+    found = pairs(runs)
+    assert f"test: {NO_IDS}" in difference_tables(found)[0].notes
+    assert comparison_record(found)["notes"] == [f"test: {NO_IDS}"]
+
+
+def test_of_several_tests_each_row_is_told(add_run):
+    """Two runs of B have a clustered test, the one of Z an exact one."""
+    good, spread = planted(lambda p, i: False), planted(lambda p, i: (p + i) % 10 < 2)
+    runs = [add_run("A", seed, {"test": good}) for seed in (1, 2)]
+    runs += [add_run("B", seed, {"test": spread}) for seed in (1, 2)]
+    runs += [add_run("Z", 1, {"test": spread})]
+    [shown] = difference_tables(pairs(runs))
+    [note] = [note for note in shown.notes if note.startswith("test")]
+    assert re.fullmatch(r"tests: [^;]+ \(B\); [^;]+ \(Z\)", note)
+
+
+def test_the_correction_is_of_all_tables_of_a_call(add_run):
+    runs = [add_run("A", 1, {"test": planted(lambda p, i: False)})]
+    runs += [add_run("B", 1, {"test": planted(lambda p, i: (p + i) % 10 < 2)})]
+    found = difference_tables(compare(group_runs(runs), Request("A", ["accuracy", "macro_f1"])))
+    for shown in found:
+        assert any("2 differences of these 2 tables together" in note for note in shown.notes)
 
 
 def test_images_of_a_patient_count_together(add_run):

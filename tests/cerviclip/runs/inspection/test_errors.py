@@ -10,6 +10,7 @@ from run_fixtures import whole_results
 
 from cerviclip.data.centers.coarse import NEGATIVE, POSITIVE
 from cerviclip.data.checks.sheet import draw_panels, told
+from cerviclip.runs.inspection import sheet
 from cerviclip.runs.inspection.errors import confident_errors
 from cerviclip.runs.predictions import Predictions, write_predictions
 from cerviclip.tools import errors
@@ -71,16 +72,31 @@ def test_a_sheet_of_nothing_is_not_written(tmp_path):
 
 
 def test_csv_and_sheet(run, tmp_path, capsys):
-    table, sheet = tmp_path / "errors.csv", tmp_path / "errors.png"
-    flags = [str(run), "--most", "2", "--csv", str(table), "--sheet", str(sheet)]
+    table, picture = tmp_path / "errors.csv", tmp_path / "errors.png"
+    flags = [str(run), "--most", "2", "--csv", str(table), "--sheet", str(picture)]
     assert cli_main(errors.main, flags) == 0
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [row["center"] for row in rows].count("test") == 3
     assert float(rows[0]["p_prediction"]) == 0.95
-    colours = np.unique(np.asarray(Image.open(sheet)).reshape(-1, 3), axis=0).tolist()
+    colours = np.unique(np.asarray(Image.open(picture)).reshape(-1, 3), axis=0).tolist()
     assert [40, 90, 200] in colours  # x/test2.png, the surest
     assert [0, 90, 200] not in colours  # x/test0.png is the third
     assert "test: 3 of 5 images wrong, the surest 2:" in capsys.readouterr().out
+
+
+def test_the_sheet_says_of_how_many_errors_and_names_each_file(run, tmp_path, monkeypatch):
+    panels = []
+    monkeypatch.setattr(sheet, "draw_panels", lambda found, target: panels.extend(found) or 1)
+    flags = [str(run), "--most", "2", "--sheet", str(tmp_path / "errors.png")]
+    assert cli_main(errors.main, flags) == 0
+    first = panels[0]
+    assert (first.title, first.beside) == ("test", "the surest 2 of 3 errors in 5 images")
+    assert [lines for _, lines in first.pictures] == [
+        ("1: test2.png", "true a 0.00", "said b 0.95"),
+        ("2: test4.png", "true b 0.00", "said c 0.90"),
+    ]
+    assert cli_main(errors.main, [str(run), "--sheet", str(tmp_path / "errors.png")]) == 0
+    assert panels[2].beside == "3 errors in 5 images"
 
 
 def test_one_centre_alone(run, capsys):

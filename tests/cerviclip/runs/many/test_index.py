@@ -117,7 +117,8 @@ def test_tables_of_slim_runs_are_those_of_whole_ones(output):
     assert group_runs(one)[0].stat("test", "per_class.lesion.f1") == groups[0].stat(
         "test", "per_class.lesion.f1"
     )
-    assert list(one[0]["centers"]["test"]) == ["n_images", "n_patients", "counts", "per_class"]
+    kept = ["n_images", "n_patients", "counts", "note", "per_class"]
+    assert list(one[0]["centers"]["test"]) == kept
 
 
 def test_the_long_table_has_the_rows_of_whole_runs(output):

@@ -2,7 +2,9 @@
 
 import pytest
 
-from cerviclip.runs.report.few import few_notes
+from cerviclip.evaluation.names import NO_IDS
+from cerviclip.runs.report.few import HINT, few_notes
+from cerviclip.runs.report.formats import to_latex, to_markdown
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.tables import build_tables
 
@@ -66,6 +68,18 @@ def test_folds_are_one_test_set_where_they_are_put_together():
     assert "far 12 patients" in note and "test" not in note
 
 
+def test_a_centre_without_patient_ids_is_named_and_its_images_are_no_patients():
+    """What the summary of one run says stands below each table, also where nothing is few."""
+    nameless = center(40, 20) | {"note": NO_IDS}
+    assert notes(run(test=center(40, 20), far=nameless)) == [f"far: {NO_IDS}"]
+    by_unit = center(12, 6) | {"uncertainty": {"unit": "image"}}
+    first, second = notes(run(test=by_unit))
+    assert first == f"test: {NO_IDS}" and "test 12 images, 6 with the event" in second
+    [table] = build_tables(group_runs([run(test=center(40), far=nameless)]), "accuracy")
+    assert f"far: {NO_IDS}" in table.notes
+
+
 def test_tables_have_the_note():
     [table] = build_tables(group_runs([run(test=center(12))]), "accuracy")
     assert any("test 12 patients" in note for note in table.notes)
+    assert table.hints == [HINT] and HINT in to_markdown(table) and HINT not in to_latex(table)

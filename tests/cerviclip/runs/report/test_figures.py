@@ -114,6 +114,32 @@ def test_curves_have_a_panel_per_center_and_a_line_per_method():
     assert "phantom data" in figure._suptitle.get_text()
 
 
+def test_a_point_of_fewer_seeds_is_open_and_has_no_band_of_no_width():
+    """One of three seeds has no deviation: with a band of no width it looked the most certain."""
+    more = [r | {"seed": 3} for r in make_runs() if r["shots"] and r["seed"] == 2]
+    runs = [r for r in [*make_runs(), *more] if not (r["shots"] == 4 and r["seed"] > 1)]
+    figure = shots_figure(group_runs(runs), "accuracy")
+    panel = figure.axes[0]
+    [few] = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
+    assert (list(few.get_xdata()), list(few.get_ydata())) == ([1], [100])
+    band, bars = panel.collections
+    # The points beside the open one stand alone: no band from one to the next.
+    assert all(np.ptp(path.vertices[:, 0]) == 0 for path in band.get_paths())
+    assert [segment[0][0] for segment in bars.get_segments()] == [0, 2]
+    key = "\n".join(text.get_text() for text in figure.texts)
+    assert "mean ± 1 standard deviation over 3 seeds" in key
+    assert "open marker: fewer runs than the others" in key
+
+
+def test_the_key_explains_what_the_figure_has():
+    figure = shots_figure(group_runs(make_runs()), "accuracy")
+    key = "\n".join(text.get_text() for text in figure.texts)
+    assert "over 2 seeds" in key and "open marker" not in key
+    assert len(figure.axes[0].collections[0].get_paths()) == 1
+    one = shots_figure(group_runs([r for r in make_runs() if r["seed"] < 2]), "accuracy")
+    assert "one run each" in "\n".join(text.get_text() for text in one.texts)
+
+
 def test_no_two_of_many_methods_look_alike():
     runs = [r | {"variant": f"v{n}"} for n in range(12) for r in make_runs() if r["shots"]]
     lines = shots_figure(group_runs(runs), "accuracy").axes[0].lines

@@ -23,7 +23,7 @@ from cerviclip.runs.report.groups import (
     load_runs,
     metric_value,
 )
-from cerviclip.runs.report.tables import Marks, build_tables, format_stat
+from cerviclip.runs.report.tables import POSITIVE_RULE, Marks, build_tables, format_stat
 from cerviclip.runs.settings.run_key import Repeat
 from dassl.errors import UserError
 
@@ -224,6 +224,13 @@ def test_undefined_is_a_dash_and_auc_has_three_decimals():
     assert format_stat(Stat({Repeat("", 1): 0.5}), "binary.auc") == "0.500"
 
 
+def test_what_makes_an_image_positive_stands_below_the_metrics_that_rest_on_it():
+    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+        assert POSITIVE_RULE in table(metric=f"binary.{name}").notes
+    for name in ("binary.auc", "accuracy", "per_class.a.b.f1"):
+        assert POSITIVE_RULE not in table(metric=name).notes
+
+
 def test_metric_names():
     assert metric_value(run()["centers"]["test"], "per_class.a.b.f1") == 7.0
     assert metric_value(None, "accuracy") is None
@@ -254,6 +261,7 @@ def test_markdown_is_a_pipe_table():
 def test_latex_escapes_what_latex_reads():
     text = to_latex(table())
     assert r"Far\_Away" in text and r"$\pm$" in text and r"\toprule" in text
+    assert "Centre & Method & 1 shot & 16 shots & full" in text
     assert not re.search(r"(?<!\\)%", text)
 
 

@@ -408,7 +408,13 @@ def test_folds_are_runs_of_their_own_and_pooled_beside_them(folded, capsys):
     for entry in pooled:
         assert (entry["score"]["n_images"], entry["score"]["n_patients"]) == (54, 18)
         assert entry["score"]["binary"]["auc"]["value"] is not None
-    assert "test, pooled" in (zoo.out / "results.md").read_text()
+    written = (zoo.out / "results.md").read_text()
+    assert "test, pooled" in written
+    titles = [line for line in written.splitlines() if line.startswith("### ")]
+    assert (
+        len(titles) == len(set(titles))
+        and "### FolderDataset: accuracy (%), folds pooled" in titles
+    )
     before = (zoo.out / "pooled.json").read_bytes()
     assert run(zoo, text, *flags) == 0
     printed = capsys.readouterr().out
@@ -425,6 +431,8 @@ def test_a_sweep_without_folds_leaves_no_old_pooled_scores(folded):
 def test_results_are_headed_by_the_runs_that_were_asked_for(zoo, made):
     text = lambda: (made.out / "results.md").read_text()  # noqa: E731
     assert text().startswith("# Sweep zoo\n\n5 runs; backbones: none.\n")
+    about = "- ZooMain; positive group: alpha; test: "
+    assert about in text() and "; ZooFar: " in text()
     one = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4]\nseeds: [1, 2]\n"
     assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "4", "--seeds", "2") == 0
     assert (zoo.out / "results.md").read_text().startswith("# Sweep zoo\n\n1 of 5 runs; back")
