@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.engine.task import Task
+from cerviclip.evaluation.names import patients_known
 
 _SHOWN = (
     ("accuracy", "accuracy, %"),
@@ -52,7 +53,7 @@ def model_card(record: Mapping[str, Any], task: Task) -> str:
         "## Evaluation data",
         "",
         *(
-            f"- {name}: {entry['n_images']} images of {entry['n_patients']} patients"
+            f"- {name}: {entry['n_images']} images, {patients_said(entry)}"
             for name, entry in results.get("centers", {}).items()
         ),
         "",
@@ -100,6 +101,11 @@ def _points(results: Mapping[str, Any]) -> list[str]:
                 for center, entry in point["centers"].items()
             ]
     return rows if len(rows) > 2 else ["No operating points: " + block.get("reason", "none set")]
+
+
+def patients_said(entry: Mapping[str, Any]) -> str:
+    """The number of a center's patients, where its images have ids."""
+    return f"{entry['n_patients']} patients" if patients_known(entry) else "patients not known"
 
 
 def said(number: Mapping[str, Any] | None) -> str:

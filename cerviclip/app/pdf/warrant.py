@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.export.card import said
 from cerviclip.app.web.texts import Texts
+from cerviclip.evaluation.names import patients_known
 from cerviclip.plugins import is_phantom
 from dassl._version import __version__
 
@@ -83,8 +84,9 @@ def _figures(pdf: Document, t: Texts, results: Mapping[str, Any]) -> None:
     rows = []
     for name, entry in centers.items():
         binary = entry.get("binary") or {}
+        patients = entry.get("n_patients", "–") if patients_known(entry) else "–"
         rows.append(
-            [name, f"{entry.get('n_images', '–')} / {entry.get('n_patients', '–')}"]
+            [name, f"{entry.get('n_images', '–')} / {patients}"]
             + [said(entry.get(key)) for key in _FIGURES]
             + [said(binary.get(key)) for key in _BINARY]
         )
