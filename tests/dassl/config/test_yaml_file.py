@@ -45,7 +45,7 @@ def test_a_mapping_an_empty_file_and_a_byte_order_mark(write):
         ("A: [{B: 1, B: 2}]\n", "key 'B' twice, in line 1"),
         ("1: a\n'1': b\n", "key '1' twice"),  # one name
         ("yes: a\ntrue: b\n", "key 'true' twice"),  # one value
-        ("[" * 5000, "not valid yaml"),
+        ("[" * 5000, "not valid yaml|100 levels"),
     ],
 )
 def test_what_is_refused_in_one_line_that_names_the_file(write, text, said):
@@ -175,7 +175,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!bool maybe\n", "not of the type that its tag"),
         ("a: !!timestamp soon\n", "not of the type that its tag"),
         ("x: &x {1: a}\ny:\n  <<: *x\n  0x1: b\n", "twice in other words"),
-        ("a: " + "[" * 5000, "not valid yaml"),
+        ("a: " + "[" * 5000, "not valid yaml|100 levels"),
     ],
 )
 def test_what_yaml_can_hold_and_settings_cannot_is_one_line(write, text, said):
