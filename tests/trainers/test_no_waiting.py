@@ -21,6 +21,7 @@ from cerviclip.features.encode import FrozenEncoder
 from cerviclip.plugins import ensure_loaded
 from cerviclip.vlm.base import TextTower
 from dassl.engine.progress import EpochProgress
+from dassl.optim import build_optimizer
 
 META = torch.device("meta")
 
@@ -86,6 +87,8 @@ def test_a_training_step_reads_nothing_back(case, on_meta):
     trainer = on_meta(*CASES[case])
     if hasattr(trainer, "fixmatch"):
         trainer.prepare_fit()  # the loader of unlabelled images
+    for learner in trainer._learners:  # as `prepare_training` does, which also reads the images
+        trainer._optims[learner] = build_optimizer(trainer._models[learner], trainer.cfg.OPTIM)
     trainer._begin_epoch()
     trainer.set_model_mode("train")
     trainer.num_batches = 1000  # none of these is the last of its epoch, or to be printed
@@ -115,6 +118,7 @@ def test_on_a_gpu_a_training_step_does_not_wait(case, build):
     name, *opts = CASES[case]
     backbone = trainer_cases()[name].backbone
     trainer = build(name, *opts, "MODEL.BACKBONE.PRETRAINED", False, backbone=backbone)
+    trainer.prepare_training()
     trainer._begin_epoch()
     trainer.set_model_mode("train")
     trainer.num_batches = 1000
