@@ -18,6 +18,7 @@ from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.report.groups import Group, group_runs, load_runs, sweep_order
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.results_check import check_blocks
+from cerviclip.runs.results_json import with_what_was_taken_out
 from cerviclip.runs.settings.run_key import shots_order
 from dassl.config import read_yaml
 from dassl.errors import UserError, did_you_mean
@@ -94,7 +95,7 @@ class Study:
         Raises:
             UserError: no finished run, or no such row.
         """
-        runs = load_runs(folder)
+        runs = [with_what_was_taken_out(run) for run in load_runs(folder)]
         groups = group_runs(runs, sweep_order(folder))
         if not groups:
             raise UserError(f"no finished run below {folder}; a report needs one")

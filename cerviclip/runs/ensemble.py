@@ -64,6 +64,10 @@ class Ensemble:
                 raise UserError(f"{run['folder']} is {run['status']}, not done; finish it first")
             if run["base_to_new"]:
                 raise UserError(f"{run['folder']} is a base-to-new run: no ensemble is made of it")
+            if lacking := [key for key in (*_SHARED, *_OF_MEMBER) if key not in run]:
+                raise UserError(
+                    f"{run['folder']}: results.json lacks the key {lacking[0]}; make the run again"
+                )
         for name in _SHARED:
             if len({json.dumps(run[name]) for run in self.runs}) > 1:
                 told = "; ".join(f"{run['folder']}: {run[name]}" for run in self.runs)

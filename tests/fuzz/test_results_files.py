@@ -72,6 +72,16 @@ def test_every_command_on_results_ends_in_a_line(size, runs):
     check()
 
 
+def test_a_results_json_without_one_of_its_keys_is_shown_or_refused_in_a_line(runs):
+    path = run_folder(runs, 2) / "results.json"
+    whole = json.loads(path.read_text())
+    told = [command for command in commands(runs) if command[0] in ("ensemble", "report", "audit")]
+    for key in ("split_hash", "draw_hash", "config_hash", "positive_classes", "runtime"):
+        path.write_text(json.dumps({k: v for k, v in whole.items() if k != key}))
+        for command in told:
+            call(command)
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_every_place_of_results_set_to_null_and_dropped(runs):
