@@ -62,7 +62,7 @@ def test_predict(demo_page, browser, downloads):
     tab_to(browser, "Opacity of the heat map")
     press(browser, LEFT)
     until(lambda: value_of(browser, "Opacity of the heat map") == "55 %")
-    tab_to(browser, "What distance and limit mean")
+    tab_to(browser, "What distance and threshold mean")
     press(browser, ENTER)
     until(lambda: "The notice is a hint and no proof" in text(browser))
     tab_to(browser, "Make a PDF")
