@@ -16,7 +16,9 @@ from cerviclip.runs.cluster.submissions import Submission
 from dassl.errors import UserError
 
 _USUAL_ARRAY = 1000
+_TRUST_STATE_AFTER = 2  # looks: a job that queues itself again is in no queue for a moment
 _TRUST_QUEUE_AFTER = 3  # looks: sacct may be behind squeue, or may not be there
+_AT_WORK = ("PENDING", "RUNNING", "REQUEUED", "COMPLETING", "SUSPENDED")
 
 
 class SlurmJobs:
@@ -109,7 +111,8 @@ class SlurmJobs:
         for job in absent:
             self.gone[job] = self.gone.get(job, 0) + 1
             state = known.get(job, "")
-            if state and state not in ("PENDING", "RUNNING", "REQUEUED", "COMPLETING", "SUSPENDED"):
+            over = state and state not in _AT_WORK
+            if over and self.gone[job] >= _TRUST_STATE_AFTER:
                 states[job] = state
             elif self.gone[job] >= _TRUST_QUEUE_AFTER:
                 states[job] = "ENDED"
