@@ -13,6 +13,8 @@ from scipy.special import betainc, betaincinv, betaln, ndtri
 _STEPS = 40  # halvings: the limits are right to 1e-12
 _NEWTON = 4
 
+NO_WIDTH = 1e-9  # below it two limits are one
+
 
 class Interval(NamedTuple):
     """Lower and upper limits, one of each for every estimate; NaN where there are none."""

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from cerviclip.evaluation.intervals.binomial import Interval
+from cerviclip.evaluation.intervals.binomial import NO_WIDTH, Interval
 from cerviclip.evaluation.intervals.proportions import few
 
 METHOD = "test inversion over resampled patients"
 _FACTORS = np.linspace(0.0, 3.0, 61)
 _AT_ONCE = 6  # factors
-_NO_WIDTH = 1e-9
 
 
 def ece_interval(
@@ -56,7 +55,7 @@ def ece_interval(
     gap = mean.sum()  # share right less mean confidence
     farthest = max(accuracy[0] - gap, gap + accuracy[1])
     high = min(max(high, farthest), 1.0)
-    if high - low < _NO_WIDTH:  # every image is surely wrong: no patient shows another gap
+    if high - low < NO_WIDTH:  # every image is surely wrong: no patient shows another gap
         low = observed * (1 - 1 / (2 * patients))  # as if half a patient had none
     return Interval(np.float64(low), np.float64(high))
 

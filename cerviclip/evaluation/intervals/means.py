@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from cerviclip.evaluation.intervals.binomial import Interval
+from cerviclip.evaluation.intervals.binomial import NO_WIDTH, Interval
 from cerviclip.evaluation.intervals.proportions import few, proportion_intervals
 
 CLASS_MEAN_METHOD = "MOVER of the classes' intervals, correlated by patient"
@@ -16,7 +16,6 @@ LOSS_METHOD = "Student's t over patients on the log scale, with the error rate's
 LEAST_PROBABILITY = 1e-12
 _PSEUDO_PATIENTS = 10.0  # draw the classes' correlations towards 0 as so many patients would
 _FEWEST = 10.0  # patients a class below which the upper limit is stretched no further
-_NO_WIDTH = 1e-9  # share of the mean below which an interval has none
 _PSEUDO_ERRORS = 1.0  # errors as the confidences have them, beside the observed ones
 
 
@@ -103,7 +102,7 @@ def loss_interval(
     unseen = mean + most * max(of_error - of_right, 0.0)
     high = min(max(mean * np.exp(min(wide, 50.0)), unseen), top)
     low = mean * np.exp(-wide)
-    if high - low <= _NO_WIDTH * max(mean, 1e-12):  # all losses are equal: no patient shows another
+    if high - low <= NO_WIDTH * max(mean, 1e-12):  # all losses are equal: no patient shows another
         share = 1 / (2 * count)  # as if half a patient had no loss at all, or the greatest
         low = mean * (1 - share)
         high = min(mean * (1 + share), top)

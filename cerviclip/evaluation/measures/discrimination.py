@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.intervals import Interval, loss_interval, several_auc_intervals
 from cerviclip.evaluation.intervals.auprc import auprc_limits
+from cerviclip.evaluation.intervals.binomial import NO_WIDTH
 from cerviclip.evaluation.intervals.measures import kappa_interval
 from cerviclip.evaluation.measures.curves import (
     Steps,
@@ -30,7 +31,6 @@ MAX_FPR = 0.1  # of the partial AUC: specificity of 90 % and more
 CURVES = ("auc", "auprc", "partial_auc")
 NO_ORDER = "the data set declares no order of its classes"
 NO_OTHER = "images of one true class have no other kappa, whatever is predicted"
-_NO_WIDTH = 1e-9
 ONE_CLASS = "true and predicted classes are one and the same class"
 
 
@@ -163,7 +163,7 @@ def kappa(sample: Sample) -> dict[str, Any]:
     reach = stdtrit(count - 1, 0.5 + LEVEL / 2) * error
     errors = _disagreement(sample, weights)
     low, high = min(value - reach, 1 - errors.high / expected), value + reach
-    if high - low < _NO_WIDTH:
+    if high - low < NO_WIDTH:
         high = max(high, 1 - errors.low / expected)
     return metric(value, (max(low, -1.0), min(high, 1.0)))
 

@@ -12,6 +12,7 @@ from scipy.special import expit, stdtrit
 
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS
 from cerviclip.evaluation.intervals import proportion_intervals
+from cerviclip.evaluation.intervals.binomial import NO_WIDTH
 from cerviclip.evaluation.intervals.means import LEAST_PROBABILITY
 from cerviclip.evaluation.measures.home import Home
 from cerviclip.evaluation.measures.probabilities.losses import (
@@ -30,7 +31,6 @@ SEPARATED = "the probabilities part positives and negatives wholly: no finite sl
 ONE_PATIENT = "one patient alone decides it"
 ALL_ALIKE = "each patient alone gives the same value, so patients show no spread"
 _STEPS = 50
-_NO_WIDTH = 1e-9
 _LEAST_LEFT = 1e-9  # share of the information that the other patients must have
 ONLY_GROUP = "isotonic maps the positive group's probability alone"
 
@@ -135,7 +135,7 @@ def _cell(
     # As many patients tell the coefficient as there are of the rarer outcome.
     fewest = min(len(np.unique(sample.patients[of])) for of in _both(sample))
     reach = stdtrit(max(fewest - 1, 1), 0.5 + LEVEL / 2) * np.sqrt(variance)
-    if reach < _NO_WIDTH:
+    if reach < NO_WIDTH:
         return metric(value, reason=ALL_ALIKE)
     return metric(value, (value - reach, value + reach))
 
