@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from dassl.formats import PLUGINS
+
 Range = tuple[float, float]
 
 #: Pillow's modes with more than 8 bits: ``convert("RGB")`` would clip them at 255.
@@ -305,8 +307,8 @@ def _colour_values(image: Image.Image, path: str) -> np.ndarray:
     return np.asarray(image)[..., :3].astype(np.int32) * 256 + low
 
 
-def open_image(source: str | os.PathLike[str] | IO[bytes], **options: Any) -> Image.Image:
-    """``Image.open``, for whatever is to be decoded.
+def open_image(source: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """``Image.open``, for whatever is to be decoded, of the formats in `dassl.formats` alone.
 
     Of a TIFF that its orientation lays on its side, Pillow (11 to 13) maps an uncompressed file of
     grey, palette, CMYK or RGBA into memory with the width and height of the upright picture: rows
@@ -314,9 +316,8 @@ def open_image(source: str | os.PathLike[str] | IO[bytes], **options: Any) -> Im
 
     Args:
         source: a file's path, or an open file.
-        options: of ``Image.open``.
     """
-    return not_mapped(Image.open(source, **options))
+    return not_mapped(Image.open(source, formats=PLUGINS))
 
 
 def not_mapped(image: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from dassl.errors import MissingFileError, UserError
+from dassl.formats import FORMATS
 from dassl.utils.deep_images import (
     WIDE_MODES,
     Windows,
@@ -222,6 +223,7 @@ def why_unreadable(error: Exception, path: str | os.PathLike[str] = "") -> str:
                     "it is a TIFF that Pillow cannot read, such as one of colours or 64 bits in "
                     "floats; save it with 8 or 16 bits"
                 )
+        return f"it is no image of a format that is read: {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         said = os.environ.get(MAX_PIXELS, "")

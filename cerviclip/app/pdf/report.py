@@ -29,6 +29,7 @@ from cerviclip.places import install_hint
 from cerviclip.plugins import is_phantom
 from dassl._version import __version__
 from dassl.errors import UserError
+from dassl.utils.deep_images import open_image
 from dassl.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ class _Writer:
         if picture is None:
             return None
         with suppress(Exception):  # Pillow's plug-ins raise anything
-            source = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
+            source = open_image(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
             return open_picture(source, windows)
         return None
 

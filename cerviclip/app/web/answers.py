@@ -14,6 +14,7 @@ from cerviclip.app.predictor import Prediction, Predictor
 from cerviclip.app.review.queue import uncertainty
 from cerviclip.app.table.columns import IDENTITY, Columns
 from cerviclip.app.table.verdicts import PatientFinder
+from dassl.utils.deep_images import open_image
 from dassl.utils.images import why_unreadable
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def predict_bytes(
         for number, (name, content) in enumerate(files):
             names.append(name)
             try:
-                image = Image.open(io.BytesIO(content))
+                image = open_image(io.BytesIO(content))
             except Exception as error:  # Pillow's plug-ins raise anything
                 broken[number] = why_unreadable(error)
                 if on_read is not None:
@@ -123,6 +124,6 @@ def thumbnail(content: bytes, predictor: Predictor) -> Image.Image | None:
     from cerviclip.app.pictures import open_picture
 
     try:
-        return open_picture(Image.open(io.BytesIO(content)), predictor.reading.windows)
+        return open_picture(open_image(io.BytesIO(content)), predictor.reading.windows)
     except Exception:  # Pillow's plug-ins raise anything
         return None

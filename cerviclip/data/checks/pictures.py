@@ -11,6 +11,7 @@ from cerviclip.data.checks.findings import Finding, such_as
 from cerviclip.data.checks.probe import Probe
 from cerviclip.data.checks.survey import Survey
 from cerviclip.data.images.profiles import unlike_profiles
+from dassl.formats import FORMATS
 
 TINY = 32  # px, shorter edge
 MASK_LEVELS = 8  # gray values
@@ -21,18 +22,6 @@ SATURATED = 0.9  # share of pixels
 FEW = 0.1  # a mode of fewer images is an exception
 _ENOUGH = 10  # images of one size, mode or format from which its classes are asked
 _TELLS = 0.5  # share of the errors of guessing the largest class that a property takes away
-_FORMATS = {
-    "JPEG": "jpg jpeg jfif jpe",
-    "MPO": "jpg jpeg",
-    "PNG": "png",
-    "BMP": "bmp",
-    "DIB": "bmp",
-    "TIFF": "tif tiff",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "PPM": "ppm pgm pbm pnm",
-    "JPEG2000": "jp2 j2k jpx jpf jpc j2c",
-}
 
 
 def check_pictures(survey: Survey, probes: Sequence[Probe]) -> Iterator[Finding]:
@@ -73,7 +62,7 @@ def _alone(read: Sequence[Probe]) -> Iterator[Finding]:
         paths = [p.path for p in read if fits(p)]
         if paths:
             yield Finding(kind, f"{such_as(paths, len(read))} with {what}", paths)
-    lying = [p for p in read if _suffix(p) not in _FORMATS.get(p.format, _suffix(p)).split()]
+    lying = [p for p in read if _suffix(p) not in FORMATS.get(p.format, (_suffix(p),))]
     if lying:
         paths = [p.path for p in lying]
         text = f"{such_as(paths, len(read))} whose suffix is not that of their format"

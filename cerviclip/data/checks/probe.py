@@ -20,7 +20,13 @@ from cerviclip.data.images.profiles import profile_of
 from cerviclip.data.workers import mapper
 from cerviclip.places import install_hint
 from dassl.errors import UserError
-from dassl.utils.deep_images import NotFiniteError, check_well_read, depth_of, values_of
+from dassl.utils.deep_images import (
+    NotFiniteError,
+    check_well_read,
+    depth_of,
+    open_image,
+    values_of,
+)
 from dassl.utils.images import (
     orientation_of,
     shows_background,
@@ -152,7 +158,7 @@ def _failed(start: Probe, kind: str, why: str) -> Probe:
 
 
 def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(io.BytesIO(content)) as image:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         frames = getattr(image, "n_frames", 1) if many else 1
         file_format, mode, depth = image.format or "", image.mode, depth_of(image)

@@ -13,11 +13,9 @@ from cerviclip.counted import counted
 from cerviclip.data.files.masks import MASK_FOLDERS
 from cerviclip.data.files.names import parts_of
 from cerviclip.data.files.unread import UnreadFiles
+from dassl.formats import FORMATS
 
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c"),
-)
+IMAGE_SUFFIXES = tuple(dict.fromkeys(f".{end}" for ends in FORMATS.values() for end in ends))
 # Folders and files of operating systems and network disks.
 _SYSTEM = {
     *("@eadir", "#recycle", "@recycle", "@tmp", "#snapshot", "$recycle.bin", "recycler"),
