@@ -49,11 +49,18 @@ def _check_order(center: str, labels: np.ndarray, items: Sequence[Any]) -> None:
     if len(labels) != len(items):
         raise RuntimeError(f"{center}: {len(labels)} predictions for {len(items)} images")
     wanted = np.array([item.label for item in items], dtype=np.int64)
-    if not np.array_equal(labels, wanted) and np.array_equal(np.sort(labels), np.sort(wanted)):
+    if np.array_equal(labels, wanted):
+        return
+    if np.array_equal(np.sort(labels), np.sort(wanted)):
         raise RuntimeError(
             f"{center}: the test loader gives images in another order than the data set's list; a "
             "trainer's loader of test images must not shuffle"
         )
+    at = int(np.flatnonzero(labels != wanted)[0])
+    raise RuntimeError(
+        f"{center}: the test loader gives {items[at].impath} the label {labels[at]}, and the data "
+        f"set's list {wanted[at]}; a trainer's loader of test images must not relabel"
+    )
 
 
 def predict_loader(trainer: Any, loader: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
