@@ -73,8 +73,8 @@ def png_of(width: int, height: int, rows: int, mode: int = 2, bits: int = 8) -> 
         return len(data).to_bytes(4, "big") + kind + data + check
 
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([bits, mode, 0, 0, 0])
-    line = b"\0" * (1 + width * {0: 1, 2: 3, 6: 4}[mode] * bits // 8)
-    data = zlib.compress(line * rows, 9)
+    line = 1 + width * {0: 1, 2: 3, 6: 4}[mode] * bits // 8
+    data = zlib.compress(bytes(line * rows), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
