@@ -149,10 +149,11 @@ def parse_json(text: str) -> Any:
 def plain_json(text: str | bytes, **how: Any) -> Any:
     """``json.loads`` of a text that others may have written: nesting without end is a ValueError.
 
-    ``json`` itself raises RecursionError there, which no reader expects.
+    ``json`` itself raises RecursionError there, which no reader expects. A byte order mark, which
+    Windows' editors write, is passed over.
     """
     try:
-        return json.loads(text, **how)
+        return json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text, **how)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 

@@ -11,7 +11,8 @@ import difflib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,23 @@ def nearest_or_all(name: str, names: Sequence[str], shown_by: str, cutoff: float
     """
     hint = did_you_mean(name, names, cutoff)
     return f"{hint} ({shown_by} names all)" if hint else f" (known: {', '.join(names)})"
+
+
+@contextmanager
+def says_what_stays(done: Callable[[], str], then: str = GOES_ON) -> Iterator[None]:
+    """Long work that Ctrl-C may stop: the command's last line tells what is finished.
+
+    Args:
+        done: asked at that moment what is finished.
+        then: what the same command does.
+
+    Raises:
+        KeyboardInterrupt: with that text.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{done()}; {then}") from stop
 
 
 def cli_main(

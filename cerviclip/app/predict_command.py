@@ -37,7 +37,7 @@ from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
 from cerviclip.places import install_hint
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_device_flag, add_plugin_flag
-from dassl.errors import GOES_ON, MissingFileError, UserError, cli_main
+from dassl.errors import MissingFileError, UserError, cli_main, says_what_stays
 
 if TYPE_CHECKING:
     from cerviclip.app.answer import Prediction
@@ -244,19 +244,19 @@ def _to_file(
         done = len(pictures) - len(left)
         if done:
             print(f"{done} of {counted(len(pictures), 'image')} are in {path} already")
-        try:
-            with progress(len(pictures), done) as on_read:
-                answers = predictor.predict_iter(left, on_read)
-                while some := list(islice(answers, _ROWS)):
-                    if seen is not None:
-                        seen |= {one.path: one for one in some}
-                    file.append((one, patient_of(pictures[one.path])) for one in some)
-                    done += len(some)
-                    failed.update({one.path: one.error for one in some if one.error})
-                    partly += sum(bool(one.note) for one in some)
-        except KeyboardInterrupt as stop:
-            rows = f"{done} of {counted(len(pictures), 'image')} have a row in {path} and stay"
-            raise KeyboardInterrupt(f"{rows}; {GOES_ON}") from stop
+        many = counted(len(pictures), "image")
+        with (
+            says_what_stays(lambda: f"{done} of {many} have a row in {path} and stay"),
+            progress(len(pictures), done) as on_read,
+        ):
+            answers = predictor.predict_iter(left, on_read)
+            while some := list(islice(answers, _ROWS)):
+                if seen is not None:
+                    seen |= {one.path: one for one in some}
+                file.append((one, patient_of(pictures[one.path])) for one in some)
+                done += len(some)
+                failed.update({one.path: one.error for one in some if one.error})
+                partly += sum(bool(one.note) for one in some)
         found = verdicts(file.answers(), task.classnames, task.positive)
     print(f"{counted(len(left), 'image')} predicted: {path}")
     if partly:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cerviclip.counted import counted
 from cerviclip.federated.certificates import CA, make_certificates
 from cerviclip.federated.compare import WAYS, folder_of, write_table
 from cerviclip.federated.plan import Plan, find_plan, read_plan
@@ -30,7 +31,7 @@ from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.shapes import read_own_json
-from dassl.errors import UserError, cli_main
+from dassl.errors import UserError, cli_main, says_what_stays
 
 POLL_S = 0.2
 
@@ -110,13 +111,22 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
-    for way in ("local", "pooled"):
-        for site in plan.centers if way == "local" else filter(None, [plan.pooled]):
+    alone = [("local", site) for site in plan.centers]
+    alone += [("pooled", plan.pooled)] if plan.pooled else []
+    done = 0
+
+    def finished() -> str:
+        federated = "; the federation itself begins anew" if done == len(alone) else ""
+        return f"{done} of {counted(len(alone), 'run')} beside the federation stay{federated}"
+
+    with says_what_stays(finished):
+        for way, site in alone:
             folder = folder_of(out, way, site.name)
             print(f"{way}: {site.name}")
             run_one(setup_cfg(plan.request(site, folder)), variant=way, echo=False)
-    if not _federated_is_done(plan, out):
-        federate_here(plan, out, insecure)
+            done += 1
+        if not _federated_is_done(plan, out):
+            federate_here(plan, out, insecure)
     record = read_own_json(out / RECORD, A_RECORD, "delete it to make the federation again")
     path = write_table(plan, out, record)
     print(path.read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cerviclip.counted import counted
 from cerviclip.places import CHAINS
 from cerviclip.runs.run.process.summation_order import fix_summation_order
 from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
@@ -27,7 +28,7 @@ from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
-from dassl.errors import UserError, cli_main
+from dassl.errors import UserError, cli_main, says_what_stays
 from dassl.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -151,11 +152,14 @@ def run_chain(
     planned = [configured(at, weights) for at in range(len(names))]
     check_returns(chain, planned)
     check_centers(chain, planned)
-    for at, (stage, name) in enumerate(zip(chain.stages, names, strict=True)):
-        print(f"stage {at + 1} of {len(names)}: {stage.dataset}")
-        run_one(configured(at, weights), variant=_variant(chain, at), fresh=fresh)
-        if at + 1 < len(names):
-            weights = str(write_weights(out / name, out / "weights" / f"{name}.safetensors"))
+    done = 0
+    with says_what_stays(lambda: f"{done} of {counted(len(names), 'stage')} finished and stay"):
+        for at, (stage, name) in enumerate(zip(chain.stages, names, strict=True)):
+            print(f"stage {at + 1} of {len(names)}: {stage.dataset}")
+            run_one(configured(at, weights), variant=_variant(chain, at), fresh=fresh)
+            if at + 1 < len(names):
+                weights = str(write_weights(out / name, out / "weights" / f"{name}.safetensors"))
+            done += 1
     return [out / name for name in names]
 
 

@@ -16,6 +16,7 @@ from cerviclip.shapes import (
     name,
     number,
     parse_json,
+    plain_json,
     record,
     text,
     whole,
@@ -70,6 +71,7 @@ def test_a_message_stays_short():
 
 def test_json_is_read_strictly():
     assert parse_json('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
+    assert parse_json('\ufeff{"a": 1}') == plain_json('\ufeff{"a": 1}'.encode()) == {"a": 1}
     for bad in ('{"a": 1, "a": 2}', "NaN", '{"a": -Infinity}', "[" * 200_000, "{", ""):
         with pytest.raises(ValueError) as error:
             parse_json(bad)

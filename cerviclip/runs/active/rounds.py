@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from cerviclip.shapes import (
     read_own_json,
     text,
 )
-from dassl.errors import UserError
+from dassl.errors import UserError, says_what_stays
 from dassl.utils.files import atomic_write
 
 PLAN = "plan.json"
@@ -117,11 +117,14 @@ def run_rounds(plan: Plan, out: Path, say: Callable[[str], None] = print) -> lis
     """
     plan.check()
     keep_plan(plan, out)
-    done = []
-    for seed in plan.seeds:
-        study = _Study(plan, seed, out)
-        for strategy in plan.strategies:
-            done += study.rounds(strategy, say)
+    done: list[Round] = []
+    all_of_them = len(plan.seeds) * len(plan.strategies) * len(plan.budgets)
+    with says_what_stays(lambda: f"{len(done)} of {all_of_them} rounds finished and stay"):
+        for seed in plan.seeds:
+            study = _Study(plan, seed, out)
+            for strategy in plan.strategies:
+                for one in study.rounds(strategy, say):
+                    done.append(one)
     return done
 
 
@@ -191,10 +194,9 @@ class _Study:
                 "choose random, entropy or margin"
             )
 
-    def rounds(self, strategy: str, say: Callable[[str], None]) -> list[Round]:
+    def rounds(self, strategy: str, say: Callable[[str], None]) -> Iterator[Round]:
         labelled: list[Unit] = []
         by_name = {unit.name: unit for unit in self.candidates.units}
-        done: list[Round] = []
         last: Path | None = None
         for budget in self.plan.budgets:
             path = self.out / DRAWS / strategy / f"seed_{self.seed}" / f"{budget}.json"
@@ -207,13 +209,12 @@ class _Study:
             labelled += [by_name[name] for name, _ in new]
             results, last = self._train(strategy, budget, path)
             images = len(self.candidates.images_of(labelled))
-            done.append(Round(strategy, self.seed, budget, new, images, results))
             accuracy = results["centers"]["test"]["accuracy"]["value"]
             say(
                 f"{strategy}, seed {self.seed}, {budget} {self.plan.by}s ({images} images): "
                 f"accuracy {accuracy:.1f} %"
             )
-        return done
+            yield Round(strategy, self.seed, budget, new, images, results)
 
     # -- choosing --------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,7 @@ from cerviclip.runs.settings.requests import SweepRequest
 from cerviclip.runs.sweep import finished_index
 from cerviclip.runs.sweep.executor_choice import executor_for
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
-from dassl.errors import GOES_ON, StoppedError, UserError
+from dassl.errors import StoppedError, UserError, says_what_stays
 
 
 @dataclass
@@ -214,7 +214,7 @@ def make_runs(
         lambda job: progress.started(job.spec),
         lambda n: say(f"{counted(n, 'run', 'are')} being made by another sweep; waiting"),
     )
-    with _says_what_stays(progress), progress, closing(cast(Any, found)):
+    with says_what_stays(progress.finished), progress, closing(cast(Any, found)):
         for outcome in found:
             run = pending[outcome.job.number]
             made += 1
@@ -229,15 +229,6 @@ def make_runs(
     if made:
         console.print(f"{counted(made, 'run')} in {format_seconds(time.monotonic() - start)}")
     return failed
-
-
-@contextmanager
-def _says_what_stays(progress: SweepProgress) -> Iterator[None]:
-    """Ctrl-C with the number of runs that are finished."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"{progress.finished()}; {GOES_ON}") from stop
 
 
 def record_failure(run: PlannedRun, error: str) -> None:

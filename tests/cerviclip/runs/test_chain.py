@@ -93,6 +93,12 @@ def test_a_seed_of_the_command_has_a_folder_of_its_own(chain, tmp_path, monkeypa
     assert named == ["output/chains/three", "output/chains/three/seed_2", "mine"]
 
 
+def test_ctrl_c_says_how_many_stages_stay(chain, tmp_path, monkeypatch):
+    kill_in(monkeypatch, "2-FolderDataset", 0)
+    with pytest.raises(KeyboardInterrupt, match=r"1 of 3 stages finished and stay; the same comm"):
+        run(chain, tmp_path / "out")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "stage, epoch",

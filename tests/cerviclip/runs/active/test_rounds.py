@@ -97,6 +97,15 @@ def test_a_study_goes_on_where_it_stopped_and_refuses_another_plan(plan, tmp_pat
         run_rounds(plan(), out)
 
 
+def test_ctrl_c_says_how_many_rounds_stay(plan, tmp_path):
+    def stop(line):
+        if " 7 images" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"1 of 2 rounds finished and stay; the same comm"):
+        run_rounds(plan(), tmp_path / "study", stop)
+
+
 def test_no_choice_sees_a_label_or_a_test_image(plan, tmp_path, monkeypatch):
     """All that a round's model is asked about, and all that reaches a strategy."""
     from cerviclip.runs.run.testing import predict
