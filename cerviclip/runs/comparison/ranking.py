@@ -21,7 +21,7 @@ from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.figures import INK, new_figure
 from cerviclip.runs.report.groups import TITLES, Group, in_tables
-from cerviclip.runs.report.tables import column_name, row_labels
+from cerviclip.runs.report.tables import READ_EARLY, column_name, row_labels
 from cerviclip.runs.settings.run_key import Shots, shots_order
 from dassl.errors import UserError
 
@@ -133,7 +133,7 @@ def ranking_notes(ranked: RankedMethods) -> list[str]:
         names = ", ".join(ranked.transductive)
         notes.append(f"left out, transductive (they see the whole test set): {names}")
     if any("†" in label for label in ranked.labels):
-        notes.append("† the test set was read before training had ended")
+        notes.append(READ_EARLY)
     return notes
 
 

@@ -13,7 +13,7 @@ from cerviclip.evaluation.comparing.difference import IDENTICAL
 from cerviclip.runs.comparison.compare import READER, Comparison
 from cerviclip.runs.report.few import few_notes, nameless_notes
 from cerviclip.runs.report.groups import TITLES, has_folds
-from cerviclip.runs.report.tables import Table, column_name, rule_notes
+from cerviclip.runs.report.tables import READ_EARLY, Table, column_name, rule_notes
 from cerviclip.runs.settings.run_key import shots_order
 
 SCHEMA = 4  # 1: percentage points by resampled patients; 2: folds; 4: significant, not certain
@@ -134,7 +134,7 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     if any(c.fewer_runs for c in part):
         notes.append(f"* fewer {'folds or ' if with_folds else ''}seeds than the others")
     if any(c.read_early for c in part):
-        notes.append("† the test set was read before training had ended")
+        notes.append(READ_EARLY)
     reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
     notes += rule_notes(part[0].metric)
     return [*notes, *(f"missing: {reason}" for reason in dict.fromkeys(reasons))]

@@ -20,7 +20,13 @@ from cerviclip.runs.report.figures import (
     with_same_classes,
 )
 from cerviclip.runs.report.groups import TITLES, Group, most_runs, repeats_text
-from cerviclip.runs.report.tables import TRANSDUCTIVE, column_name, has_fewer, row_labels
+from cerviclip.runs.report.tables import (
+    READ_EARLY,
+    TRANSDUCTIVE,
+    column_name,
+    has_fewer,
+    row_labels,
+)
 from cerviclip.runs.settings.run_key import shots_order
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
@@ -62,7 +68,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
 
 
 def _key(groups: Sequence[Group], fewer: bool) -> str:
-    """What bands and open markers mean."""
+    """What bands and marks mean."""
     kinds: dict[int, list[Group]] = {}
     for group in groups:
         kinds.setdefault(group.folds, []).append(group)
@@ -74,6 +80,8 @@ def _key(groups: Sequence[Group], fewer: bool) -> str:
         lines.append(
             "open marker: fewer runs than the others; neither band nor bar where there is only one"
         )
+    if any(group.read_early for group in groups):
+        lines.append(READ_EARLY)
     return "\n".join(lines)
 
 
@@ -86,6 +94,7 @@ def _draw_panel(
     learnt = 0
     for row, label in row_labels(groups).items():
         own = sorted((g for g in groups if g.row == row), key=lambda g: shots_order(g.shots))
+        label += READ_EARLY[0] * any(g.read_early for g in own)
         drawn = [g for g in own if g.stat(center, metric).mean is not None]
         stats = [(g.shots, g.stat(center, metric)) for g in drawn]
         if stats and stats[0][0] == 0:

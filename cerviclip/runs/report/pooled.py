@@ -26,7 +26,14 @@ from cerviclip.runs.measured import sample_of
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import Group, fold_of, in_tables
-from cerviclip.runs.report.tables import Table, format_stat, mode_notes, row_labels, rule_notes
+from cerviclip.runs.report.tables import (
+    READ_EARLY,
+    Table,
+    format_stat,
+    mode_notes,
+    row_labels,
+    rule_notes,
+)
 from cerviclip.runs.results_check import check_center
 from cerviclip.runs.results_json import finite_or_none
 from cerviclip.runs.results_shape import CENTER as CENTER_SHAPE
@@ -277,5 +284,5 @@ def _notes(entries: Sequence[Entry], groups: Sequence[Group], marks: str) -> lis
     if "*" in marks:
         notes.append("* fewer seeds than the others")
     if "†" in marks:
-        notes.append("† the test set was read before training had ended")
+        notes.append(READ_EARLY)
     return notes

@@ -21,6 +21,7 @@ from cerviclip.runs.report.groups import (
 from cerviclip.runs.settings.run_key import shots_order
 
 TRANSDUCTIVE = "transductive methods"
+READ_EARLY = "† the test set was read before training had ended"
 POSITIVE_RULE = "an image is called positive if its most probable class is in the positive group"
 
 
@@ -151,7 +152,7 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
     if "*" in marks:
         notes.append(f"* fewer {'folds or ' if any(kinds) else ''}seeds than the others")
     if "†" in marks:
-        notes.append("† the test set was read before training had ended")
+        notes.append(READ_EARLY)
     return notes
 
 

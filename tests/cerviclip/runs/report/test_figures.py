@@ -140,6 +140,18 @@ def test_the_key_explains_what_the_figure_has():
     assert "one run each" in "\n".join(text.get_text() for text in one.texts)
 
 
+def test_a_line_whose_runs_read_the_test_set_early_is_marked():
+    runs = make_runs()
+    assert "†" not in "".join(
+        t.get_text() for t in shots_figure(group_runs(runs), "accuracy").texts
+    )
+    runs[0]["test_read_early"] = True
+    figure = shots_figure(group_runs(runs), "accuracy")
+    labels = {line.get_label() for line in figure.axes[0].lines}
+    assert labels == {"CoOp†", "ZeroShotCLIP"}
+    assert "† the test set was read before" in "\n".join(t.get_text() for t in figure.texts)
+
+
 def test_no_two_of_many_methods_look_alike():
     runs = [r | {"variant": f"v{n}"} for n in range(12) for r in make_runs() if r["shots"]]
     lines = shots_figure(group_runs(runs), "accuracy").axes[0].lines
