@@ -96,6 +96,15 @@ def saturated(folder: Path, name: str = "P901") -> set[str]:
     return {"saturated"}
 
 
+def cut_jpeg_with_an_end(folder: Path, name: str = "P901") -> set[str]:
+    """Half of its data and a proper end: Pillow reads it without a word."""
+    file = folder / f"train/alpha/{name}.jpg"
+    _new(name).save(file, quality=90)
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    return {"lost_rows"}
+
+
 def tiny(folder: Path, name: str = "P901") -> set[str]:
     Image.fromarray(picture(int(name[1:]), 24)).save(folder / f"train/alpha/{name}.png")
     return {"tiny"}
@@ -376,6 +385,7 @@ FAULTS: tuple[Callable[[Path], set[str]], ...] = (
     *(empty_file, truncated_png, truncated_jpeg, no_image, not_finite, blank, saturated, tiny),
     *(thin, odd_size, grey_among_color, palette_among_color, deep, transparent, other_profile),
     turned_by_exif,
+    cut_jpeg_with_an_end,
     *(frames, wrong_suffix, size_tells_class, same_file_in_parts, same_file_in_classes),
     *(same_file, same_pixels_in_parts, same_pixels_in_classes, same_pixels, alike_in_parts),
     *(mirrored_in_parts, alike_in_classes, alike, patient_in_parts, patient_in_classes),

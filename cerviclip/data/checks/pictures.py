@@ -51,6 +51,11 @@ def _alone(read: Sequence[Probe]) -> Iterator[Finding]:
                 p.contrast >= BLANK and not _mask_like(p) and max(p.white, p.black) > SATURATED
             ),
         ),
+        (
+            "lost_rows",
+            "lowest rows of the gray that stands for lost data: the file was cut; replace it",
+            lambda p: p.lost_rows > 0,
+        ),
         ("mask_like", f"no more than {MASK_LEVELS} gray values, as masks have", _mask_like),
         ("tiny", f"a shorter edge below {TINY} px", lambda p: min(p.size) < TINY),
         ("thin", f"edges of more than 1 to {THIN}", lambda p: max(p.size) > THIN * min(p.size)),

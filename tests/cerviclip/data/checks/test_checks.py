@@ -210,3 +210,17 @@ def test_folders_of_images_called_as_parts_with_numbers_are_classes(tmp_path):
     write_images(tmp_path, {"test1": 2, "test2": 2}, size=8)
     found = survey_folder(tmp_path)
     assert {entry.classname for entry in found.entries} == {"test1", "test2"} and not found.stray
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_lost_rows_of_a_jpeg_are_told_from_a_border_and_from_a_picture(mode, tmp_path):
+    pixels = np.array(Image.fromarray(picture(3, 64)).convert(mode))
+    Image.fromarray(pixels).save(tmp_path / "whole.jpg")
+    with_border = pixels.copy()
+    with_border[:16] = with_border[-16:] = 128
+    Image.fromarray(with_border).save(tmp_path / "border.jpg")
+    data = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) * 2 // 3] + b"\xff\xd9")
+    lost = {name: probe(str(tmp_path), f"{name}.jpg").lost_rows for name in ("whole", "border")}
+    assert lost == {"whole": 0, "border": 0}
+    assert 8 <= probe(str(tmp_path), "cut.jpg").lost_rows < 48
