@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Figure = Any  # plotly.graph_objects.Figure
 
 BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], "#8a8a8a"
+_NOTE = 110  # px, the width of what is written at a bar
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
@@ -41,14 +42,14 @@ def probability_chart(
     labels = [_wrapped(names.get(n, n)) + (" ●" if n in positive else "") for n in order]
     bars = go.Bar(
         x=values, y=labels, orientation="h", text=[notes[name] for name in order],
-        textposition="auto", marker_color=[ORANGE if n in positive else BLUE for n in order],
-        insidetextfont={"color": ["black" if n in positive else "white" for n in order]},
+        textposition="outside", cliponaxis=False,  # a long bar's text reaches into the margin
+        marker_color=[ORANGE if n in positive else BLUE for n in order],
         hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(bars)
     figure.update_xaxes(range=[0, 100], title=title, fixedrange=True)
     figure.update_yaxes(automargin=True, fixedrange=True)
-    figure.update_layout(height=90 + 44 * len(order), margin={"l": 8, "r": 20, "t": 8, "b": 8})
+    figure.update_layout(height=90 + 44 * len(order), margin={"l": 8, "r": _NOTE, "t": 8, "b": 8})
     return figure
 
 

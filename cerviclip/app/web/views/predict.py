@@ -40,7 +40,7 @@ def show(page: Any) -> None:
     _headline(page, model, answer)
     if answer.note:
         st.warning(t("note_is", note=answer.note))
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns((4, 5), gap="large")
     with left:
         _picture(page, model, one, answer)
     with right:
@@ -152,7 +152,7 @@ def _chart(page: Any, model: Model, answer: Prediction) -> None:
     for name, share in answer.by_class.items():
         notes[name] = f"{100 * share:.1f} %"
         if answer.calibrated is not None:
-            notes[name] += " " + t("calibrated", percent=f"{100 * best[name]:.1f}")
+            notes[name] += "<br>" + t("calibrated", percent=f"{100 * best[name]:.1f}")
     axis = t("probability_axis")
     figure = probability_chart(answer.by_class, answer.positive, names, axis, notes)
     st.plotly_chart(figure, alt=t("alt_chart"), config={"displayModeBar": False})
