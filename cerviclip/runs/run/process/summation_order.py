@@ -5,11 +5,12 @@ in an order that depends on the number of threads, so the last digits would diff
 keeps one order (no slower where it was measured; its results differ in the last digits from those
 without). It is read when MKL is first used, so this must come before torch.
 
-What is left are torch's own gradients of the weights of LayerNorm and of convolutions, summed over
-the batch by each thread for itself. A backbone that is frozen, or that learns by LoRA, has none of
-them; a CNN trained in full (SupBaseline, Vanilla ...) may differ in the last digits between
-``--jobs 1`` and more on a CPU, unless OMP_NUM_THREADS is set to one number for both. One number for
-all by default would make either single runs or sweeps several times slower.
+What is left are sums of torch's own, that each thread makes for itself: the gradients of the
+weights of LayerNorm and of convolutions, of softmax, of prompts that all images share. Whatever
+trains a CNN, a tower's own weights or deep prompts may differ in the last digits between
+``--jobs 1`` and more on a CPU, unless OMP_NUM_THREADS is one number for both (docs/cluster.md names
+who does). One number for all by default would make either single runs or sweeps several times
+slower.
 """
 
 from __future__ import annotations
