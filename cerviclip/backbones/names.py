@@ -76,6 +76,14 @@ BACKBONES = {
 }
 
 
+def file_part(name: str) -> str:
+    """What stands where a name may hold a file or a folder: behind ``library:arch:`` or
+    ``embeddings:``. A path may have colons of its own."""
+    if name.startswith(EMBEDDINGS):
+        return name.removeprefix(EMBEDDINGS)
+    return name.partition(":")[2].partition(":")[2]
+
+
 def known_towers(name: str) -> tuple[str, bool] | None:
     """Kind of vision tower, and whether there are texts, as far as a backbone's name tells it.
 

@@ -170,8 +170,8 @@ def shared_backbone(
     device: str | torch.device = "cpu",
 ) -> Backbone:
     """As `load_backbone`, one for all runs of this process. Callers must not alter it."""
-    named = weights or name.rpartition(":")[2]  # the file of library:arch:/a/file
-    identity = weights_identity(named) if Path(named).is_file() else weights
+    named = Path(weights or names.file_part(name)).expanduser()
+    identity = weights_identity(named) if named.is_file() else weights
     key = (name, identity, precision, str(torch.device(device)))
     if key not in _pool:
         while len(_pool) >= POOL_SIZE:

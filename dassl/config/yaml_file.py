@@ -232,7 +232,7 @@ def _refuse_repeated_keys(root: yaml.Node, source: str) -> None:
         children = _children(node)
         if isinstance(node, yaml.MappingNode):
             _refuse_repeated_keys_of(node, source)
-        new = [c for c in children if isinstance(c, yaml.Node) and id(c) not in seen]
+        new = [child for child in children if id(child) not in seen]
         seen |= {id(child) for child in new}
         todo += new
 

@@ -61,6 +61,11 @@ def test_by_center_leaves_each_out(root, tmp_path):
         assert {row["domain"] for row in record["test"]} == {record["left_out"]}
         assert record["left_out"] not in {r["domain"] for r in record["train"] + record["val"]}
 
+    assert split(root, tmp_path / "f", "CervixOCTDomains", "--by", "center", "--symlink") == 0
+    for n, record in enumerate(records, start=1):
+        found = (tmp_path / "f" / f"fold{n}of3" / "test").glob("*/*.png")
+        assert len(list(found)) == len(record["test"])
+
 
 def test_flags_that_contradict_are_refused(root, tmp_path):
     for words in (["MixedCenterOCT", "--repeats", "2"], ["MixedCenterOCT", "--by", "center"], []):
@@ -68,19 +73,19 @@ def test_flags_that_contradict_are_refused(root, tmp_path):
             split(root, tmp_path, *words)
 
 
-def repeated(root, *opts):
+def repeated(root, *opts, name="MixedCenterOCT"):
     """A data set that repeats a file."""
     from cerviclip.runs.settings.configure import dataset_cfg
     from dassl.data.datasets import build_dataset
 
-    return build_dataset(dataset_cfg("MixedCenterOCT", str(root), opts))
+    return build_dataset(dataset_cfg(name, str(root), opts))
 
 
-def drawn_record(root, tmp_path):
+def drawn_record(root, tmp_path, name="MixedCenterOCT", *opts):
     from cerviclip.runs.settings.configure import dataset_cfg
     from dassl.data.datasets import build_dataset
 
-    cfg = dataset_cfg("MixedCenterOCT", str(root), ["DATASET.NUM_SHOTS", 2])
+    cfg = dataset_cfg(name, str(root), ["DATASET.NUM_SHOTS", 2, *opts])
     cfg.SEED = 3
     data = build_dataset(cfg)
     file = tmp_path / "split.json"
@@ -151,6 +156,32 @@ def test_a_repeated_split_is_looked_at_as_any_other(tmp_path):
         UserError, match="split of MixedCenterOCT, and the run is DATASET.SPLIT_FILE as w"
     ):
         repeated(tmp_path, *words)
+
+
+def test_a_draw_of_a_list_without_class_folders_is_repeated(tmp_path):
+    """An image that lies in the image folder itself is known by the folder alone."""
+    from data_fixtures import CLASSES
+
+    write_center(tmp_path / "cysts", patients=6, frames=1, classes=CLASSES[:2])
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    rows = ["path,label"]
+    for image in sorted((tmp_path / "cysts").glob("*/*.png")):
+        image.rename(flat / image.name)
+        rows.append(f"{image.name},{image.parent.name}")
+    (flat / "list.csv").write_text("\n".join(rows) + "\n")
+    words = ["DATASET.FOLDER", "flat", "DATASET.FILE", "list.csv"]
+    words += ["DATASET.PATIENT_PATTERN", r"_(P\d+)_"]
+    data, file = drawn_record(tmp_path, tmp_path, "FolderDataset", *words)
+    again = repeated(tmp_path, *words, "DATASET.DRAW_FILE", str(file), name="FolderDataset")
+    assert again.split_record == data.split_record and len(data.train_x) == 4
+
+
+def test_a_split_of_centres_is_not_repeated_as_one_data_set(root, tmp_path):
+    assert split(root, tmp_path, "CervixOCTDomains", "--by", "center") == 0
+    file = tmp_path / "CervixOCTDomains-fold1of3.json"
+    with pytest.raises(UserError, match="fold1of3.json is of a data set made of centres; .*FOLD"):
+        repeated(root, "DATASET.DRAW_FILE", str(file))
 
 
 def _sibling(root, record):

@@ -16,7 +16,7 @@ from cerviclip.data.split.patient_grouped import (
     Item,
     Split,
     check_ratio,
-    draw_shots,
+    in_order,
     patients_on_two_parts,
 )
 from cerviclip.data.split.repeated import (
@@ -171,7 +171,7 @@ class SplitsAndDraws:
             raise UserError(f'DATASET.SHOTS_BY is "{by}"; it takes class or patient')
         kind = check_scenario(cfg.DATASET.SHOTS_SCENARIO)
         if self.test_only or shots < 0:
-            return {part: draw_shots(split[part], -1, "", "", 0)[0] for part in PARTS}
+            return {part: in_order(split[part]) for part in PARTS}
         key = (self.name, self.split_hash, cfg.SEED, by, kind)
         # An image is a shot; its variants come along with it.
         train, short = draw(heads(split["train"]), shots, *key)
@@ -190,8 +190,7 @@ class SplitsAndDraws:
         train = with_variants(train, split["train"])
         val, _ = draw(heads(split["val"]), cfg.DATASET.NUM_SHOTS_VAL, *key)
         val = with_variants(val, split["val"])
-        test, _ = draw_shots(split["test"], -1, "", "", 0)
-        return {"train": train, "val": val, "test": test}
+        return {"train": train, "val": val, "test": in_order(split["test"])}
 
     def _record(self, cfg: CfgNode, drawn: Split, names: Sequence[str]) -> dict[str, Any]:
         """What ``split.json`` holds: all that repeats split and draw, with no absolute path."""

@@ -28,7 +28,7 @@ def write_json(dataset: Any, path: Path) -> Path:
     return path
 
 
-def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int:
+def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> None:
     """``<folder>/train|val|test/<class>/<image>`` and ``split.json``.
 
     Files keep their names; where two of a class have the same name, folders come before it, as
@@ -38,15 +38,11 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int
         dataset: with its split.
         folder: empty or not there.
         link: make symbolic links instead of copies.
-
-    Returns:
-        The number of images.
     """
     check_outside(dataset, folder)
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; name a new folder by --out")
     parts = dict(zip(PARTS, (dataset.train_x, dataset.val or [], dataset.test), strict=True))
-    count = 0
     for part, items in parts.items():
         for source, target in targets(items, folder / part):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,9 +50,7 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> int
                 os.symlink(os.path.abspath(source), target)
             else:
                 shutil.copy2(source, target)
-            count += 1
     write_json(dataset, folder / FILE)
-    return count
 
 
 def check_outside(dataset: Any, folder: Path) -> None:

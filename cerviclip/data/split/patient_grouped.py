@@ -150,6 +150,11 @@ def split_hash(dataset: str, version: str, split: Mapping[str, Sequence[Item]]) 
     return hash_of({"dataset": dataset, "version": version, **content})
 
 
+def in_order(items: Sequence[Item]) -> list[Item]:
+    """By their paths."""
+    return sorted(items, key=lambda item: item.path)
+
+
 def draw_shots(
     items: Sequence[Item], shots: int, dataset: str, split: str, seed: int, by: str = "class"
 ) -> tuple[list[Item], dict[str, int]]:
@@ -170,7 +175,7 @@ def draw_shots(
         The images class by class, and the classes that have fewer with their numbers of images.
     """
     if shots < 0:
-        return sorted(items, key=lambda item: item.path), {}
+        return in_order(items), {}
     drawn: list[Item] = []
     short: dict[str, int] = {}
     by_label: dict[int, dict[str, Item]] = defaultdict(dict)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from cerviclip.backbones.names import EMBEDDINGS
+from cerviclip.backbones.names import EMBEDDINGS, file_part
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
@@ -36,9 +36,8 @@ def backbone_label(name: str, weights_sha256: str = "") -> str:
 def file_in(name: str) -> str:
     """The local file in a name of the form ``library:arch:/a/file`` or ``embeddings:/a/file``, ""
     where there is none."""
-    inner = name.count(":") > 1 or name.startswith(EMBEDDINGS)
-    last = name.rpartition(":")[2] if inner else ""
-    return last if Path(last).is_file() else ""
+    path = os.path.expanduser(file_part(name))
+    return path if os.path.isfile(path) else ""
 
 
 def without_file(name: str) -> str:

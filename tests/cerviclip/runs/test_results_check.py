@@ -130,13 +130,13 @@ def test_a_class_without_images_has_no_recall_and_no_part_in_the_mean():
         ({"status": "running"}, "status is 'running', not done or failed"),
         ({"shots": "all"}, "shots is 'all', not a number or full"),
         ({"fold": "3"}, "DATASET.FOLD is '3'"),
-        ({"fold": "4/3"}, "its folds are 1/3 to 3/3"),
+        ({"fold": "4/3"}, "DATASET.FOLD is 4/3; its folds are 1/3 to 3/3"),
         ({"seed": "3"}, "seed is"),
         ({"centers": {"test": changed("accuracy", value(1.0))}}, "centers.test.accuracy is 1.0"),
     ],
 )
 def test_what_is_wrong_with_results_is_told(change, said):
-    assert said in why_no_results(RUN | change)
+    assert why_no_results(RUN | change).startswith(said)
 
 
 def test_full_shots_folds_and_numbers_left_to_an_audit_are_let_be():

@@ -11,6 +11,7 @@ from cerviclip.runs.results_json import (
     finite_or_none,
     is_finished,
     read_results,
+    with_what_was_taken_out,
     write_results,
 )
 from dassl.errors import UserError
@@ -41,6 +42,8 @@ def test_a_file_states_the_lowest_version_that_holds_what_it_says(tmp_path):
     text = (tmp_path / "results.json").read_text()
     assert json.loads(text) == {"schema_version": 1, **RUN}
     assert read_results(tmp_path) == plain
+    write_results(tmp_path, {"schema_version": 2, **RUN})  # what is absent says nothing
+    assert (tmp_path / "results.json").read_text() == text
     write_results(tmp_path, plain | {"fold": "3/10"})
     assert stated_version(tmp_path) == 2
     assert read_results(tmp_path) == plain | {"fold": "3/10"}
@@ -58,6 +61,15 @@ def test_results_of_the_first_schema_are_read_as_of_the_newest(tmp_path):
     assert results == old | {"schema_version": SCHEMA_VERSION, **ABSENT}
     write_results(tmp_path, results)
     assert json.loads((tmp_path / "results.json").read_text()) == old
+
+
+def test_what_another_hand_has_taken_out_is_empty():
+    nothing = {"split_hash": None, "draw_hash": None, "config_hash": "", "positive_classes": [],
+               "runtime": {}}  # fmt: skip
+    assert with_what_was_taken_out(RUN) == RUN | nothing
+    whole = {"split_hash": "a", "draw_hash": "b", "config_hash": "c", "positive_classes": ["d"],
+             "runtime": {"device": "cpu"}}  # fmt: skip
+    assert with_what_was_taken_out(RUN | whole) == RUN | whole
 
 
 def test_every_key_that_a_later_schema_added_is_a_key():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from yacs.config import CfgNode as CN
@@ -43,6 +44,18 @@ def test_a_changed_file_is_loaded_anew(files, tmp_path):
     first = get_backbone(config(weights=path))
     path.write_bytes(files["resnet"].read_bytes())
     assert get_backbone(config(weights=path)).arch != first.arch
+
+
+@pytest.mark.parametrize("written", ["{}/a:b/x.npz", "~/a:b/x.npz"])
+def test_a_changed_file_in_a_backbones_name_is_loaded_anew(tmp_path, monkeypatch, written):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "a:b" / "x.npz"
+    file.parent.mkdir()
+    name, dims = f"embeddings:{written.format(tmp_path)}", []
+    for size in (3, 4):
+        np.savez(file, paths=["a.png", "b.png"], features=np.eye(2, size))
+        dims.append(get_backbone(config(name)).embed_dim)
+    assert dims == [3, 4]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -63,6 +63,12 @@ def test_what_yaml_takes_for_no_name_is_one_line(from_file, text, said):
     assert "run.yaml" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_where_text_is_wanted_quoting_is_the_way_out(from_file):
+    said = r"TRAINER.NAME in .* is True \(bool\); it takes a str such as ''; quote it if a name is"
+    with pytest.raises(UserError, match=said):
+        from_file("TRAINER: {NAME: yes}\n")
+
+
 def test_nothing_after_the_colon_is_nothing(from_file):
     data = from_file("DATASET:\n  FOLDER:\n  CLASSES:\n  CLASS_MAP:\n").DATASET
     assert (data.FOLDER, data.CLASSES, dict(data.CLASS_MAP)) == ("", (), {})

@@ -56,8 +56,11 @@ def test_what_is_refused_in_one_line_that_names_the_file(write, text, said):
 
 
 def test_an_absent_file(tmp_path):
-    with pytest.raises(MissingFileError, match="sweep .*no.yaml does not exist"):
+    with pytest.raises(MissingFileError, match="^sweep .*no.yaml does not exist"):
         read_yaml(tmp_path / "no.yaml", "sweep")
+    for what, words in (("config file", ()), ("sweep", ("sweep",))):
+        with pytest.raises(MissingFileError, match=f"^{what} .*no.yaml does not exist"):
+            layers_of(tmp_path / "no.yaml", *words)
 
 
 def test_an_anchor_that_is_merged_may_be_overridden(write):
@@ -201,6 +204,18 @@ def test_nesting_without_end_is_one_line(tmp_path, form):
         else:
             with pytest.raises(UserError, match="nested in more than 100 levels"):
                 read_yaml(path)
+
+
+def test_where_nesting_is_too_deep_is_told():
+    """An alias is as deep as its anchor."""
+    lines = "x: 1\ny:\n  z: "
+    parse_typed(lines + "[" * 98 + "]" * 98, "deep.yaml")
+    with pytest.raises(UserError, match="^deep.yaml is nested in more than 100 levels, in line 3;"):
+        parse_typed(lines + "[" * 99 + "]" * 99, "deep.yaml")
+    chain = [f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 120)]
+    parse_typed("\n".join(["a0: &a0 x", *chain[:90]]), "deep.yaml")
+    with pytest.raises(UserError, match="^deep.yaml is nested in more than 100 levels"):
+        parse_typed("\n".join(["a0: &a0 x", *chain]), "deep.yaml")
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "- " * 200_000, "a: {" * 200_000, "? " * 200_000])

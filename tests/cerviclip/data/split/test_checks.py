@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cerviclip.data.split.checks import check_labels, warn_of_gaps
+from cerviclip.data.split.checks import check_classes, check_filled, check_labels, warn_of_gaps
 from cerviclip.data.split.patient_grouped import Item
 from dassl.data.datasets import DatasetBase, Datum
 from dassl.errors import UserError
@@ -35,6 +35,23 @@ def test_one_image_a_class_one_class_and_no_share(build, tmp_path):
         build(tmp_path / "two", NAME, SPLIT_RATIO=(1, 0, 0))
     data = build(tmp_path / "two", NAME, SPLIT_RATIO=(1, 0, 0), EXTERNAL_FOLDERS={"B": "x"})
     assert data.test == [] and len(data.train_x) == 12  # to be tested at B only
+
+
+def test_only_a_trainer_without_training_does_without_training_images():
+    split = {"train": [], "val": [], "test": [Item("a/1.png", 0, "a", "P1")]}
+    check_filled("D", split, None, shots=0)
+    for shots in (4, -1):
+        with pytest.raises(UserError, match=r"D has no images to train on \(1 in test\)"):
+            check_filled("D", split, None, shots)
+
+
+def test_up_to_ten_classes_may_be_called_by_decimals_and_no_class_is_too_few():
+    grades = [f"{grade}.5" for grade in range(11)]
+    check_classes("D", grades[:10])
+    with pytest.raises(UserError, match="D has 11 classes that are numbers, such as 0.5 and 1.5"):
+        check_classes("D", grades)
+    with pytest.raises(UserError, match="D has 0 class; training and scores need two"):
+        check_classes("D", [])
 
 
 @pytest.mark.parametrize("lacking", ["train", "test"])

@@ -221,7 +221,7 @@ def test_names_of_a_file_that_stand_for_folders_one_to_one_are_taken():
 def test_one_number_of_two_folders_is_refused():
     entries = [Entry(f"{name}/P{p}_0.png", "1", part="train") for name, p in
                (("cancer", 0), ("cyst", 4))]  # fmt: skip
-    with pytest.raises(UserError, match="label 1 to cancer/P0_0.png and to cyst/P4_0.png"):
+    with pytest.raises(UserError, match="^split.json gives the label 1 to cancer/P0_0.png and to "):
         place(entries)
     assert len(place([*entries[:1], Entry("cancer/gone.png", "1", part="train")][:1])["train"]) == 1
 

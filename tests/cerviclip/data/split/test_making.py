@@ -57,6 +57,22 @@ def test_no_word_of_variants_where_there_are_none(build, oct_root):
     assert not any("variant" in note for note in data.notes)
 
 
+def test_a_draw_without_an_image_of_a_class_names_it(build, oct_root):
+    """Only natural_missing can draw so; without shots there is no draw to speak of."""
+    options = {"SHOTS_SCENARIO": "natural_missing", "SPLIT_SEED": 2}
+    with pytest.warns(UserWarning, match="has no image of") as caught:
+        data = build(oct_root, NAME, NUM_SHOTS=1, **options)
+    lacking = {item.classname for item in data.test} - {item.classname for item in data.train_x}
+    assert lacking and [str(warning.message) for warning in caught] == [
+        f"{NAME}: the draw has no image of {', '.join(sorted(lacking))} (DATASET.SHOTS_SCENARIO "
+        "natural_missing); they are tested all the same"
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert build(oct_root, NAME, NUM_SHOTS=0, **options).train_x == []
+        build(oct_root, NAME, NUM_SHOTS=4, **options)
+
+
 @pytest.mark.filterwarnings("ignore:.*nothing tells")
 def test_patients_that_nobody_knows_are_not_written_down(build, tmp_path):
     """Each image goes its own way then; its name is nobody's."""

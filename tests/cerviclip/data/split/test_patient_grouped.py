@@ -14,6 +14,7 @@ from cerviclip.data.split.patient_grouped import (
     draw_shots,
     hash_of,
     hash_order,
+    main_class,
     patients_on_two_parts,
     split_by_ratio,
     split_hash,
@@ -89,6 +90,14 @@ def test_by_image_parts_patients():
     split = split_by_ratio(items, RATIO, 1, by="image")
     assert len(patients_on_two_parts(split)) == 4
     assert [len(split[part]) for part in ("train", "val", "test")] == [36, 12, 32]
+
+
+def test_a_patient_counts_to_the_class_of_most_images():
+    def of(*names):
+        return main_class([Item(f"{name}/{i}.png", 0, name, "P") for i, name in enumerate(names)])
+
+    assert of("b", "a", "b") == "b"
+    assert of("b", "a") == "a"  # of equally many the first by name
 
 
 def test_a_split_without_one_of_the_parts_has_nobody_there():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
-from cerviclip.evaluation.measures import Sample
+from cerviclip.evaluation.measures import Sample, Settings
 from cerviclip.evaluation.measures.blocks import SPLIT_PATIENTS
 from cerviclip.evaluation.measures.thresholds.operating_points import choose
 from cerviclip.evaluation.names import BOOTSTRAP
@@ -82,6 +82,15 @@ def test_intervals_are_by_the_method_of_the_runs(three, tmp_path):
     assert "Wilson" in said[0] and said[1] == BOOTSTRAP_METHOD
     assert entry["score"]["accuracy"]["value"] == usual["score"]["accuracy"]["value"]
     assert entry["source"] != usual["source"]
+
+
+def test_measures_are_made_with_the_settings_of_the_runs(three, tmp_path):
+    stated = Settings(miss_cost=7.0, prevalences=(0.5,))
+    runs = [run | {"measured_with": stated.to_json()} for run in three[0]]
+    [entry], [usual] = (pooled_entries(group_runs(own), tmp_path) for own in (runs, three[0]))
+    found = [Settings.from_json(e["measures"]["measured_with"]) for e in (entry, usual)]
+    assert found == [stated, Settings()]
+    assert entry["source"] != usual["source"]  # or the scores of before would be taken
 
 
 def test_seeds_are_pooled_apart_and_averaged_in_the_table(three, tmp_path):
@@ -245,6 +254,8 @@ def test_fewer_seeds_and_early_looks_are_marked_and_the_marks_explained():
                {**made(1.0, "Broken"), "score": None, "reason": "gone"}]  # fmt: skip
     [table] = pooled_tables(entries, "accuracy")
     assert (table.dataset, table.metric, table.columns) == ("D", "accuracy", ["4"])
+    assert table.title == "D: accuracy (%), folds pooled"
+    assert table.hints == ["pooled.json says why"]
     assert rows_of(table) == {
         "CoOp": ["55.0 ± 7.1"], "KgCoOp": ["40.0*"], "ProGrad": ["75.0 ± 7.1†"],
     }  # fmt: skip
@@ -257,10 +268,13 @@ def test_fewer_seeds_and_early_looks_are_marked_and_the_marks_explained():
     assert rows_of(plain)["CoOp"] == ["50.0 [49.0, 51.0]"]
     assert "one seed" in plain.notes and "[95 % interval by patient]" in plain.notes
     assert not any(note[0] in "*†" or "not pooled" in note for note in plain.notes)
+    assert plain.hints == []
 
 
 def test_a_method_without_training_stands_in_every_column_of_shots():
     entries = [made(50.0), made(60.0, shots=8), made(30.0, "ZeroShotCLIP", 0, 0)]
+    more = [made(70.0, shots="full"), made(65.0, shots=16)]
+    assert pooled_tables([*more, *entries], "accuracy")[0].columns == ["4", "8", "16", "full"]
     [table] = pooled_tables(entries, "accuracy")
     assert table.columns == ["4", "8"]
     assert rows_of(table)["ZeroShotCLIP"] == ["30.0 [29.0, 31.0]"] * 2

@@ -8,6 +8,7 @@ import statistics
 
 import pytest
 
+from cerviclip.runs.report.few import HINT
 from cerviclip.runs.report.formats import (
     print_table,
     summary,
@@ -113,6 +114,14 @@ def test_seeds_tested_on_other_images_are_noted():
     runs[2]["centers"]["test"]["n_images"] = 1212
     said = "test: seeds of a row were tested on 606 and 1212 images, hardly comparable"
     assert said in table(runs).notes
+
+
+def test_where_to_find_intervals_is_told_where_patients_are_few():
+    def hints(n_patients):
+        center = {"accuracy": metric(50.0), "n_patients": n_patients}
+        return table([run(centers={"test": center})]).hints
+
+    assert (hints(12), hints(500)) == ([HINT], [])
 
 
 def test_order_of_a_sweep_is_kept():

@@ -223,6 +223,12 @@ def test_differing_keys_show_both_values(cfg):
     assert differing_keys(cfg, other) == ["OPTIM.LR (0.0003 -> 0.5)"]
 
 
+def test_a_key_that_is_empty_differs_from_one_that_is_absent():
+    """In either of the two."""
+    assert differing_keys({"A": {"B": None}}, {}) == ["A.B (None -> 'absent')"]
+    assert differing_keys({}, {"A": {"B": None}}) == ["A.B ('absent' -> None)"]
+
+
 def test_a_config_read_back_from_yaml_has_the_same_hash(cfg):
     assert config_hash(yaml.safe_load(cfg.dump())) == config_hash(cfg)
     assert "DATASET.SPLIT_RATIO" in canonical(cfg)

@@ -6,6 +6,7 @@ from cerviclip.runs.settings.folders import (
     backbone_label,
     file_in,
     find_results,
+    no_run,
     safe_part,
     without_file,
 )
@@ -52,10 +53,13 @@ def test_runs_are_found_in_the_order_of_their_folders_names(tmp_path):
     [
         ("ViT-B/16", "ViT-B/16"),
         ("timm:resnet50", "timm:resnet50"),
+        ("timm:resnet50.a1_in1k", "timm:resnet50.a1_in1k"),
         ("open_clip:ViT-B-16:laion2b", "open_clip:ViT-B-16:laion2b"),
         ("open_clip:ViT-B-16:/models/x", "open_clip:ViT-B-16"),
         ("open_clip:ViT-B-16:x.pt", "open_clip:ViT-B-16"),
+        ("open_clip:ViT-B-16:/a:b/x.pt", "open_clip:ViT-B-16"),
         ("embeddings:/made/by_us.npz", "embeddings:by_us"),
+        ("embeddings:by_us.npz", "embeddings:by_us"),
     ],
 )
 def test_a_local_file_is_left_out_of_a_name(name, short):
@@ -68,3 +72,35 @@ def test_the_local_file_in_a_name(tmp_path):
     assert file_in(f"open_clip:ViT-B-16:{file}") == file_in(f"embeddings:{file}") == str(file)
     assert file_in(f"timm:{file}") == file_in(str(file)) == ""  # an architecture, no file
     assert file_in(f"open_clip:ViT-B-16:{file}.gone") == ""
+
+
+@pytest.mark.parametrize("name", ["open_clip:ViT-B-16:{}", "embeddings:{}"])
+def test_a_file_is_found_behind_a_colon_of_its_path_and_at_home(tmp_path, monkeypatch, name):
+    """It is loaded from there. Seen by its name alone, other weights would have the same hash."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "a:b" / "x.pt"
+    file.parent.mkdir()
+    file.touch()
+    assert file_in(name.format(file)) == file_in(name.format("~/a:b/x.pt")) == str(file)
+
+
+def test_a_folder_above_runs_is_told_from_one_without(tmp_path):
+    """Five are named, in order; evaluations, hidden folders and what is in a run are none."""
+
+    def make(*parts):
+        for part in parts:
+            (tmp_path / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / "results.json").write_text("{}")
+
+    (tmp_path / "empty").mkdir()
+    nothing = f"no run in {tmp_path}: it holds no config.yaml"
+    assert no_run(tmp_path, "config.yaml") == nothing
+    make("b/seed_2", "b/eval/now", "b/.seed_3.new-7", "b/seed_2/inner", "a/seed_1")
+    below = [str(tmp_path / part) for part in ("a/seed_1", "b/seed_2")]
+    said = f"{nothing}; name one of the runs below it: {', '.join(below)}"
+    assert no_run(tmp_path, "config.yaml") == said
+    make("c/1", "c/2", "c/3")
+    five = [*below, *(str(tmp_path / "c" / n) for n in "123")]
+    assert no_run(tmp_path, "x").endswith(f"below it: {', '.join(five)}")
+    make("d")
+    assert no_run(tmp_path, "x").endswith(f"below it: {', '.join(five)}, and more")
