@@ -69,7 +69,7 @@ def weighted_metrics(
     n_classes = probs.shape[1]
     out = confusion_metrics(labels, predictions, patients, weights, n_classes)
     out["ece"] = weighted_ece(labels, probs, predictions, patients, weights)
-    present = np.flatnonzero(np.bincount(labels, minlength=n_classes))
+    present = np.unique(labels)
     aucs = [weighted_auc(probs[:, c], labels == c, patients, weights) for c in present]
     out["macro_auc"] = _nanmean(np.stack(aucs, axis=1))
     group = np.isin(np.arange(n_classes), np.asarray(positive, dtype=np.int64))
@@ -175,7 +175,7 @@ def calibration_gaps(
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
     gap = (predictions == labels) - confidence
     gaps = np.bincount(patients * ECE_BINS + bins, gap, n_patients * ECE_BINS)
-    return gaps.reshape(-1, ECE_BINS), np.bincount(patients)
+    return gaps.reshape(n_patients, ECE_BINS), np.bincount(patients)
 
 
 def weighted_ece(

@@ -222,9 +222,7 @@ def _mean_over_classes(
     """(2,) limits of the mean of the classes' ratios, or of their F1."""
     total = trials.sum(axis=0)
     ratio = hits.sum(axis=0) / total
-    influence = (hits - ratio * trials) / total  # (P, C)
-    if as_f1:
-        influence *= 2 / (1 + ratio) ** 2
+    influence = (hits - ratio * trials) / total  # (P, C); in any unit: F1 rises with the ratio
     values = _f1(ratio) if as_f1 else ratio
     return np.stack(class_mean_interval(values, Interval(*limits), influence))
 

@@ -74,19 +74,14 @@ def rank_methods(
         error = np.sqrt(methods * (methods + 1) / (6 * count))
         critical = float(studentized_range.isf(level, methods, np.inf) / np.sqrt(2) * error)
         gaps = np.abs(ranks[:, None] - ranks) / error * np.sqrt(2)
-        return Ranking(ranks, friedman, critical, _nemenyi_p(gaps, methods), level)
+        p_values = studentized_range.sf(gaps, methods, np.inf)
+        return Ranking(ranks, friedman, critical, p_values, level)
     pairs = list(combinations(range(methods), 2))
     corrected = holm([_wilcoxon_p(values[:, i] - values[:, j]) for i, j in pairs])
     p_values = np.ones((methods, methods))
     for (i, j), p in zip(pairs, corrected, strict=True):
         p_values[i, j] = p_values[j, i] = p
     return Ranking(ranks, friedman, None, p_values, level)
-
-
-def _nemenyi_p(gaps: np.ndarray, methods: int) -> np.ndarray:
-    p = studentized_range.sf(gaps, methods, np.inf)
-    np.fill_diagonal(p, 1.0)
-    return np.clip(p, 0.0, 1.0)
 
 
 def _wilcoxon_p(differences: np.ndarray) -> float:

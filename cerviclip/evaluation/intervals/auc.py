@@ -268,7 +268,8 @@ def _score_icc(ranks: _Ranks, positive: np.ndarray, kinds: _Kinds) -> tuple[np.n
     pairs = kinds.positive.images * kinds.negative.images
     mixed = (pairs > 0).sum()
     across = (of_positive * of_negative).sum(axis=1) / max(pairs.sum(), 1) * mixed / (mixed + 2)
-    return np.minimum(1.0, mean + _CAUTION * spread), np.clip(across, 0.0, mean)
+    cautious = mean + _CAUTION * spread  # below 1: no distribution on the grid reaches 0.95
+    return cautious, np.clip(across, 0.0, mean)
 
 
 def _anova_icc(values: np.ndarray, patients: _Patients) -> tuple[np.ndarray, np.ndarray]:

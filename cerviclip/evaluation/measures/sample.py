@@ -102,7 +102,8 @@ class Sample:
             ValueError: rows of ``probs`` are not probabilities, such as logits. Log loss,
                 calibration and sets of them would look like numbers and mean nothing.
         """
-        _check_probabilities(center, np.asarray(probs, dtype=np.float64))
+        probs = np.asarray(probs, dtype=np.float64)
+        _check_probabilities(center, probs)
         patients, _ = patient_indices(patient_ids, len(labels))
         coarse = is_coarse(labels)
         if coarse:
@@ -110,7 +111,7 @@ class Sample:
         return cls(
             center,
             np.asarray(labels, dtype=np.int64),
-            np.asarray(probs, dtype=np.float64),
+            probs,
             patients,
             tuple(classnames),
             tuple(positive),

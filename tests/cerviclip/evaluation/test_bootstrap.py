@@ -134,6 +134,8 @@ def test_images_without_an_id_are_patients_of_their_own():
     assert count == 3
     assert index.tolist() == [0, 1, 0, 2]
     assert patient_indices([], 5)[1] == 5
+    none, count = patient_indices([], 0)
+    assert count == 0 and np.bincount(none).size == 0  # numbers, though there are none
 
 
 def test_intervals_are_numpy_percentiles_without_the_undefined():

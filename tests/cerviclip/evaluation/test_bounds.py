@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cerviclip.evaluation.bootstrap import weighted_metrics
+from cerviclip.evaluation.bootstrap import calibration_gaps, patient_draws, weighted_metrics
 from cerviclip.evaluation.bounds import METHODS, center_bounds, uncertainty
-from cerviclip.evaluation.intervals import auc_intervals, proportion_intervals
+from cerviclip.evaluation.intervals import auc_intervals, ece_interval, proportion_intervals
 
 
 def make(images=200, patients=30, classes=5, seed=0):
@@ -53,6 +53,18 @@ def test_sensitivity_and_auc_are_those_of_the_single_functions():
     np.testing.assert_allclose(
         bounds["binary/auc"], np.ravel(auc_intervals(score, positive, index)[0])
     )
+
+
+def test_the_calibration_errors_limits_know_those_of_the_accuracy():
+    labels, probs, predictions, index = make(images=8, patients=8, classes=2)
+    bounds = center_bounds(labels, probs, predictions, index, group_of(2))
+    right = labels == predictions
+    (low,), (high,) = proportion_intervals(np.bincount(index, right), np.bincount(index))
+    reach = (right.mean() - low, high - right.mean())
+    gaps, images = calibration_gaps(labels, probs, predictions, index)
+    wanted = ece_interval(gaps, images, patient_draws(8), reach)
+    np.testing.assert_allclose(bounds["ece"], wanted)
+    assert wanted.high < 1
 
 
 def test_all_right_and_one_class():

@@ -21,6 +21,7 @@ def test_nemenyi_on_demsars_example():
     found = rank_methods(DEMSAR)
     assert found.ranks == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
     assert found.critical == pytest.approx(1.25, abs=0.005)
+    assert (found.p_values <= 1).all() and (np.diag(found.p_values) == 1).all()
     assert friedmanchisquare(*DEMSAR.T).pvalue == found.friedman < 0.05
     at_ten = rank_methods(DEMSAR, level=0.10)
     assert at_ten.critical == pytest.approx(1.12, abs=0.005)  # the same page

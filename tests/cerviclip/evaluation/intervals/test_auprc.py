@@ -6,6 +6,7 @@ from sklearn.metrics import average_precision_score
 
 from cerviclip.evaluation.intervals import auprc_interval
 from cerviclip.evaluation.intervals.auprc import _misplaced, auprc_limits, precision_influence
+from cerviclip.evaluation.intervals.binomial import mid_p_or_wilson
 
 
 def study(rng, events, others, sizes, separation, icc):
@@ -78,4 +79,12 @@ def test_ends_are_inside_and_apart():
         value, low, high = auprc_limits(scores, positive, patients)
         assert 0 <= low <= value <= high <= 1 and low < high
     assert np.isnan(auprc_interval(np.ones(4), np.arange(4.0), np.arange(4)).low)
-    assert np.isnan(auprc_interval(np.zeros(4), np.arange(4.0), np.arange(4)).value)
+    nothing = auprc_interval(np.zeros(4), np.arange(4.0), np.arange(4))
+    assert np.isnan(nothing[:3]).all() and nothing.undefined == 0
+
+
+def test_the_images_of_one_positive_patient_are_one_trial():
+    positive = np.array([True, True, False, False, False])
+    patients, scores = np.array([0, 0, 1, 2, 3]), np.array([0.9, 0.8, 0.1, 0.2, 0.3])
+    (low,), (high,) = mid_p_or_wilson(np.ones(1), np.ones(1))
+    assert auprc_limits(scores, positive, patients) == (1, low, high)

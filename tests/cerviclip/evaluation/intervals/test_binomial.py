@@ -66,6 +66,15 @@ def test_fractional_trials_lie_between_whole_ones():
     assert low[0] < low[1] < low[2]
 
 
+@pytest.mark.parametrize("trials", [0.15, 0.5, 1, 4, 1000])
+def test_of_no_hits_or_hits_alone_the_limit_has_a_closed_form(trials):
+    """Where Newton's method does not find it, too."""
+    shares, of = np.array([0.0, 1.0]), np.full(2, trials)
+    low, high = mid_p(shares, of, level=0.8)
+    reach = 1 - 0.2 ** (1 / trials)  # (1 - p) ** trials / 2 is a tenth
+    np.testing.assert_allclose([low, high], [[0, 1 - reach], [reach, 1]], atol=1e-9)
+
+
 def test_newton_ends_where_halving_does():
     rng = np.random.default_rng(0)
     trials = np.concatenate([rng.uniform(1, 400, 300), [1.0, 2.0, 1e5, 1e5]])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from cerviclip.evaluation.bootstrap import calibration_gaps, patient_draws
 from cerviclip.evaluation.intervals.calibration import ece_interval
@@ -43,8 +44,19 @@ def test_patients_who_are_all_alike_have_the_error_within_its_limits():
     for confidence in (0.75, 0.9):  # the sums of the first are exact, those of the other rounded
         of = np.full(40, confidence), right, np.repeat(np.arange(20), 2)
         low, high, observed = interval(*of)
-        assert low <= observed <= high < observed + 0.25
+        assert low == pytest.approx(observed) and observed <= high < observed + 0.25
         assert observed == pytest.approx(confidence - 0.5)
+
+
+@pytest.mark.parametrize("patients", [5, 8])
+def test_an_error_far_from_none_has_students_interval_of_the_gap(patients):
+    gaps = np.zeros((patients, 15))
+    gaps[:, 14] = 0.3 + np.linspace(-0.1, 0.1, patients)
+    far = t.ppf(0.975, patients - 1) * gaps[:, 14].std(ddof=1) / np.sqrt(patients)
+    draws = patient_draws(patients)
+    low, high = ece_interval(gaps, np.ones(patients), draws, (0.01, 0.01))
+    assert 0.3 - low == pytest.approx(far, rel=0.03)
+    assert high - 0.3 == pytest.approx(far, rel=0.06)
 
 
 def test_few_patients_with_many_images_are_few():

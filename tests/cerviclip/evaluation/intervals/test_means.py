@@ -96,6 +96,13 @@ def test_errors_that_six_patients_do_not_show_are_allowed_for():
     assert low < high and high > 0.3
 
 
+def test_errors_that_were_seen_say_what_an_error_costs():
+    """Each costs 1 here, so the mean cannot be beyond."""
+    right = np.arange(12) >= 3
+    low, high = loss_interval(np.where(right, 0.1, 1.0), np.ones(12), right, np.arange(12))
+    assert 0.1 < low < 0.325 < high < 1
+
+
 @pytest.mark.parametrize("top", [2.0, np.inf])
 def test_losses_that_are_all_equal_have_an_interval_too(top):
     """All wrong and certain, and probabilities that never differ."""

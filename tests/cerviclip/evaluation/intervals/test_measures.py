@@ -15,6 +15,7 @@ from cerviclip.evaluation.intervals import (
     kappa_interval,
     log_loss_interval,
 )
+from cerviclip.evaluation.intervals.generic import IMAGINED, interval_of
 from cerviclip.evaluation.intervals.measures import average_precision, kappa, quadratic_kappa
 
 
@@ -78,6 +79,13 @@ def test_all_right_has_a_lower_limit_below_one(case):
         auprc_interval(labels == 0, sure[:, 0], patients),
     ):
         assert 0.5 < found.low < 0.99 and found.value == found.high == 1
+
+
+def test_quadratic_kappa_imagines_more_than_half_a_patient(case):
+    """With half a one it covers too little."""
+    half = interval_of(quadratic_kappa, *case, bounds=(-1.0, 1.0), imagined=IMAGINED)
+    whole = kappa_interval(*case, quadratic=True)
+    assert whole.value == half.value and whole.low < half.low < half.high < whole.high
 
 
 def test_one_class_has_no_kappa_and_no_positives_no_auprc():

@@ -43,6 +43,17 @@ def test_alike_patients_count_by_image():
     assert effective_trials(hits, np.full((1, 90), 10.0))[0] > 600
 
 
+def test_patients_who_are_more_alike_than_chance_count_by_image_at_most():
+    hits, trials = counts([2] * 18 + [1, 3], [4] * 20)
+    assert effective_trials(hits, trials)[0] == trials.sum()
+
+
+def test_a_patient_with_one_image_is_a_patient_too():
+    """Few patients tell little of how alike images are; 22 of them are not two."""
+    trials = np.array([[1.0] * 20 + [2.0] * 2])
+    assert 21.5 < effective_trials(trials, trials)[0] < 24
+
+
 @pytest.mark.parametrize("icc", [0.1, 0.5, 0.9])
 def test_icc_is_found_with_many_patients(icc):
     rng = np.random.default_rng(1)

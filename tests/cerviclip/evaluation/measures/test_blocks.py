@@ -158,6 +158,21 @@ def test_by_patient_is_the_measure_of_one_row_a_patient(blocks, samples):
     assert level["operating_points"]["home"]["n_images"] == 60
 
 
+def test_settings_are_plain_json():
+    levels = {"cyst": ("healthy", ""), "cancer": ["sick", "worst"]}
+    found = Settings(order=("cyst", "cancer"), levels=levels).to_json()
+    assert json.loads(json.dumps(found)) == found
+    assert found["levels"] == {"cyst": ["healthy", ""], "cancer": ["sick", "worst"]}
+
+
+def test_probabilities_are_counted_in_double_precision():
+    """Sums of many are, whatever they were saved as."""
+    made = make_sample()
+    ids = [str(n) for n in made.patients]
+    for probs in (made.probs.astype(np.float32), made.probs.astype(np.float32).tolist()):
+        assert Sample.of("x", made.labels, probs, ids, CLASSES, POSITIVE).probs.dtype == np.float64
+
+
 def test_settings_come_back_from_the_file(blocks):
     again = Settings.from_json(json.loads(json.dumps(blocks["measured_with"])))
     assert again == Settings(miss_cost=4.0, order=CLASSES)
@@ -176,6 +191,7 @@ def test_an_empty_center_and_a_missing_group_at_one_center_break_nothing():
     )
     found = measure(make_sample("val"), [empty, healthy], centers_of([empty, healthy]), Settings())
     json.dumps(found, allow_nan=False)
+    assert found["conformal"]["calibrated_on"] == "val"
     entry = found["operating_points"]["points"]["youden"]["centers"]
     assert entry["Empty"]["reason"] == "no images"
     assert entry["Healthy"]["sensitivity"]["reason"] == "no positive image here"

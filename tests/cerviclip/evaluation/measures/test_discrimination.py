@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from measures_fixtures import CLASSES, binary_sample, make_sample
+from scipy.stats import t
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -71,6 +72,13 @@ def test_kappas_error_is_statsmodels_where_each_patient_has_one_image(weighted):
     assert np.sqrt((influence**2).sum()) / len(sample) == pytest.approx(theirs.std_kappa)
 
 
+def test_few_patients_have_students_interval_of_kappa():
+    sample = make_sample(patients=12, images=1, skill=1.0)
+    theirs = cohens_kappa(confusion_matrix(sample.labels, sample.predicted))
+    reach = t.ppf(0.975, 11) * theirs.std_kappa * np.sqrt(12 / 11)
+    assert kappa(sample)["high"] == pytest.approx(theirs.kappa + reach) and reach < 0.6
+
+
 def test_kappa_of_no_mistake_has_a_width_and_of_one_class_a_reason():
     sample = binary_sample([0.1] * 5 + [0.9] * 5, [0] * 5 + [1] * 5)
     found = kappa(sample)
@@ -120,5 +128,6 @@ def test_a_missing_class_is_null_and_the_mean_is_of_the_others():
     sample = binary_sample([0.2, 0.7, 0.4], [0, 0, 0])
     found = discrimination(sample, Settings())
     assert found["per_class"]["yes"]["auc"]["reason"] == "no image of it here"
+    assert found["per_class"]["no"]["auc"]["reason"] == "only one class has images here"
     assert found["binary"]["auc"]["value"] is None
     assert found["macro"]["auc"]["reason"] == "only one class has images here"

@@ -17,6 +17,7 @@ from cerviclip.evaluation.measures.thresholds.likelihood import (
 from cerviclip.evaluation.measures.thresholds.operating_points import (
     NO_COST,
     apply,
+    candidates,
     choose,
     rates_at,
 )
@@ -56,6 +57,13 @@ def test_a_threshold_that_home_reached_by_a_hair_is_reached():
         sample.score, sample.is_positive, np.array([found["sensitivity_95"]])
     )
     assert (sensitivity[0], specificity[0]) == (0.95, 1.0)  # 19 of 20
+    scores = np.r_[np.linspace(0.02, 0.4, 19), 0.98, np.linspace(0.5, 0.9, 20)]
+    found = choose(binary_sample(scores, [0] * 20 + [1] * 20))
+    assert found["specificity_95"] == pytest.approx(0.45)  # 19 of 20 negative ones lie below
+
+
+def test_candidates_lie_half_way_between_scores_and_their_ends():
+    assert candidates(np.array([0.6, 0.2, 0.6])) == pytest.approx([0.1, 0.4, 0.8])
 
 
 def test_perfect_and_constant_probabilities_have_thresholds():
