@@ -55,6 +55,15 @@ def test_sensitivity_and_auc_are_those_of_the_single_functions():
     )
 
 
+def test_balanced_accuracy_reaches_as_the_recalls_of_unrelated_classes():
+    """One image a patient: no class moves with another, so squares add up."""
+    labels, probs, predictions, index = make(images=90, patients=90, classes=3)
+    bounds = center_bounds(labels, probs, predictions, index, group_of(3))
+    recalls = np.array([100 * (predictions[labels == c] == c).mean() for c in range(3)])
+    below = np.sqrt(((recalls - bounds["recall"][0]) ** 2).sum()) / 3
+    assert bounds["balanced_accuracy"][0] == pytest.approx(recalls.mean() - below)
+
+
 def test_the_calibration_errors_limits_know_those_of_the_accuracy():
     labels, probs, predictions, index = make(images=8, patients=8, classes=2)
     bounds = center_bounds(labels, probs, predictions, index, group_of(2))
