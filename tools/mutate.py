@@ -114,6 +114,7 @@ GROUPS = {
     "tables": Group(
         (f"{_RUNS}/report/pooled.py", f"{_RUNS}/report/groups.py", f"{_RUNS}/report/tables.py"),
         (
+            f"{_TESTED_RUNS}/report/test_few.py",
             f"{_TESTED_RUNS}/report/test_groups.py",
             f"{_TESTED_RUNS}/report/test_modes.py",
             f"{_TESTED_RUNS}/report/test_pooled.py",
