@@ -13,7 +13,7 @@ from cerviclip.runs.predictions import (
     Predictions,
     read_predictions,
 )
-from cerviclip.runs.results_json import finite_or_none, read_measured
+from cerviclip.runs.results_json import NEW, finite_or_none, read_measured
 from dassl.errors import MissingFileError
 
 NO_VAL_FILE = f"the run has no {VAL_PREDICTIONS}: it has no val images, or an older version made it"
@@ -94,7 +94,10 @@ def measure_files(folder: str | Path, settings: Settings | None = None) -> dict[
     val = read_val(folder)
     reason = VAL_IS_TESTED if [p.center for p in predictions] == ["val"] else NO_VAL_FILE
     positive = results["positive_classes"]
-    return measure_predictions(val, predictions, positive, results["centers"], settings, reason)
+    # A base-to-new run is measured before its new classes are scored.
+    own = {p.center for p in predictions}
+    centers = {k: v for k, v in results["centers"].items() if k != NEW or k in own}
+    return measure_predictions(val, predictions, positive, centers, settings, reason)
 
 
 def read_val(folder: str | Path) -> Predictions | None:

@@ -17,6 +17,7 @@ from dassl.errors import UserError
 
 PREDICTIONS = "predictions.csv"
 VAL_PREDICTIONS = "val_predictions.csv"  # what thresholds are chosen on; of the same form
+NEW_PREDICTIONS = "predictions_new.csv"  # of the classes that a base-to-new run has not seen
 HEAD = ("center", "path", "patient_id", "label", "prediction")  # then p_<class> of each class
 
 

@@ -19,6 +19,7 @@ from cerviclip.shapes import plain_json, refuse_constant
 from dassl.errors import UserError
 
 SCHEMA_VERSION = 2
+NEW = "new"  # the centre of the classes that a base-to-new run has not seen
 
 KEYS = (
     "schema_version",

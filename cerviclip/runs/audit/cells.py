@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from cerviclip.data.split.folds import Fold
+from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.predictions import PREDICTIONS
 from cerviclip.runs.report.groups import fold_of
@@ -67,12 +68,40 @@ def _between(there: set[Repeat], folds: int) -> set[Repeat]:
     return {Repeat("", seed) for seed in between} if len(between) < 2 * len(seeds) else set()
 
 
+def check_alike(runs: Sequence[AuditedRun]) -> None:
+    """The runs of a data set's classes have one positive group, and those of a cell one method: an
+    ensemble or not, transductive or not."""
+    groups: dict[tuple[object, ...], AuditedRun] = {}
+    for run in runs:
+        if not run.done or not _classes(run):
+            continue
+        first = groups.setdefault((run.key.dataset, _classes(run)), run)
+        have, wanted = (set(r.results["positive_classes"]) for r in (run, first))
+        if have != wanted:
+            texts = [", ".join(sorted(names)) or "no class" for names in (have, wanted)]
+            run.note("unlike", f"{texts[0]} positive here, and {texts[1]} in {first.where}")
+    for members in _by_cell(run for run in runs if run.done).values():
+        first = members[0]
+        for run in members[1:]:
+            for name in ("transductive", "ensemble"):
+                here, there = (bool(r.results[name]) for r in (run, first))
+                if here != there:
+                    text = f"{name} is {here} here and {there} in {first.where}"
+                    run.note("unlike", text)
+
+
+def _classes(run: AuditedRun) -> tuple[str, ...]:
+    """The classes that results.json has scores of; a half of them has a half's positive ones."""
+    entry = run.results["centers"].get(IN_DOMAIN) or {}
+    return tuple(entry.get("per_class") or ())
+
+
 def check_versions(runs: Sequence[AuditedRun]) -> None:
     """The runs of one data set's table come from one version of the code and of its libraries."""
     first: dict[str, AuditedRun] = {}
     told: set[tuple[str, ...]] = set()
     for run in runs:
-        if not run.done:
+        if not run.done or run.ensemble:  # an ensemble's are those of its members
             continue
         other = first.setdefault(run.key.dataset, run)
         have, wanted = (r.results["runtime"].get("versions") or {} for r in (run, other))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
+from cerviclip.data.files.names import composed
+from cerviclip.data.variants.names import is_variant
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.config_hash import config_hash, flatten
 from cerviclip.runs.settings.files.named_files import named_files, named_folders
@@ -44,13 +49,90 @@ def check_identity(run: AuditedRun) -> None:
         _compare(run, "config.yaml", said)
     if run.done and run.split is not None:
         names = {"dataset": "dataset", "split_hash": "hash", "draw_hash": "draw_hash"}
-        names |= {"fold": "fold", "seed": "draw_seed"}
+        names |= {"fold": "fold", "left_out_center": "left_out"}
         split = run.split
+        # A draw of another's file (--split) may be trained with another seed, or not at all.
+        own = not run.option("DATASET", "DRAW_FILE") and not run.ensemble
+        names |= {"seed": "draw_seed"} if own else {}
         # What lies outside ImagingDataset has a hash of its own and no draw in its split.json.
         if "draw_hash" in split:
-            _compare(run, "split.json", {k: split[v] for k, v in names.items() if v in split})
+            said = {k: split[v] for k, v in names.items() if v in split}
+            said.setdefault("left_out_center", "")
+            if own and "shots" in split:
+                said["shots"] = shots_of(split["shots"])
+            if run.ensemble:  # of several draws it has none
+                said = {k: v for k, v in said.items() if run.results[k] is not None}
+            _compare(run, "split.json", said)
+            if own:
+                check_shots(run, split)
+        else:
+            _compare(run, "split.json", {"split_hash": None, "draw_hash": None})
     if run.done and run.task is not None and "positive" in run.task:
         _compare(run, "task.json", {"positive_classes": run.task["positive"]})
+
+
+def check_shots(run: AuditedRun, split: Mapping[str, Any]) -> None:
+    """No class has more training images than shots, nor val images than NUM_SHOTS_VAL. A variant of
+    an image is no shot of its own; shots of patients or of another scenario are not counted."""
+    shots = split.get("shots", -1)
+    if shots < 0 or "shots_by" in split or "scenario" in split or "sources" in split:
+        return
+    most = {"train": shots, "val": run.option("DATASET", "NUM_SHOTS_VAL", -1)}
+    for part, limit in most.items():
+        rows = [row["label"] for row in split[part] if not is_variant(row["path"])]
+        label, count = next(iter(Counter(rows).most_common(1)), (0, 0))
+        if isinstance(limit, int) and 0 <= limit < count:
+            text = f"{counted(count, 'image')} of class {label} in {part} of split.json"
+            run.note("identity", f"{text}, and {counted(limit, 'shot')} stated")
+
+
+def check_classes(run: AuditedRun) -> None:
+    """The classes, in their order: a name at another's place turns what a number is of."""
+    if run.predictions is None:
+        return
+    known = [(p.center, p.classnames) for p in run.predictions.values()]
+    known += [("val", run.val.classnames)] if run.val is not None else []
+    names = tuple((run.task or {}).get("classnames") or ())
+    of_split = tuple((run.split or {}).get("classes") or ())
+    for center, classes in known:
+        if names and classes != names:
+            _say_classes(run, f"the predictions of {center}", classes, "task.json", names)
+            return
+        rest = iter(of_split)  # a half of the classes (base to new) keeps their order
+        if of_split and not all(name in rest for name in classes):
+            _say_classes(run, f"the predictions of {center}", classes, "split.json", of_split)
+            return
+
+
+def _say_classes(run: AuditedRun, one: str, its: Any, other: str, others: Any) -> None:
+    its, others = (", ".join(names)[:150] for names in (its, others))
+    run.note("identity", f"{one} have the classes {its}, and {other} has {others}")
+
+
+#: Key of ``measured_with`` -> key of TEST in config.yaml.
+_MEASURED = {
+    "patient_rule": "PATIENT_RULE",
+    "miss_cost": "MISS_COST",
+    "prevalences": "PREVALENCES",
+    "coverage": "COVERAGE",
+}
+
+
+def check_settings(run: AuditedRun) -> None:
+    """What the measures were made with, and the positive group, as far as config.yaml says it."""
+    measured = run.results["measured_with"] or {}
+    for name, key in _MEASURED.items():
+        stated = run.option("TEST", key)
+        if name in measured and stated is not None and measured[name] != stated:
+            text = f"measured_with.{name} is {measured[name]!r} in results.json and {stated!r} in "
+            run.note("identity", f"{text}config.yaml")
+    stated = run.option("DATASET", "POSITIVE") or ()
+    if isinstance(stated, list) and stated and run.task:
+        classes = run.task.get("classnames") or ()
+        wanted = {composed(name) for name in stated} & set(classes)
+        if set(run.results["positive_classes"]) != wanted:
+            text = f"positive_classes are {', '.join(run.results['positive_classes']) or 'none'} in"
+            run.note("identity", f"{text} results.json, and DATASET.POSITIVE {', '.join(stated)}")
 
 
 def check_status(run: AuditedRun) -> None:

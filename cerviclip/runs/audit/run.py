@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.audit import cells, identity, scores, splits
+from cerviclip.runs.audit import cells, centers, identity, members, scores, splits
 from cerviclip.runs.audit.copies import check_copies
 from cerviclip.runs.audit.findings import KINDS, Finding, ordered, relative
 from cerviclip.runs.audit.report import Report
@@ -33,12 +33,23 @@ FINISHED_RUN = (
     splits.check_split_hash,
     splits.check_leaks,
     splits.check_predicted_images,
+    identity.check_classes,
+    identity.check_settings,
+    centers.check_images_once,
+    centers.check_patients_of_centers,
+    centers.check_flow,
     scores.check_values,
+    scores.check_new_classes,
     scores.check_thresholds,
+    scores.check_measured,
 )
 #: Checks of all runs together.
 ALL_RUNS = (
     splits.check_splits_agree,
+    splits.check_patients_agree,
+    centers.check_centers_agree,
+    members.check_members,
+    cells.check_alike,
     cells.check_seeds,
     cells.check_versions,
     cells.check_weights,
@@ -47,7 +58,10 @@ ALL_RUNS = (
 )
 #: Those that need results.json alone.
 QUICK_RUN = (identity.check_status, identity.check_place, cells.check_flags)
-QUICK_ALL = (cells.check_seeds, cells.check_versions, cells.check_weights, cells.check_keys)
+QUICK_ALL = (
+    *(cells.check_alike, cells.check_seeds, cells.check_versions),
+    *(cells.check_weights, cells.check_keys),
+)
 _QUICK_KEYS = ("weights_sha256", "runtime")
 #: What every run's results.json has had since the first version, and the checks read.
 _READ_BY_CHECKS = (

@@ -48,6 +48,11 @@ class AuditedRun:
         return self.results["status"] == "done"
 
     @property
+    def ensemble(self) -> bool:
+        """Made of finished runs: it has no configuration of its own."""
+        return bool(self.results.get("ensemble"))
+
+    @property
     def key(self) -> RunKey:
         return RunKey.of_results(self.results)
 
@@ -58,6 +63,8 @@ class AuditedRun:
     @cached_property
     def config(self) -> dict[str, Any] | None:
         """config.yaml; None where there is none or it cannot be read."""
+        if self.ensemble:
+            return None
         try:
             return read_yaml(self.folder / "config.yaml", "config file")
         except UserError as error:

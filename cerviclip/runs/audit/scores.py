@@ -14,11 +14,14 @@ from cerviclip.evaluation.names import BLOCKS, POINTS
 from cerviclip.evaluation.report import score
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.measured import measure_files, sample_of
+from cerviclip.runs.predictions import NEW_PREDICTIONS, VAL_PREDICTIONS, read_predictions
 from cerviclip.runs.report.groups import NEW
 from dassl.errors import UserError
 
 # Sums in another order, as on another machine, move the last digits.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+_LONGEST = 120  # letters of a value that are shown
+_OF_INTERVALS = ("low", "high", "reason", "uncertainty", "note")
 
 
 def check_values(run: AuditedRun) -> None:
@@ -43,13 +46,58 @@ def check_thresholds(run: AuditedRun) -> None:
         run.note("thresholds", f"{path} is {theirs!r}; val gives {ours!r}")
 
 
+def check_measured(run: AuditedRun) -> None:
+    """Measures say what they were made with, or there are none; val has its predictions."""
+    results = run.results
+    there = [name for name in BLOCKS if results[name] is not None]
+    if results["measured_with"] is None and there:
+        text = f"there is {there[0]}, but no measured_with, so it cannot be made again"
+        run.note("blocks", text)
+    tested = run.option("TEST", "SPLIT") == "test" and not run.option("TEST", "NO_TEST")
+    val = (run.split or {}).get("val")
+    if results["measured_with"] is not None and tested and val and run.val is None:
+        if not (run.folder / VAL_PREDICTIONS).exists():
+            run.note("missing_file", f"there is no {VAL_PREDICTIONS}, though split.json has val")
+
+
+def check_new_classes(run: AuditedRun, how: str = POINTS, kind: str = "scores") -> None:
+    """The scores of a base-to-new run's new classes, from predictions_new.csv."""
+    said = run.results["centers"].get(NEW)
+    if said is None or (run.predictions or {}).get(NEW) or said.get("confusion_matrix") is None:
+        return  # a method that cannot name new classes has no scores of them
+    path = run.folder / NEW_PREDICTIONS
+    try:
+        found = read_predictions(path)
+    except FileNotFoundError:
+        run.note("missing_file", f"there is no {NEW_PREDICTIONS}")
+        return
+    except (OSError, UserError) as error:
+        run.note("unreadable", f"{NEW_PREDICTIONS}: {error}")
+        return
+    if [p.center for p in found] != [NEW]:
+        text = f"{NEW_PREDICTIONS} is of {', '.join(p.center for p in found) or 'nothing'}"
+        run.note(kind, f"{text}, not of {NEW}")
+        return
+    p = found[0]
+    entry = score(p.labels.tolist(), p.probs, p.known_patients, p.classnames, [], how)
+    # Which of the new classes are positive is not noted; all else does not depend on it.
+    skip = (*(_OF_INTERVALS if how == POINTS else ()), "binary", "counts", "note")
+    _say(run, kind, list(differences(entry, said, NEW, skip)))
+
+
 def check_everything(run: AuditedRun) -> None:
     """Intervals and all blocks too; takes about half a second for a run."""
-    _check_centers(run, str(run.option("TEST", "INTERVALS", "")), "intervals")
+    if not run.ensemble:
+        how = str(run.option("TEST", "INTERVALS", ""))
+        _check_centers(run, how, "intervals")
+        check_new_classes(run, how, "intervals")
     if run.results["measured_with"] is None:
         return
     try:
         blocks = measure_files(run.folder)
+    except KeyError as error:
+        run.note("blocks", f"its measures cannot be made again: a centre lacks the key {error}")
+        return
     except (UserError, OSError) as error:
         run.note("unreadable", f"its measures cannot be made again: {error}")
         return
@@ -60,7 +108,8 @@ def check_everything(run: AuditedRun) -> None:
 def _check_centers(run: AuditedRun, how: str, kind: str) -> None:
     if run.predictions is None:
         return
-    said = {name: entry for name, entry in run.results["centers"].items() if name != NEW}
+    own = run.results["centers"].items()  # `check_new_classes` looks at the new ones
+    said = {name: entry for name, entry in own if name != NEW or NEW in run.predictions}
     for name in run.predictions.keys() ^ said.keys():
         entry = said.get(name)
         if entry is None or entry["n_images"]:  # a centre without images has no line
@@ -71,7 +120,7 @@ def _check_centers(run: AuditedRun, how: str, kind: str) -> None:
         make = score_groups if is_coarse(p.labels) else score
         of = (p.labels.tolist(), p.probs, p.known_patients, p.classnames)
         entry = make(*of, run.results["positive_classes"], how)
-        skip = ("low", "high", "reason", "uncertainty", "note") if how == POINTS else ()
+        skip = _OF_INTERVALS if how == POINTS else ()
         _say(run, kind, list(differences(entry, said[name], name, skip)))
 
 
@@ -79,7 +128,13 @@ def _say(run: AuditedRun, kind: str, found: list[tuple[str, Any, Any]]) -> None:
     if found:
         path, ours, theirs = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        run.note(kind, f"{path} is {theirs!r}; the predictions give {ours!r}{more}")
+        text = f"{path} is {_short(theirs)}; the predictions give {_short(ours)}{more}"
+        run.note(kind, text)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def differences(

@@ -26,6 +26,9 @@ def check_split_hash(run: AuditedRun) -> None:
         if hashlib.sha256(text.encode()).hexdigest() != split.get("hash"):
             run.note("split_edited", "its rows do not give the hash of split.json")
     elif "sources" in split:
+        if not all("domain" in row for part in PARTS for row in split[part]):
+            text = "it names several data sets (sources), but its rows name none (domain)"
+            run.note("split_edited", text)
         run.note("not_checked", "draw_hash: the split joins several data sets")
     elif not any(_gives_hashes(split, prefix) for prefix in _prefixes(split)):
         run.note("split_edited", "its rows do not give the draw_hash or hash of split.json")
@@ -76,7 +79,10 @@ def check_leaks(run: AuditedRun) -> None:
     }
     if crossing := patients_on_two_parts(patients):
         patient, where = next(iter(crossing.items()))
-        declared = run.option("DATASET", "SPLIT_BY") == "image" or split.get("by") == "image"
+        # Its own word counts where the split is another's file (DRAW_FILE); else config.yaml's.
+        declared = run.option("DATASET", "SPLIT_BY") == "image"
+        if run.config is None or run.option("DATASET", "DRAW_FILE"):
+            declared = declared or split.get("by") == "image"
         run.note(
             "declared_leak" if declared else "patient_leak",
             f"{counted(len(crossing), 'patient')}, such as {patient} in {' and '.join(where)}",
@@ -107,7 +113,7 @@ def check_predicted_images(run: AuditedRun) -> None:
     patients."""
     if run.split is None:
         return
-    found, joined = run.predictions or {}, "sources" in run.split
+    found = run.predictions or {}
     for name, part, kind in ((IN_DOMAIN, "test", "test_list"), ("val", "val", "val_list")):
         predictions = found.get(name) if name == IN_DOMAIN else run.val or found.get("val")
         if predictions is None:
@@ -116,7 +122,7 @@ def check_predicted_images(run: AuditedRun) -> None:
         rows = {r["path"]: (r["label"], str(r["patient"])) for r in run.split[part]}
         paths = predictions.paths
         strange = [path for path in paths if path not in rows]
-        left = [] if joined else sorted(rows.keys() - set(paths))
+        left = sorted(rows.keys() - set(paths))
         if strange or left or len(set(paths)) != len(paths):
             first = (strange or left or paths)[0]
             text = f"{len(strange)} images are not in {part}, {len(left)} of {part} are missing"
@@ -158,6 +164,27 @@ def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
                 what = "test" if name.startswith("split") else "train and val"
                 text = f"its {what} images are others than those of {same.where}, which has its "
                 run.note("split_differs", text + f"{name.split()[0]}_hash")
+
+
+def check_patients_agree(runs: Sequence[AuditedRun]) -> None:
+    """An image is of one class and patient in all runs of a split: the hash of a draw holds no
+    patients, so an edited one shows here alone."""
+    known: dict[tuple[str, Any], dict[str, tuple[AuditedRun, tuple[int, str]]]] = defaultdict(dict)
+    for run in runs:
+        if not run.done or run.split is None:
+            continue
+        images = known[run.key.dataset, run.results["split_hash"]]
+        for part in PARTS:
+            for path, label, patient in _rows(run, part):
+                other, fact = images.setdefault(path, (run, (label, patient)))
+                if fact != (label, patient):
+                    text = f"{path} has label {label} and patient {patient!r} in split.json, "
+                    text += f"{fact[0]} and {fact[1]!r} in that of {other.where}"
+                    run.note("split_differs", text)
+                    break
+            else:
+                continue
+            break
 
 
 def _rows(run: AuditedRun, part: str) -> list[tuple[str, int, str]]:

@@ -14,8 +14,10 @@ from cerviclip.data.split.folds import parse_fold
 from cerviclip.runs.audit.findings import Finding, relative
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.audit.scores import differences
+from cerviclip.runs.report.costs import SEARCH
 from cerviclip.runs.report.formats import summary, to_csv, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of
+from cerviclip.runs.report.pooled import CENTER, POOLED, pooled_tables
 from cerviclip.runs.report.tables import build_tables
 from cerviclip.shapes import plain_json
 from dassl.errors import UserError
@@ -116,6 +118,10 @@ class _Tables:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
         wanted = list(csv.reader(io.StringIO(to_csv(groups))))
         have = {tuple(row[:-4]): row for row in rows}
+        if len(have) < len(rows):
+            twice = next(key for key in have if sum(tuple(row[:-4]) == key for row in rows) > 1)
+            self.say(CSV, "table", f"it has two lines {','.join(twice)}")
+            return
         need = {tuple(row[:-4]): row for row in wanted}
         for key, row in need.items():
             if key not in have:
@@ -132,7 +138,8 @@ class _Tables:
         path = self.folder / MARKDOWN
         if not path.is_file():
             return
-        sections = _sections(path.read_text(encoding="utf-8"))
+        text_of = path.read_text(encoding="utf-8")
+        sections, known = _sections(text_of), {}
         for metric in METRICS:
             for table in build_tables(groups, metric):
                 if all(c == "-" for _, rows in table.blocks for _, cells in rows for c in cells):
@@ -150,6 +157,38 @@ class _Tables:
                     text = f"{title}: the runs do not give the line {unlike[0][:120]}"
                     self.say(MARKDOWN, "table", text)
                     return
+                known[title] = lines
+        self._check_other_tables(text_of, known)
+
+    def _check_other_tables(self, text: str, known: Mapping[str, list[str]]) -> None:
+        """Every table of results.md is one of the runs, of pooled.json, or of the search."""
+        pooled, seen = self._pooled_tables(), set()
+        for title, lines in _tables_of(text):
+            if title in known and title not in seen:
+                seen.add(title)  # its lines were compared
+            elif title in pooled:
+                unlike = [line for line in lines if line not in pooled[title]]
+                if unlike:
+                    line = unlike[0][:120]
+                    said = f"{title}: {POOLED} does not give the line {line}"
+                    self.say(MARKDOWN, "table", said)
+                    return
+            elif title != SEARCH and not (pooled and any(f"| {CENTER} |" in x for x in lines)):
+                self.say(MARKDOWN, "table", f"no runs stand behind its table {title!r}")
+                return
+
+    def _pooled_tables(self) -> dict[str, list[str]]:
+        """Title -> lines of the tables over pooled folds; empty without a pooled.json."""
+        path = self.folder / POOLED
+        if not path.is_file():
+            return {}
+        try:
+            entries = plain_json(path.read_text(encoding="utf-8"))["pooled"]
+            tables = [table for metric in METRICS for table in pooled_tables(entries, metric)]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.say(POOLED, "unreadable", f"it holds no scores of pooled folds ({error!r})")
+            return {}
+        return dict(pair for table in tables for pair in _tables_of(to_markdown(table)))
 
 
 def _cell_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -164,6 +203,17 @@ def _with_folds(run: Mapping[str, Any]) -> dict[str, Any]:
 def _rows(lines: Sequence[str]) -> list[str]:
     """A table's own lines: the notes below it were said in other words by earlier versions."""
     return [line for line in lines if line.startswith("|")]
+
+
+def _tables_of(text: str) -> list[tuple[str, list[str]]]:
+    """Every table under its heading, in order; of equal headings each."""
+    found: list[tuple[str, list[str]]] = [("", [])]
+    for line in text.splitlines():
+        if line.startswith("#"):
+            found.append((line.lstrip("# "), []))
+        elif line.startswith("|"):
+            found[-1][1].append(line)
+    return [(title, lines) for title, lines in found if lines]
 
 
 def _sections(text: str) -> dict[str, list[str]]:

@@ -26,12 +26,11 @@ from cerviclip.evaluation.comparing.quantities import (
 from cerviclip.evaluation.groups_only import WHY as NO_CLASSES
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
-from cerviclip.runs.predictions import Predictions, read_predictions
+from cerviclip.runs.predictions import NEW_PREDICTIONS, Predictions, read_predictions
 from cerviclip.runs.report.groups import NEW, fold_of
 from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_shape import COMPARED
 
-NEW_PREDICTIONS = "predictions_new.csv"  # of classes that a base-to-new run has not seen
 _SURE, _UNSURE = 0.75, 0.25  # columns of a verdict: only which is greater counts
 
 

@@ -15,6 +15,7 @@ from cerviclip.runs.report.groups import Group
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.files.chosen_file import Chosen
 
+SEARCH = "Search budget"
 HEAD = ("data set", "trainer", "shots", "tries", "labels of val", "chosen")
 NOTE = (
     "Tries and labels of val images that each run's own choices took, and what the runs of the row "
@@ -57,7 +58,7 @@ def search_markdown(groups: Sequence[Group], before: Mapping[str, Chosen] | None
     """The rows as a section of results.md; "" where there are none."""
     rows = search_rows(groups, before)
     head, note = ((*HEAD, *BEFORE), BEFORE_NOTE) if before else (HEAD, NOTE)
-    return _section("Search budget", head, rows, note)
+    return _section(SEARCH, head, rows, note)
 
 
 def cost_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cerviclip.data.split.folds import Fold, parse_fold
 from cerviclip.evaluation.names import BINARY, IN_DOMAIN, OVERALL, metric_hint
+from cerviclip.runs.results_json import NEW as NEW
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.run_key import Cell, Repeat, RunKey, shots_order
@@ -33,7 +34,6 @@ TITLES = {
 
 
 HARMONIC = "harmonic mean of base and new"
-NEW = "new"  # the centre of the classes that a base-to-new run has not seen
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,12 @@ from cerviclip.engine.task import Task, check_same_classes
 from cerviclip.environment import job_record
 from cerviclip.locks import claimed
 from cerviclip.parallel.agreement import check_same_images
-from cerviclip.runs.predictions import VAL_PREDICTIONS, Predictions, write_predictions
+from cerviclip.runs.predictions import (
+    NEW_PREDICTIONS,
+    VAL_PREDICTIONS,
+    Predictions,
+    write_predictions,
+)
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
@@ -31,7 +36,6 @@ from cerviclip.runs.run.process.runtime import begin_peak_memory, runtime_record
 from cerviclip.runs.run.process.shown_warnings import kept_warnings
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
 from cerviclip.runs.run.setup_record import setup_record
-from cerviclip.runs.run.testing.new_classes import FILE as NEW_PREDICTIONS
 from cerviclip.runs.run.testing.new_classes import (
     base_to_new_record,
     check_can_be_built_anew,

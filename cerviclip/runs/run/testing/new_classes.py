@@ -24,7 +24,6 @@ from cerviclip.runs.run.testing.predict import predict_items
 from dassl.errors import UserError
 from dassl.utils.rng import get_rng_state, set_rng_state
 
-FILE = "predictions_new.csv"
 BOUND = "what {} learns belongs to the classes that it was trained on, so it has none of new ones"
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 

@@ -281,6 +281,8 @@ def test_a_declared_image_split_is_a_note(honest, tmp_path):
     shutil.copytree(honest, output)
     patient_in_two_parts(run_folder(output, 2))
     edit_json(run_folder(output, 2) / "split.json", lambda s: s.update(by="image"))
+    assert "patient_leak" in kinds(output)  # its own word alone declares nothing
+    edit_text(run_folder(output, 2) / "config.yaml", "SPLIT_BY: patient", "SPLIT_BY: image")
     assert "patient_leak" not in kinds(output)
 
 
