@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.evaluation.names import patients_known
 from cerviclip.plugins import discover, is_phantom
 from cerviclip.report.cards import card, warnings_by_source
 from cerviclip.report.document import Document, blank
@@ -22,6 +23,7 @@ from cerviclip.report.setup import (
     thresholds_sentence,
     training_rows,
     unused,
+    use_of_test_sentence,
 )
 from cerviclip.report.study import Part, Study
 from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
@@ -197,8 +199,7 @@ def _partitions(document: Document, part: Part) -> None:
     document.heading(f"Partitions of {part.dataset}", "partition", level=2)
     chosen = "Thresholds and calibration maps were chosen on val. " if chosen_on_val(run) else ""
     document.text(
-        f"{split_sentence(part)} {draw_sentence(part)} {chosen}"
-        "The test part and the external centres were used for nothing but the final scores.",
+        f"{split_sentence(part)} {draw_sentence(part)} {chosen}{use_of_test_sentence(part)}",
         "partition",
         "level",
     )
@@ -337,7 +338,8 @@ def _analysis(document: Document, study: Study) -> None:
         "metrics",
     )
     document.text(
-        f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the unit. "
+        f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the unit"
+        f"{_without_patients(study)}. "
         f"{method}. "
         "Means over seeds have a standard deviation over runs. Differences between methods "
         "are paired "
@@ -373,6 +375,19 @@ def _analysis(document: Document, study: Study) -> None:
     document.text(
         "Robustness: " + blank("sensitivity analyses, such as blur, stain or missing inputs"),
         "robustness",
+    )
+
+
+def _without_patients(study: Study) -> str:
+    """At which centres an image counts as a patient, as a clause; "" at none."""
+    told = [
+        f"{part.dataset} ({center})"
+        for part in study.parts
+        for center, entry in part.run["centers"].items()
+        if not patients_known(entry)
+    ]
+    return (
+        f"; no patient is known of {', '.join(told)}, where the image is the unit" if told else ""
     )
 
 

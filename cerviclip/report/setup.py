@@ -4,8 +4,11 @@ for. Sources: ``setup`` of results.json, split.json and the blocks that val deci
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
+from cerviclip.evaluation.names import IN_DOMAIN, patients_known
 from cerviclip.report.document import blank
 from cerviclip.report.study import Part
 from cerviclip.runs.report.tables import row_labels
@@ -126,14 +129,59 @@ def split_sentence(part: Part) -> str:
         )
     if not by:
         return "How the images were split is not in the files: " + blank("the split and its unit")
+    known = knows_patients(part.run)
+    unit = by if known or by != "patient" else "image"
+    how = _how_split(part, unit)
+    if not known:
+        return (
+            f"{how}. No patient is known, so images of one patient may lie in several parts, and "
+            "scores may be too good. " + blank("which images are of the same patients")
+        )
+    return f"{how}; parts are disjoint at the level of the {unit}."
+
+
+def _how_split(part: Part, unit: str) -> str:
+    record = part.split
+    shares = " / ".join(f"{share:g}" for share in record.get("ratio") or ())
+    by_shares = f"split by {unit} into train, val and test (shares {shares}), stratified by class"
+    by_shares = by_shares if shares else f"split by {unit}"
+    if record.get("left_out"):
+        left_out = ", ".join(part.featured.left_out) or record["left_out"]
+        return (
+            f"Left out of training, one at a time, and tested on as a whole: {left_out}. The "
+            f"images of the other centres were {by_shares}"
+        )
+    if record.get("sources"):
+        sources, targets = (", ".join(record.get(key) or ()) for key in ("sources", "targets"))
+        outside = f", and all images of {targets} were tested on" if targets else ""
+        return f"The images of {sources} were {by_shares}{outside}"
     if part.featured.folds:
-        how = f"dealt into {part.featured.folds} folds by {by}, stratified by class"
-    elif record.get("ratio"):
-        shares = " / ".join(f"{share:g}" for share in record["ratio"])
-        how = f"split by {by} into train, val and test (shares {shares}), stratified by class"
-    else:
-        how = f"split by {by}"
-    return f"The images were {how}; parts are disjoint at the level of the {by}."
+        folds = f"{part.featured.folds} folds by {unit}"
+        return f"The images were dealt into {folds}, stratified by class"
+    return f"The images were {by_shares}"
+
+
+def knows_patients(run: Mapping[str, Any]) -> bool:
+    """Whether the patients of the training's data set are known."""
+    sources = (run["flow"].get("sources") or {}).values()
+    seen = [s["seen"] for s in sources if s["role"] == "training"]
+    if seen and "patients" in seen[0]:
+        return seen[0]["patients"] is not None
+    return patients_known(run["centers"].get(IN_DOMAIN) or {})
+
+
+def use_of_test_sentence(part: Part) -> str:
+    """What the test images were used for: not for scores alone by every method."""
+    runs = [run for group in part.groups for run in group.runs]
+    if all(IN_DOMAIN not in run["centers"] for run in runs):
+        return "The test part was not scored; the scores are those of val."
+    told = {
+        "without their labels, by transductive methods": "transductive",
+        "before training had ended, by runs that are marked in the tables": "test_read_early",
+    }
+    exceptions = [text for text, key in told.items() if any(run.get(key) for run in runs)]
+    used = "The test part and the external centres were used for nothing but the final scores"
+    return f"{used}{', except ' * bool(exceptions)}{'; and '.join(exceptions)}."
 
 
 def draw_sentence(part: Part) -> str:
@@ -142,16 +190,31 @@ def draw_sentence(part: Part) -> str:
     shots = {g.shots for g in part.groups}
     if shots - {0, "full"}:
         seeds = sorted({s for g in part.groups for s in g.seeds if g.shots not in (0, "full")})
+        if files := _draw_files(part):
+            told.append(
+                f"The images that a method learned from are those that {files} names "
+                f"(DATASET.DRAW_FILE); seeds: {', '.join(map(str, seeds))}."
+            )
         by, scenario = part.split.get("shots_by", "class"), part.split.get("scenario", "balanced")
-        told.append(
-            f"Shots were drawn from train by {by} ({scenario}), anew for each seed "
-            f"({', '.join(map(str, seeds))})."
+        told += (
+            []
+            if files
+            else [
+                f"Shots were drawn from train by {by} ({scenario}), anew for each seed "
+                f"({', '.join(map(str, seeds))})."
+            ]
         )
     if "full" in shots:
         told.append("With full shots a method learned from all training images, at every seed.")
     if 0 in shots:
         told.append("A zero-shot method learned from no image.")
     return " ".join(told)
+
+
+def _draw_files(part: Part) -> str:
+    """The split that the run in detail repeats, by its file's name; "" where it drew its own."""
+    path = (part.config.get("DATASET") or {}).get("DRAW_FILE")
+    return Path(str(path)).name if path else ""
 
 
 def imbalance_sentence(part: Part) -> str:
@@ -180,17 +243,18 @@ def thresholds_sentence(run: Mapping[str, Any]) -> str:
         why = (run.get("operating_points") or {}).get("reason") or "none were chosen"
         return f"No operating points were chosen ({why})."
     return (
-        "Operating points were chosen on val before any test image was read, and carried unchanged "
-        "to each centre: the highest threshold with 95 % sensitivity, the lowest with 95 % "
+        "Operating points were chosen on val alone, and carried unchanged to each "
+        "centre: the highest threshold with 95 % sensitivity, the lowest with 95 % "
         "specificity, the largest Youden index, and the least cost where a cost is stated."
     )
 
 
 def hidden_sentence(runs: Sequence[Mapping[str, Any]]) -> str:
     """What a model could see before it was tested."""
+    early = [run for run in runs if run.get("test_read_early")]
     told = (
-        "Blinding of the model: test images cannot be reached before training has ended; a run "
-        "that reads them earlier is marked in every table."
+        "Blinding of the model: a run that reads test images before training has ended is marked "
+        f"in every table; {len(early) or 'none'} of {counted(len(runs), 'run')} here did."
     )
     names = dict.fromkeys(run["trainer"] for run in runs if run.get("transductive"))
     if names:

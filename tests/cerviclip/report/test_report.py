@@ -15,14 +15,17 @@ from cerviclip.report.command import WRITERS, load_writer, main
 from cerviclip.report.content import build_document
 from cerviclip.report.document import BLANK, Document, Table, blank, pieces
 from cerviclip.report.measured import prevalence_rows
+from cerviclip.report.methods import _without_patients
 from cerviclip.report.numbers import RULE, SHORT, cell, size_of
 from cerviclip.report.results import _metric_table, patient_note
 from cerviclip.report.setup import (
+    draw_sentence,
     hidden_sentence,
     preparation,
     split_sentence,
     thresholds_sentence,
     training_rows,
+    use_of_test_sentence,
 )
 from cerviclip.report.study import BY_NAME, BY_VAL, Study
 from cerviclip.runs.report.groups import Group
@@ -212,6 +215,68 @@ def test_the_split_is_told_by_its_own_file(runs, record, said):
     part = Study.read(runs).parts[0]
     part.__dict__["split"] = record
     assert re.search(said, split_sentence(part))
+
+
+def with_split(runs, record):
+    part = Study.read(runs).parts[0]
+    part.__dict__["split"] = record
+    for source in part.run["flow"]["sources"].values():
+        source["seen"]["patients"] = 9
+    return part
+
+
+def test_parts_are_not_called_disjoint_by_patient_where_nobody_knows_the_patients(runs):
+    part = with_split(runs, {"by": "patient", "ratio": [0.6, 0.2, 0.2]})
+    assert "disjoint at the level of the patient" in split_sentence(part)
+    for source in part.run["flow"]["sources"].values():
+        source["seen"]["patients"] = None
+    told = split_sentence(part)
+    assert "disjoint" not in told and "by patient" not in told
+    assert "split by image" in told and "No patient is known" in told and "AUTHORS" in told
+
+
+def test_a_center_that_is_left_out_is_no_fold_of_patients(runs):
+    record = {"by": "patient", "ratio": [0.6, 0.2, 0.2], "sources": ["b", "c"], "targets": ["a"]}
+    told = split_sentence(with_split(runs, record | {"left_out": "a"}))
+    assert "tested on as a whole: a." in told and "folds" not in told
+    told = split_sentence(with_split(runs, record))
+    assert told.startswith("The images of b, c were split by patient")
+    assert "all images of a were tested on" in told
+
+
+def test_a_draw_of_a_file_is_not_called_a_draw_for_each_seed(runs, monkeypatch):
+    part = with_split(runs, {"by": "file"})
+    assert "anew for each seed" in draw_sentence(part)
+    config = {"DATASET": {"DRAW_FILE": "splits/published.json"}}
+    monkeypatch.setattr(study.Part, "config", config)
+    told = draw_sentence(part)
+    assert "anew" not in told and "those that published.json names" in told
+
+
+def test_whoever_saw_the_test_images_early_is_told(runs):
+    part = Study.read(runs).parts[0]
+    plain = "were used for nothing but the final scores."
+    assert use_of_test_sentence(part).endswith(plain)
+    assert "none of 1 run here did" in hidden_sentence([part.run])
+    for key, said in (("test_read_early", "before training had ended"), ("transductive", "labels")):
+        part.featured.runs[0][key] = True
+        assert said in use_of_test_sentence(part) and "except" in use_of_test_sentence(part)
+    assert "1 of 1 run here did" in hidden_sentence(part.featured.runs)
+    part.featured.runs[0]["centers"] = {"val": {}}
+    assert "not scored" in use_of_test_sentence(part)
+
+
+def test_thresholds_are_of_val_alone_but_not_from_before_the_test():
+    told = thresholds_sentence({"operating_points": {"points": {"youden": {}}}})
+    assert "on val alone" in told and "before any test image" not in told
+
+
+def test_centers_without_patients_are_named_beside_the_unit(runs):
+    part = Study.read(runs).parts[0]
+    assert "where the image is the unit" not in _without_patients(Study(runs, [], [part]))
+    part.run["centers"]["test"]["uncertainty"] = {"unit": "image"}
+    told = _without_patients(Study(runs, [], [part]))
+    assert f"{part.dataset} (test), where the image is the unit" in told
 
 
 def test_no_threshold_is_claimed_where_val_chose_none():
