@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,21 @@ class Turns:
 
     def __init__(self) -> None:
         self._to_client: queue.Queue[Any] = queue.Queue()
-        self._to_run: queue.Queue[Arrays] = queue.Queue()
+        self._to_run: queue.Queue[Arrays | BaseException] = queue.Queue()
 
     # The run's side.
 
     def give(self, weights: Arrays, images: int, loss: float, classes: str) -> Arrays:
-        """End a round: hand over this centre's weights; returns those of the federation."""
+        """End a round: hand over this centre's weights; returns those of the federation.
+
+        Raises:
+            BaseException: what ended the federation.
+        """
         self._to_client.put((weights, images, loss, classes))
-        return self._to_run.get()
+        common = self._to_run.get()
+        if isinstance(common, BaseException):
+            raise common
+        return common
 
     def fail(self, error: BaseException) -> None:
         self._to_client.put(error)
@@ -58,8 +66,19 @@ class Turns:
             raise found
         return found
 
+    def failure(self) -> BaseException | None:
+        """What ended the run after its last round, once it has ended: its scoring, say."""
+        with suppress(queue.Empty):
+            found = self._to_client.get_nowait()
+            return found if isinstance(found, BaseException) else None
+        return None
+
     def set(self, weights: Arrays) -> None:
         self._to_run.put(weights)
+
+    def end(self, error: BaseException) -> None:
+        """No more weights will come: the run that waits for them ends with this error."""
+        self._to_run.put(error)
 
 
 class CenterRun(Run):
@@ -183,15 +202,27 @@ def join_federation(
     client = center_client(flower, turns, center)
     start = start_client or flower.start_client
     certificate = ca.read_bytes() if ca else None
-    start(
-        server_address=address,
-        client=client.to_client(),
-        root_certificates=certificate,
-        insecure=ca is None,
-        max_wait_time=120.0,
+    early = UserError(
+        f"the federation at {address} ended before its last round; its server's log says why"
     )
+    try:
+        start(
+            server_address=address,
+            client=client.to_client(),
+            root_certificates=certificate,
+            insecure=ca is None,
+            max_wait_time=120.0,
+        )
+    except BaseException:
+        turns.end(early)
+        thread.join(10)
+        raise
+    if not client.finished:  # the run waits for weights, and would wait for ever
+        turns.end(early)
     thread.join()
     if client.error is not None:
         raise client.error
     if not client.finished:
-        raise UserError(f"the federation at {address} ended before its last round")
+        raise early
+    if (late := turns.failure()) is not None:
+        raise late

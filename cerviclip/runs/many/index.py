@@ -104,7 +104,9 @@ class Index:
         except (OSError, ValueError) as error:  # a UserError is one
             return Found(path, None, error, altered)
         new = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, digest, _packed(results))
-        if row != new:
+        # An altered file's row stays: else the next reading, for a table or an audit, would take
+        # the new bytes for the ones that were always there.
+        if row != new and not altered:
             self.new.append((key, *new))
             if len(self.new) >= _BATCH:
                 self._keep()

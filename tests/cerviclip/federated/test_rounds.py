@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
 import torch
 
-from cerviclip.federated.center import start_run
+from cerviclip.federated import command
+from cerviclip.federated.center import CenterRun, join_federation, start_run
 from cerviclip.federated.plan import read_plan
 from cerviclip.federated.weights import (
     add_proximal_gradient,
@@ -32,6 +34,75 @@ def play(plan, name, out, average=lambda round_number, own: own):
     thread.join(60)
     assert not thread.is_alive()
     return sent, json.loads((out / "results.json").read_text())
+
+
+class PlayedFlower:
+    """Stands for Flower: a client's base class, and a federation of as many rounds as the test
+    says."""
+
+    class NumPyClient:
+        def to_client(self):
+            return self
+
+    def __init__(self, rounds, last=True):
+        self.rounds, self.last = rounds, last
+
+    def start_client(self, client, **_):
+        weights = client.get_parameters({})
+        for _ in range(self.rounds):
+            weights, *_ = client.fit(weights, {})
+        if self.last:
+            client.evaluate(weights, {})
+
+
+def join(monkeypatch, plan, folder, flower):
+    from cerviclip.federated import flower as module
+
+    monkeypatch.setattr(module, "import_flower", lambda: flower)
+    found = []
+
+    def work():
+        try:
+            join_federation(plan, "east", folder, "localhost:1", None)
+        except UserError as error:
+            found.append(str(error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive(), "the centre waits for weights that nobody sends"
+    return found
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_centre_does_not_wait_for_a_federation_that_has_ended(
+    plan, tmp_path, monkeypatch, rounds
+):
+    folder = tmp_path / "federated" / "east"
+    (said,) = join(monkeypatch, plan, folder, PlayedFlower(rounds, last=False))
+    assert "ended before its last round" in said
+    assert not (folder / "results.json").exists()
+
+
+def test_a_run_that_breaks_after_its_last_round_is_an_error(plan, tmp_path, monkeypatch):
+    folder = tmp_path / "federated" / "east"
+    assert join(monkeypatch, plan, folder, PlayedFlower(plan.rounds)) == []
+    assert (folder / "results.json").exists()
+
+    def broken(self):
+        raise UserError("a test image is damaged")
+
+    monkeypatch.setattr(CenterRun, "score", broken)
+    told = join(monkeypatch, plan, tmp_path / "federated" / "again", PlayedFlower(plan.rounds))
+    assert told == ["a test image is damaged"]
+
+
+def test_a_federation_of_other_centres_is_not_taken_for_this_one(plan, tmp_path, monkeypatch):
+    record = {"rounds": [], "bytes_up": 0, "bytes_down": 0, "encrypted": True}
+    monkeypatch.setattr(command, "is_finished", lambda *_: True)
+    for centers, done in ((["west", "east", "north"], True), (["east", "west"], False)):
+        (tmp_path / command.RECORD).write_text(json.dumps(record | {"centers": centers}))
+        assert command._federated_is_done(plan, tmp_path) == done
 
 
 def test_a_federation_of_one_is_an_ordinary_run(plan, tmp_path):

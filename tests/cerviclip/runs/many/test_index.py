@@ -148,8 +148,9 @@ def test_a_change_behind_size_and_time_is_noticed_by_content(output, first):
     edit(first, worse)
     with Index(output) as index:
         assert [found.path for found in index.check() if found.altered] == [first]
-    with Index(output) as index:  # it is known now
-        assert not any(found.altered for found in index.check())
+    table_runs(output, ["accuracy"])  # reads it too, and hides nothing
+    with Index(output) as index:  # as long as nobody has written it honestly
+        assert [found.path for found in index.check() if found.altered] == [first]
     edit(first, worse, keep_times=False)  # an honest change has a time
     with Index(output) as index:
         assert not any(found.altered for found in index.check())
