@@ -83,8 +83,17 @@ class SlurmJobs:
         return ids
 
     def find(self, submission: Submission) -> list[str]:
-        """The ids of a submission that a kill kept from noting them, by the name of its jobs."""
+        """The ids of a submission that a kill kept from noting them, by the name of its jobs.
+
+        Raises:
+            UserError: Slurm does not answer. Its jobs may be at work, so nothing is submitted anew.
+        """
         lines = _ask("squeue", "-h", "-o", "%F", "--name", submission.name)
+        if lines is None:
+            raise UserError(
+                f"squeue does not answer, so nobody knows whether the jobs {submission.name} of an "
+                "earlier command are at work; give the command again when it does"
+            )
         lines = lines or _ask("sacct", "-n", "-X", "-P", "-o", "JobID", "--name", submission.name)
         first = next((line.partition("_")[0] for line in lines or () if line), "")
         if not first:

@@ -73,7 +73,16 @@ class _Workers:
         self, connection: Connection, process: Any, slot: int, waiting: list[Job]
     ) -> None:
         job = waiting.pop() if waiting else None
-        connection.send(None if job is None else replace(job, cfg=None))
+        try:
+            connection.send(None if job is None else replace(job, cfg=None))
+        except OSError:  # it was killed after it had told of its last run
+            if job is not None:
+                waiting.append(job)
+            self.busy.pop(connection, None)
+            process.join()
+            connection.close()
+            self._start_worker(slot, waiting)
+            return
         if job is None:
             self.busy.pop(connection, None)
             process.join()

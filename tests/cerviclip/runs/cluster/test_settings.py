@@ -140,6 +140,9 @@ def test_jobs_without_noted_ids_are_found_by_their_name(monkeypatch, tmp_path):
     assert place.find(Submission.new(tmp_path, "slurm", [["a"]])) == ["88"]
     answers.lines["sacct"] = None
     assert place.find(two) == []
+    answers.lines["squeue"] = None  # nobody knows: they may be at work, and are not made twice
+    with pytest.raises(UserError, match="squeue does not answer.*give the command again"):
+        place.find(two)
 
 
 def test_leaving_says_how_to_end_the_jobs(monkeypatch):

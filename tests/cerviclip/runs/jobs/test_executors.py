@@ -2,9 +2,9 @@
 
 import pytest
 
-from cerviclip.runs.jobs import executors
+from cerviclip.runs.jobs import executors, local_pool
 from cerviclip.runs.jobs.executors import InProcess, choose_executor
-from cerviclip.runs.jobs.job import Job, Outcome
+from cerviclip.runs.jobs.job import Job, Outcome, Retries
 from cerviclip.runs.jobs.local_pool import LocalPool
 from cerviclip.runs.settings.flags import sweep_parser, sweep_request
 from cerviclip.runs.settings.plan import make_plan
@@ -53,6 +53,51 @@ def test_a_dead_worker_costs_its_run_and_another_takes_its_place(zoo):
     assert outcomes[1].error == "RuntimeError: the zoo is on fire" and outcomes[2].error is None
     assert "forward_backward" in outcomes[1].trace
     assert len(list(zoo.out.rglob("results.json"))) == 2  # the dead one's is the sweep's to write
+
+
+class Worker:
+    """Stands for a process and both ends of its pipe; it may be killed while it has no run."""
+
+    exitcode = -9
+
+    def __init__(self, dies_after=99):
+        self.dies_after, self.jobs = dies_after, []
+
+    def send(self, job):
+        if len(self.jobs) >= self.dies_after:
+            raise BrokenPipeError(32, "Broken pipe")
+        self.jobs.append(job)
+
+    def recv(self):
+        return Outcome(self.jobs[-1], None)
+
+    def start(self):
+        pass
+
+    join = terminate = close = start
+
+
+def test_a_worker_that_dies_between_two_runs_costs_none(zoo, monkeypatch):
+    jobs = jobs_of(zoo, "ZooLinear", shots="[1, 2, 4]")
+    made = [Worker(dies_after=1), Worker()]
+    waiting_workers = list(made)
+    work = local_pool._Workers(1, lambda job: None, Retries())
+    monkeypatch.setattr(local_pool, "wait", list)
+
+    class Context:
+        current = None
+
+        def Pipe(self):
+            self.current = waiting_workers.pop(0)
+            return self.current, self.current
+
+        def Process(self, **_):
+            return self.current
+
+    work.context = Context()
+    assert [outcome.job.number for outcome in work.work(jobs)] == [0, 1, 2]
+    assert [job.number for job in made[0].jobs] == [0]
+    assert [job and job.number for job in made[1].jobs] == [1, 2, None]
 
 
 @pytest.mark.slow
