@@ -66,6 +66,16 @@ def either(*shapes: Shape) -> Shape:
     return check
 
 
+def unless_empty(shape: Shape) -> Shape:
+    """The shape, or ``{}`` of what was never written."""
+
+    def check(value: Any, where: str) -> None:
+        if value != {}:
+            shape(value, where)
+
+    return check
+
+
 def absent(value: Any, where: str) -> None:
     _say(value is None, where, value, "null")
 

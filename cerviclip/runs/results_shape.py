@@ -20,6 +20,7 @@ from cerviclip.shapes import (
     number,
     record,
     text,
+    unless_empty,
     whole,
 )
 
@@ -99,7 +100,7 @@ _FLOW_PARTS = mapping(record({"images": count, "per_class": mapping(_COUNTED)}))
 _CENTER_LEAKS = record(
     {}, {"images_of_training": count, "shared_patient_ids": maybe(count), "reason": text}
 )
-_FLOW = either(
+_FLOW = unless_empty(
     record({
         "sources": mapping(record({
             "role": text, "seen": _COUNTED, "parts": _FLOW_PARTS, "used": _FLOW_PARTS,
@@ -111,7 +112,6 @@ _FLOW = either(
             record({"count": maybe(count)}, {"reason": text}),
         )),
     }),
-    record({}),
 )  # fmt: skip
 _SETTINGS = record(
     {}, {"patient_rule": text, "miss_cost": number, "coverage": number,

@@ -19,6 +19,7 @@ from cerviclip.shapes import (
     plain_json,
     record,
     text,
+    unless_empty,
     whole,
 )
 
@@ -48,6 +49,15 @@ def test_what_is_of_a_shape_and_what_is_not(shape, good, bad):
     for value in bad:
         with pytest.raises(Misshapen, match="here"):
             shape(value, "here")
+
+
+def test_an_empty_mapping_may_stand_for_what_was_never_written():
+    shape = unless_empty(record({"a": count}))
+    shape({}, "")
+    shape({"a": 1}, "")
+    for wrong in ({"b": 1}, [], None):
+        with pytest.raises(Misshapen):
+            shape(wrong, "")
 
 
 def test_the_place_is_named():

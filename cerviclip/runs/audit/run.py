@@ -68,6 +68,7 @@ _READ_BY_CHECKS = (
     *("config_hash", "split_hash", "draw_hash", "weights_sha256", "runtime"),
     *("positive_classes", "test_read_early"),
 )
+_READ_QUICKLY = ("weights_sha256", "positive_classes", "test_read_early")
 
 
 def audit(
@@ -136,6 +137,10 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
                 findings.append(Finding("altered", where, KINDS["altered"][1]))
             if found.results is None:
                 findings.append(Finding("unreadable", where, str(found.error)))
+                continue
+            if lacking := [key for key in _READ_QUICKLY if key not in found.results]:
+                text = f"it lacks the key {lacking[0]!r}"
+                findings.append(Finding("unreadable", where, text))
                 continue
             slim = {**found.results, "runtime": _versions(found.results)}
             run = AuditedRun(found.path.parent, root, narrow.run(slim, _QUICK_KEYS))

@@ -18,7 +18,7 @@ from cerviclip.runs.predictions import (
     read_predictions,
 )
 from cerviclip.runs.settings.run_key import RunKey
-from cerviclip.shapes import parse_json
+from cerviclip.shapes import listed, name, parse_json
 from dassl.config import read_yaml
 from dassl.errors import UserError
 
@@ -90,7 +90,10 @@ class AuditedRun:
     def task(self) -> dict[str, Any] | None:
         """task.json: the classes and the positive group; None likewise."""
         try:
-            return self._json("task.json")
+            content = self._json("task.json")
+            for key in ("classnames", "positive"):
+                listed(name)(content.get(key) or [], key)
+            return content
         except (OSError, ValueError) as error:
             self._lost("task.json", error)
             return None

@@ -155,3 +155,11 @@ def test_blocks_of_patients_are_looked_at_as_centres_are():
     check_blocks(RUN | ours, "file", shape=lambda value, where: None)  # other blocks alone
     with pytest.raises(UserError, match=r"^file: calibration"):
         check_blocks(RUN | {"calibration": 3}, "file")
+
+
+def test_a_flow_is_whole_or_empty():
+    for flow in ({}, None):
+        check_blocks({"flow": flow}, "results.json")
+    for flow in ({"sources": {}}, {"leaks": {"centers": {}}}, {"sources": {"D": {}}}):
+        with pytest.raises(UserError, match="it lacks the key flow"):
+            check_blocks({"flow": flow}, "results.json")

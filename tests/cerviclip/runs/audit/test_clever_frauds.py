@@ -24,7 +24,7 @@ from audit_fixtures import (
 )
 
 from cerviclip.evaluation.report import score
-from cerviclip.runs.audit.run import audit
+from cerviclip.runs.audit.run import audit, audit_results
 from cerviclip.runs.ensemble import ensembles
 from cerviclip.runs.measured import measure_files
 from cerviclip.runs.predictions import Predictions, read_predictions, write_predictions
@@ -241,18 +241,20 @@ def second_line_of_summary_csv(run):
     edit_text(path, line, ",".join([*cells[:-3], "97.5", *cells[-2:]]) + "\n" + line)
 
 
+def counted(images):
+    return {"images": images, "patients": images}
+
+
 def flow_of(run, **changed):
     """A flow that is right but for what is changed."""
     split = json.loads((run / "split.json").read_text())
-    used = {
-        part: {"images": len(split[part]), "per_class": {}} for part in ("train", "val", "test")
-    }
-    for part, counts in used.items():
-        for n, name in enumerate(CLASSES):
-            images = sum(row["label"] == n for row in split[part])
-            counts["per_class"][name] = {"images": images, "patients": images}
-    counts = {"seen": {"images": 24}, "parts": {}, "excluded": [], "not_drawn": {}}
-    far = {"images": 12, "per_class": {name: {"images": 6} for name in CLASSES}}
+    used = {}
+    for part in ("train", "val", "test"):
+        labels = [row["label"] for row in split[part]]
+        per_class = {name: counted(labels.count(n)) for n, name in enumerate(CLASSES)}
+        used[part] = counted(len(labels)) | {"per_class": per_class}
+    far = counted(12) | {"per_class": {name: counted(6) for name in CLASSES}}
+    counts = {"seen": counted(24), "parts": {}, "excluded": [], "not_drawn": {}}
     sources = {
         "AuditSet": {"role": "training", **counts, "used": used},
         "Far": {"role": "external", **counts, "used": {"test": far}},
@@ -269,11 +271,11 @@ def flow_of(run, **changed):
 
 
 def flow_with_more_training(run):
-    flow_of(run, sources__AuditSet__used__train={"images": 40, "per_class": {}})
+    flow_of(run, sources__AuditSet__used__train=counted(40) | {"per_class": {}})
 
 
 def flow_with_other_classes(run):
-    flow_of(run, sources__Far__used__test__per_class__lesion={"images": 9})
+    flow_of(run, sources__Far__used__test__per_class__lesion=counted(9))
 
 
 def flow_that_denies_a_leak(run):
@@ -345,6 +347,23 @@ def test_a_center_without_its_scores_is_a_finding_not_a_traceback(honest, tmp_pa
     assert {"scores"} <= kinds(output, None)
     edit_json(take, lambda r: r["centers"].update(new={"n_images": 2}))
     assert {"scores"} <= kinds(output, None)
+
+
+def test_a_task_json_that_names_no_classes_is_unreadable(honest, tmp_path):
+    output = shutil.copytree(honest, tmp_path / "output")
+    for names in ([None, "lesion"], 7):
+        edit_json(
+            run_folder(output, 2) / "task.json", lambda task, n=names: task.update(classnames=n)
+        )
+        assert "unreadable" in kinds(output)
+
+
+@pytest.mark.parametrize("key", ["weights_sha256", "positive_classes"])
+def test_the_quick_audit_names_a_key_that_is_lacking(honest, tmp_path, key):
+    output = shutil.copytree(honest, tmp_path / "output")
+    edit_json(run_folder(output, 2) / "results.json", lambda results: results.pop(key))
+    found = [f.text for f in audit_results(output).findings if f.kind == "unreadable"]
+    assert found == [f"it lacks the key {key!r}"]
 
 
 def test_a_draw_of_another_file_may_have_another_seed(honest, tmp_path):
