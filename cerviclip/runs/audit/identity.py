@@ -12,6 +12,7 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.data.files.names import composed
 from cerviclip.data.variants.names import is_variant
+from cerviclip.plugins import discover
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.config_hash import config_hash, flatten
 from cerviclip.runs.settings.files.named_files import named_files, named_folders
@@ -65,10 +66,18 @@ def check_identity(run: AuditedRun) -> None:
             _compare(run, "split.json", said)
             if own:
                 check_shots(run, split)
-        else:
+        elif _of_an_imaging_dataset(run, split):
             _compare(run, "split.json", {"split_hash": None, "draw_hash": None})
     if run.done and run.task is not None and "positive" in run.task:
         _compare(run, "task.json", {"positive_classes": run.task["positive"]})
+
+
+def _of_an_imaging_dataset(run: AuditedRun, split: Mapping[str, Any]) -> bool:
+    """Whether split.json is one that is written with a draw_hash. A data set of a plug-in may have
+    hashes of its own, which no split.json repeats."""
+    entry = discover()["dataset"].get(run.key.dataset)
+    ours = entry is not None and entry.module.startswith("cerviclip.datasets.")
+    return ours or not {"by", "version", "draw_seed", "test_hash"}.isdisjoint(split)
 
 
 def check_shots(run: AuditedRun, split: Mapping[str, Any]) -> None:
@@ -157,6 +166,8 @@ def check_place(run: AuditedRun) -> None:
     # The audited folder may be any one above; a copy of the output has its own names above that.
     inside = run.folder.relative_to(run.root).parts
     have = (*_parts_of(run.root), *inside)[-len(wanted) :]
+    if not any(part.startswith("shots_") for part in have[-2:-1]):
+        return  # a layout of its own, as that of active learning
     count = min(len(inside), len(wanted)) or 1
     if have[-count:] != wanted[-count:]:
         run.note("misplaced", f"its results are those of {'/'.join(wanted[-count:])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -373,6 +374,26 @@ def test_a_draw_of_another_file_may_have_another_seed(honest, tmp_path):
     edit_json(run / "split.json", lambda split: split.update(draw_seed=7, shots=16))
     assert "identity" in kinds(output)
     edit_text(run / "config.yaml", "DRAW_FILE: ''", "DRAW_FILE: published.json")
+    assert "identity" not in kinds(output)
+
+
+def test_a_layout_of_its_own_is_no_misplaced_run(honest, tmp_path):
+    """Active learning has runs/<strategy>-<budget>/seed_<s>."""
+    run = shutil.copytree(run_folder(honest, 2), tmp_path / "runs" / "margin-10" / "seed_2")
+    assert "misplaced" not in kinds(tmp_path / "runs")
+    shutil.move(run.parent, tmp_path / "runs" / "shots_4")
+    assert "misplaced" in kinds(tmp_path / "runs")
+
+
+def test_a_data_set_with_hashes_of_its_own_passes(honest, tmp_path):
+    """A plug-in's may have some; the split.json that is written for it repeats none."""
+    output = shutil.copytree(honest, tmp_path / "output")
+    for seed in SEEDS:
+        path = run_folder(output, seed) / "split.json"
+        split = json.loads(path.read_text())
+        kept = {key: split[key] for key in ("dataset", "train", "val", "test")}
+        text = json.dumps(kept, sort_keys=True)
+        path.write_text(json.dumps(kept | {"hash": hashlib.sha256(text.encode()).hexdigest()}))
     assert "identity" not in kinds(output)
 
 
