@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from cerviclip.federated.weights import size_of
+from cerviclip.federated.weights import check_finite, size_of
 from cerviclip.places import install_hint
 from dassl.errors import UserError
 
@@ -165,6 +165,8 @@ def make_strategy(
                 )
             results = sorted(results, key=lambda pair: str(pair[1].metrics["center"]))
             arrays = [flower.parameters_to_ndarrays(fit.parameters) for _, fit in results]
+            for (_, fit), own in zip(results, arrays, strict=True):
+                check_finite(own, f"centre {fit.metrics['center']} in round {server_round}")
             parts = [
                 (
                     str(fit.metrics["center"]),

@@ -46,10 +46,24 @@ def keeps_image_features(trainer: Any) -> bool:
 
 
 def read_weights(trainer: Any) -> list[np.ndarray]:
-    """The travelling tensors as float32 arrays, sorted by name."""
-    return [
-        value.detach().float().cpu().numpy().copy() for value in learnt_tensors(trainer).values()
-    ]
+    """The travelling tensors as float32 arrays, sorted by name.
+
+    Raises:
+        UserError: one is not finite; averaged, it would spoil the weights of every centre.
+    """
+    own = {k: v.detach().float().cpu().numpy().copy() for k, v in learnt_tensors(trainer).items()}
+    check_finite(list(own.values()), "this centre's training", list(own))
+    return list(own.values())
+
+
+def check_finite(arrays: Sequence[np.ndarray], whose: str, names: Sequence[str] = ()) -> None:
+    """Refuse weights with NaN or infinite values."""
+    for number, array in enumerate(arrays):
+        if not np.isfinite(array).all():
+            what = names[number] if names else f"array {number}"
+            raise UserError(
+                f"the weights of {whose} are not finite ({what}); a lower learning rate may help"
+            )
 
 
 @torch.no_grad()

@@ -195,15 +195,13 @@ def draw_sentence(part: Part) -> str:
                 f"The images that a method learned from are those that {files} names "
                 f"(DATASET.DRAW_FILE); seeds: {', '.join(map(str, seeds))}."
             )
-        by, scenario = part.split.get("shots_by", "class"), part.split.get("scenario", "balanced")
-        told += (
-            []
-            if files
-            else [
+        else:
+            by = part.split.get("shots_by", "class")
+            scenario = part.split.get("scenario", "balanced")
+            told.append(
                 f"Shots were drawn from train by {by} ({scenario}), anew for each seed "
                 f"({', '.join(map(str, seeds))})."
-            ]
-        )
+            )
     if "full" in shots:
         told.append("With full shots a method learned from all training images, at every seed.")
     if 0 in shots:

@@ -56,6 +56,13 @@ def test_a_centre_that_is_lost_ends_the_federation(strategy):
         strategy[0].aggregate_fit(2, [fit_result("a", 1.0, 10)], [RuntimeError()])
 
 
+def test_weights_that_are_not_finite_are_averaged_with_none(strategy):
+    results = [fit_result("a", 1.0, 10), fit_result("b", float("nan"), 10)]
+    with pytest.raises(UserError, match=r"centre b in round 2 are not finite"):
+        strategy[0].aggregate_fit(2, results, [])
+    assert strategy[1].rounds == []
+
+
 def test_centres_of_other_classes_are_refused(strategy):
     proxies = {
         str(n): SimpleNamespace(

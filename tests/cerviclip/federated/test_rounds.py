@@ -170,6 +170,10 @@ def test_weights_of_another_model_are_refused(plan):
     assert all(np.array_equal(a + 1, b) for a, b in zip(arrays, read_weights(trainer), strict=True))
     with pytest.raises(UserError, match="do not fit this centre's model"):
         set_weights(trainer, arrays[:-1])
+    arrays[-1][..., 0] = np.inf
+    set_weights(trainer, arrays)
+    with pytest.raises(UserError, match=r"training are not finite \("):
+        read_weights(trainer)
 
 
 def test_the_proximal_gradient_is_that_of_its_term():
