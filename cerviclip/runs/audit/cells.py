@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from cerviclip.counted import counted
 from cerviclip.data.split.folds import Fold
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
@@ -113,6 +114,23 @@ def check_versions(runs: Sequence[AuditedRun]) -> None:
         if unlike and (run.key.dataset, *unlike) not in told:
             told.add((run.key.dataset, *unlike))
             run.note("versions", f"{', '.join(unlike)} (here and in {other.where})")
+
+
+def check_machines(runs: Sequence[AuditedRun]) -> None:
+    """The runs of a data set's table had one kind of device, and as many threads on a CPU: sums
+    that are made thread by thread differ in the last digits, and training may make that large."""
+    first: dict[str, tuple[AuditedRun, str]] = {}
+    told: set[tuple[str, str]] = set()
+    for run in runs:
+        runtime = run.results["runtime"]
+        if not run.done or "device" not in runtime or run.ensemble:
+            continue
+        device = str(runtime["device"]).partition(":")[0]
+        own = counted(runtime.get("threads") or 1, "thread") if device == "cpu" else device
+        other, wanted = first.setdefault(run.key.dataset, (run, own))
+        if own != wanted and (run.key.dataset, own) not in told:
+            told.add((run.key.dataset, own))
+            run.note("machines", f"{own} here, {wanted} in {other.where}")
 
 
 def check_weights(runs: Sequence[AuditedRun]) -> None:

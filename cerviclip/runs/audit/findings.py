@@ -36,6 +36,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "missing_seed": (WARNING, "a cell lacks seeds or folds that others have"),
     "left_out": (WARNING, "a table leaves out finished runs of one of its cells"),
     "versions": (WARNING, "runs of one table come from different versions"),
+    "machines": (NOTE, "runs of one table had other devices or numbers of threads"),
     "failed": (NOTE, "a run has failed"),
     "declared_leak": (NOTE, "DATASET.SPLIT_BY image: a patient may be in several parts"),
     "not_checked": (NOTE, "something could not be checked here"),

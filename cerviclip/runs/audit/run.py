@@ -52,6 +52,7 @@ ALL_RUNS = (
     cells.check_alike,
     cells.check_seeds,
     cells.check_versions,
+    cells.check_machines,
     cells.check_weights,
     cells.check_keys,
     cells.check_predictions,

@@ -315,6 +315,17 @@ def test_errors_are_one_line(argv, words, capsys):
     assert words in error and error.count("\n") == 1
 
 
+def test_threads_and_devices_within_a_table_are_noted(honest, tmp_path):
+    shutil.copytree(honest.parent, tmp_path / "copy")
+    output = tmp_path / "copy" / "output"
+    for seed, threads in ((1, 2), (2, 1), (3, 2)):
+        path = run_folder(output, seed) / "results.json"
+        edit_json(path, lambda r, n=threads: r["runtime"].update(device="cpu", threads=n))
+    [found] = [f for f in audit(output, full=0).findings if f.kind == "machines"]
+    assert found.severity == NOTE and "1 thread here, 2 threads in" in found.text
+    assert found.where.endswith("seed_2")
+
+
 @pytest.mark.slow
 def test_a_thousand_honest_runs_pass_in_half_a_minute(tmp_path):
     write_honest(tmp_path, seeds=range(1, 21))
