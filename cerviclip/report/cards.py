@@ -24,7 +24,11 @@ _DEFECTS = re.compile(
 
 
 def card(
-    document: Document, name: str, source: Mapping[str, Any] | None, told: Sequence[str] = ()
+    document: Document,
+    name: str,
+    source: Mapping[str, Any] | None,
+    told: Sequence[str] = (),
+    shown: str = "",
 ) -> None:
     """Add the card of one data set.
 
@@ -32,10 +36,13 @@ def card(
         name: as it is registered.
         source: its entry in ``flow``; None in runs that have none.
         told: what the runs warned of it.
+        shown: its title; "" for the registered name.
     """
-    found = facts(name)
-    document.heading(f"Data card: {name}", "source", level=2)
+    found, shown = facts(name), shown or name
+    document.heading(f"Data card: {shown}", "source", level=2)
     rows = [("What it is", found.get("summary") or blank(_DESCRIBE))]
+    if shown != name:
+        rows.append(("Name in files and folders", name))
     if source:
         seen, parts = source["seen"], source["parts"]
         rows.append(("Images (patients)", count(seen)))
@@ -50,7 +57,7 @@ def card(
     known = found.get("defects") or ""
     notes = "; ".join([*(source["notes"] if source else ()), *told])
     rows.append(("Known defects", " ".join(filter(None, [known, notes])) or "none on record"))
-    document.table(f"Data card of {name}.", ("", ""), rows, "source", "datacard", labels=2)
+    document.table(f"Data card of {shown}.", ("", ""), rows, "source", "datacard", labels=2)
 
 
 def warnings_by_source(study: Study) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from cerviclip.report.study import Study
 
 def build_document(study: Study, figures: Path) -> Document:
     """The report; its figures are written to a folder."""
-    names = ", ".join(part.dataset for part in study.parts)
+    names = ", ".join(part.name for part in study.parts)
     ended = [str(run["runtime"].get("ended", "")) for run in study.done]
     last = max(ended) or datetime.now(timezone.utc).isoformat(timespec="seconds")
     document = Document(

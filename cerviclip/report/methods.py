@@ -59,8 +59,8 @@ _SETTINGS = (
 
 def introduction(document: Document, study: Study) -> None:
     """What comes before the methods: mostly the authors'."""
-    names = ", ".join(part.dataset for part in study.parts)
-    phantoms = [part.dataset for part in study.parts if is_phantom(part.dataset)]
+    names = ", ".join(part.name for part in study.parts)
+    phantoms = [part.name for part in study.parts if is_phantom(part.dataset)]
     document.text(
         f"Draft made from {len(study.done)} finished runs on {names}. Numbers, hashes and "
         f"figures are "
@@ -108,7 +108,7 @@ def methods(document: Document, study: Study) -> None:
     )
     told = warnings_by_source(study)
     for name, source in _sources(study).items():
-        card(document, name, source, told.get(name, ()))
+        card(document, name, source, told.get(name, ()), study.name_of(name))
     _preparation(document, study)
     for part in study.parts:
         _partitions(document, part)
@@ -196,7 +196,7 @@ def _preparation(document: Document, study: Study) -> None:
 
 def _partitions(document: Document, part: Part) -> None:
     run = part.run
-    document.heading(f"Partitions of {part.dataset}", "partition", level=2)
+    document.heading(f"Partitions of {part.name}", "partition", level=2)
     chosen = "Thresholds and calibration maps were chosen on val. " if chosen_on_val(run) else ""
     document.text(
         f"{split_sentence(part)} {draw_sentence(part)} {chosen}{use_of_test_sentence(part)}",
@@ -242,9 +242,7 @@ def _model(document: Document, study: Study) -> None:
                 group.backbone,
                 weights or "-",
             )
-            rows.append(
-                (*row, shots) if len(study.parts) == 1 else (*row, f"{part.dataset}: {shots}")
-            )
+            rows.append((*row, shots) if len(study.parts) == 1 else (*row, f"{part.name}: {shots}"))
     head = ("method", "what it is", "backbone", "weights (sha256)", "shots")
     document.table("Methods compared.", head, rows, "model", "init", labels=5)
     document.text(
@@ -266,7 +264,7 @@ def _model(document: Document, study: Study) -> None:
             if k in flat and k not in left_out and flat[k] not in ("", [], {}, None)
         ]
         document.table(
-            f"Settings that {part.label} used on {part.dataset}; config.yaml of the run has the "
+            f"Settings that {part.label} used on {part.name}; config.yaml of the run has the "
             "keys of all methods.",
             ("key", "value"),
             [*training_rows(part.run), *chosen],
@@ -301,7 +299,7 @@ def _search(document: Document, study: Study) -> None:
     document.heading("Choice of settings", "selection", level=2)
     for part in study.parts:
         document.text(
-            f"The model shown in detail for {part.dataset} is {part.label} with "
+            f"The model shown in detail for {part.name} is {part.label} with "
             f"{part.featured.shots} "
             f"shots, fold and seed of its first run: {part.why}.",
             "selection",
@@ -356,7 +354,7 @@ def _analysis(document: Document, study: Study) -> None:
         )
     told = {part.dataset: thresholds_sentence(part.run) for part in study.parts}
     for sentence in dict.fromkeys(told.values()):
-        names = ", ".join(name for name, said in told.items() if said == sentence)
+        names = ", ".join(study.name_of(d) for d, said in told.items() if said == sentence)
         start = "" if len(set(told.values())) == 1 else f"{names}: "
         document.text(start + sentence, "thresholds")
     document.text(

@@ -113,8 +113,8 @@ def closing(document: Document) -> None:
 
 
 def _flow(document: Document, part: Part, figures: Path) -> None:
-    document.heading(f"Data flow of {part.dataset}", "flow", level=2)
-    flow = part.run["flow"]
+    document.heading(f"Data flow of {part.name}", "flow", level=2)
+    flow = part.flow
     if not flow:
         document.text(
             "The runs were made before flow was kept: " + blank("flow of patients and images"),
@@ -159,7 +159,7 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
     document.table(
         "Leaks looked for before training.",
         ("where", "what", "found"),
-        leak_rows(part.dataset, flow),
+        leak_rows(part.name, flow),
         "flow",
         "level",
         labels=2,
@@ -218,7 +218,7 @@ def _found(count: int | None, reason: str | None) -> str:
 
 
 def _methods(document: Document, part: Part) -> None:
-    document.heading(f"All methods on {part.dataset}", "accuracy", level=2)
+    document.heading(f"All methods on {part.name}", "accuracy", level=2)
     for metric in ALL_METHODS:
         for table in build_tables(part.groups, metric):
             rows = [
@@ -250,7 +250,7 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     run = part.run
     shots = "" if run["shots"] == 0 else f" with {run['shots']} shots"
     fold = f", fold {run['fold']}" if run["fold"] else ""
-    document.heading(f"{part.label}{shots} on {part.dataset}", "accuracy", level=2)
+    document.heading(f"{part.label}{shots} on {part.name}", "accuracy", level=2)
     document.text(
         f"One run in detail: seed {run['seed']}{fold}. "
         f"Positive group: {', '.join(run['positive_classes']) or 'none is set'}.",
@@ -449,7 +449,7 @@ def _failures(document: Document, study: Study) -> None:
     for part in study.parts:
         for center, entry in part.run["centers"].items():
             rows += [
-                (part.dataset, center, _confusion(entry, positive), str(number))
+                (part.name, center, _confusion(entry, positive), str(number))
                 for positive, number in _worst_confusions(entry)
             ]
     document.table(

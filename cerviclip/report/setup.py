@@ -35,8 +35,8 @@ def preparation(part: Part) -> list[str]:
         told = _preparation(group.runs[0].get("setup") or {})
         methods.setdefault(told, {})[labels[group.row]] = None
     if len(methods) == 1:
-        return [f"{part.dataset}: {told}" for told in methods]
-    return [f"{part.dataset}, {', '.join(names)}: {told}" for told, names in methods.items()]
+        return [f"{part.name}: {told}" for told in methods]
+    return [f"{part.name}, {', '.join(names)}: {told}" for told, names in methods.items()]
 
 
 def _preparation(setup: Mapping[str, Any]) -> str:

@@ -15,11 +15,12 @@ from cerviclip.data.split.record import FILE, read_split_record
 from cerviclip.evaluation.measures import Home, Sample
 from cerviclip.runs.measured import read_val, sample_of
 from cerviclip.runs.predictions import read_predictions
-from cerviclip.runs.report.groups import Group, group_runs, load_runs, sweep_order
+from cerviclip.runs.report.groups import Group, group_runs, load_runs, runs_of, sweep_order
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import with_what_was_taken_out
 from cerviclip.runs.settings.run_key import shots_order
+from cerviclip.runs.study_title import shown_name
 from dassl.config import read_yaml
 from dassl.errors import UserError, did_you_mean
 
@@ -33,7 +34,7 @@ class Part:
     """One data set's runs.
 
     Args:
-        dataset: its name.
+        dataset: its registered name.
         groups: all of its groups, in the order of the tables.
         featured: the group that is shown in detail.
         run: the first run of it, whose predictions the figures show.
@@ -45,6 +46,22 @@ class Part:
     featured: Group
     run: Mapping[str, Any]
     why: str
+
+    @property
+    def name(self) -> str:
+        """What people are told of the data set."""
+        return shown_name(self.dataset, runs_of(self.groups))
+
+    @property
+    def flow(self) -> dict[str, Any]:
+        """The run's ``flow``, the training's data under the name that people are told."""
+        flow = dict(self.run["flow"] or {})
+        sources = flow.get("sources") or {}
+        if self.name not in sources:  # a centre may be called as the title is
+            flow["sources"] = {
+                self.name if name == self.dataset else name: of for name, of in sources.items()
+            }
+        return flow
 
     @property
     def label(self) -> str:
@@ -114,13 +131,17 @@ class Study:
             check_blocks(part.run, part.run["folder"])
         return cls(Path(folder), runs, parts)
 
+    def name_of(self, dataset: str) -> str:
+        """What people are told of a data set: of one that runs were trained on their title."""
+        return next((part.name for part in self.parts if part.dataset == dataset), dataset)
+
     @property
     def failed(self) -> list[dict[str, Any]]:
         return [run for run in self.runs if run["status"] != "done"]
 
     @property
     def done(self) -> list[dict[str, Any]]:
-        return [run for part in self.parts for group in part.groups for run in group.runs]
+        return [run for part in self.parts for run in runs_of(part.groups)]
 
 
 def _part(dataset: str, groups: list[Group], featured: str) -> Part:

@@ -27,6 +27,7 @@ from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
+from cerviclip.runs.study_title import check_titles
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError, cli_main, says_what_stays
 from dassl.utils.files import atomic_write
@@ -152,6 +153,7 @@ def run_chain(
     planned = [configured(at, weights) for at in range(len(names))]
     check_returns(chain, planned)
     check_centers(chain, planned)
+    check_titles((cfg.DATASET.NAME, cfg.DATASET.TITLE) for cfg in planned)
     done = 0
     with says_what_stays(lambda: f"{done} of {counted(len(names), 'stage')} finished and stay"):
         for at, (stage, name) in enumerate(zip(chain.stages, names, strict=True)):

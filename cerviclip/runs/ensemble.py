@@ -35,6 +35,7 @@ from cerviclip.runs.results_json import (
 )
 from cerviclip.runs.results_shape import COMPARED
 from cerviclip.runs.settings.run_key import RunKey
+from cerviclip.runs.study_title import named, titles_of
 from dassl.errors import UserError
 
 TRAINER = "Ensemble"
@@ -90,6 +91,12 @@ class Ensemble:
             seed=seeds.pop() if len(seeds) == 1 else 0,  # 0: several seeds together
         )
 
+    @property
+    def study_title(self) -> str:
+        """The title that all members have; "" where they have several or none."""
+        titles = titles_of(self.runs)
+        return titles[0] if len(titles) == 1 else ""
+
     def config_hash(self) -> str:
         """Of how it is made, and of the predictions that it is made of."""
         digest = hashlib.sha256(f"{self.how} {self.variant}".encode())
@@ -107,7 +114,10 @@ class Ensemble:
         """
         folder, old = self.key.folder(root), read_results(self.key.folder(root))
         if is_finished(old, self.config_hash()):
-            return folder, dict(old or {})
+            from cerviclip.runs.run.retitle import retitle
+
+            retitle(folder, self.study_title)
+            return folder, dict(read_results(folder) or {})
         if old is not None and not fresh:
             raise UserError(
                 f"{folder} holds another ensemble; give --fresh to replace it, or another --name"
@@ -145,7 +155,8 @@ class Ensemble:
         for name in ("split.json", "task.json"):
             if (source := Path(first["folder"], name)).is_file():
                 shutil.copy(source, folder / name)
-        run_figures(folder, centers, [], self.key.title)
+        shown = named(self.key.dataset, self.study_title)
+        run_figures(folder, centers, [], self.key.title_with(shown))
         results = self.record(made_by) | {"centers": centers} | blocks
         write_results(folder, results)
         return results
@@ -153,6 +164,7 @@ class Ensemble:
     def record(self, made_by: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of results.json that are not measures."""
         members = [{name: run[name] for name in _OF_MEMBER} for run in self.runs]
+        titled = {"title": self.study_title} if self.study_title else {}
         own = {
             **{name: self.runs[0][name] for name in KEYS},
             **self.key.__dict__,
@@ -165,7 +177,7 @@ class Ensemble:
             "ensemble": {"how": self.how, "members": members, **made_by},
             "config_hash": self.config_hash(),
             "test_read_early": any(run["test_read_early"] for run in self.runs),
-            "runtime": {"members": [str(run["folder"]) for run in self.runs]},
+            "runtime": {"members": [str(run["folder"]) for run in self.runs], **titled},
         }
         return own
 

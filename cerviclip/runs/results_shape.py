@@ -6,6 +6,7 @@ Needs no torch.
 from __future__ import annotations
 
 from cerviclip.evaluation.names import BINARY, OVERALL, PER_CLASS
+from cerviclip.runs.study_title import title
 from cerviclip.shapes import (
     Shape,
     anything,
@@ -158,7 +159,8 @@ _SETUP = record({}, {
 })  # fmt: skip
 _RUNTIME = record(
     {}, {"versions": maybe(mapping(maybe(text))), "warnings": maybe(listed(text)),
-         "seconds": mapping(number), "ended": text, "data_root": maybe(text)},
+         "seconds": mapping(number), "ended": text, "data_root": maybe(text),
+         "title": maybe(title)},
 )  # fmt: skip
 WHOLE = record(
     {

@@ -65,6 +65,7 @@ DATASET: dict[str, Any] = {
     "CIFAR_C_LEVEL": 1,
     "ALL_AS_UNLABELED": False,
     # Ours from here.
+    "TITLE": "",  # what people are told of these data (tables, figures); "": the data set's name
     "NUM_SHOTS_VAL": 16,  # a few-shot run's val set has at most this many images per class
     "SHOTS_BY": "class",  # or "patient": from distinct patients while there are enough
     "SHOTS_SCENARIO": "balanced",  # or natural, natural_missing: classes as often as they come

@@ -7,6 +7,7 @@ from typing import Any
 
 from cerviclip.engine.task import Task
 from cerviclip.evaluation.names import patients_known
+from cerviclip.runs.study_title import shown_name
 
 _SHOWN = (
     ("accuracy", "accuracy, %"),
@@ -21,8 +22,9 @@ def model_card(record: Mapping[str, Any], task: Task) -> str:
     """Markdown."""
     results = record["results"]
     positive = ", ".join(task.positive) or "none"
+    name = shown_name(task.dataset, [results])
     lines = [
-        f"# Model card: {record['trainer']} on {task.dataset}",
+        f"# Model card: {record['trainer']} on {name}",
         "",
         "**Research use only. Not a medical device.**",
         "",
@@ -59,7 +61,7 @@ def model_card(record: Mapping[str, Any], task: Task) -> str:
         "",
         "## Training data",
         "",
-        f"{task.dataset}, {results.get('shots')} shots; split {results.get('split_hash')}, "
+        f"{name}, {results.get('shots')} shots; split {results.get('split_hash')}, "
         f"draw {results.get('draw_hash')}.",
         "",
         "## Quantitative analyses",

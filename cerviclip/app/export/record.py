@@ -11,6 +11,7 @@ from typing import Any
 
 from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
+from cerviclip.runs.study_title import title, title_of
 from cerviclip.shapes import parse_json
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write, file_sha256
@@ -35,6 +36,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
         check_blocks(record["results"], folder / RECORD)
+        title(title_of(record["results"]), "runtime.title")
         version, members = int(record["version"]), record.get("members", [])
         if not all(_MEMBER.fullmatch(name) for name in members):
             raise ValueError("a member's name")
@@ -88,7 +90,9 @@ def _digest(record: Mapping[str, Any]) -> str:
 
 def kept_of(results: Mapping[str, Any]) -> dict[str, Any]:
     """What of results.json goes into an export: nothing that names places of this machine."""
-    return {key: value for key, value in results.items() if key not in ("runtime", "search")}
+    kept = {key: value for key, value in results.items() if key not in ("runtime", "search")}
+    told = title_of(results)
+    return kept | ({"runtime": {"title": told}} if told else {})
 
 
 def known_results(folder: str | Path) -> dict[str, Any] | None:

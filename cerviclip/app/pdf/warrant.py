@@ -10,6 +10,7 @@ from cerviclip.app.export.card import said
 from cerviclip.app.web.texts import Texts
 from cerviclip.evaluation.names import patients_known
 from cerviclip.plugins import is_phantom
+from cerviclip.runs.study_title import shown_name
 from dassl._version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def facts(t: Texts, predictor: Predictor, results: Mapping[str, Any]) -> list[li
     task = predictor.task
     home = t(
         "home_is",
-        dataset=results.get("dataset") or task.dataset,
+        dataset=shown_name(results.get("dataset") or task.dataset, [results]),
         split=known("split_hash")[:_HASH],
         draw=known("draw_hash")[:_HASH],
     )

@@ -16,6 +16,7 @@ from cerviclip.app.review.training import Origin
 from cerviclip.app.web.answers import predict_bytes
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.plugins import add_plugins, is_phantom
+from cerviclip.runs.study_title import shown_name
 
 
 @dataclass
@@ -49,6 +50,10 @@ class Model:
         return str(self.results.get("dataset", ""))
 
     @property
+    def shown_dataset(self) -> str:
+        return shown_name(self.dataset, [self.results])
+
+    @property
     def pattern(self) -> str:
         return self.predictor.reading.patient_pattern
 
@@ -80,5 +85,6 @@ def title_of(folder: str) -> str:
     results = known_results(folder) or {}
     if not results:
         return str(folder)
-    parts = [results[key] for key in ("dataset", "trainer", "backbone")]
+    name = shown_name(results["dataset"], [results])
+    parts = [name, *(results[key] for key in ("trainer", "backbone"))]
     return f"{', '.join(parts)}, {results['shots']} shots, seed {results['seed']}"

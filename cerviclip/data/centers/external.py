@@ -34,6 +34,7 @@ _OF_TRAINING = {
     "FOLD": "",
     "DRAW_FILE": "",
     "SUBSAMPLE_CLASSES": "all",
+    "TITLE": "",
     "FOLDER": "",
     "FILE": "",
     "POSITIVE": (),

@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip active") -> i
     from cerviclip import plugins
     from cerviclip.runs.active.output import write_study
     from cerviclip.runs.active.rounds import Plan, run_rounds
+    from cerviclip.runs.study_title import KEY as TITLE
+    from cerviclip.runs.study_title import named
 
     plugins.add_plugins(args.plugins)
     plan = Plan(
@@ -90,7 +92,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip active") -> i
     out = Path(args.output_dir or Path(DEFAULT_ROOT, "active", *map(safe_part, names)))
     out.mkdir(parents=True, exist_ok=True)
     rounds = run_rounds(plan, out, lambda line: print(line, flush=True))
-    title = f"Labelling in rounds: {args.trainer} on {args.dataset}, {args.backbone}"
+    given = dict(zip(args.opts[::2], args.opts[1::2], strict=False))
+    name = named(args.dataset, str(given.get(TITLE, "")))
+    title = f"Labelling in rounds: {args.trainer} on {name}, {args.backbone}"
     for path in write_study(out, rounds, args.by, title):
         print(path)
     return 0

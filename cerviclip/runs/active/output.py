@@ -12,7 +12,7 @@ from typing import Any
 from cerviclip.runs.active.rounds import Round
 from cerviclip.runs.active.strategies import STRATEGIES
 from cerviclip.runs.report.curves import COLOURS, MARKERS
-from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
+from cerviclip.runs.report.figures import GRID, INK, headline, new_figure, open_frame
 from dassl.utils.files import atomic_write
 
 CHOSEN, CURVES, PAGE, FIGURE = "chosen.csv", "curves.csv", "active.md", "active.png"
@@ -170,7 +170,8 @@ def figure(found: Sequence[Point], by: str, title: str) -> Any:
     axes.grid(color=GRID, lw=0.5)
     axes.tick_params(labelsize=8)
     open_frame(axes)
-    axes.set_title(title, fontsize=10, color=INK)
+    words, size = headline(title, 5.4, 10, 8, 6.5)
+    axes.set_title(words, fontsize=size, color=INK)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     drawn.tight_layout()
     return drawn

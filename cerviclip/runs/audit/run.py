@@ -143,7 +143,7 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
                 text = f"it lacks the key {lacking[0]!r}"
                 findings.append(Finding("unreadable", where, text))
                 continue
-            slim = {**found.results, "runtime": _versions(found.results)}
+            slim = {**found.results, "runtime": _kept_runtime(found.results)}
             run = AuditedRun(found.path.parent, root, narrow.run(slim, _QUICK_KEYS))
             for check in QUICK_RUN:
                 check(run)
@@ -157,8 +157,8 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
     return Report(root, len(runs), done, 0, ordered(findings), quick=True)
 
 
-def _versions(results: Mapping[str, Any]) -> dict[str, Any]:
-    return {"versions": results["runtime"].get("versions")}
+def _kept_runtime(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: results["runtime"].get(key) for key in ("versions", "title")}
 
 
 def _check_folder(root: Path) -> None:

@@ -16,9 +16,10 @@ from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.audit.scores import differences
 from cerviclip.runs.report.costs import SEARCH
 from cerviclip.runs.report.formats import summary, to_csv, to_markdown
-from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of
+from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of, runs_of
 from cerviclip.runs.report.pooled import CENTER, POOLED, pooled_tables
-from cerviclip.runs.report.tables import build_tables
+from cerviclip.runs.report.tables import Table, build_tables
+from cerviclip.runs.study_title import marked, named, titles_of
 from cerviclip.shapes import plain_json
 from dassl.errors import UserError
 
@@ -145,8 +146,8 @@ class _Tables:
                 if all(c == "-" for _, rows in table.blocks for _, cells in rows for c in cells):
                     continue
                 title, lines = next(iter(_sections(to_markdown(table)).items()))
-                have = sections.get(title)
-                lines = _rows(lines)
+                title = next((t for t in _titles(table, groups) if t in sections), title)
+                have, lines = sections.get(title), _rows(lines)
                 if have is None:
                     self.say(MARKDOWN, "table", f"the table {title!r} is missing")
                     return
@@ -189,6 +190,13 @@ class _Tables:
             self.say(POOLED, "unreadable", f"it holds no scores of pooled folds ({error!r})")
             return {}
         return dict(pair for table in tables for pair in _tables_of(to_markdown(table)))
+
+
+def _titles(table: Table, groups: Sequence[Group]) -> list[str]:
+    """What the table may be called: a run may have got its title after results.md was written."""
+    own = runs_of(group for group in groups if group.dataset == table.dataset)
+    names = [marked(table.dataset), *(named(table.dataset, title) for title in titles_of(own))]
+    return [table.title, *(replace(table, name=name).title for name in names)]
 
 
 def _cell_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -20,9 +20,10 @@ from cerviclip.evaluation.comparing.ranks import (
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.figures import INK, new_figure
-from cerviclip.runs.report.groups import TITLES, Group, in_tables
+from cerviclip.runs.report.groups import TITLES, Group, in_tables, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, column_name, row_labels
 from cerviclip.runs.settings.run_key import Shots, shots_order
+from cerviclip.runs.study_title import shown_name
 from dassl.errors import UserError
 
 _LINE = 0.24  # inches
@@ -32,12 +33,14 @@ _LINE = 0.24  # inches
 class RankedMethods:
     """A ranking with the names of what is ranked.
 
+    ``names`` are the data sets as people are told of them;
     ``labels`` have a dagger where a run has read its test set early; ``left_out`` lack a data set,
     ``transductive`` are no rivals of the others.
     """
 
     labels: list[str]
     datasets: list[str]
+    names: list[str]
     left_out: list[str]
     transductive: list[str]
     metric: str
@@ -77,7 +80,8 @@ def rank_groups(groups: Sequence[Group], metric: str, post_hoc: str = NEMENYI) -
     left_out = [label for label in labels if label not in whole]
     apart = [v for v in dict.fromkeys(transductive) if not groups[0].transductive]
     shown = [label + "†" * (label in early) for label in whole]
-    return RankedMethods(shown, list(of_set), left_out, apart, metric, shots, ranking)
+    names = [shown_name(d, runs_of(g for g in groups if g.dataset == d)) for d in of_set]
+    return RankedMethods(shown, list(of_set), names, left_out, apart, metric, shots, ranking)
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
@@ -117,7 +121,7 @@ def ranking_text(ranked: RankedMethods) -> str:
 def ranking_notes(ranked: RankedMethods) -> list[str]:
     """What was tested, and what is left out."""
     r = ranked.ranking
-    notes = [f"data sets: {', '.join(ranked.datasets)}"]
+    notes = [f"data sets: {', '.join(ranked.names)}"]
     if any(map(is_phantom, ranked.datasets)):
         notes.append("phantom data are among them")
     notes.append(f"Friedman's test that all are alike: p = {r.friedman:.3g}")

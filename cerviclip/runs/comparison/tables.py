@@ -12,9 +12,10 @@ from cerviclip.counted import counted
 from cerviclip.evaluation.comparing.difference import IDENTICAL
 from cerviclip.runs.comparison.compare import READER, Comparison
 from cerviclip.runs.report.few import few_notes, nameless_notes
-from cerviclip.runs.report.groups import TITLES, has_folds
+from cerviclip.runs.report.groups import TITLES, has_folds, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, Table, column_name, rule_notes
 from cerviclip.runs.settings.run_key import shots_order
+from cerviclip.runs.study_title import marked_name, title_notes
 
 SCHEMA = 4  # 1: percentage points by resampled patients; 2: folds; 4: significant, not certain
 BETTER, WORSE, NO_SPREAD = "▲", "▼", "°"
@@ -68,9 +69,15 @@ def _table(part: Sequence[Comparison], words: str, notes: Sequence[str]) -> Diff
     columns = [str(k) for k in shots]
     first = part[0]
     said = [*_notes(part, words), *notes]
+    name = marked_name(first.other.dataset, _runs(part))
     of = (first.other.dataset, first.metric, columns, blocks, said, first.other.transductive)
     tested = any("p" in entry for c in part for entry in c.centers.values())
-    return DifferenceTable(*of, hints=[P_HINT] * tested, against=first.against, scale=first.scale)
+    return DifferenceTable(*of, hints=[P_HINT] * tested, name=name, against=first.against,
+                           scale=first.scale)  # fmt: skip
+
+
+def _runs(part: Sequence[Comparison]) -> list[dict[str, Any]]:
+    return runs_of(group for c in part for group in (c.ours, c.other))
 
 
 def legend(comparisons: Sequence[Comparison]) -> str:
@@ -136,6 +143,7 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     if any(c.read_early for c in part):
         notes.append(READ_EARLY)
     reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
+    notes += title_notes(_runs(part))
     notes += rule_notes(part[0].metric)
     return [*notes, *(f"missing: {reason}" for reason in dict.fromkeys(reasons))]
 

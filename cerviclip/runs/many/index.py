@@ -24,7 +24,7 @@ from cerviclip.runs.many.slim import slim_results
 from cerviclip.runs.settings.folders import find_results
 from cerviclip.shapes import plain_json
 
-_VERSION = 2  # of what a row holds; another one begins anew
+_VERSION = 3  # of what a row holds; another one begins anew
 _TABLE = """CREATE TABLE IF NOT EXISTS results (
     path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
     sha256 BLOB, slim BLOB) WITHOUT ROWID"""

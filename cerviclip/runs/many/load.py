@@ -8,6 +8,7 @@ from typing import Any
 
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.report.groups import metric_value
+from cerviclip.runs.study_title import title_of
 from dassl.errors import MissingFileError
 
 #: Of a run, for its place in a table and what notes say of it; strings are shared between runs.
@@ -90,6 +91,8 @@ class Narrow:
         """
         out = {k: self._shared(results[k]) for k in (*_OF_RUN, *more) if k in results}
         out |= {k: results[k] for k in _OWN if k in results}
+        if title := title_of(results):
+            out["runtime"] = {**out.get("runtime", {}), "title": self._shared(title)}
         out["centers"] = {
             self._shared(name): self._center(center) for name, center in results["centers"].items()
         }

@@ -19,7 +19,7 @@ from cerviclip.shapes import plain_json
 HEAVY = (*LEVEL_BLOCKS, "patient_level")
 _ALSO = "flow"
 _OF_CENTER = ("confusion_matrix", "uncertainty")
-_OF_RUNTIME = ("versions", "seconds", "job", "data_root")
+_OF_RUNTIME = ("versions", "seconds", "job", "data_root", "title")
 _START = b'{\n "schema_version": '
 
 

@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip prompts") -> 
     from cerviclip.runs.prompts.sensitivity import score_prompts, spreads
     from cerviclip.runs.settings.configure import setup_cfg
     from cerviclip.runs.settings.run_key import RunKey
+    from cerviclip.runs.study_title import named
     from dassl.engine import build_trainer
 
     plugins.add_plugins(args.plugins)
@@ -90,7 +91,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip prompts") -> 
     scored = score_prompts(trainer, items, args.split)
     default = Path(DEFAULT_ROOT, "prompts", safe_part(args.dataset), safe_part(backbone))
     folder = Path(args.output_dir or default)
-    title = f"Prompts of {args.dataset}, {backbone}, {len(items)} {args.split} images"
+    name = named(args.dataset, cfg.DATASET.TITLE)
+    title = f"Prompts of {name}, {backbone}, {len(items)} {args.split} images"
     written = write_report(folder, scored, title, NOTES[args.split])
     spread = spreads(scored)["all classes"]
     single = sum(s.single for s in scored)

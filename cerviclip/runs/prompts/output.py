@@ -9,7 +9,7 @@ from typing import Any
 
 from cerviclip.runs.prompts.sensitivity import ENSEMBLE, SET_TEXT, TEMPLATE, Scored, spreads
 from cerviclip.runs.report.curves import COLOURS
-from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame, short_name
+from cerviclip.runs.report.figures import GRID, INK, headline, new_figure, open_frame, short_name
 from dassl.utils.files import atomic_write
 
 CSV, PAGE, FIGURE = "prompts.csv", "prompts.md", "prompts.png"
@@ -113,7 +113,8 @@ def figure(scored: Sequence[Scored], title: str) -> Any:
     axes.grid(axis="x", color=GRID, lw=0.5)
     axes.tick_params(labelsize=8)
     open_frame(axes)
-    axes.set_title(title, fontsize=10, color=INK)
+    words, size = headline(title, 5.4, 10, 8, 6.5)
+    axes.set_title(words, fontsize=size, color=INK)
     axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     drawn.tight_layout()
     return drawn

@@ -11,9 +11,10 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cerviclip.runs.report.groups import Group
+from cerviclip.runs.report.groups import Group, runs_of
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.files.chosen_file import Chosen
+from cerviclip.runs.study_title import shown_name
 
 SEARCH = "Search budget"
 HEAD = ("data set", "trainer", "shots", "tries", "labels of val", "chosen")
@@ -91,9 +92,9 @@ def _by_row(groups: Sequence[Group]) -> Iterator[tuple[tuple[str, str, str], Gro
     """Each group with its data set, row label and shots, a data set after the other."""
     for dataset in dict.fromkeys(g.dataset for g in groups):
         own = [g for g in groups if g.dataset == dataset]
-        labels = row_labels(own)
+        labels, name = row_labels(own), shown_name(dataset, runs_of(own))
         for group in own:
-            yield (dataset, labels[group.row], str(group.shots)), group
+            yield (name, labels[group.row], str(group.shots)), group
 
 
 def search_note(groups: Sequence[Group]) -> str:

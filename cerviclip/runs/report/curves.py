@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from cerviclip.evaluation.names import IN_DOMAIN
-from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.figures import (
     GRID,
     INK,
     ConfusionTemplate,
+    headline,
     new_figure,
     open_frame,
     with_same_classes,
 )
-from cerviclip.runs.report.groups import TITLES, Group, most_runs, repeats_text
+from cerviclip.runs.report.groups import TITLES, Group, most_runs, repeats_text, runs_of
 from cerviclip.runs.report.tables import (
     READ_EARLY,
     TRANSDUCTIVE,
@@ -28,6 +28,7 @@ from cerviclip.runs.report.tables import (
     row_labels,
 )
 from cerviclip.runs.settings.run_key import shots_order
+from cerviclip.runs.study_title import marked_name, shown_name
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
@@ -56,11 +57,13 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
-    phantom = " (phantom data)" if is_phantom(groups[0].dataset) else ""
     apart = f", {TRANSDUCTIVE}" if groups[0].transductive else ""
-    figure.suptitle(f"{groups[0].dataset}{phantom}{apart}", fontsize=11, color=INK)
+    name = marked_name(groups[0].dataset, runs_of(groups))
+    words, size = headline(f"{name}{apart}", figure.get_figwidth() - 0.2, 11, 9, 7.5)
+    figure.suptitle(words, fontsize=size, color=INK)
     right = 1 - 1.6 / figure.get_figwidth()
-    figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right, top=0.85,
+    figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right,
+                           top=0.85 - 0.04 * words.count("\n"),
                            bottom=0.21, wspace=0.06)  # fmt: skip
     left = 0.12 / figure.get_figwidth()
     figure.text(left, 0.02, _key(groups, any(fewer)), fontsize=7, color=INK, linespacing=1.3)
@@ -148,5 +151,6 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
         heads.append(f"{center}: {correct:.1f} %")
     shots = "" if group.shots == 0 else f", {column_name(str(group.shots))}"
     repeats = f", {repeats_text([group])}" if len(group.runs) > 1 else ""
-    title = f"{label} on {group.dataset}{shots}{repeats}"
+    name = shown_name(group.dataset, group.runs)
+    title = f"{label} on {name}{shots}{repeats}"
     ConfusionTemplate(centers, classes, dpi=150).save(path, counts, heads, title)

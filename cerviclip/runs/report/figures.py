@@ -6,6 +6,7 @@ kept as a picture; a run only adds its own cells and titles.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -58,6 +59,22 @@ def open_frame(axes: Any) -> None:
     """Take away the frame's upper and right side."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def headline(text: str, width: float, *sizes: float) -> tuple[str, float]:
+    """A figure's heading and the size of its letters: one line if it fits, else two smaller ones.
+
+    Args:
+        text: the heading.
+        width: that it has, inches.
+        sizes: points, from the wished one down; a letter takes about 0.55 of it.
+    """
+    shown, size = text, sizes[0]
+    for size in sizes:
+        shown = textwrap.fill(text, max(20, int(72 * width / (0.55 * size))))
+        if shown.count("\n") <= (size < sizes[0]):
+            break
+    return shown, size
 
 
 def save_png(path: Path, pixels: np.ndarray) -> None:
@@ -118,7 +135,8 @@ class ConfusionTemplate:
         from matplotlib import colormaps
 
         shown: list[Any] = [self.title]
-        self.title.set_text(title)
+        words, size = headline(title, self.figure.get_figwidth() - 0.1, 10, 8, 6.5)
+        self.title.set(text=words, fontsize=size)
         panels = zip(self.images, self.texts, self.heads, counts, heads, strict=True)
         for image, texts, head, count, words in panels:
             support = count.sum(axis=1, keepdims=True)
@@ -165,7 +183,8 @@ def render_history(history: Sequence[Mapping[str, Any]], title: str) -> np.ndarr
     figure = new_figure(5.2, 2.8, dpi=90)
     axes = figure.add_axes((0.12, 0.17, 0.76, 0.7))
     x = [row.get("epoch", i + 1) for i, row in enumerate(history)]
-    axes.set_title(title, fontsize=9, color=INK)
+    words, size = headline(title, 4.8, 9, 7.5, 6.5)
+    axes.set_title(words, fontsize=size, color=INK)
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel("loss", fontsize=8)
     axes.tick_params(labelsize=7)

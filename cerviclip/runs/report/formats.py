@@ -135,16 +135,21 @@ def print_table(table: Table, console: Any = None) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    shown = RichTable(title=table.title, box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    shown = RichTable(box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    shown.title = Text(
+        table.title
+    )  # no text of a table is rich's markup: [timm:resnet18] is a name
     shown.add_column("centre", style="bold", no_wrap=True)
     shown.add_column("trainer", no_wrap=True)
     for k in table.columns:
         shown.add_column(column_name(k), justify="right", no_wrap=True)
     for center, rows in table.blocks:
         for i, (label, cells) in enumerate(rows):
-            shown.add_row(center if i == 0 else "", label, *cells, end_section=i == len(rows) - 1)
-    shown.caption = "; ".join([*table.notes, *table.hints])
+            row = (center if i == 0 else "", label, *cells)
+            shown.add_row(*map(Text, row), end_section=i == len(rows) - 1)
+    shown.caption = Text("; ".join([*table.notes, *table.hints]))
     shown.caption_justify = "left"
     console = console or Console()
     # A number cut to "81.2 ±…" says nothing: rather let a narrow terminal wrap the line.

@@ -145,6 +145,11 @@ def in_tables(groups: Iterable[Group]) -> list[list[Group]]:
     return [tables[key] for key in sorted(tables, key=lambda k: (order.index(k[0]), k[1]))]
 
 
+def runs_of(groups: Iterable[Group]) -> list[dict[str, Any]]:
+    """The runs of several groups."""
+    return [run for group in groups for run in group.runs]
+
+
 def repeat_of(run: Mapping[str, Any]) -> Repeat:
     """Fold and seed of a run's results."""
     return Repeat(run["fold"], run["seed"])
@@ -290,7 +295,7 @@ def split_hashes(groups: Iterable[Group]) -> list[dict[str, str]]:
     More than one in one fold means that runs of one data set were split in different ways.
     """
     found: dict[str, dict[str, str]] = {}
-    for run in (run for group in groups for run in group.runs):
+    for run in runs_of(groups):
         if run.get("split_hash"):
             places = found.setdefault(run["fold"], {})
             places.setdefault(run["split_hash"], str(run.get("folder", "?")))

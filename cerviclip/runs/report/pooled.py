@@ -38,6 +38,7 @@ from cerviclip.runs.results_check import check_center
 from cerviclip.runs.results_json import finite_or_none
 from cerviclip.runs.results_shape import CENTER as CENTER_SHAPE
 from cerviclip.runs.settings.run_key import Cell, shots_order
+from cerviclip.runs.study_title import marked_name, title_notes, titles_of
 from cerviclip.shapes import listed, maybe, parse_json, record, text
 from dassl.errors import UserError
 
@@ -96,6 +97,7 @@ def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> 
         **({"repeat": repeat} if repeat > 1 else {}),
         "test_read_early": any(run["test_read_early"] for run in runs),
         **({"transductive": True} if any(run.get("transductive") for run in runs) else {}),
+        **({"titles": titles} if any(titles := titles_of(runs)) else {}),
         "source": "",
         "score": None,
     }
@@ -226,11 +228,12 @@ def _table(groups: Sequence[Group], entries: Sequence[Entry], metric: str) -> Ta
         found = [by_cell.get((row, k)) or by_cell.get((row, 0)) for k in shots]
         rows.append((label, [_cell(g, metric, most) for g in found]))
     marks = "".join(cell for _, cells in rows for cell in cells)
-    notes = [*_notes(entries, groups, marks), *rule_notes(metric)]
+    notes = [*_notes(entries, groups, marks), *title_notes(entries), *rule_notes(metric)]
     columns = [str(k) for k in shots]
     blocks = [(CENTER, rows)]
     hints = ["pooled.json says why"] if any(e["score"] is None for e in entries) else []
-    return Table(dataset, metric, columns, blocks, notes, transductive, hints, pooled=True)
+    of = (dataset, metric, columns, blocks, notes, transductive, hints)
+    return Table(*of, pooled=True, name=marked_name(dataset, entries))
 
 
 def _groups(entries: Sequence[Entry]) -> list[Group]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cerviclip.plugins import is_phantom
 from cerviclip.runs.report.few import HINT as FEW_HINT
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import (
@@ -16,9 +15,11 @@ from cerviclip.runs.report.groups import (
     in_tables,
     most_runs,
     repeats_text,
+    runs_of,
     split_hashes,
 )
 from cerviclip.runs.settings.run_key import shots_order
+from cerviclip.runs.study_title import marked, marked_name, title_notes
 
 TRANSDUCTIVE = "transductive methods"
 READ_EARLY = "† the test set was read before training had ended"
@@ -41,13 +42,13 @@ class Table:
     transductive: bool = False
     hints: list[str] = field(default_factory=list)
     pooled: bool = False  # of folds whose predictions were put together
+    name: str = ""  # of the data, as people are told; "": as registered
 
     @property
     def title(self) -> str:
-        phantom = " (phantom data)" if is_phantom(self.dataset) else ""
         apart = f", {TRANSDUCTIVE}" if self.transductive else ""
         folds = ", folds pooled" * self.pooled
-        return f"{self.dataset}{phantom}: {self.heading}{folds}{apart}"
+        return f"{self.name or marked(self.dataset)}: {self.heading}{folds}{apart}"
 
     @property
     def heading(self) -> str:
@@ -99,7 +100,8 @@ def _table(groups: list[Group], dataset: str, metric: str, more: Marks) -> Table
     notes += [more.legend] if more.legend else []
     columns = [str(k) for k in shots]
     hints = [FEW_HINT] if few_notes(groups) else []
-    return Table(dataset, metric, columns, blocks, notes, groups[0].transductive, hints)
+    name = marked_name(dataset, runs_of(groups))
+    return Table(dataset, metric, columns, blocks, notes, groups[0].transductive, hints, name=name)
 
 
 def _cell(group: Group | None, center: str, metric: str, most: dict[int, int]) -> str:
@@ -145,6 +147,7 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
     if any(run.get("base_to_new") for g in groups for run in g.runs):
         notes.append("base to new: test has the base classes, new those not trained on")
     notes += mode_notes(groups)
+    notes += title_notes(runs_of(groups))
     splits = max((len(hashes) for hashes in split_hashes(groups)), default=0)
     if splits > 1:  # images were added between two runs, or a variant splits otherwise
         notes.append(f"runs on {splits} different splits of the images, hardly comparable")

@@ -35,6 +35,7 @@ from cerviclip.runs.run.process.rescue import rescued
 from cerviclip.runs.run.process.runtime import begin_peak_memory, runtime_record
 from cerviclip.runs.run.process.shown_warnings import kept_warnings
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
+from cerviclip.runs.run.retitle import retitle
 from cerviclip.runs.run.setup_record import setup_record
 from cerviclip.runs.run.testing.new_classes import (
     base_to_new_record,
@@ -63,6 +64,7 @@ from cerviclip.runs.run.working_folder import (
 from cerviclip.runs.settings.config_hash import config_hash, differing_keys
 from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.settings.run_key import RunKey
+from cerviclip.runs.study_title import named
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
 from dassl.utils.distributed import broadcast_object, is_main, main_first
@@ -106,7 +108,7 @@ def run_one(
     check_resume(cfg, folder, fresh)
     done = train and not fresh and is_tidy(folder) and state_of(folder, cfg) == "done"
     if done:
-        return _finished_before(folder, echo)
+        return _finished_before(folder, cfg, echo)
     work = partial(
         _run_in,
         cfg=cfg,
@@ -130,7 +132,7 @@ def _run_claimed(
     """The run in its folder, whatever that holds."""
     old = state_of(folder, cfg, fresh)
     if old == "done" and not fresh:
-        return _finished_before(folder, echo)
+        return _finished_before(folder, cfg, echo, held=True)
     if old == "unfinished" and not fresh or old == "failed" and resumes_from(cfg, folder):
         (folder / RESULTS).unlink(missing_ok=True)  # its checkpoints are what the run goes on from
     elif old in ("failed", "unfinished"):
@@ -145,9 +147,12 @@ def _run_claimed(
     return results
 
 
-def _finished_before(folder: Path, echo: bool) -> dict[str, Any]:
+def _finished_before(folder: Path, cfg: CfgNode, echo: bool, held: bool = False) -> dict[str, Any]:
+    renamed = retitle(folder, cfg.DATASET.TITLE, held)
     if echo:
         print(f"finished before: {folder} (--fresh runs it again)")
+        if renamed:
+            print(f"its title is now {cfg.DATASET.TITLE!r}")
     broadcast_object("")  # nothing to help with
     return read_results(folder) or {}
 
@@ -443,12 +448,13 @@ class Run:
 
         clock = time.perf_counter()
         dataset = self.trainer.dm.dataset
+        shown = named(self.key.dataset, self.cfg.DATASET.TITLE)
         print_centers(centers)
         print_again(getattr(dataset, "warnings", None) or [])
         write_predictions(folder, predictions, dataset.classnames)
         if self.val is not None:
             write_predictions(folder, [self.val], dataset.classnames, VAL_PREDICTIONS)
-        run_figures(folder, centers, self.history, self.key.title)
+        run_figures(folder, centers, self.history, self.key.title_with(shown))
         self.seconds["files"] = time.perf_counter() - clock
         self.seconds["total"] = time.perf_counter() - self.clock
         results = run_files.results_record(

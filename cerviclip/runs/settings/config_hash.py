@@ -19,10 +19,10 @@ from cerviclip.runs.settings.files.named_files import (
 )
 from cerviclip.runs.settings.folders import without_file
 
-# Keys that say where things are or how the work is shared out: no part of what a run is. Two of
-# them change numbers nevertheless: USE_CUDA the last digits, and NUM_WORKERS all of them where
-# images are augmented as they are loaded, since each loader process has a generator of its own, as
-# upstream's has (docs/data.md says what to do).
+# Keys that say where things are, how they are called or how the work is shared out: no part of what
+# a run is. Two of them change numbers nevertheless: USE_CUDA the last digits, and NUM_WORKERS all
+# of them where images are augmented as they are loaded, since each loader process has a generator
+# of its own, as upstream's has (docs/data.md says what to do).
 UNHASHED = {
     "OUTPUT_DIR",
     "RESUME",
@@ -31,6 +31,7 @@ UNHASHED = {
     "VERSION",
     "DATASET.ROOT",
     "DATASET.PACKED",  # the same pixels
+    "DATASET.TITLE",  # how the data are called
     "DATALOADER.NUM_WORKERS",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",

@@ -20,6 +20,8 @@ from cerviclip.runs.settings.pairs import check_given_features, check_pair
 from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
 from cerviclip.runs.settings.run_key import RunKey
+from cerviclip.runs.study_title import KEY as TITLE
+from cerviclip.runs.study_title import check_title
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts, merged_tree
 from dassl.errors import MissingFileError, UnknownNameError, UserError, no_file
 
@@ -72,6 +74,7 @@ def setup_cfg(request: RunRequest) -> CfgNode:
     _settle(cfg, request)
     if saved is not None:
         _check_as_trained(cfg, trained, saved)
+        _forget_title(cfg, trained, request)
     for key in list(cfg.TRAINER):
         if key != "NAME" and key not in kept | {trainer.upper()}:
             cfg.TRAINER.pop(key)
@@ -333,6 +336,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     if cfg.SEED < 0:
         cfg.SEED = 1  # every run here can be repeated
     check_ranges(cfg)
+    check_title(cfg.DATASET.TITLE)
     fill_from_class_map(cfg)
     _check_fold(cfg)
     _check_intervals(cfg)
@@ -405,6 +409,17 @@ def _check_as_trained(cfg: CfgNode, trained: CfgNode, saved: Path) -> None:
             f"--model-dir {saved.parent} was trained with other settings than are asked: "
             f"{', '.join(wrong)}; leave them out of the evaluation"
         )
+
+
+_PLACE = ("NAME", "ROOT", "FOLDER", "FILE")  # of DATASET: where the images are
+
+
+def _forget_title(cfg: CfgNode, trained: CfgNode, request: RunRequest) -> None:
+    """A saved run's title is that of its own images, not of others that its model is scored on."""
+    now, then = cfg.DATASET, trained.DATASET
+    elsewhere = any(now[key] != then[key] for key in _PLACE)
+    if elsewhere and not _overrides(request, TITLE):
+        now.TITLE = ""
 
 
 def _check_fold(cfg: CfgNode) -> None:

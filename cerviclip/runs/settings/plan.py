@@ -33,6 +33,8 @@ from cerviclip.runs.settings.requests import (
     parse_shots,
 )
 from cerviclip.runs.settings.run_key import RunKey, shots_of
+from cerviclip.runs.study_title import KEY as TITLE
+from cerviclip.runs.study_title import named
 from dassl.config.values import Written, names
 from dassl.errors import UnknownNameError, UserError
 
@@ -82,6 +84,11 @@ class RunSpec:
     @property
     def title(self) -> str:
         return self.key.title
+
+    @property
+    def shown_dataset(self) -> str:
+        """The data set as people are told of it, as far as the sweep itself says a title."""
+        return named(self.dataset, self._override(TITLE))
 
     def _override(self, key: str) -> str:
         """What the overrides say of a config key, the last of them; "" where they say nothing."""

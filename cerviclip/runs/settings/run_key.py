@@ -102,11 +102,15 @@ class RunKey:
     @property
     def title(self) -> str:
         """``CoOp (lr1) on Herlev, shots 16, fold 3/10, seed 1``, without what says nothing."""
+        return self.title_with("")
+
+    def title_with(self, dataset: str) -> str:
+        """The title with another name for the data set; "" for the registered one."""
         variant = "" if self.variant == "default" else f" ({self.variant})"
         shots = f"shots {self.shots}" if self.shots else ""
         fold = f"fold {self.fold}" if self.fold else ""
         seed = f"seed {self.seed}" if self.shots else ""
-        where = f"{self.trainer}{variant} on {self.dataset}"
+        where = f"{self.trainer}{variant} on {dataset or self.dataset}"
         return ", ".join(part for part in (where, shots, fold, seed) if part)
 
     def folder(self, root: str | Path) -> Path:

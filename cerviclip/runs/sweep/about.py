@@ -9,6 +9,7 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.evaluation.names import IN_DOMAIN, patients_known
 from cerviclip.runs.report.groups import NEW, Group
+from cerviclip.runs.study_title import shown_name
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError
 
@@ -41,7 +42,7 @@ def _line(dataset: str, runs: Sequence[Mapping[str, Any]]) -> str:
         place = "" if center in _HOME else _place(folders.get(center))
         parts.append(f"{center}{place}: {_size(found)}")
     source = _place(options.get("FOLDER"), options.get("FILE"))
-    return f"- {dataset}{source}; {'; '.join(parts)}"
+    return f"- {shown_name(dataset, runs)}{source}; {'; '.join(parts)}"
 
 
 def _data_options(run: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from cerviclip.runs.settings.files.named_files import paths_to_watch
 from cerviclip.runs.settings.flags import SWEEP, sweep_parser, sweep_request
 from cerviclip.runs.settings.plan import Plan, RunSpec, make_plan
 from cerviclip.runs.settings.requests import SweepRequest
+from cerviclip.runs.study_title import check_titles
 from cerviclip.runs.sweep import finished_index
 from cerviclip.runs.sweep.executor_choice import executor_for
 from cerviclip.runs.sweep.progress import SweepProgress, format_seconds
@@ -80,12 +81,16 @@ def run_sweep(request: SweepRequest, console: Any) -> Swept:
     if request.dry_run:
         show_plan(runs, console)
         return Swept(plan.output_root, folders)
+    retitle_finished(runs, request.fresh, console)
     pending = [run for run in runs if run.state != "done" or request.fresh]
     check_inputs(pending, in_this_process=request.jobs == 1 and not request.launcher)
     create_writable(plan.output_root)
     failed = make_runs(plan, runs, pending, request, console)
     unchosen = unchosen_runs(plan, set(folders))
-    index = finished_index.SweepIndex(_folders_and_hashes(runs), _folders_and_hashes(unchosen))
+    titles = [str(run.cfg.DATASET.TITLE) for run in runs]
+    index = finished_index.SweepIndex(
+        _folders_and_hashes(runs), _folders_and_hashes(unchosen), titles
+    )
     files = {path for run in (*runs, *unchosen) for path in paths_to_watch(flatten(run.cfg))}
     finished_index.write(plan, index, files)
     write_and_print_tables(plan, index, console)
@@ -122,7 +127,20 @@ def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
         run = PlannedRun(spec, cfg, folder, state_of(folder, cfg, fresh), config_hash(cfg))
         by_folder[folder] = run
         runs.append(run)
+    check_titles((run.cfg.DATASET.NAME, run.cfg.DATASET.TITLE) for run in runs)
     return runs
+
+
+def retitle_finished(runs: Sequence[PlannedRun], fresh: bool, console: Any) -> None:
+    """Give the sweep's title to its finished runs, which are not made again for it."""
+    from cerviclip.runs.run.retitle import retitle
+
+    finished = [run for run in runs if run.state == "done" and not fresh]
+    renamed = [run for run in finished if retitle(run.folder, run.cfg.DATASET.TITLE)]
+    for title in dict.fromkeys(run.cfg.DATASET.TITLE for run in renamed):
+        number = sum(run.cfg.DATASET.TITLE == title for run in renamed)
+        line = f"the title of {counted(number, 'finished run')} is now {title!r}"
+        console.print(line, markup=False, emoji=False, soft_wrap=True)
 
 
 def unchosen_runs(plan: Plan, taken: set[Path]) -> list[PlannedRun]:

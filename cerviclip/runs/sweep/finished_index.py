@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from cerviclip.plugins import plugin_files
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.configure import find_config
 from cerviclip.runs.settings.plan import Plan, RunSpec
+from cerviclip.runs.study_title import title_of
 from cerviclip.shapes import anything, listed, mapping, parse_json, record, text
 from dassl.config.yaml_file import layers_of
 
@@ -34,7 +35,10 @@ SOURCES = (
 
 
 _RUNS = listed(listed(text))  # pairs of a folder and a configuration's hash
-_SHAPE = record({"sources": text, "files": mapping(anything), "runs": _RUNS, "unchosen": _RUNS})
+_SHAPE = record(
+    {"sources": text, "files": mapping(anything), "runs": _RUNS, "unchosen": _RUNS},
+    {"titles": listed(text)},
+)
 
 
 @dataclass
@@ -43,6 +47,7 @@ class SweepIndex:
 
     runs: list[tuple[Path, str]]
     unchosen: list[tuple[Path, str]]  # runs that the flags leave out; some may not be there
+    titles: list[str] = field(default_factory=list)  # of ``runs``, "" for none; []: all none
 
     @property
     def folders(self) -> list[Path]:
@@ -63,6 +68,7 @@ def write(plan: Plan, index: SweepIndex, files: Iterable[str]) -> None:
         "files": _stamps([*files, *_plugin_files(plan)]),
         "runs": [[str(folder), wanted] for folder, wanted in index.runs],
         "unchosen": [[str(folder), wanted] for folder, wanted in index.unchosen],
+        "titles": index.titles,
         "sources": _source_stamp(),
         "store": store_dtype(),
     }
@@ -88,13 +94,15 @@ def read_if_finished(plan: Plan) -> SweepIndex | None:
     now = _stamps(noted["files"])
     if noted["files"] != now or not all(now.values()):  # of an absent file nothing is known
         return None
-    for folder, wanted in noted["runs"]:
-        if not is_finished(read_results(folder), wanted):
+    titles = noted.get("titles") or [""] * len(noted["runs"])
+    for (folder, wanted), title in zip(noted["runs"], titles, strict=False):
+        results = read_results(folder)
+        if not is_finished(results, wanted) or title not in ("", title_of(results or {})):
             return None
     runs, unchosen = (
         [(Path(folder), wanted) for folder, wanted in noted[key]] for key in ("runs", "unchosen")
     )
-    return SweepIndex(runs, unchosen)
+    return SweepIndex(runs, unchosen, titles)
 
 
 def _path(plan: Plan) -> Path:

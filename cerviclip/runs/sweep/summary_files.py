@@ -86,11 +86,12 @@ def _write_claimed(
 def replaced_note(plan: Plan) -> str:
     """What to say where the tables in the sweep's folder are of another sweep; "" otherwise."""
     path, title = plan.output_root / "results.md", _title(plan)
+    registered = _title(plan, as_registered=True)
     if not path.is_file():
         return ""
     with open(path, encoding="utf-8", errors="replace") as file:
         earlier = file.readline().removeprefix("#").strip()
-    if earlier == title:
+    if earlier in (title, registered):
         return ""
     return (
         f"note: the tables in {plan.output_root} were of '{earlier}' and are of '{title}' now; its "
@@ -133,13 +134,14 @@ def results_markdown(
     return "\n".join(lines)
 
 
-def _title(plan: Plan) -> str:
+def _title(plan: Plan, as_registered: bool = False) -> str:
     """The sweep's name; where flags ask for other runs than its yaml's, what they ask for."""
     if not plan.goes_beyond:
         return f"Sweep {plan.name}"
     trainers = list(dict.fromkeys(run.trainer for run in plan.runs))
     names = ", ".join(trainers) if len(trainers) < 6 else f"{len(trainers)} trainers"
-    return f"{names} on {', '.join(dict.fromkeys(run.dataset for run in plan.runs))}"
+    datasets = [run.dataset if as_registered else run.shown_dataset for run in plan.runs]
+    return f"{names} on {', '.join(dict.fromkeys(datasets))}"
 
 
 def _number_of_runs(plan: Plan, there: int) -> str:

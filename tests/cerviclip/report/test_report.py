@@ -3,6 +3,7 @@ that finds every item."""
 
 import json
 import re
+import shutil
 
 import pytest
 from run_fixtures import Zoo
@@ -29,6 +30,7 @@ from cerviclip.report.setup import (
 )
 from cerviclip.report.study import BY_NAME, BY_VAL, Study
 from cerviclip.runs.report.groups import Group
+from cerviclip.runs.run.retitle import retitle
 from cerviclip.runs.run.runner import run_one
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -389,3 +391,28 @@ def test_patients_whom_nobody_knows_are_not_counted():
 def test_maps_of_a_method_are_suggested_only_where_it_ran(document):
     [text] = [b.words for b in document.blocks if b.words.startswith("Explanations:")]
     assert "SAVLT" not in text
+
+
+def test_the_draft_calls_the_study_by_its_title(runs, tmp_path):
+    folder = shutil.copytree(runs, tmp_path / "out")
+    assert retitle(folder / "ZooLinear", "Cervix OCT, Hospital A")
+    document = build_document(Study.read(folder), tmp_path / "figures")
+    assert document.title == "Methods and results: Cervix OCT, Hospital A"
+    words = [block.words for block in document.blocks]
+    assert "Data card: Cervix OCT, Hospital A" in words
+    whole = tables(document)
+    card_rows = dict(whole["Data card of Cervix OCT, Hospital A."].rows)
+    assert card_rows["Name in files and folders"] == "ZooMain"
+    assert any(row[0] == "Cervix OCT, Hospital A" for row in whole["Leaks looked for before "
+               "training."].rows)  # fmt: skip
+    assert "Cervix OCT, Hospital A: accuracy (%)." in whole
+    assert any("Data card: ZooFar" in text for text in words)  # a centre keeps its name
+    told = [text for text in words if "ZooMain" in text and "warning" not in text.lower()]
+    assert [text for text in told if "Name in files and folders" not in text] == []
+
+
+def test_a_centre_called_as_the_title_keeps_its_place_in_the_flow(runs, tmp_path):
+    folder = shutil.copytree(runs, tmp_path / "out")
+    retitle(folder / "ZooLinear", "ZooFar")
+    part = Study.read(folder).parts[0]
+    assert part.name == "ZooFar" and set(part.flow["sources"]) == {"ZooMain", "ZooFar"}

@@ -218,3 +218,19 @@ def test_another_ensemble_of_that_name_is_not_replaced_unasked(quick, make_run, 
         len(Ensemble([one, two], MEAN, "m").write(tmp_path, fresh=True)[1]["ensemble"]["members"])
         == 2
     )
+
+
+def test_an_ensemble_has_the_title_of_its_members(quick, make_run, tmp_path):
+    def titled(name, number, title):
+        return make_run(name, number, runtime={"title": title}, seed=number)
+
+    runs = [titled("GDA", 1, "Hospital A"), titled("CoOp", 2, "Hospital A")]
+    folder, results = Ensemble(runs, MEAN, "mean").write(tmp_path / "out")
+    assert results["runtime"]["title"] == "Hospital A"
+    for run in runs:
+        run["runtime"] = {"title": "Hospital B"}
+    assert Ensemble(runs, MEAN, "mean").write(tmp_path / "out")[1] == read_results(folder)
+    assert read_results(folder)["runtime"]["title"] == "Hospital B"
+    runs[0]["runtime"] = {}
+    other = Ensemble(runs, MEAN, "other").write(tmp_path / "out")[1]
+    assert "title" not in other["runtime"]

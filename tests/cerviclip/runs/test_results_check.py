@@ -163,3 +163,14 @@ def test_a_flow_is_whole_or_empty():
     for flow in ({"sources": {}}, {"leaks": {"centers": {}}}, {"sources": {"D": {}}}):
         with pytest.raises(UserError, match="it lacks the key flow"):
             check_blocks({"flow": flow}, "results.json")
+
+
+@pytest.mark.parametrize("runtime", [{}, {"title": None}, {"title": "Cervix OCT, Hospital A"}])
+def test_a_sound_title_and_none_are_let_pass(runtime):
+    assert why_no_results(RUN | {"runtime": runtime}) == ""
+
+
+@pytest.mark.parametrize("title", ["a\nb", "<script>", "x" * 10_000, "\x1b[2J", "$x$", 3, ["a"]])
+def test_a_title_that_no_run_can_have_is_refused(title):
+    said = why_no_results(RUN | {"runtime": {"title": title}})
+    assert said.startswith("runtime.title is ") and said.isprintable() and len(said) < 200

@@ -165,7 +165,7 @@ def _about_class(page: Any, model: Model, answer: Prediction) -> None:
     t, info = page.t, _info(page, model, answer.predicted)
     st.subheader(t("about_class"))
     if info is None:
-        st.caption(t("no_class_info", dataset=model.dataset))
+        st.caption(t("no_class_info", dataset=model.shown_dataset))
         return
     st.markdown(
         f"**{info.name}** – {info.description}\n\n"

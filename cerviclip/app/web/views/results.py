@@ -13,6 +13,7 @@ from cerviclip.runs.many.tidy import long_table
 from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.report.groups import METRICS, TITLES, group_runs, load_runs, sweep_order
 from cerviclip.runs.report.tables import build_tables, column_name
+from cerviclip.runs.study_title import shown_name
 
 
 def show(page: Any) -> None:
@@ -52,7 +53,9 @@ def _dataset(page: Any, table: Any, groups: Any, metric: str) -> None:
         if len(table.columns) > 1:
             axes = (page.t("shots"), table.heading)
             figure = shots_chart(groups, metric, center, axes)
-            st.plotly_chart(figure, alt=page.t("alt_curve"), key=f"curve_{table.title}_{center}")
+            st.plotly_chart(
+                figure, alt=page.t("alt_curve"), key=f"curve_{table.dataset}_{table.title}_{center}"
+            )
     for note in table.notes:
         st.caption(note)
 
@@ -100,6 +103,7 @@ def _chart_or(page: Any, figure: Any, alt: str) -> None:
 
 
 def _title(run: Any) -> str:
-    names = ("dataset", "trainer", "backbone", "variant")
+    name = shown_name(run["dataset"], [run])
+    names = [name, *(run[key] for key in ("trainer", "backbone", "variant"))]
     fold = f", fold {run['fold']}" if run.get("fold") else ""
-    return f"{', '.join(run[n] for n in names)}, {run['shots']} shots, seed {run['seed']}{fold}"
+    return f"{', '.join(names)}, {run['shots']} shots, seed {run['seed']}{fold}"

@@ -40,6 +40,8 @@ def runtime_record(run: Any) -> dict[str, Any]:
         "host": platform.node(),
         "warnings": list(run.shown_warnings),
     }
+    if title := run.cfg.DATASET.get("TITLE", ""):
+        out["title"] = title
     if job := job_record():
         out["job"] = job
     if world_size() > 1:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from cerviclip.app.export.card import patients_said
+from run_fixtures import whole_results
+
+from cerviclip.app.export.card import model_card, patients_said
+from cerviclip.app.export.record import kept_of
+from cerviclip.engine.task import Task
 
 
 def test_patients_are_counted_where_they_are_known_alone():
     assert patients_said({"n_images": 30, "n_patients": 12}) == "12 patients"
     unknown = {"n_images": 30, "n_patients": 30, "uncertainty": {"unit": "image"}}
     assert patients_said(unknown) == "patients not known"
+
+
+def test_the_card_and_the_record_have_the_title():
+    results = whole_results(runtime={"title": "Cervix OCT, Hospital A", "host": "secret"})
+    kept = kept_of(results)
+    assert kept["runtime"] == {"title": "Cervix OCT, Hospital A"}
+    assert "runtime" not in kept_of(whole_results(runtime={"host": "secret"}))
+    record = {"results": kept, "trainer": "Probe", "backbone": "CLIP", "model_sha256": "0"}
+    card = model_card(record, Task("FolderDataset", ("a", "b")))
+    assert card.startswith("# Model card: Probe on Cervix OCT, Hospital A\n")
+    assert "\nCervix OCT, Hospital A, 4 shots; split s" in card and "FolderDataset" not in card

@@ -15,7 +15,8 @@ from cerviclip.app.answer import Prediction
 from cerviclip.app.explain.details import METHODS
 from cerviclip.app.pdf import write_pdf
 from cerviclip.app.pdf.report import TEXTS
-from cerviclip.app.web.texts import LANGUAGES, read_texts
+from cerviclip.app.pdf.warrant import facts
+from cerviclip.app.web.texts import LANGUAGES, Texts, read_texts
 from cerviclip.runs.results_json import read_results
 from dassl._version import __version__
 from dassl.errors import UserError
@@ -90,6 +91,13 @@ def test_the_warrant_has_the_figures_of_the_run(one, predictor, probe):
         assert said in text
     assert predictor.model_id in text
     assert f"CerviCLIP {__version__}" in text
+
+
+def test_the_warrant_calls_the_study_by_its_title(predictor):
+    results = {"dataset": "FolderDataset", "runtime": {"title": "Cervix OCT, Hospital A"}}
+    t = Texts("en", TEXTS)
+    told = dict(facts(t, predictor, results))
+    assert told[t("trained_on")].startswith("Cervix OCT, Hospital A; ")
 
 
 def test_no_file_name_unless_asked(predictor, answers, tmp_path):

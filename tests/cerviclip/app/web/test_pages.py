@@ -23,7 +23,7 @@ from cerviclip.app.append_file import DiskFullError
 from cerviclip.app.audit_log import AuditLog, verify
 from cerviclip.app.review.journal import Journal, queue_folder
 from cerviclip.app.web.guide import rules_for
-from cerviclip.app.web.models import Model
+from cerviclip.app.web.models import Model, title_of
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.app.web.texts import LANGUAGES, Texts, likeness, possible_classes
 from helpers import write_images
@@ -426,3 +426,20 @@ def test_a_csv_of_the_page_is_read_back(predictor, cells):
     again = pandas.read_csv(io.StringIO(table.to_csv(index=False, lineterminator="\n")))
     for name in ("p_red", "calibrated_p_red", "ood_score", "uncertainty"):
         assert list(again[name]) == list(table[name])
+
+
+def test_the_page_calls_the_study_by_its_title(view, probe, tmp_path):
+    """Two data sets with one title are no clash of charts."""
+    results = json.loads((probe / "results.json").read_text())
+    results["runtime"]["title"] = "Cervix OCT, Hospital A"
+    for dataset in (results["dataset"], "Other"):
+        for shots in (1, 2):
+            folder = tmp_path / dataset / str(shots)
+            folder.mkdir(parents=True)
+            other = {"dataset": dataset, "shots": shots}
+            (folder / "results.json").write_text(json.dumps(results | other))
+    page = view("results", results=(str(tmp_path),))
+    assert not page.exception
+    assert [s.value for s in page.subheader][:2] == ["Cervix OCT, Hospital A: accuracy (%)"] * 2
+    assert all(o.startswith("Cervix OCT, Hospital A, ") for o in page.selectbox[-1].options)
+    assert title_of(str(folder)).startswith("Cervix OCT, Hospital A, LinearProbe, ")

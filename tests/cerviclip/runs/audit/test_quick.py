@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from audit_fixtures import write_honest, write_run
+from audit_fixtures import write_honest, write_run, write_tables
 
 import tools.audit as command
 from cerviclip.runs.audit.run import audit, audit_results
@@ -71,3 +71,22 @@ def test_the_command_has_the_flag(output, tmp_path, capsys):
     assert json.loads((tmp_path / "a.json").read_text())["runs"] == 3
     write_run(tmp_path, 9)  # no table has it
     assert command.main([str(output), "--quick"]) == 1
+
+
+@pytest.mark.parametrize("how", [audit_results, audit])
+def test_a_title_is_no_fault_before_and_after_the_tables_have_it(output, how):
+    """Also where one run alone has it, or the runs got another one after results.md was written."""
+
+    def titled(paths, title):
+        for path in paths:
+            runtime = json.loads(path.read_text())["runtime"]
+            change(path, runtime=runtime | {"title": title})
+
+    paths = list(find_results(output))
+    for some, title in ((paths[:1], "Hospital A"), (paths, "Hospital A"), (paths[1:], "B")):
+        titled(some, title)
+        assert kinds(how(output)) == []
+        write_tables(output)
+        assert kinds(how(output)) == []
+    titled(paths, "a\nb")
+    assert "unreadable" in kinds(how(output))

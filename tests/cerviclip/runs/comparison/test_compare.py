@@ -383,3 +383,15 @@ def test_every_format_has_the_same_numbers(add_run):
     line = next(csv.DictReader(comparison_csv(found).splitlines()))
     assert float(line["difference"]) == record["centers"]["test"]["value"]
     assert (line["trainer"], line["shots"], line["center"]) == ("B_x", "1", "test")
+
+
+def test_differences_are_headed_by_the_title(add_run):
+    runs = [add_run(name, 1, three(0.6, 1)) for name in ("A", "B")]
+    for run in runs:
+        run["runtime"] = {"title": "Cervix OCT, Hospital A"}
+    [table] = difference_tables(pairs(runs))
+    assert table.title.startswith("Cervix OCT, Hospital A (phantom data): A minus each other")
+    runs[0]["runtime"] = {}
+    [table] = difference_tables(pairs(runs))
+    assert table.title.startswith("PhantomOCT (phantom data): A minus")
+    assert any("different titles" in note for note in table.notes)

@@ -74,3 +74,12 @@ def test_two_methods_are_too_few():
     groups = [g for g in usual() if g.trainer != "GDA"]
     with pytest.raises(UserError, match="needs 3 data sets and 3 methods.*and 2"):
         rank_groups(groups, "accuracy")
+
+
+def test_data_sets_are_told_by_their_titles():
+    groups = usual()
+    for one in groups[:3]:
+        one.runs[0]["runtime"] = {"title": "Cervix OCT, Hospital A"}
+    ranked = rank_groups(groups, "accuracy")
+    assert ranked.datasets == list(SETS)
+    assert "data sets: Cervix OCT, Hospital A, SIPaKMeD, BreakHis" in ranking_text(ranked)

@@ -202,3 +202,13 @@ def test_runs_are_found_in_order_without_evaluations_and_hidden_folders(tmp_path
     assert list(find_results(tmp_path / "eval" / "seed_1")) == [
         tmp_path / "eval" / "seed_1" / "results.json"
     ]
+
+
+def test_titles_are_known_to_tables_of_very_many_runs(output):
+    for path in find_results(output):
+        results = json.loads(path.read_text())
+        results["runtime"]["title"] = "Cervix OCT"
+        path.write_text(json.dumps(results))
+    runs = table_runs(output, ["accuracy"])
+    assert {run["runtime"]["title"] for run in runs} == {"Cervix OCT"}
+    assert build_tables(group_runs(runs), "accuracy")[0].title == "Cervix OCT: accuracy (%)"

@@ -35,3 +35,12 @@ def test_the_chosen_epochs_are_named():
     for one, epoch in zip(runs, (3, 12), strict=True):
         one["search"]["choices"]["epoch"]["chosen"] = epoch
     assert chosen(*runs) == "epoch (3 to 12)"
+
+
+def test_costs_are_under_the_title():
+    from cerviclip.runs.report.costs import cost_rows
+    from cerviclip.runs.report.groups import Group
+
+    run = {"fold": "", "seed": 1, "centers": {}, "runtime": {"title": "Cervix OCT"}}
+    [row] = cost_rows([Group("FolderDataset", "CoOp", "B", "default", 4, 0, [run])])
+    assert row[:3] == ("Cervix OCT", "CoOp", "4")

@@ -7,6 +7,7 @@ from PIL import Image
 from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
 from cerviclip.runs.report.figures import (
     ConfusionTemplate,
+    headline,
     render_history,
     run_figures,
     short_name,
@@ -181,3 +182,30 @@ def test_results_without_class_names_are_passed_over():
     named = {"confusion_matrix": [[1, 0], [0, 1]], "per_class": {"a": {}, "b": {}}}
     bare = {"confusion_matrix": [[1]]}
     assert with_same_classes({"old": bare, "test": named, "coarse": {}}) == {"test": named}
+
+
+def test_a_long_heading_is_set_smaller_in_two_lines():
+    assert headline("PhantomOCT", 5.0, 11, 9) == ("PhantomOCT", 11)
+    words, size = headline("Hospital of the city " * 4, 5.0, 11, 9, 7.5)
+    assert size == 9 and words.count("\n") == 1
+
+
+def test_curves_are_headed_by_the_title(monkeypatch):
+    def made(seed, title):
+        return {
+            "status": "done", "dataset": "PhantomOCT", "trainer": "CoOp", "backbone": "B",
+            "variant": "default", "shots": 4, "fold": "", "seed": seed, "test_read_early": False,
+            "centers": {"test": GOOD}, "runtime": {"title": title},
+        }  # fmt: skip
+
+    def heads(*titles):
+        groups = group_runs([made(i, t) for i, t in enumerate(titles)])
+        saved = []
+        monkeypatch.setattr(ConfusionTemplate, "save", lambda *words: saved.append(words[-1]))
+        save_pooled_confusion(groups[0], "CoOp", None)
+        return shots_figure(groups, "accuracy").get_suptitle(), saved[0]
+
+    curves, confusion = heads("Cervix OCT", "Cervix OCT")
+    assert curves == "Cervix OCT (phantom data)"
+    assert confusion == "CoOp on Cervix OCT (phantom data), 4 shots, 2 seeds"
+    assert heads("A", "B")[0] == "PhantomOCT (phantom data)"

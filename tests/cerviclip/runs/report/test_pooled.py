@@ -337,3 +337,15 @@ def test_a_damaged_pooled_file_is_as_none(three, tmp_path):
     entries[0]["score"]["accuracy"]["value"] += 5
     path.write_text(json.dumps({"pooled": entries}))
     assert read_pooled(tmp_path) == []
+
+
+def test_pooled_tables_have_the_title_of_the_folds(three, tmp_path):
+    runs, _ = three
+    assert "titles" not in pooled_entries(group_runs(runs), tmp_path)[0]
+    titled = [run | {"runtime": {"title": "Hospital A"}} for run in runs]
+    [table] = pooled_tables(pooled_entries(group_runs(titled), tmp_path), "accuracy")
+    assert table.title == "Hospital A: accuracy (%), folds pooled"
+    titled[0]["runtime"] = {"title": "Hospital B"}
+    [table] = pooled_tables(pooled_entries(group_runs(titled), tmp_path), "accuracy")
+    assert table.title == f"{runs[0]['dataset']}: accuracy (%), folds pooled"
+    assert any(note.endswith('"Hospital B", "Hospital A"') for note in table.notes)

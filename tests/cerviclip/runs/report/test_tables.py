@@ -310,3 +310,37 @@ def test_runs_are_loaded_with_their_folder(tmp_path):
     runs = load_runs(tmp_path)
     assert [r["seed"] for r in runs] == [1, 2]
     assert runs[0]["folder"] == str(tmp_path / "seed_1")
+
+
+def titled(title, **more):
+    return run(runtime={"title": title}, dataset="FolderDataset", **more)
+
+
+def test_a_title_heads_the_table_in_every_format(capsys):
+    t = table([titled("R&D, 50 % CIN2+"), titled("R&D, 50 % CIN2+", seed=2)])
+    assert t.title == "R&D, 50 % CIN2+: accuracy (%)" and t.dataset == "FolderDataset"
+    assert to_markdown(t).startswith("### R&D, 50 % CIN2+: accuracy (%)\n")
+    assert r"\caption{R\&D, 50 \% CIN2+: accuracy (\%);" in to_latex(t)
+    print_table(t)
+    assert "R&D, 50 % CIN2+: accuracy (%)" in capsys.readouterr().out
+
+
+def test_runs_with_different_titles_have_the_registered_name_and_a_note():
+    t = table([titled("Hospital A"), titled("Hospital B", seed=2)])
+    assert t.title == "FolderDataset: accuracy (%)"
+    note = 'runs with different titles (DATASET.TITLE): "Hospital A", "Hospital B"'
+    assert note in t.notes and note in to_markdown(t)
+
+
+def test_a_title_keeps_the_mark_of_phantoms_and_stays_out_of_machines_files():
+    runs = [run(runtime={"title": "Cervix OCT"})]
+    assert table(runs).title == "Cervix OCT (phantom data): accuracy (%)"
+    groups = group_runs(runs)
+    assert "Cervix" not in to_csv(groups) + to_json(summary(groups, runs))
+
+
+def test_what_looks_like_markup_is_printed_as_it_is(capsys):
+    """rich reads [timm:resnet18] as a style, and left it out of the row."""
+    two = [run(backbone="timm:resnet18"), run(backbone="embeddings:e")]
+    print_table(table(two))
+    assert "CoOp [timm:resnet18]" in capsys.readouterr().out

@@ -232,3 +232,10 @@ def test_a_key_that_is_empty_differs_from_one_that_is_absent():
 def test_a_config_read_back_from_yaml_has_the_same_hash(cfg):
     assert config_hash(yaml.safe_load(cfg.dump())) == config_hash(cfg)
     assert "DATASET.SPLIT_RATIO" in canonical(cfg)
+
+
+def test_a_title_changes_no_number(cfg):
+    before = config_hash(cfg), canonical(cfg)
+    cfg.DATASET.TITLE = "Cervix OCT, Hospital A"
+    assert (config_hash(cfg), canonical(cfg)) == before and "DATASET.TITLE" not in before[1]
+    assert differing_keys(get_cfg_default(), cfg) == []

@@ -154,6 +154,9 @@ def test_sections_of_other_trainers_are_left_out(zoo):
         (["TEST.MISS_COST", "-1.0"], UserError, r"TEST\.MISS_COST is -1\.0"),
         (["TEST.COVERAGE", "1.5"], UserError, r"TEST\.COVERAGE has 1\.5"),
         (["TEST.PREVALENCES", "[0.1, 5]"], UserError, "TEST.PREVALENCES has 5"),
+        (["DATASET.TITLE", "a\nb"], UserError, r"DATASET.TITLE 'a.nb' .* holds '.n'"),
+        (["DATASET.TITLE", "a|b"], UserError, r"DATASET.TITLE .* holds '\|'"),
+        (["DATASET.TITLE", "x" * 10_000], UserError, "it has 10,000 characters"),
     ],
 )
 def test_errors_are_one_line_and_name_the_fault(zoo, flags, kind, words):
@@ -275,3 +278,23 @@ def test_a_folder_whose_name_no_system_takes_is_refused_by_its_length(zoo, flags
 
     with pytest.raises(UserError, match="a part of 300 bytes .* a shorter --output-dir"):
         setup_cfg(zoo.asked("ZooLinear", "2", *flags))
+
+
+@pytest.mark.parametrize("text", ["Cervix OCT, Hospital A", "2024", "R&D (2 sites)"])
+def test_a_title_is_read_as_it_is_typed(zoo, text):
+    cfg = make(zoo, DATASET__TITLE=text)
+    assert cfg.DATASET.TITLE == text and "ZooMain" in cfg.OUTPUT_DIR
+
+
+def test_a_saved_runs_title_is_not_that_of_other_images(zoo, tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        make(zoo, "--shots", "2", DATASET__TITLE="Hospital A").dump()
+    )
+    evaluate = ["--eval-only", "--model-dir", str(tmp_path)]
+
+    def title(*words, **opts):
+        return make(zoo, *evaluate, *words, **opts).DATASET.TITLE
+
+    assert title() == "Hospital A"
+    assert title(DATASET__FILE="other.csv") == title("--root", "elsewhere") == ""
+    assert title(DATASET__FILE="other.csv", DATASET__TITLE="Hospital A") == "Hospital A"

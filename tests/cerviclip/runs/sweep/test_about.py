@@ -40,3 +40,8 @@ def test_runs_that_differ_are_spans_and_what_is_gone_is_left_out(run, tmp_path):
     (tmp_path / "11" / "config.yaml").unlink()
     [line] = about_lines(group_runs(runs))
     assert line == "- FolderDataset; positive group: none; test: 1 to 2 images of 1 patient"
+
+
+def test_the_title_is_told_instead_of_the_registered_name(run):
+    one = run(test={"n_images": 1}) | {"runtime": {"title": "Cervix OCT"}}
+    assert about_lines(group_runs([one]))[0].startswith("- Cervix OCT (list cases.csv); ")

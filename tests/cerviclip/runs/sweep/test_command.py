@@ -456,3 +456,41 @@ def test_tables_of_another_sweep_are_not_replaced_without_a_word(zoo, capsys):
         out = capsys.readouterr().out
         assert (f"were of '{title}' and are of 'Sweep other' now" in out) == said
     assert len(list(find_results(zoo.out))) == 2  # the first sweep's run is there
+
+
+def titles_in(folder):
+    runs = [json.loads(path.read_text()) for path in find_results(folder)]
+    return {run["runtime"].get("title", "") for run in runs}
+
+
+def test_a_title_is_given_to_finished_runs_and_none_is_made_again(made, monkeypatch, capsys):
+    """Also back to an earlier one, of which the sweep has a note that its runs are finished."""
+    before = all_results(made.out)
+    monkeypatch.setattr(InProcess, "__call__", lambda *_: pytest.fail("a run was made again"))
+    for title in ("Hospital A", "Hospital B", "Hospital A", "Hospital A"):
+        assert run(made, TEXT, "--opts", "DATASET.TITLE", title) == 0
+        said = capsys.readouterr().out
+        assert titles_in(made.out) == {title} and f"{title}: accuracy (%)" in said
+        assert f"\n### {title}: accuracy (%)\n" in (made.out / "results.md").read_text()
+    assert "the title of" not in said  # the last time there was nothing to do
+    assert all_results(made.out) == before
+    assert (made.out / "curves_ZooMain.png").is_file()
+    assert "Hospital" not in (made.out / "summary.csv").read_text()
+    assert run(made) == 0 and titles_in(made.out) == {"Hospital A"}  # none given: as it was
+
+
+def test_one_title_for_two_data_sets_is_refused_before_any_run(zoo, capsys):
+    flags = ("--datasets", "ZooMain", "ZooFar", "--opts", "DATASET.TITLE", "Hospital A")
+    assert run(zoo, TEXT, *flags) == 2
+    assert "'Hospital A' would name two data sets, ZooMain and ZooFar" in capsys.readouterr().err
+    assert not list(find_results(zoo.out))
+
+
+def test_what_the_flags_ask_for_is_headed_by_the_title(zoo, capsys):
+    text = "trainers: [ZooConstant]\nshots: [1]\nseeds: [1]\n"
+    assert run(zoo, text, "--trainers", "ZooLinear") == 0
+    assert run(zoo, text, "--trainers", "ZooLinear", "--opts", "DATASET.TITLE", "Hospital A") == 0
+    lines = (zoo.out / "results.md").read_text().splitlines()
+    assert (
+        lines[0] == "# ZooLinear on Hospital A" and "the tables in" not in capsys.readouterr().out
+    )
