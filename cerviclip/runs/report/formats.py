@@ -137,10 +137,9 @@ def print_table(table: Table, console: Any = None) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    shown.title = Text(
-        table.title
-    )  # no text of a table is rich's markup: [timm:resnet18] is a name
+    # As Text, since rich reads a plain string as markup: [timm:resnet18] would be a style.
+    title = Text(table.title, "bold")
+    shown = RichTable(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("centre", style="bold", no_wrap=True)
     shown.add_column("trainer", no_wrap=True)
     for k in table.columns:
@@ -149,7 +148,7 @@ def print_table(table: Table, console: Any = None) -> None:
         for i, (label, cells) in enumerate(rows):
             row = (center if i == 0 else "", label, *cells)
             shown.add_row(*map(Text, row), end_section=i == len(rows) - 1)
-    shown.caption = Text("; ".join([*table.notes, *table.hints]))
+    shown.caption = Text("; ".join([*table.notes, *table.hints]), "table.caption")
     shown.caption_justify = "left"
     console = console or Console()
     # A number cut to "81.2 ±…" says nothing: rather let a narrow terminal wrap the line.

@@ -193,3 +193,13 @@ def test_an_unknown_chain_is_refused_with_the_known_ones():
 def test_every_chain_of_ours_is_read():
     for path in chains.CHAINS.glob("*.yaml"):
         assert len(chains.read_chain(path).stages) >= 2
+
+
+def test_one_title_for_stages_of_two_data_sets_is_refused(tmp_path):
+    (tmp_path / "two.yaml").write_text(
+        "backbone: torchvision:shufflenet_v2_x0_5\nstages: [SIPaKMeD, Herlev]"
+    )
+    two = chains.read_chain(tmp_path / "two.yaml")
+    with pytest.raises(UserError, match="'A' would name two data sets, SIPaKMeD and Herlev"):
+        chains.run_chain(two, tmp_path / "out", opts=("DATASET.TITLE", "A"))
+    assert not (tmp_path / "out").exists()

@@ -163,6 +163,7 @@ def test_the_command_writes_choices_curves_page_and_figure(plan, tmp_path, capsy
         "--dataset", given.dataset, "--trainer", given.trainer, "--backbone", given.backbone,
         "--weights", given.weights, "--root", given.root, "--strategies", "random", "entropy",
         "--budgets", "4", "6", "--output-dir", str(tmp_path / "out"), "--opts", *given.opts,
+        "DATASET.TITLE", "Hospital A",
     ]  # fmt: skip
     assert command.main(words) == 0
     rows = list(csv.DictReader((tmp_path / "out" / "chosen.csv").read_text().splitlines()))
@@ -173,6 +174,8 @@ def test_the_command_writes_choices_curves_page_and_figure(plan, tmp_path, capsy
     curves = list(csv.DictReader((tmp_path / "out" / "curves.csv").read_text().splitlines()))
     assert [row["images"] for row in curves] == ["4", "6", "4", "6"]
     assert "entropy, seed 1, 6 images" in capsys.readouterr().out
+    head = f"# Labelling in rounds: {given.trainer} on Hospital A, {given.backbone}\n"
+    assert any(page.read_text().startswith(head) for page in (tmp_path / "out").glob("*.md"))
     assert (tmp_path / "out" / "active.png").read_bytes()[:4] == b"\x89PNG"
 
 

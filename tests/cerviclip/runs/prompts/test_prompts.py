@@ -83,7 +83,10 @@ def test_each_row_is_zero_shots_accuracy_with_that_prompt(words, tmp_path, capsy
     import train
 
     out = tmp_path / "report"
-    assert command.main(words("--split", "test", "--output-dir", str(out))) == 0
+    title = ("DATASET.TITLE", "Hospital A")
+    assert command.main(words("--split", "test", "--output-dir", str(out), opts=title)) == 0
+    pages = [page.read_text() for page in out.glob("*.md")]
+    assert any(page.startswith("# Prompts of Hospital A, CLIP") for page in pages)
     printed = capsys.readouterr().out
     rows = list(csv.DictReader((out / "prompts.csv").read_text().splitlines()))
     assert [row["kind"] for row in rows] == [TEMPLATE, TEMPLATE, TEMPLATES]
