@@ -57,7 +57,7 @@ class Part:
         """The run's ``flow``, the training's data under the name that people are told."""
         flow = dict(self.run["flow"] or {})
         sources = flow.get("sources") or {}
-        if self.name not in sources:  # a centre may be called as the title is
+        if sources and self.name not in sources:  # a centre may be called as the title is
             flow["sources"] = {
                 self.name if name == self.dataset else name: of for name, of in sources.items()
             }

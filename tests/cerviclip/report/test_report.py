@@ -416,3 +416,5 @@ def test_a_centre_called_as_the_title_keeps_its_place_in_the_flow(runs, tmp_path
     retitle(folder / "ZooLinear", "ZooFar")
     part = Study.read(folder).parts[0]
     assert part.name == "ZooFar" and set(part.flow["sources"]) == {"ZooMain", "ZooFar"}
+    part.run["flow"] = {}
+    assert part.flow == {}  # a run of before flow was kept
