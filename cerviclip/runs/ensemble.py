@@ -114,7 +114,7 @@ class Ensemble:
         """
         folder, old = self.key.folder(root), read_results(self.key.folder(root))
         if is_finished(old, self.config_hash()):
-            from cerviclip.runs.run.retitle import retitle
+            from cerviclip.runs.run.finished import retitle
 
             retitle(folder, self.study_title)
             return folder, dict(read_results(folder) or {})

@@ -27,6 +27,7 @@ from cerviclip.runs.predictions import (
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
+from cerviclip.runs.run.finished import finished_before
 from cerviclip.runs.run.inputs import changed_inputs, check_names_and_values
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.process.log import log_to, print_to_log
@@ -35,7 +36,6 @@ from cerviclip.runs.run.process.rescue import rescued
 from cerviclip.runs.run.process.runtime import begin_peak_memory, runtime_record
 from cerviclip.runs.run.process.shown_warnings import kept_warnings
 from cerviclip.runs.run.resume_check import check_resume, resumes_from
-from cerviclip.runs.run.retitle import retitle
 from cerviclip.runs.run.setup_record import setup_record
 from cerviclip.runs.run.testing.new_classes import (
     base_to_new_record,
@@ -108,7 +108,7 @@ def run_one(
     check_resume(cfg, folder, fresh)
     done = train and not fresh and is_tidy(folder) and state_of(folder, cfg) == "done"
     if done:
-        return _finished_before(folder, cfg, echo)
+        return finished_before(folder, cfg, echo)
     work = partial(
         _run_in,
         cfg=cfg,
@@ -132,7 +132,7 @@ def _run_claimed(
     """The run in its folder, whatever that holds."""
     old = state_of(folder, cfg, fresh)
     if old == "done" and not fresh:
-        return _finished_before(folder, cfg, echo, held=True)
+        return finished_before(folder, cfg, echo, held=True)
     if old == "unfinished" and not fresh or old == "failed" and resumes_from(cfg, folder):
         (folder / RESULTS).unlink(missing_ok=True)  # its checkpoints are what the run goes on from
     elif old in ("failed", "unfinished"):
@@ -145,16 +145,6 @@ def _run_claimed(
         results = work(new)
         replace_folder(folder, new)
     return results
-
-
-def _finished_before(folder: Path, cfg: CfgNode, echo: bool, held: bool = False) -> dict[str, Any]:
-    renamed = retitle(folder, cfg.DATASET.TITLE, held)
-    if echo:
-        print(f"finished before: {folder} (--fresh runs it again)")
-        if renamed:
-            print(f"its title is now {cfg.DATASET.TITLE!r}")
-    broadcast_object("")  # nothing to help with
-    return read_results(folder) or {}
 
 
 def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:

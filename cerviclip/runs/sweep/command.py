@@ -133,7 +133,7 @@ def chosen_runs(plan: Plan, fresh: bool = False) -> list[PlannedRun]:
 
 def retitle_finished(runs: Sequence[PlannedRun], fresh: bool, console: Any) -> None:
     """Give the sweep's title to its finished runs, which are not made again for it."""
-    from cerviclip.runs.run.retitle import retitle
+    from cerviclip.runs.run.finished import retitle
 
     finished = [run for run in runs if run.state == "done" and not fresh]
     renamed = [run for run in finished if retitle(run.folder, run.cfg.DATASET.TITLE)]

@@ -30,7 +30,7 @@ from cerviclip.report.setup import (
 )
 from cerviclip.report.study import BY_NAME, BY_VAL, Study
 from cerviclip.runs.report.groups import Group
-from cerviclip.runs.run.retitle import retitle
+from cerviclip.runs.run.finished import retitle
 from cerviclip.runs.run.runner import run_one
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY

@@ -1,10 +1,11 @@
-"""A new ``DATASET.TITLE`` for a finished run, which stays finished: a title changes no number."""
+"""A finished run that is asked for again is not made again, and takes the title that is given."""
 
 from __future__ import annotations
 
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cerviclip.locks import claimed
 from cerviclip.runs.results_json import read_results
@@ -12,6 +13,31 @@ from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.runs.study_title import KEY, title_of
 from cerviclip.shapes import plain_json
 from dassl.errors import UserError
+from dassl.utils.distributed import broadcast_object
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+def finished_before(folder: Path, cfg: CfgNode, echo: bool, held: bool = False) -> dict[str, Any]:
+    """Say that the run need not be made, and give it the configuration's title.
+
+    Args:
+        folder: the run's.
+        cfg: that the run is asked for with.
+        echo: say it.
+        held: the caller has claimed the folder.
+
+    Returns:
+        The content of its results.json.
+    """
+    renamed = retitle(folder, cfg.DATASET.TITLE, held)
+    if echo:
+        print(f"finished before: {folder} (--fresh runs it again)")
+        if renamed:
+            print(f"its title is now {cfg.DATASET.TITLE!r}")
+    broadcast_object("")  # nothing to help with
+    return read_results(folder) or {}
 
 
 def retitle(folder: Path, title: str, held: bool = False) -> bool:

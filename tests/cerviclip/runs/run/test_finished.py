@@ -1,4 +1,4 @@
-"""A new title for a finished run: nothing else in its results.json changes."""
+"""A finished run and its title: a new one changes nothing else in results.json."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from run_fixtures import whole_results
 
 from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.results_json import read_results, write_results
-from cerviclip.runs.run.retitle import retitle
+from cerviclip.runs.run.finished import retitle
 from cerviclip.runs.run.runner import run_one
 from dassl.errors import UserError
 
