@@ -56,8 +56,10 @@ def retitle(folder: Path, title: str, held: bool = False) -> bool:
     """
     from dassl.utils.files import atomic_write
 
+    if not title:
+        return False
     results = read_results(folder)
-    if not title or results is None or title_of(results) == title:
+    if results is None or title_of(results) == title:
         return False
     path = folder / RESULTS
     try:
