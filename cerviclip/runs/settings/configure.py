@@ -372,7 +372,6 @@ _TRAINED_WITH = (
     "DATASET.SPLIT_SEED",
     "DATASET.SPLIT_RATIO",
     "DATASET.SPLIT_BY",
-    "DATASET.FOLD",
     # Weights say nothing of the network around them: an activation, an interpolation.
     "MODEL.BACKBONE.NAME",
     "MODEL.HEAD.",
@@ -402,13 +401,17 @@ def _check_as_trained(cfg: CfgNode, trained: CfgNode, saved: Path) -> None:
     wrong = [
         f"{key} {now[key]} (was {then[key]})"
         for key in said
-        if key.startswith(_TRAINED_WITH) and key in then and now[key] != then[key]
+        if _is_of_training(key) and key in then and now[key] != then[key]
     ]
     if wrong:
         raise UserError(
             f"--model-dir {saved.parent} was trained with other settings than are asked: "
             f"{', '.join(wrong)}; leave them out of the evaluation"
         )
+
+
+def _is_of_training(key: str) -> bool:
+    return key == "DATASET.FOLD" or key.startswith(_TRAINED_WITH)  # FOLDER may be another
 
 
 _PLACE = ("NAME", "ROOT", "FOLDER", "FILE")  # of DATASET: where the images are

@@ -73,7 +73,7 @@ def run_sweep(request: SweepRequest, console: Any) -> Swept:
         what = "chosen " if plan.unchosen else ""
         count, runs_are = len(index.runs), f"{what}runs of sweep {plan.name} are"
         said = f"all {count} {runs_are}" if count > 1 else f"the {what}run of sweep {plan.name} is"
-        console.print(f"{said} finished")
+        console.print(f"{said} finished", markup=False, soft_wrap=True)
         write_and_print_tables(plan, index, console)
         return Swept(plan.output_root, index.folders)
     runs = chosen_runs(plan, request.fresh)
@@ -214,7 +214,8 @@ def make_runs(
     """
     done = len(runs) - len(pending)
     what = f"{counted(len(pending), 'run')} to do" + (f", {done} finished before" if done else "")
-    console.print(f"sweep of {counted(len(runs), 'run')}: {what}; results in {plan.output_root}")
+    head = f"sweep of {counted(len(runs), 'run')}: {what}; results in {plan.output_root}"
+    console.print(head, markup=False, soft_wrap=True)
     jobs = [
         Job(i, run.spec, str(plan.output_root), request.fresh, run.cfg, os.path.abspath(run.folder))
         for i, run in enumerate(pending)

@@ -34,7 +34,8 @@ class SweepProgress:
             from rich.progress import TimeElapsedColumn as Elapsed
 
             self.bar = Progress(
-                BarColumn(24), MofNCompleteColumn(), Elapsed(), TextColumn("{task.description}"),
+                BarColumn(24), MofNCompleteColumn(), Elapsed(),
+                TextColumn("{task.description}", markup=False),
                 console=self.console, redirect_stdout=False, redirect_stderr=False,
             )  # fmt: skip
             self.task = self.bar.add_task("", total=self.total, completed=self.count)
@@ -58,7 +59,8 @@ class SweepProgress:
             self.took[spec.trainer].append(seconds)
         if error is not None:
             self.failed += 1
-            self.console.print(f"[red]failed[/red] {spec.title}: ", end="")
+            self.console.print("failed ", style="red", end="")
+            self.console.print(f"{spec.title}: ", markup=False, end="")
             self.console.print(error, markup=False, highlight=False, soft_wrap=True)
         elif self.bar is None:
             left = self.time_left()

@@ -412,6 +412,15 @@ def test_an_honest_ensemble_passes(joined):
     assert kinds(joined[0], None) == set()
 
 
+def test_an_honest_ensemble_of_all_seeds_passes(joined):
+    output, _ = joined
+    runs = [run for run in load_runs(output) if not run.get("ensemble")]
+    [of_all] = ensembles(runs, "mean", "of-all", join_seeds=True)
+    of_all.write(output)
+    write_tables(output)
+    assert [f for f in audit(output, full=0).findings if f.severity != NOTE] == []
+
+
 def test_better_predictions_of_an_ensemble_are_found(joined):
     output, (folder, *_) = joined
     p = read_predictions(folder)[0]

@@ -248,6 +248,16 @@ def test_an_evaluation_may_not_say_another_training(zoo, tmp_path, words, key):
         make(zoo, *evaluate, OPTIM__LR="0.5")
 
 
+def test_an_evaluation_may_be_of_another_folder_but_not_of_another_fold(zoo, tmp_path):
+    folders = ["--dataset", "FolderDataset"]
+    trained = make(zoo, *folders, "--shots", "2", DATASET__FOLDER="a", DATASET__FOLD="2/2")
+    (tmp_path / "config.yaml").write_text(trained.dump())
+    evaluate = [*folders, "--eval-only", "--model-dir", str(tmp_path)]
+    assert make(zoo, *evaluate, DATASET__FOLDER="b").DATASET.FOLDER == "b"
+    with pytest.raises(UserError, match=r"DATASET\.FOLD 1/2 .was "):
+        make(zoo, *evaluate, DATASET__FOLD="1/2")
+
+
 def test_a_tilde_is_the_home_folder_wherever_a_command_writes(zoo, monkeypatch, tmp_path):
     """``--output-dir=~/x`` made a folder called ``~`` in the working folder."""
     from pathlib import Path

@@ -140,6 +140,12 @@ def test_an_added_image_is_named_as_what_has_changed(zoo, capsys):
     assert "the images of FolderDataset have changed (25 now, 24 then). Give --fresh" in error
 
 
+def test_a_folder_with_brackets_keeps_its_name(zoo, capsys):
+    out = str(zoo.root / "runs [red]")
+    assert run(zoo, "trainers: [ZooLinear]\nshots: [1]\nseeds: [1]\n", "--output-dir", out) == 0
+    assert f"results in {out}\n" in capsys.readouterr().out
+
+
 def test_ctrl_c_says_what_is_finished_and_how_to_go_on(zoo, capsys, monkeypatch):
     real = InProcess.run
 
