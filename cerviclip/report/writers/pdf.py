@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ def write(document: Document, path: Path) -> None:
     pdf.add_page()
     _write(pdf, document.title, 17, "B", line=8)
     _write(pdf, document.subtitle, SMALL, colour=GREY)
-    for block in document.blocks:
+    for place, block in enumerate(document.blocks):
+        if isinstance(block, Heading) and pdf.get_y() + _room(pdf, document.blocks[place:]) > pdf.h:
+            pdf.add_page()  # no heading at the foot of a page
         _add(pdf, block)
     with atomic_write(path, "wb") as handle:
         handle.write(bytes(pdf.output()))
@@ -57,11 +59,20 @@ def _paged(kind: Any, title: str) -> Any:
     return Paged
 
 
+def _room(pdf: Any, blocks: Sequence[Block]) -> float:
+    """Height in mm that headings in a row want below them, the margin included."""
+    room = 0.0
+    for block in blocks:
+        if not isinstance(block, Heading):
+            figure = _figure_size(pdf, block)[1] + 35 if isinstance(block, Figure) else 0.0
+            return room + max(70.0, figure)
+        room += 12.0
+    return room
+
+
 def _add(pdf: Any, block: Block) -> None:
     if isinstance(block, Heading):
         size = 13.5 if block.level == 1 else 11
-        if pdf.get_y() > pdf.h - 80:  # no heading at the foot of a page
-            pdf.add_page()
         pdf.ln(3 if block.level == 1 else 1.5)
         pdf.start_section(f"{block.number} {block.text}", level=block.level - 1)
         _write(pdf, f"{block.number}  {block.text}", size, "B", line=6.5)
@@ -97,6 +108,9 @@ def _write(
         for piece, is_blank in pieces(text):
             pdf.set_font(FONT, "B" if is_blank else style, size)
             pdf.set_text_color(*(BROWN if is_blank else colour))
+            left = pdf.w - pdf.r_margin - pdf.get_x() - 2 * pdf.c_margin
+            if pdf.get_string_width(piece.split(" ", 1)[0]) > left:
+                pdf.ln(line)  # a word that a piece begins with would be broken within
             pdf.write(line, piece)
         pdf.set_left_margin(margin)
         pdf.ln(line)
@@ -107,13 +121,19 @@ def _write(
     pdf.ln(after)
 
 
-def _add_figure(pdf: Any, block: Figure) -> None:
+def _figure_size(pdf: Any, block: Figure) -> tuple[float, float]:
+    """Width and height in mm."""
     from PIL import Image
 
     with Image.open(block.path) as image:
         ratio = image.height / image.width
     width = min(pdf.epw, (pdf.eph - 30) / ratio)
-    if pdf.get_y() + width * ratio + 14 > pdf.h - 18:
+    return width, width * ratio
+
+
+def _add_figure(pdf: Any, block: Figure) -> None:
+    width, height = _figure_size(pdf, block)
+    if pdf.get_y() + height + 14 > pdf.h - 18:
         pdf.add_page()
     pdf.image(str(block.path), x=pdf.l_margin + (pdf.epw - width) / 2, w=width)
     pdf.ln(1)

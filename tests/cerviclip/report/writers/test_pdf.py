@@ -1,0 +1,37 @@
+"""The draft as PDF: what stands at the end of a line and at the foot of a page."""
+
+import pytest
+
+from cerviclip.report.document import Document, blank
+
+pytest.importorskip("fpdf", reason="needs the extra 'report' (fpdf2)")
+
+
+def pages(document, path):
+    from pypdf import PdfReader
+
+    from cerviclip.report.writers.pdf import write
+
+    write(document, path)
+    return [page.extract_text() for page in PdfReader(path).pages]
+
+
+def test_a_blank_is_not_broken_within_its_first_word(tmp_path):
+    document = Document("Draft", "")
+    for letters in range(100, 160):  # the blank begins at each place of a line
+        document.text("n" * 20 + " " + "i" * letters + " " + blank("what the backbone saw"))
+    text = "\n".join(pages(document, tmp_path / "draft.pdf"))
+    assert text.count("[AUTHORS:") == 60
+
+
+def test_no_heading_stands_at_the_foot_of_a_page(tmp_path):
+    for lines in range(18, 40):  # the headings come at each height of a page
+        document = Document("Draft", "")
+        for number in range(lines):
+            document.text(f"Line {number}.")
+        document.heading("Results")
+        document.heading("Data flow", level=2)
+        document.text("What follows.")
+        found = pages(document, tmp_path / "draft.pdf")
+        [place] = [n for n, text in enumerate(found) if "Results" in text]
+        assert all(word in found[place] for word in ("Data flow", "What follows"))
