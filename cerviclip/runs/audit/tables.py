@@ -21,7 +21,6 @@ from cerviclip.runs.report.pooled import CENTER, POOLED, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables
 from cerviclip.runs.study_title import marked, named, titles_of
 from cerviclip.shapes import plain_json
-from dassl.errors import UserError
 
 JSON, CSV, MARKDOWN = "summary.json", "summary.csv", "results.md"
 _CELL = ("dataset", "trainer", "backbone", "variant", "shots")
@@ -45,14 +44,11 @@ class _Tables:
     def __init__(self, folder: Path, root: Path, runs: Sequence[AuditedRun]) -> None:
         self.folder, self.root = folder, root
         self.failed = [run.results for run in runs if not run.done]
-        self.done = [run.results | {"folder": str(run.folder)} for run in runs if run.done]
+        self.done = [run.results | {"folder": str(run.folder)} for run in _one_of_each(runs)]
         self.found: list[Finding] = []
 
     def check(self) -> list[Finding]:
-        try:
-            groups = group_runs(self.done)
-        except UserError:  # two runs of one key, which `same_run` names
-            return []
+        groups = group_runs(self.done)
         shown = self._check_json(groups)
         if shown is None:
             shown = groups
@@ -106,8 +102,7 @@ class _Tables:
         unlike = list(differences(wanted, {k: record[k] for k in record if k in wanted}))
         if unlike:
             where, ours, theirs = unlike[0]
-            more = f" (and {len(unlike) - 1} more)" if len(unlike) > 1 else ""
-            text = f"{title}: {where} is {theirs!r}, the runs give {ours!r}{more}"
+            text = f"{title}: {where} is {theirs!r}, the runs give {ours!r}{_and_more(unlike)}"
             self.say(JSON, "table", text)
         return group
 
@@ -124,15 +119,15 @@ class _Tables:
             self.say(CSV, "table", f"it has two lines {','.join(twice)}")
             return
         need = {tuple(row[:-4]): row for row in wanted}
+        said = []
         for key, row in need.items():
             if key not in have:
-                self.say(CSV, "table", f"the line {','.join(key)} is missing")
-                return
-            if have[key] != row:
-                self.say(CSV, "table", f"it has {','.join(have[key])}, the runs {','.join(row)}")
-                return
-        if extra := [key for key in have if key not in need]:
-            self.say(CSV, "table", f"no run stands behind its line {','.join(extra[0])}")
+                said.append(f"the line {','.join(key)} is missing")
+            elif have[key] != row:
+                said.append(f"it has {','.join(have[key])}, the runs {','.join(row)}")
+        said += [f"no run stands behind its line {','.join(key)}" for key in have.keys() - need]
+        if said:
+            self.say(CSV, "table", said[0] + _and_more(said))
 
     def _check_markdown(self, groups: Sequence[Group]) -> None:
         """Every table of results.md but those over pooled folds, which have a file of their own."""
@@ -148,18 +143,22 @@ class _Tables:
                 title, lines = next(iter(_sections(to_markdown(table)).items()))
                 title = next((t for t in _titles(table, groups) if t in sections), title)
                 have, lines = sections.get(title), _rows(lines)
+                known[title] = lines
                 if have is None:
                     self.say(MARKDOWN, "table", f"the table {title!r} is missing")
-                    return
-                have = _rows(have)
-                unlike = [line for line in have if line not in lines]
-                unlike = unlike or [line for line in lines if line not in have]
-                if unlike:
-                    text = f"{title}: the runs do not give the line {unlike[0][:120]}"
-                    self.say(MARKDOWN, "table", text)
-                    return
-                known[title] = lines
+                else:
+                    self._compare_lines(title, _rows(have), lines)
         self._check_other_tables(text_of, known)
+
+    def _compare_lines(self, title: str, have: Sequence[str], wanted: Sequence[str]) -> None:
+        unlike = [line for line in have if line not in wanted]
+        lacking = [line for line in wanted if line not in have]
+        if unlike:
+            text = f"{title}: the runs do not give the line {unlike[0][:120]}{_and_more(unlike)}"
+            self.say(MARKDOWN, "table", text)
+        elif lacking:
+            text = f"{title}: it lacks the line {lacking[0][:120]}{_and_more(lacking)}"
+            self.say(MARKDOWN, "table", text)
 
     def _check_other_tables(self, text: str, known: Mapping[str, list[str]]) -> None:
         """Every table of results.md is one of the runs, of pooled.json, or of the search."""
@@ -170,13 +169,10 @@ class _Tables:
             elif title in pooled:
                 unlike = [line for line in lines if line not in pooled[title]]
                 if unlike:
-                    line = unlike[0][:120]
-                    said = f"{title}: {POOLED} does not give the line {line}"
-                    self.say(MARKDOWN, "table", said)
-                    return
+                    said = f"{title}: {POOLED} does not give the line {unlike[0][:120]}"
+                    self.say(MARKDOWN, "table", said + _and_more(unlike))
             elif title != SEARCH and not (pooled and any(f"| {CENTER} |" in x for x in lines)):
                 self.say(MARKDOWN, "table", f"no runs stand behind its table {title!r}")
-                return
 
     def _pooled_tables(self) -> dict[str, list[str]]:
         """Title -> lines of the tables over pooled folds; empty without a pooled.json."""
@@ -190,6 +186,21 @@ class _Tables:
             self.say(POOLED, "unreadable", f"it holds no scores of pooled folds ({error!r})")
             return {}
         return dict(pair for table in tables for pair in _tables_of(to_markdown(table)))
+
+
+def _one_of_each(runs: Sequence[AuditedRun]) -> list[AuditedRun]:
+    """The finished runs, of two with one key (which ``same_run`` names) the one that lies in its
+    folder: so a copied run hides no edited table."""
+    found: dict[Any, AuditedRun] = {}
+    right_first = sorted(runs, key=lambda run: any(f.kind == "misplaced" for f in run.findings))
+    for run in right_first:
+        if run.done:
+            found.setdefault(run.key, run)
+    return list(found.values())
+
+
+def _and_more(found: Sequence[Any]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def _titles(table: Table, groups: Sequence[Group]) -> list[str]:

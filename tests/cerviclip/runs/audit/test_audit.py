@@ -373,3 +373,25 @@ def test_of_two_tables_with_one_title_the_first_is_that_of_the_runs():
         "D: accuracy (%)": ["| test | 50 ± 1 |"],
         "D: macro F1": ["| test | 40 |"],
     }
+
+
+def test_a_copied_run_hides_no_edited_table(honest, tmp_path):
+    shutil.copytree(honest.parent, tmp_path / "copy")
+    output = tmp_path / "copy" / "output"
+    shutil.rmtree(run_folder(output, 3))
+    shutil.copytree(run_folder(output, 2), run_folder(output, 3))
+    edited_markdown(run_folder(output, 2))
+    found = [f.text for f in audit(output, full=0).findings if f.where == "results.md"]
+    assert any("97.5 ± 0.3" in text for text in found)
+
+
+def test_every_wrong_line_of_a_table_is_counted(honest, tmp_path):
+    shutil.copytree(honest.parent, tmp_path / "copy")
+    path = tmp_path / "copy" / "output" / "results.md"
+    lines = [x for x in path.read_text().splitlines() if x.startswith(f"| test | {TRAINER}")]
+    text = path.read_text()
+    for number, line in enumerate(lines[:2]):  # one in each of two tables
+        text = text.replace(line, f"| test | {TRAINER} | {90 + number}.5 ± 0.3 |", 1)
+    path.write_text(text.replace("|---|---|---:|\n", "|---|---|---:|\n| test | None | 99.9 |\n", 1))
+    found = [f.text for f in audit(path.parent, full=0).findings if f.where == "results.md"]
+    assert len(found) == 2 and "(and 1 more)" in found[0] and "91.5 ± 0.3" in found[1]
