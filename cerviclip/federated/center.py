@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.federated.plan import Plan
+from cerviclip.federated.plan import Plan, variant_of
 from cerviclip.federated.weights import (
     add_proximal_gradient,
     anchors_of,
@@ -163,7 +163,7 @@ def start_run(plan: Plan, center: str, out: Path, root: str = "") -> tuple[Turns
 
     def work() -> None:
         try:
-            run_one(cfg, variant=out.parent.name, fresh=True, make=make)
+            run_one(cfg, variant=variant_of(out), fresh=True, make=make)
         except BaseException as error:  # noqa: B036 - the client's thread raises it
             turns.fail(error)
 

@@ -19,13 +19,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from cerviclip.counted import counted
 from cerviclip.federated.certificates import CA, make_certificates
 from cerviclip.federated.compare import WAYS, folder_of, write_table
-from cerviclip.federated.plan import Plan, find_plan, read_plan
+from cerviclip.federated.plan import Plan, find_plan, read_plan, variant_of
 from cerviclip.federated.server import A_RECORD, RECORD, serve_federation
+from cerviclip.places import install_hint
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
@@ -111,6 +113,9 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
+    to_do = not _federated_is_done(plan, out)
+    if to_do:
+        _check_installed(insecure)
     alone = [("local", site) for site in plan.centers]
     alone += [("pooled", plan.pooled)] if plan.pooled else []
     done = 0
@@ -123,15 +128,22 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
         for way, site in alone:
             folder = folder_of(out, way, site.name)
             print(f"{way}: {site.name}")
-            run_one(setup_cfg(plan.request(site, folder)), variant=way, echo=False)
+            run_one(setup_cfg(plan.request(site, folder)), variant=variant_of(folder), echo=False)
             done += 1
-        if not _federated_is_done(plan, out):
+        if to_do:
             federate_here(plan, out, insecure)
     record = read_own_json(out / RECORD, A_RECORD, "delete it to make the federation again")
     path = write_table(plan, out, record)
     print(path.read_text(encoding="utf-8"))
     print(f"table: {path}, record: {out / RECORD}")
     return 0
+
+
+def _check_installed(insecure: bool) -> None:
+    """What the federation needs is asked for before the other runs are made."""
+    for name in ("flwr", *(() if insecure else ("cryptography",))):
+        if find_spec(name) is None:
+            raise UserError(f"a federation needs {name}: {install_hint('federated')}")
 
 
 def _federated_is_done(plan: Plan, out: Path) -> bool:

@@ -85,9 +85,15 @@ class Plan:
             seed=self.seed,
             root=site.root or root,
             output_dir=str(out),
-            variant=out.parent.name,
+            variant=variant_of(out),
             opts=(*self.opts, *site.opts, *own),
         )
+
+
+def variant_of(out: Path) -> str:
+    """Variant of the run in this folder, such as ``local-huaxi``. Centres may share a data set; a
+    table tells their runs apart by it."""
+    return f"{out.parent.name}-{out.name}"
 
 
 def find_plan(name: str) -> Path:

@@ -105,6 +105,18 @@ def test_a_federation_of_other_centres_is_not_taken_for_this_one(plan, tmp_path,
         assert command._federated_is_done(plan, tmp_path) == done
 
 
+def test_what_is_lacking_is_told_before_anything_is_trained(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"a federation needs flwr: .*federated"):
+        command.run_here(plan, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_centres_that_share_a_data_set_have_names_of_their_own(plan, tmp_path):
+    asked = [plan.request(site, tmp_path / "local" / site.name) for site in plan.centers]
+    assert [one.variant for one in asked] == [f"local-{site.name}" for site in plan.centers]
+
+
 def test_a_federation_of_one_is_an_ordinary_run(plan, tmp_path):
     site = plan.centers[0]
     out = tmp_path / "alone" / site.name
