@@ -27,6 +27,7 @@ from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import cli_main
 
 SCHEMA = 1
+_GAP, _LEAST = 2, 12  # letters between columns, and of the last one
 _LONGEST_WORD = 30  # characters of a word that 80 columns leave whole
 _STYLES = {OK: "green", NOTE: "yellow", FAULT: "bold red"}
 
@@ -100,23 +101,35 @@ def _machine():
     return machine
 
 
+def _widths(checks: Sequence[Check], whole: int) -> tuple[int, int, int, int]:
+    """Widths of the columns. Rich cuts letters off where least widths and gaps exceed the line."""
+    names, states = max(len(one.name) for one in checks), max(map(len, _STYLES))
+    left = whole - names - states - 3 * _GAP
+    found = max(len(one.found) for one in checks)
+    remedy = max(len(one.remedy) for one in checks)
+    if found + remedy > left:
+        words = [len(word) for one in checks for word in one.found.split()]
+        # No word is broken but for those that fit nowhere, such as long paths.
+        longest = max((n for n in words if n <= _LONGEST_WORD), default=1)
+        found = max(longest, min(found, left // 2))
+    return names, states, found, max(left - found, _LEAST)
+
+
 def _print(checks: Sequence[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = max(len(one.name) for one in checks)
-    words = [len(word) for one in checks for word in one.found.split()]
-    # No word is broken but for those that fit nowhere, such as long paths.
-    whole = max((n for n in words if n <= _LONGEST_WORD), default=1)
-    least = {"check": names, "state": max(map(len, _STYLES)), "found": whole}
-    for title in ("check", "state", "found", "what to do"):
-        table.add_column(title, overflow="fold", min_width=least.get(title))
+    for title, width in zip(
+        ("check", "state", "found", "what to do"), _widths(checks, console.width), strict=True
+    ):
+        table.add_column(title, overflow="fold", width=width)
     for one in checks:
         state = Text(one.state, style=_STYLES[one.state])
         table.add_row(Text(one.name), state, Text(one.found), Text(one.remedy))
-    Console().print(table)
+    console.print(table)
     faults, notes = (sum(one.state == state for one in checks) for state in (FAULT, NOTE))
     print(f"{len(checks)} checks: {faults} faults, {notes} notes")
 

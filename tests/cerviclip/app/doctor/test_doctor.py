@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from cerviclip.app.doctor import command, machine, packages
-from cerviclip.app.doctor.check import FAULT, NOTE, OK
+from cerviclip.app.doctor.check import FAULT, NOTE, OK, Check
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +62,6 @@ def test_the_table_says_what_to_do(monkeypatch, tmp_path, capsys):
 
 
 def test_no_word_is_broken_on_a_narrow_terminal(monkeypatch, tmp_path, capsys):
-    from cerviclip.app.doctor.check import Check
-
     checks = [
         Check("extra segment", OK, "segmentation-models-pytorch and many other words behind it"),
         Check("weights PhantomCLIP", NOTE, "x" * 90, "install it if you need it, then try again"),
@@ -73,6 +71,21 @@ def test_no_word_is_broken_on_a_narrow_terminal(monkeypatch, tmp_path, capsys):
     said = capsys.readouterr().out.split()
     assert {"segmentation-models-pytorch", "PhantomCLIP", "note"} <= set(said)
     assert {"install", "then", "again"} <= set(said)
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_no_letter_of_what_to_do_is_lost(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    remedy = 'pip install -e ".[coverage,mutants,release,docs]" in the folder of the checkout'
+    checks = [
+        Check("extras of developers", NOTE, "lacks segmentation-models-pytorch", remedy),
+        Check("threads", OK, "2 of 2", "no word of it is lost, however long the line may be " * 2),
+    ]
+    command._print(checks)
+    out = capsys.readouterr().out
+    last = out.splitlines()[0].index("what to do")
+    cells = "".join(line[last:] for line in out.splitlines()[1:-1])
+    assert "".join(cells.split()) == "".join(one.remedy.replace(" ", "") for one in checks)
 
 
 def test_the_extras_of_developers_have_one_line(monkeypatch):
