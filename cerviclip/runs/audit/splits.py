@@ -13,6 +13,7 @@ from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_pa
 from cerviclip.data.split.repeated import draw_hash_of, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.settings.folders import FEDERATION
 
 
 def check_split_hash(run: AuditedRun) -> None:
@@ -145,13 +146,15 @@ def check_predicted_images(run: AuditedRun) -> None:
 
 
 def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
-    """Runs of one data set and fold have one split; equal hashes mean equal images."""
-    first: dict[tuple[str, str], AuditedRun] = {}
+    """Runs of one data set and fold have one split, in a federation those of one centre; equal
+    hashes mean equal images."""
+    first: dict[tuple[str, ...], AuditedRun] = {}
     lists: dict[tuple[str, str], tuple[AuditedRun, Any]] = {}
     for run in runs:
         if not run.done or run.split is None:
             continue
-        key = (run.key.dataset, run.key.fold)
+        federation = (run.folder.parents[1] / FEDERATION).is_file()
+        key = (run.key.dataset, run.key.fold, run.folder.name if federation else "")
         other = first.setdefault(key, run)
         left_out = [r.results["left_out_center"] for r in (run, other)]
         if run.results["split_hash"] != other.results["split_hash"] and len(set(left_out)) == 1:
@@ -159,7 +162,7 @@ def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
         wanted = {f"split {run.results['split_hash']}": sorted(_rows(run, "test"))}
         wanted[f"draw {run.results['draw_hash']}"] = _rows(run, "train") + _rows(run, "val")
         for name, rows in wanted.items():
-            same, others = lists.setdefault((*key[:1], name), (run, rows))
+            same, others = lists.setdefault((run.key.dataset, name), (run, rows))
             if rows != others:
                 what = "test" if name.startswith("split") else "train and val"
                 text = f"its {what} images are others than those of {same.where}, which has its "

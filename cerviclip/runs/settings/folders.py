@@ -12,6 +12,7 @@ from cerviclip.backbones.names import EMBEDDINGS, file_part
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
+FEDERATION = "federation.json"  # above runs of several centres, each of its own data
 MOST_NAMED = 5  # runs below a folder that an error names
 _MOST_WALKED = 10_000  # folders that are looked into for them
 RESCUED = "rescued.json"  # which checkpoints a job wrote in case it is stopped

@@ -98,6 +98,11 @@ def test_three_processes_train_together_over_tls(write_plan, tmp_path, capsys):
     assert all(np.array_equal(a, b) for a, b in zip(*final, strict=True)), "one model for all"
     text = (out / "federated.md").read_text()
     assert "| local |" in text and "| federated |" in text and "[" in text
+    from cerviclip.runs.audit.run import audit
+    from cerviclip.runs.report.groups import group_runs, load_runs
+
+    assert [f for f in audit(out, full=0).findings if f.severity == "error"] == []
+    assert len(group_runs(load_runs(out))) == 6, "a table tells them all apart"
     capsys.readouterr()
     assert cli_main(main, [str(path), "--output-dir", str(out)]) == 0
     assert "federated: 3 centres" not in capsys.readouterr().out, "nothing is trained again"
