@@ -25,12 +25,13 @@ from cerviclip.report.setup import (
     unused,
     use_of_test_sentence,
 )
-from cerviclip.report.study import Part, Study
+from cerviclip.report.study import BY_VAL, Part, Study
 from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
 from cerviclip.runs.report.costs import NOTE as SEARCH_NOTE
 from cerviclip.runs.report.costs import search_rows
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.config_hash import flatten
+from dassl.config import read_yaml
 
 HASH_DIGITS = 12
 # Keys that hold for every method. What a method used of INPUT and OPTIM is in the run's ``setup``.
@@ -226,6 +227,14 @@ def _partitions(document: Document, part: Part) -> None:
     )
 
 
+def _from_random_weights(run: Mapping[str, Any]) -> bool:
+    """Whether a run's network had no weights from anywhere, as far as its config.yaml says."""
+    path = Path(run["folder"]) / "config.yaml"
+    model = (read_yaml(path, "config file") if path.is_file() else {}).get("MODEL") or {}
+    pretrained = (model.get("BACKBONE") or {}).get("PRETRAINED", True)
+    return not pretrained and not model.get("INIT_WEIGHTS")
+
+
 def _model(document: Document, study: Study) -> None:
     document.heading("Models and training", "model", level=2)
     trainers = discover()["trainer"]
@@ -240,7 +249,7 @@ def _model(document: Document, study: Study) -> None:
                 labels[group.row],
                 entry.summary if entry else "",
                 group.backbone,
-                weights or "-",
+                weights or ("random" if _from_random_weights(group.runs[0]) else "-"),
             )
             rows.append((*row, shots) if len(study.parts) == 1 else (*row, f"{part.name}: {shots}"))
     head = ("method", "what it is", "backbone", "weights (sha256)", "shots")
@@ -295,13 +304,25 @@ def _shown(value: Any) -> str:
     )  # noqa: E501
 
 
+def _tried_on_val(part: Part) -> str:
+    """That val's accuracy flatters a method whose settings val has chosen; "" for any other."""
+    tries = max((run.get("search") or {}).get("tries", 0) for run in part.featured.runs)
+    if part.why != BY_VAL or tries < 2:
+        return ""
+    return (
+        f" Val had chosen its settings as well, the best of {tries:,} tries on each run, so its "
+        "accuracy on val is too good beside that of a method with fewer tries; --featured shows "
+        "another method."
+    )
+
+
 def _search(document: Document, study: Study) -> None:
     document.heading("Choice of settings", "selection", level=2)
     for part in study.parts:
         document.text(
             f"The model shown in detail for {part.name} is {part.label} with "
             f"{part.featured.shots} "
-            f"shots, fold and seed of its first run: {part.why}.",
+            f"shots, fold and seed of its first run: {part.why}.{_tried_on_val(part)}",
             "selection",
         )
     rows = search_rows([g for part in study.parts for g in part.groups])

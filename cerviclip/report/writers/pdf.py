@@ -10,6 +10,7 @@ from cerviclip.report.document import Block, Bullets, Document, Figure, Heading,
 
 FONT = "DejaVu"
 BODY, SMALL, TINY = 9.5, 8.0, 6.8  # points
+SMALLER = (TINY, 6.0, 5.3)  # of tables that are too wide
 LINE = 5.0  # mm
 GREY, BROWN, HEAD = (90, 90, 90), (150, 90, 0), (232, 239, 246)
 RULE = (170, 180, 190)
@@ -146,7 +147,7 @@ def _add_table(pdf: Any, block: Table) -> None:
     if pdf.get_y() > pdf.h - 60:
         pdf.add_page()
     _write(pdf, f"Table {block.number}. {block.caption}", SMALL, "B", line=4.2, after=0.5)
-    size = SMALL if len(block.head) < 7 else TINY
+    size, widths = _fitted(pdf, block)
     pdf.set_font(FONT, "", size)
     align = ("LEFT",) * block.labels + ("RIGHT",) * (len(block.head) - block.labels)
     pdf.set_draw_color(*RULE)
@@ -155,7 +156,7 @@ def _add_table(pdf: Any, block: Table) -> None:
         first_row_as_headings=any(block.head),
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD),
         text_align=align,
-        col_widths=_widths(pdf, block),
+        col_widths=widths,
         line_height=size * 0.55,
         borders_layout="HORIZONTAL_LINES",
         padding=(0.6, 0.8),
@@ -171,8 +172,20 @@ def _add_table(pdf: Any, block: Table) -> None:
         pdf.ln(2.5)
 
 
-def _widths(pdf: Any, block: Table) -> list[float]:
-    """Widths of the columns in mm, the page's in all: where not all fits, words wrap first."""
+def _fitted(pdf: Any, block: Table) -> tuple[float, list[float]]:
+    """Points of the letters, and widths of the columns: smaller letters where words would break."""
+    usual = SMALL if len(block.head) < 7 else TINY
+    for size in (usual, *(smaller for smaller in SMALLER if smaller < usual)):
+        pdf.set_font(FONT, "", size)
+        widths, whole = _widths(pdf, block)
+        if whole:
+            break
+    return size, widths
+
+
+def _widths(pdf: Any, block: Table) -> tuple[list[float], bool]:
+    """Widths of the columns in mm, the page's in all, and whether every word fits in its own:
+    where not all fits, words wrap first."""
     columns = list(zip(block.head, *block.rows, strict=True))
     pdf.set_font(style="B")  # as the head is set, which is the wider
 
@@ -182,7 +195,7 @@ def _widths(pdf: Any, block: Table) -> list[float]:
     natural = [longest(column) for column in columns]
     pdf.set_font(style="")
     if sum(natural) <= pdf.epw:
-        return [width * pdf.epw / sum(natural) for width in natural]
+        return [width * pdf.epw / sum(natural) for width in natural], True
     pdf.set_font(style="B")
     least = [
         longest(word for cell in column for word in cell.split() or [""]) for column in columns
@@ -195,4 +208,4 @@ def _widths(pdf: Any, block: Table) -> list[float]:
     wanted = [max(n - m, 0.0) for n, m in zip(natural, least, strict=True)]
     total = sum(wanted) or 1.0
     widths = [m + spare * w / total for m, w in zip(least, wanted, strict=True)]
-    return [width * pdf.epw / sum(widths) for width in widths]
+    return [width * pdf.epw / sum(widths) for width in widths], sum(least) <= pdf.epw

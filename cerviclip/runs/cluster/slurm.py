@@ -136,11 +136,17 @@ class SlurmJobs:
         return f"{count} on; the same command finds them (scancel {' '.join(ids)} would end them)"
 
 
+#: What sbatch says where it finds no controller, or no configuration that names one.
+_UNREACHABLE = ("unknown host", "unable to contact", "could not establish a configuration")
+
+
 def _refusal(error: Exception) -> str:
     """The line that sbatch says, out of submitit's message."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = next((line for line in lines if line.startswith("sbatch: error:")), "")
     said = said.removeprefix("sbatch: error:").strip() or " ".join(lines)[:300]
+    if any(word in said.lower() for word in _UNREACHABLE):
+        return f"sbatch does not reach Slurm: {said}; start the sweep where sbatch and sinfo answer"
     return f"sbatch refuses the jobs: {said}; correct --partition, --time, --gpus, --mem or --slurm"
 
 

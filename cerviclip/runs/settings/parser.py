@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dassl.errors import UserError
+from dassl.errors import UserError, did_you_mean
 
 _GOAL = re.compile(r"^Goal\n((?: +\S.*\n)+)", re.MULTILINE)
 _USAGE = re.compile(r"^Usage:?$", re.MULTILINE)
@@ -30,7 +30,12 @@ class Parser(argparse.ArgumentParser):
         self.description = help_text(self.description)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ({self.prog} --help lists the flags)")
+        hint = ""
+        if message.startswith("unrecognized arguments: "):
+            word = message.split(": ", 1)[1].split()[0].partition("=")[0]
+            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            hint = did_you_mean(word, flags) if word.startswith("--") else ""
+        raise UserError(f"{message}{hint} ({self.prog} --help lists the flags)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._complete()

@@ -115,6 +115,36 @@ def test_three_formats_say_the_same(runs, tmp_path, document, capsys):
     assert "draft_checklist.md" in capsys.readouterr().out
 
 
+def test_a_method_that_val_has_tuned_is_said_to_be_flattered_by_val(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    [path] = (tmp_path / "runs").rglob("results.json")
+
+    def text(tries, *featured):
+        results = json.loads(path.read_text()) | {"search": {"tries": tries, "labels": 4}}
+        path.write_text(json.dumps(results, indent=1))
+        built = build_document(Study.read(tmp_path / "runs", *featured), tmp_path / str(tries))
+        return " ".join(block.words for block in built.blocks)
+
+    assert "the best of 4,000 tries on each run, so its accuracy on val is too good" in text(4000)
+    assert "too good" not in text(4001, "ZooLinear") and "too good" not in text(1)
+
+
+def test_random_weights_are_told_apart_from_unknown_ones(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    [config] = (tmp_path / "runs").rglob("config.yaml")
+
+    def weights():
+        built = build_document(Study.read(tmp_path / "runs"), tmp_path / "figures")
+        [row] = tables(built)["Methods compared."].rows
+        return row[3]
+
+    assert weights() == "-"
+    config.write_text(config.read_text().replace("PRETRAINED: true", "PRETRAINED: false"))
+    assert weights() == "random"
+    config.write_text(config.read_text().replace("INIT_WEIGHTS: ''", "INIT_WEIGHTS: a.pth"))
+    assert weights() == "-"
+
+
 def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
     assert Study.read(runs).parts[0].why == BY_VAL
     part = Study.read(runs, "ZooLinear").parts[0]

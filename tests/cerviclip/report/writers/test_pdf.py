@@ -35,3 +35,12 @@ def test_no_heading_stands_at_the_foot_of_a_page(tmp_path):
         found = pages(document, tmp_path / "draft.pdf")
         [place] = [n for n, text in enumerate(found) if "Results" in text]
         assert all(word in found[place] for word in ("Data flow", "What follows"))
+
+
+def test_a_wide_table_has_smaller_letters_rather_than_broken_words(tmp_path):
+    document = Document("Draft", "")
+    cell = "+17.9 [-21.6, +38.9]"
+    head = ("center", "method", *(f"{n} shots" for n in (1, 2, 4, 8, 16)))
+    document.table("Differences.", head, [("PhantomXiangya", "CNNBaseline", *[cell] * 5)], labels=2)
+    [text] = pages(document, tmp_path / "draft.pdf")
+    assert text.count(cell) == 5 and "PhantomXiangya" in text and "CNNBaseline" in text

@@ -1,5 +1,7 @@
 """Flags of the launcher: what they mean, and what cannot be together."""
 
+import re
+
 import pytest
 
 from cerviclip.runs.cluster import settings as settings_module
@@ -151,3 +153,15 @@ def test_leaving_says_how_to_end_the_jobs(monkeypatch):
     assert place.leave(["12_0", "12_1", "9"]) == (
         "3 jobs go on; the same command finds them (scancel 9 12 would end them)"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("invalid partition specified: gpu", "refuses the jobs: .*gpu; correct --partition"),
+        ("Unable to contact slurm controller (connect failure)", "does not reach Slurm: .*sinfo"),
+        ("resolve_ctls_from_dns_srv: res_nsearch error: Unknown host", "does not reach Slurm"),
+    ],
+)
+def test_what_sbatch_says_leads_to_the_flags_or_to_the_cluster(said, words):
+    assert re.search(words, slurm._refusal(RuntimeError(f"failed\nsbatch: error: {said}\n")))
