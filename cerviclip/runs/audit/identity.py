@@ -154,8 +154,13 @@ def check_status(run: AuditedRun) -> None:
 def _compare(run: AuditedRun, source: str, said: dict[str, Any]) -> None:
     for name, value in said.items():
         if run.results[name] != value:
-            text = f"{name} is {run.results[name]!r} in results.json and {value!r} in {source}"
-            run.note("identity", text)
+            own, other = map(_short_hash, (run.results[name], value))
+            run.note("identity", f"{name} is {own} in results.json and {other} in {source}")
+
+
+def _short_hash(value: Any) -> str:
+    text = repr(value)
+    return f"'{value[:12]}...'" if re.fullmatch(r"'[0-9a-f]{64}'", text) else text
 
 
 def check_place(run: AuditedRun) -> None:

@@ -126,9 +126,13 @@ def check_predicted_images(run: AuditedRun) -> None:
         left = sorted(rows.keys() - set(paths))
         if strange or left or len(set(paths)) != len(paths):
             first = (strange or left or paths)[0]
-            text = f"{len(strange)} images are not in {part}, {len(left)} of {part} are missing"
-            twice = len(paths) - len(set(paths))
-            run.note(kind, f"{text}, {twice} are there twice (such as {first})")
+            numbers = {
+                f"not in {part}": len(strange),
+                f"missing of {part}": len(left),
+                "there twice": len(paths) - len(set(paths)),
+            }
+            text = ", ".join(f"{counted(n, 'image')} {what}" for what, n in numbers.items() if n)
+            run.note(kind, f"{text} (such as {first})")
             continue
         given = zip(paths, predictions.labels.tolist(), predictions.patient_ids, strict=True)
         wrong = [

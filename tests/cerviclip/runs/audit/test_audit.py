@@ -395,3 +395,14 @@ def test_every_wrong_line_of_a_table_is_counted(honest, tmp_path):
     path.write_text(text.replace("|---|---|---:|\n", "|---|---|---:|\n| test | None | 99.9 |\n", 1))
     found = [f.text for f in audit(path.parent, full=0).findings if f.where == "results.md"]
     assert len(found) == 2 and "(and 1 more)" in found[0] and "91.5 ± 0.3" in found[1]
+
+
+def test_findings_name_what_there_is_and_hashes_by_their_first_digits(honest, tmp_path):
+    shutil.copytree(honest.parent, tmp_path / "copy")
+    output = tmp_path / "copy" / "output"
+    predictions_of_part_of_the_test(run_folder(output, 2))
+    edit_json(run_folder(output, 3) / "results.json", lambda r: r.update(draw_hash="0" * 64))
+    text = {f.kind: f.text for f in audit(output, full=0).findings if f.kind != "split_differs"}
+    assert "missing of test" in text["test_list"] and " 0 " not in text["test_list"]
+    assert "draw_hash is '000000000000...' in results.json and '" in text["identity"]
+    assert max(map(len, text["identity"].split())) < 20
