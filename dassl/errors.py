@@ -98,7 +98,7 @@ def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.55) -> str:
 
 def no_file(path: str | Path) -> str:
     """Why a path is not the file that is wanted: ``does not exist``, or it is a folder."""
-    return "is a folder, and a file is needed" if Path(path).is_dir() else "does not exist"
+    return "is a folder, and a file is needed" if os.path.isdir(path) else "does not exist"
 
 
 def nearest_or_all(name: str, names: Sequence[str], shown_by: str, cutoff: float = 0.55) -> str:

@@ -171,7 +171,7 @@ def shared_backbone(
 ) -> Backbone:
     """As `load_backbone`, one for all runs of this process. Callers must not alter it."""
     named = Path(weights or names.file_part(name)).expanduser()
-    identity = weights_identity(named) if named.is_file() else weights
+    identity = weights_identity(named) if os.path.isfile(named) else weights
     key = (name, identity, precision, str(torch.device(device)))
     if key not in _pool:
         while len(_pool) >= POOL_SIZE:

@@ -401,8 +401,8 @@ def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
         other.DATASET[key] = value
     if folder:
         in_root = Path(cfg.DATASET.ROOT or ".").expanduser() / folder
-        path = in_root if in_root.is_dir() else Path(folder).expanduser()
-        if not path.is_dir():
+        path = in_root if os.path.isdir(in_root) else Path(folder).expanduser()
+        if not os.path.isdir(path):
             raise MissingFileError(
                 f"DATASET.EXTERNAL_FOLDERS.{name}: there is no folder {folder}, neither under "
                 f"DATASET.ROOT nor here"

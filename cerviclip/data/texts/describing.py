@@ -8,6 +8,7 @@ the answer.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ def load_aspects(source: str, classnames: Sequence[str]) -> Aspects:
     Raises:
         UserError: no such file, a class or an aspect without phrases.
     """
-    path = next((p for p in (Path(source), ASPECTS / f"{source}.yaml") if p.is_file()), None)
+    path = next((p for p in (Path(source), ASPECTS / f"{source}.yaml") if os.path.isfile(p)), None)
     if path is None:
         known = ", ".join(sorted(p.stem for p in ASPECTS.glob("*.yaml")))
         raise MissingFileError(

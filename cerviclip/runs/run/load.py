@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -243,7 +244,7 @@ def _for_building(
     elif getattr(kind, "saves_all_weights", False):
         cfg.MODEL.INIT_WEIGHTS, cfg.MODEL.BACKBONE.PRETRAINED = "", False
     given = cfg.MODEL.INIT_WEIGHTS
-    if given and not Path(given).expanduser().is_file():
+    if given and not os.path.isfile(os.path.expanduser(given)):
         raise MissingFileError(
             f"{folder}: the backbone's weights {given} are not there; say where they are now "
             "(weights=FILE, --weights FILE)"

@@ -349,7 +349,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     if cfg.MODEL.INIT_WEIGHTS.startswith("~"):
         cfg.MODEL.INIT_WEIGHTS = str(Path(cfg.MODEL.INIT_WEIGHTS).expanduser())
-    if cfg.MODEL.INIT_WEIGHTS and not Path(cfg.MODEL.INIT_WEIGHTS).is_file():
+    if cfg.MODEL.INIT_WEIGHTS and not os.path.isfile(cfg.MODEL.INIT_WEIGHTS):
         raise MissingFileError(
             f"weights file {cfg.MODEL.INIT_WEIGHTS} {no_file(cfg.MODEL.INIT_WEIGHTS)}; check "
             "--weights (or MODEL.INIT_WEIGHTS)"

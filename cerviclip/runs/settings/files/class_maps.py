@@ -7,6 +7,7 @@ a class is left out. It fills the config keys that say the same; what the user g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def fill_from_class_map(cfg: CfgNode) -> None:
 def _find(name: str) -> Path:
     folder = CONFIGS / "class_maps"
     for path in (Path(name).expanduser(), folder / name, folder / f"{name}.yaml"):
-        if path.is_file():
+        if os.path.isfile(path):  # of a name that is too long Path.is_file raises
             return path
     known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
     raise MissingFileError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ def follow_draw_file(cfg: CfgNode, asked_shots: bool, asked_seed: bool, run: str
     options = cfg.DATASET
     if not options.DRAW_FILE:
         return
-    if run and not Path(options.DRAW_FILE).is_file():
+    if run and not os.path.isfile(options.DRAW_FILE):
         options.DRAW_FILE = str(Path(run) / "split.json")
     kind = plugins.ensure_loaded("dataset", options.NAME)
     if not getattr(kind, "repeats_draws", False):

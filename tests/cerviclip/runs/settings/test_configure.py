@@ -248,6 +248,15 @@ def test_an_evaluation_may_not_say_another_training(zoo, tmp_path, words, key):
         make(zoo, *evaluate, OPTIM__LR="0.5")
 
 
+@pytest.mark.parametrize(
+    "key", ["DATASET__CLASS_MAP_FILE", "MODEL__INIT_WEIGHTS", "DATASET__DRAW_FILE"]
+)
+def test_a_name_that_no_file_can_have_is_one_line(zoo, key):
+    """``Path.is_file`` raises of a name that is too long for the file system."""
+    with pytest.raises(UserError):
+        make(zoo, **{key: "x" * 5000})
+
+
 def test_an_evaluation_may_be_of_another_folder_but_not_of_another_fold(zoo, tmp_path):
     folders = ["--dataset", "FolderDataset"]
     trained = make(zoo, *folders, "--shots", "2", DATASET__FOLDER="a", DATASET__FOLD="2/2")
