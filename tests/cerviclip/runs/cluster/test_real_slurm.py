@@ -34,7 +34,7 @@ GATED = "{trainer: ZooGated, opts: {OPTIM.MAX_EPOCH: 6}}"
 # A shell lets what it starts in the background ignore Ctrl-C, and all that this starts in turn.
 EARLY = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "import cerviclip.runs.cluster.slurm as s; s.SlurmJobs.states_s = 2; import run_shell, sys"
+    "import cerviclip.runs.cluster.slurm as s; s.SlurmJobs.states_s = 5; import run_shell, sys"
 )
 
 
@@ -58,7 +58,9 @@ def cluster(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     plugins.reset_plugins()
-    monkeypatch.setattr(SlurmJobs, "states_s", 2.0)
+    # Not less: a job that queues itself again is in no queue for some seconds, and must be missed
+    # at two looks before it counts as over.
+    monkeypatch.setattr(SlurmJobs, "states_s", 5.0)
     monkeypatch.setattr(SlurmJobs, "poll_s", 0.3)
 
 
