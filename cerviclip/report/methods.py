@@ -400,7 +400,7 @@ def _analysis(document: Document, study: Study) -> None:
 def _without_patients(study: Study) -> str:
     """At which centres an image counts as a patient, as a clause; "" at none."""
     told = [
-        f"{part.dataset} ({center})"
+        f"{part.name} ({center})"
         for part in study.parts
         for center, entry in part.run["centers"].items()
         if not patients_known(entry)
