@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cerviclip.federated.plan import Plan, variant_of
+from cerviclip.federated.plan import Plan
 from cerviclip.federated.weights import (
     add_proximal_gradient,
     anchors_of,
@@ -24,6 +24,7 @@ from cerviclip.federated.weights import (
 )
 from cerviclip.runs.run.runner import Run, run_one
 from cerviclip.runs.settings.configure import setup_cfg
+from cerviclip.runs.settings.folders import variant_of_center
 from dassl.errors import UserError
 
 Arrays = list[np.ndarray]
@@ -163,7 +164,7 @@ def start_run(plan: Plan, center: str, out: Path, root: str = "") -> tuple[Turns
 
     def work() -> None:
         try:
-            run_one(cfg, variant=variant_of(out), fresh=True, make=make)
+            run_one(cfg, variant=variant_of_center(out), fresh=True, make=make)
         except BaseException as error:  # noqa: B036 - the client's thread raises it
             turns.fail(error)
 

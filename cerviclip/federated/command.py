@@ -25,12 +25,12 @@ from pathlib import Path
 from cerviclip.counted import counted
 from cerviclip.federated.certificates import CA, make_certificates
 from cerviclip.federated.compare import WAYS, folder_of, write_table
-from cerviclip.federated.plan import Plan, find_plan, read_plan, variant_of
+from cerviclip.federated.plan import Plan, find_plan, read_plan
 from cerviclip.federated.server import A_RECORD, RECORD, serve_federation
 from cerviclip.places import install_hint
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, variant_of_center
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.shapes import read_own_json
 from dassl.errors import UserError, cli_main, says_what_stays
@@ -128,7 +128,9 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
         for way, site in alone:
             folder = folder_of(out, way, site.name)
             print(f"{way}: {site.name}")
-            run_one(setup_cfg(plan.request(site, folder)), variant=variant_of(folder), echo=False)
+            run_one(
+                setup_cfg(plan.request(site, folder)), variant=variant_of_center(folder), echo=False
+            )
             done += 1
         if to_do:
             federate_here(plan, out, insecure)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cerviclip.places import FEDERATIONS
 from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
+from cerviclip.runs.settings.folders import variant_of_center
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError, did_you_mean
@@ -85,15 +86,9 @@ class Plan:
             seed=self.seed,
             root=site.root or root,
             output_dir=str(out),
-            variant=variant_of(out),
+            variant=variant_of_center(out),
             opts=(*self.opts, *site.opts, *own),
         )
-
-
-def variant_of(out: Path) -> str:
-    """Variant of the run in this folder, such as ``local-huaxi``. Centres may share a data set; a
-    table tells their runs apart by it."""
-    return f"{out.parent.name}-{out.name}"
 
 
 def find_plan(name: str) -> Path:

@@ -8,12 +8,11 @@ from pathlib import Path
 from cerviclip.federated.certificates import read_certificates
 from cerviclip.federated.flower import Ledger, import_flower, make_strategy
 from cerviclip.federated.plan import Plan
-from cerviclip.runs.settings.folders import FEDERATION
 from cerviclip.shapes import anything, count, flag, listed, mapping
 from cerviclip.shapes import record as shape_of
 from dassl.utils.files import atomic_write
 
-RECORD = FEDERATION
+RECORD = "federation.json"
 #: What of it a table reads.
 A_RECORD = shape_of(
     {

@@ -13,7 +13,7 @@ from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_pa
 from cerviclip.data.split.repeated import draw_hash_of, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
-from cerviclip.runs.settings.folders import FEDERATION
+from cerviclip.runs.settings.folders import variant_of_center
 
 
 def check_split_hash(run: AuditedRun) -> None:
@@ -157,8 +157,8 @@ def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
     for run in runs:
         if not run.done or run.split is None:
             continue
-        federation = (run.folder.parents[1] / FEDERATION).is_file()
-        key = (run.key.dataset, run.key.fold, run.folder.name if federation else "")
+        of_center = run.key.variant == variant_of_center(run.folder)
+        key = (run.key.dataset, run.key.fold, run.folder.name if of_center else "")
         other = first.setdefault(key, run)
         left_out = [r.results["left_out_center"] for r in (run, other)]
         if run.results["split_hash"] != other.results["split_hash"] and len(set(left_out)) == 1:

@@ -12,7 +12,6 @@ from cerviclip.backbones.names import EMBEDDINGS, file_part
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
-FEDERATION = "federation.json"  # above runs of several centres, each of its own data
 MOST_NAMED = 5  # runs below a folder that an error names
 _MOST_WALKED = 10_000  # folders that are looked into for them
 RESCUED = "rescued.json"  # which checkpoints a job wrote in case it is stopped
@@ -22,6 +21,12 @@ def safe_part(text: object) -> str:
     """One part of a path: characters outside ``[A-Za-z0-9._-]`` become ``-``."""
     part = re.sub(r"[^A-Za-z0-9._-]", "-", str(text))
     return part if part.strip(".") else part.replace(".", "-") or "-"
+
+
+def variant_of_center(folder: Path) -> str:
+    """Variant of a centre's run in a federation by its folder, such as ``local-huaxi``. Centres may
+    share a data set; a table tells their runs apart by it."""
+    return f"{folder.parent.name}-{folder.name}"
 
 
 def backbone_label(name: str, weights_sha256: str = "") -> str:
