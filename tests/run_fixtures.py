@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from cerviclip import plugins
 from cerviclip.runs.settings.configure import setup_cfg
 from cerviclip.runs.settings.flags import run_request, train_parser
+from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.requests import RunRequest
 from dassl.config import CfgNode
+from dassl.errors import cli_main
 
 PLUGIN = Path(__file__).with_name("plugin_zoo.py")
 QUICK = {
@@ -84,3 +87,23 @@ def whole_results(**own: Any) -> dict[str, Any]:
     plain = {"schema_version": 2, "status": "done", "shots": 4, "seed": 1, "centers": {}}
     more = {"positive_classes": [], "test_read_early": False, "runtime": {}}
     return dict.fromkeys(KEYS) | ADDED[2] | names | texts | plain | more | own
+
+
+ZOO_SWEEP = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4]\nseeds: [1, 2]\n"
+
+
+def run_sweep(zoo, text=ZOO_SWEEP, *flags):
+    """Status of run_shell.py with a sweep of this text."""
+    import run_shell
+
+    return cli_main(run_shell.main, zoo.sweep(text, *flags))
+
+
+def all_results(folder):
+    """Every run's results by its place, without what may differ between equal runs."""
+    found = {}
+    for path in find_results(folder):
+        results = json.loads(path.read_text())
+        results.pop("runtime")
+        found[str(path.parent.relative_to(folder))] = results
+    return found
