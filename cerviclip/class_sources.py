@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cerviclip.places import HOME, PACKAGE, ROOMS
+from dassl.paths import is_file
 
 
 class _Import(NamedTuple):
@@ -168,7 +169,7 @@ def _file_of(importer: Path, module: str, level: int = 0) -> Path | None:
     for root in roots:
         place = root.joinpath(*parts)
         for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-            if file.is_file():
+            if is_file(file):
                 return file
     return None
 
@@ -176,6 +177,6 @@ def _file_of(importer: Path, module: str, level: int = 0) -> Path | None:
 def _above_packages(importer: Path) -> Path:
     """The folder that the outermost package of a file lies in."""
     folder = importer.parent
-    while (folder / "__init__.py").is_file() and folder != folder.parent:
+    while is_file(folder / "__init__.py") and folder != folder.parent:
         folder = folder.parent
     return folder

@@ -22,8 +22,11 @@ _LONGEST = 2000  # characters of a message
 #: What the system refuses of a name or a folder that the user has given.
 _OF_FILES = (
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG),
-    *(errno.ELOOP, errno.EFBIG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.EILSEQ),
+    *(errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.EILSEQ),
 )
+#: Of files too, though reading raises them without the file's name: too big, a broken disk, a lost
+#: network drive.
+_NAMELESS = (errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV)
 
 
 class UserError(ValueError):
@@ -183,8 +186,8 @@ def one_line(error: object) -> str:
 def _is_about_files(error: BaseException) -> bool:
     if not isinstance(error, OSError):
         return False
-    too_big = error.errno == errno.EFBIG  # names no file
-    return too_big or (error.errno in _OF_FILES and error.filename is not None)
+    named = error.errno in _OF_FILES and error.filename is not None
+    return named or error.errno in _NAMELESS
 
 
 def _of_file(error: Any) -> str:

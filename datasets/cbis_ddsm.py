@@ -40,6 +40,7 @@ from cerviclip.data.split.release import ReleasedSplit
 from cerviclip.places import install_hint
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 from dassl.utils.images import opened
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def read_findings(folder: Path, lesions: Sequence[str]) -> list[Finding]:
 def case_list(folder: Path, lesion: str, part: str) -> Path:
     """The file of a case list."""
     name = f"{lesion}_case_description_{part}_set.csv"
-    file = next((f for f in (folder / name, folder / "csv" / name) if f.is_file()), None)
+    file = next((f for f in (folder / name, folder / "csv" / name) if is_file(f)), None)
     if file is None:
         raise MissingFileError(
             f"{folder} lacks {name}, also in csv; it comes with the release, or leave that lesion "

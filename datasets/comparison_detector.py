@@ -27,6 +27,7 @@ from cerviclip.data.files.names import clean
 from cerviclip.data.releases import ReleasedDataset
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import UserError
+from dassl.paths import is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -60,7 +61,7 @@ class ComparisonDetector(ReleasedDataset):
         """The crops of the class folders, compared with the list where there is one."""
         found = list(super().scan(cfg))
         for file in (self.image_dir / _LIST, self.image_dir.parent / _LIST):
-            if file.is_file():
+            if is_file(file):
                 self._compare(file, found)
                 break
         yield from found

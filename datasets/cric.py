@@ -43,6 +43,7 @@ from cerviclip.environment import cache_folder
 from cerviclip.shapes import parse_json
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir, is_file
 from dassl.utils.images import decode_image, opened
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class CRIC(UnpackedPictures, ImagingDataset):
         used = {cell.field: fields[cell.field] for cell in here}
         name = f"cric-{size}px-{_digest(cells, used, size)}"
         folder = cache_folder().absolute() / "unpacked" / name
-        if not folder.is_dir():
+        if not is_dir(folder):
             try:
                 _cut_all(folder, here, used, size, cfg.VERBOSE)
             except PermissionError as error:
@@ -126,9 +127,9 @@ class CRIC(UnpackedPictures, ImagingDataset):
             level = [root / Path(name).expanduser()]
             for _ in range(4 if name else 1):
                 for folder, file in ((f, n) for f in level for n in _LISTS):
-                    if (folder / file).is_file():
+                    if is_file(folder / file):
                         return folder / file
-                level = [f / n for f in level if f.is_dir() for n in class_folders(f)]
+                level = [f / n for f in level if is_dir(f) for n in class_folders(f)]
         looked = " or ".join(str(root / name) for name in names)
         raise MissingFileError(
             f"no {' or '.join(_LISTS)} of CRIC in {looked}; set --root (DATASET.ROOT) or "
@@ -231,7 +232,7 @@ def _cut_all(
         (partial / "about.json").write_text(json.dumps(about, indent=1), "utf-8")
         partial.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another run was faster
+        if not is_dir(folder):  # else another run was faster
             raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

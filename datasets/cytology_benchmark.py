@@ -32,6 +32,7 @@ from cerviclip.data.split.files import place_entries
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir, is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -82,7 +83,7 @@ class _BenchmarkSet(ImagingDataset):
         folder = self._home = super().find_folder(cfg)
         known = {*self.folders, *self.folders.values()}
         for place in (folder / "images", folder, *sorted(folder.glob("*/"))):
-            if place.is_dir() and known & set(class_folders(place)):
+            if is_dir(place) and known & set(class_folders(place)):
                 return place
         raise MissingFileError(
             f"{folder} holds none of the class folders of {self.name} "
@@ -126,7 +127,7 @@ class _BenchmarkSet(ImagingDataset):
         entries: list[Entry] = []
         for part in PARTS:
             file = folder / f"{part}.txt"
-            if not file.is_file():
+            if not is_file(file):
                 raise MissingFileError(
                     f"there is no {file}, one of the benchmark's lists; set "
                     "DATASET.CYTOLOGY_BENCHMARK.SPLIT to ratio to split anew"

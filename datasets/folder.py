@@ -29,6 +29,7 @@ from cerviclip.data.split.files import check_parts
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -53,7 +54,7 @@ class FolderDataset(ImagingDataset):
         """``DATASET.FOLDER`` under the root; the root itself for ``.`` or where none is named."""
         root = Path(cfg.DATASET.ROOT or ".").expanduser()
         folder = Path(os.path.abspath(root / Path(cfg.DATASET.FOLDER).expanduser()))
-        if not folder.is_dir():
+        if not is_dir(folder):
             raise MissingFileError(
                 f"there is no folder {folder}; set --root (DATASET.ROOT) and DATASET.FOLDER"
             )

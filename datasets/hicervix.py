@@ -28,6 +28,7 @@ from cerviclip.data.releases import ReleasedDataset, home_and_below
 from cerviclip.data.split.patient_grouped import PARTS
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir, is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -71,7 +72,7 @@ class HiCervix(ReleasedDataset):
         """The folder of train.csv and test.csv."""
         root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
         for folder in home_and_below(root, cfg.DATASET.FOLDER, self.homes):
-            if (folder / "train.csv").is_file() and (folder / "test.csv").is_file():
+            if is_file(folder / "train.csv") and is_file(folder / "test.csv"):
                 return folder
         looked = root / (cfg.DATASET.FOLDER or self.homes[0])
         raise MissingFileError(
@@ -84,11 +85,11 @@ class HiCervix(ReleasedDataset):
         seen: dict[str, str] = {}
         for part in PARTS:
             file = self.image_dir / f"{part}.csv"
-            if not file.is_file():  # val alone may be absent
+            if not is_file(file):  # val alone may be absent
                 continue
             rows = self._rows(file)
             folder = self.image_dir / part
-            found = image_files(folder, self.skipped, part) if folder.is_dir() else []
+            found = image_files(folder, self.skipped, part) if is_dir(folder) else []
             here = {path.rpartition("/")[2]: f"{part}/{path}" for path in found}
             self._account(file, rows, here)
             for name, label in rows.items():

@@ -33,6 +33,7 @@ from cerviclip.data.own_keys import add_keys, keys_of, one_of
 from cerviclip.data.releases import ReleasedDataset
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import UserError
+from dassl.paths import is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -95,7 +96,7 @@ class IARCColposcopy(ReleasedDataset):
             )
         for name in self.classes:
             file = self.image_dir / f"colposcopy_cases_{name.replace('-grade', '_grade')}.csv"
-            if file.is_file():
+            if is_file(file):
                 self._compare(file, name)
         yield from found
 

@@ -26,6 +26,7 @@ from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from cerviclip.data.split.release import ReleasedSplit
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -139,7 +140,7 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
         labels = self._labels_of(file, part, arrays)
         names = {f"{part}/{label}/{i:06d}.png": i for i, label in enumerate(labels)}
         _check_pictures(file, part, arrays, len(labels))
-        if not all((folder / name).is_file() for name in names):
+        if not all(is_file(folder / name) for name in names):
             images = arrays[f"{part}_images"]
             write_pictures(folder, names, lambda name: images[names[name]])
         for name in names:

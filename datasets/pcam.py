@@ -30,6 +30,7 @@ from cerviclip.data.split.release import ReleasedSplit
 from cerviclip.places import install_hint
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -82,7 +83,7 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
         """A file of the release, packed or not."""
         name = f"camelyonpatch_level_2_split_{tail}"
         for file in (self._folder / name, self._folder / f"{name}.gz"):
-            if file.is_file():
+            if is_file(file):
                 return file
         raise MissingFileError(
             f"{self._folder} lacks {name} (or .gz); get it from https://zenodo.org/record/2546921"
@@ -93,7 +94,7 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
         if file.suffix != ".gz":
             return file
         target = unpacked_folder(file) / file.stem
-        if not target.is_file():
+        if not is_file(target):
             print(f"Unpacking {file} to {target}", flush=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -146,7 +147,7 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
     def _slides_of(self, part: str, labels: list[int]) -> list[str]:
         """The slide of each patch by the meta file; [] without one."""
         file = self._folder / f"camelyonpatch_level_2_split_{part}_meta.csv"
-        if not file.is_file():
+        if not is_file(file):
             return []
         head, numbered = read_rows(file, even=False)
         if lacking := {"center_tumor_patch", "wsi"} - set(head):
@@ -203,7 +204,7 @@ class PCamKaggle(_Patches):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         folder = super().find_folder(cfg)
-        if not (folder / "train_labels.csv").is_file():
+        if not is_file(folder / "train_labels.csv"):
             raise MissingFileError(
                 f"{folder} lacks train_labels.csv, the labels of Kaggle's copy; set --root "
                 "(DATASET.ROOT) or DATASET.FOLDER. The HDF5 release is the data set PCam"

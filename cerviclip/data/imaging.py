@@ -38,6 +38,7 @@ from cerviclip.data.texts.templates import wrong_in_template
 from cerviclip.data.variants.names import original_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.paths import is_dir
 from dassl.utils.images import check_images
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
         )
         for name in wanted:
             folder = root / Path(name).expanduser()
-            if folder.is_dir():
+            if is_dir(folder):
                 return Path(os.path.abspath(folder))
         looked = ", ".join(str(root / name) for name in wanted)
         raise MissingFileError(

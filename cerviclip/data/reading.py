@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cerviclip.shapes import parse_json
 from dassl.errors import UserError
+from dassl.paths import is_file
 from dassl.utils.deep_images import Range, Windows, windows_of
 from dassl.utils.files import atomic_write
 
@@ -81,7 +82,7 @@ class Reading:
             UserError: a broken file, or one of a later version.
         """
         path = Path(folder) / FILE
-        if not path.is_file():
+        if not is_file(path):
             return cls(_declared(cfg), cfg.DATASET.PATIENT_PATTERN)
         try:
             record = parse_json(path.read_text(encoding="utf-8"))

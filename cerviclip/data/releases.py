@@ -19,6 +19,7 @@ from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import patient_in
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split, patients_on_two_parts
 from dassl.errors import MissingFileError
+from dassl.paths import is_dir
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -76,7 +77,7 @@ class ReleasedDataset(ImagingDataset):
         )
 
     def _is_home(self, folder: Path) -> bool:
-        if not folder.is_dir():
+        if not is_dir(folder):
             return False
         names = class_folders(folder)
         parts = [folder / name for name in parts_of(names)]
@@ -170,7 +171,7 @@ def home_and_below(
         yield from _and_below(root / Path(folder).expanduser())
         return
     wanted = {name.casefold() for name in homes}
-    for name in class_folders(root) if root.is_dir() else ():
+    for name in class_folders(root) if is_dir(root) else ():
         if name.casefold() in wanted:
             yield from _and_below(root / name)
     yield root
@@ -179,7 +180,7 @@ def home_and_below(
 
 def _and_below(folder: Path) -> Iterator[Path]:
     """A folder and those below it, the shallow ones first."""
-    level = [folder] if folder.is_dir() else []
+    level = [folder] if is_dir(folder) else []
     for _ in range(_DEPTH + 1):
         yield from level
         level = [inner / name for inner in level for name in class_folders(inner)]

@@ -17,6 +17,7 @@ from PIL import Image
 from cerviclip.data.cell_crops import cut_from
 from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import exists
 
 _THUMB = 1024  # px, longer side of the picture that tissue is looked for in
 _COLOUR = 0.05  # saturation (0-1) below which nothing is tissue: glass and its noise
@@ -130,7 +131,7 @@ def otsu(values: np.ndarray) -> float:
 
 
 def _open(path: Path) -> Any:
-    if not path.exists():
+    if not exists(path):
         raise MissingFileError(f"there is no slide {path}")
     why = []
     for module, kind in (("openslide", "OpenSlide"), ("tiffslide", "TiffSlide")):

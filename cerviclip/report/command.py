@@ -11,6 +11,7 @@ from typing import Any
 from cerviclip.places import install_hint
 from cerviclip.runs.settings.flags import Parser, add_plugin_flag
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir
 
 # Format -> module that writes it, library that it needs, and what that is called on PyPI.
 WRITERS = {
@@ -88,7 +89,7 @@ def write_report(folder: str | Path, out: Path, form: str, featured: str = "") -
     Raises:
         UserError: no finished run, no such method, or the format's library is not installed.
     """
-    if not Path(folder).is_dir():
+    if not is_dir(folder):
         raise MissingFileError(f"there is no folder {folder}")
     writer = load_writer(form)  # before the work: its library may be missing
     from cerviclip.report.checklist import write_checklist

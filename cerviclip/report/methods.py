@@ -32,6 +32,7 @@ from cerviclip.runs.report.costs import search_rows
 from cerviclip.runs.report.tables import row_labels
 from cerviclip.runs.settings.config_hash import flatten
 from dassl.config import read_yaml
+from dassl.paths import is_file
 
 HASH_DIGITS = 12
 # Keys that hold for every method. What a method used of INPUT and OPTIM is in the run's ``setup``.
@@ -230,7 +231,7 @@ def _partitions(document: Document, part: Part) -> None:
 def _from_random_weights(run: Mapping[str, Any]) -> bool:
     """Whether a run's network had no weights from anywhere, as far as its config.yaml says."""
     path = Path(run["folder"]) / "config.yaml"
-    model = (read_yaml(path, "config file") if path.is_file() else {}).get("MODEL") or {}
+    model = (read_yaml(path, "config file") if is_file(path) else {}).get("MODEL") or {}
     pretrained = (model.get("BACKBONE") or {}).get("PRETRAINED", True)
     return not pretrained and not model.get("INIT_WEIGHTS")
 

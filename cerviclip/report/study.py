@@ -23,6 +23,7 @@ from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import shown_name
 from dassl.config import read_yaml
 from dassl.errors import UserError, did_you_mean
+from dassl.paths import is_file
 
 BY_VAL = "the highest mean accuracy on val among the methods with the most shots"
 BY_NAME = "named by --featured"
@@ -70,7 +71,7 @@ class Part:
     @property
     def config(self) -> dict[str, Any]:
         path = Path(self.run["folder"]) / "config.yaml"
-        return dict(read_yaml(path, "config file")) if path.is_file() else {}
+        return dict(read_yaml(path, "config file")) if is_file(path) else {}
 
     @cached_property
     def split(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from cerviclip.data.files.csv_rows import Rows, read_rows
 from cerviclip.data.files.names import PATH_KEYS, PATIENT_KEYS, header_key
 from dassl.errors import MissingFileError, UserError, did_you_mean
+from dassl.paths import is_file
 
 UNKNOWN = "unknown"
 MOST = 12  # groups; more are a number or a name, not a group
@@ -51,18 +52,18 @@ class Subgroups:
         return np.array(list(found), dtype=object)
 
 
-def read_subgroups(spec: str) -> Subgroups:
+def read_subgroups(spec: object) -> Subgroups:
     """From ``FILE:column``.
 
     Raises:
         UserError: the file has no such column, names neither images nor patients, says two things
             of one of them, or has more groups than a table can show.
     """
-    name, _, column = spec.rpartition(":")
+    name, _, column = str(spec).rpartition(":")
     if not name or not column:
         raise UserError(f"subgroups {spec!r}: give FILE:column, such as patients.csv:age_band")
     path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"no file {path} for subgroups; give FILE:column")
     head, rows = read_rows(path)
     if column not in head:

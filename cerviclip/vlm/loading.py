@@ -18,6 +18,7 @@ from cerviclip.vlm.files.foreign_names import openai_names
 from cerviclip.vlm.files.formats import read_state_dict, weights_identity
 from cerviclip.vlm.precision import check_precision, matrix_dtype, precision_of
 from dassl.errors import MissingFileError, UnknownNameError, UserError, nearest_or_all
+from dassl.paths import is_file
 
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
 POOL_SIZE = 4  # backbones kept by one process; a sweep seldom has more
@@ -114,7 +115,7 @@ def _build_openai(name: str, path: str) -> Backbone:
 def _own_file(name: str) -> str:
     """The weights file of a name for which the user gave none."""
     if name == names.PHANTOM:
-        if not PHANTOM_FILE.is_file():
+        if not is_file(PHANTOM_FILE):
             raise MissingFileError(
                 f"no {PHANTOM_FILE}, the weights that ship with the code; make them with "
                 "python tools/pretrain_phantom_clip.py"
@@ -171,7 +172,7 @@ def shared_backbone(
 ) -> Backbone:
     """As `load_backbone`, one for all runs of this process. Callers must not alter it."""
     named = Path(weights or names.file_part(name)).expanduser()
-    identity = weights_identity(named) if os.path.isfile(named) else weights
+    identity = weights_identity(named) if is_file(named) else weights
     key = (name, identity, precision, str(torch.device(device)))
     if key not in _pool:
         while len(_pool) >= POOL_SIZE:

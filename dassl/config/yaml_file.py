@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dassl.errors import MissingFileError, UserError, no_file
+from dassl.paths import is_file
 
 BASE = "_BASE_"
 MOST_NESTED = 100  # levels of one file; ours have six, and Python copies some three hundred
@@ -53,7 +54,7 @@ def read_typed(
 ) -> YamlFile:
     """As `read_yaml`, with the text of every scalar beside its value."""
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"{what} {path} {no_file(path)}; check the path")
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -265,7 +266,7 @@ def _layers(
         place = base.resolve()
         if place in {f.path.resolve() for f in (*way, file)}:
             raise UserError(f"config file {file.path} has {base} as {BASE}, which builds on it")
-        if not base.is_file():
+        if not is_file(base):
             raise MissingFileError(
                 f"{BASE} {base} of config file {file.path} does not exist; a path there starts at "
                 "the file's own folder"

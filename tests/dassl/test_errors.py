@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import pytest
@@ -24,6 +26,20 @@ def test_an_error_stands_out_on_a_terminal_and_is_one_plain_line_elsewhere(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     assert cli_main(refuse, []) == 2
     assert capsys.readouterr().err == start + "no images in red/; check --root\n"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EFBIG])
+def test_a_disk_that_gives_up_while_it_is_read_is_one_line(capsys, number):
+    """``read`` raises without the file's name."""
+
+    def broken(argv):
+        raise OSError(number, os.strerror(number))
+
+    assert cli_main(broken, []) == 2
+    line = capsys.readouterr().err
+    assert line == f"error: {os.strerror(number)}; check the path, its permissions and the disk\n"
+    with pytest.raises(OSError):
+        cli_main(broken, ["--debug"])
 
 
 @pytest.mark.parametrize("text", ["", "3 of 9 runs are finished and stay"])

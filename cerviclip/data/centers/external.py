@@ -22,6 +22,7 @@ from cerviclip.data.patients import PatientPatternError
 from dassl.config.defaults import DATASET as DEFAULTS
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -401,8 +402,8 @@ def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
         other.DATASET[key] = value
     if folder:
         in_root = Path(cfg.DATASET.ROOT or ".").expanduser() / folder
-        path = in_root if os.path.isdir(in_root) else Path(folder).expanduser()
-        if not os.path.isdir(path):
+        path = in_root if is_dir(in_root) else Path(folder).expanduser()
+        if not is_dir(path):
             raise MissingFileError(
                 f"DATASET.EXTERNAL_FOLDERS.{name}: there is no folder {folder}, neither under "
                 f"DATASET.ROOT nor here"

@@ -14,6 +14,7 @@ from cerviclip.data.files.masks import warn_of_masks
 from cerviclip.data.files.names import is_number, is_text, near_equal, quoted, several_labels
 from cerviclip.data.patients import no_names, spelled_alike
 from cerviclip.data.split.patient_grouped import Item
+from dassl.paths import is_dir
 
 IMBALANCE = 10  # times
 FEW_IMAGES = 5
@@ -94,7 +95,7 @@ def _class_names(survey: Survey) -> Iterator[Finding]:
 
 
 def _shared_folders(folder: Path, names: Sequence[str]) -> list[str]:
-    there = all((folder / name).is_dir() for name in names)
+    there = all(is_dir(folder / name) for name in names)
     return same_inner_folders(folder, names) if there else []
 
 

@@ -14,6 +14,7 @@ from cerviclip.counted import counted
 from cerviclip.data.checks.findings import Finding, shown
 from cerviclip.severity import ERROR, NOTE
 from dassl.errors import UserError
+from dassl.paths import exists
 from dassl.utils.files import atomic_write
 from dassl.utils.images import decode_image
 
@@ -82,7 +83,7 @@ def told(target: Path, count: int, nothing: str) -> str:
     """
     if count:
         return f"{target}: {counted(count, 'image')}"
-    older = "; the file there is of an earlier call" if target.exists() else ""
+    older = "; the file there is of an earlier call" if exists(target) else ""
     return f"{nothing}: {target} is not written{older}"
 
 

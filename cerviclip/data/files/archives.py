@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 from cerviclip.data.files.folders import is_system
 from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import exists, is_file
 from dassl.utils.files import atomic_write
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -116,7 +117,7 @@ def _write(
         raise too_large
     size = 0
     with member.open() as source:
-        if target.is_file():
+        if is_file(target):
             with open(target, "rb") as file:
                 while block := source.read(_BLOCK):
                     size += len(block)
@@ -139,7 +140,7 @@ def _write(
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[Member]]:
     """The members of an archive, with its faults told in one line."""
-    if not archive.is_file():
+    if not is_file(archive):
         raise MissingFileError(f"there is no file {archive}")
     try:
         if archive.name.lower().endswith(_TARS):
@@ -196,6 +197,6 @@ def _of_zip(archive: Path, file: Any) -> Iterator[Member]:
 
 def free_bytes(folder: Path) -> int:
     """Room on the disk that a folder lies on, or will lie on."""
-    while not folder.exists():
+    while not exists(folder):
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cerviclip.data.images.facts import reading_of
 from cerviclip.environment import cache_folder
+from dassl.paths import is_dir
 
 # A file changed again within the clock's grain keeps its size and date; so young ones are not
 # remembered.
@@ -32,7 +33,7 @@ class HashCache:
         self._known: dict[tuple[str, int, int], str] = {}
         self._pending: list[str] = []
         self._name = uuid.uuid4().hex[:12]
-        if folder is not None and folder.is_dir():
+        if folder is not None and is_dir(folder):
             self._load(folder)
 
     def sha256(self, path: str | os.PathLike[str]) -> str:

@@ -21,6 +21,7 @@ import PIL
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.shapes import plain_json
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import exists, is_dir
 from dassl.utils.files import atomic_write
 
 MARK = "pack.json"
@@ -127,7 +128,7 @@ def begin_pack(folder: Path) -> Pack:
     Raises:
         UserError: the folder holds something else.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not exists(folder) or not any(folder.iterdir()):
         with atomic_write(folder / MARK) as handle:
             json.dump({"version": VERSION, "holds": "decoded images; see cerviclip pack"}, handle)
     return Pack(folder)
@@ -172,7 +173,7 @@ def _shard_files(folder: Path) -> Iterator[Path]:
 
 
 def _check_mark(folder: Path) -> None:
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise MissingFileError(
             f"there is no pack {folder} (DATASET.PACKED); cerviclip pack --out {folder} makes it"
         )

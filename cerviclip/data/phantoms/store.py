@@ -18,6 +18,7 @@ from cerviclip.data.phantoms.structures import CLASSES
 from cerviclip.locks import claimed
 from cerviclip.shapes import plain_json
 from dassl.errors import UserError
+from dassl.paths import exists, is_dir
 
 # Part of the split hash. Frozen: see docs/phantom.md before raising it.
 VERSION = "1.0"
@@ -156,7 +157,7 @@ def _render(folder: Path, name: str, progress: Callable[[int, int], None] | None
     try:
         write_center(temporary, CENTERS[name], progress)
         temporary.chmod(0o755)
-        if folder.exists():
+        if exists(folder):
             old = temporary.with_name(temporary.name + "-old")
             folder.rename(old)
             temporary.rename(folder)
@@ -174,7 +175,7 @@ def _is_current(folder: Path) -> bool:
         marker = plain_json((folder / MARKER).read_text(encoding="utf-8"))
         found = str(marker["version"])
     except (FileNotFoundError, NotADirectoryError):
-        if folder.is_dir() and any(folder.iterdir()):
+        if is_dir(folder) and any(folder.iterdir()):
             raise UserError(f"{folder} holds files but no {MARKER}; {remedy}") from None
         return False
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:

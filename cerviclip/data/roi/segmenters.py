@@ -21,6 +21,7 @@ from torch import nn
 from cerviclip.places import install_hint
 from cerviclip.shapes import parse_json
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 from dassl.utils.checkpoints import load_fitting
 
 #: Name on the command line -> class of segmentation_models_pytorch.
@@ -107,7 +108,7 @@ def load_segmenter(path: str | Path) -> Segmenter:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(
             f"no segmenter at {path}: train one with tools/train_segmenter.py, "
             "or set SOURCE of the ROI to surface"

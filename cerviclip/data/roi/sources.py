@@ -20,6 +20,7 @@ from cerviclip.data.files.folders import IMAGE_SUFFIXES
 from cerviclip.data.images.facts import facts_of
 from cerviclip.data.roi import surface
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 from dassl.utils.files import file_sha256
 from dassl.utils.images import opened, orientation_of, turn, upright
 
@@ -113,7 +114,7 @@ class MaskFiles:
                 "file's path instead of an image in memory"
             )
         file = existing_mask(mask_path(path, self.folder))
-        if not file.is_file():
+        if not is_file(file):
             raise MissingFileError(
                 f"no mask {file} for image {path}: put it there, or set "
                 f"{self.keys}.SOURCE to surface"
@@ -159,10 +160,10 @@ def mask_path(impath: str, folder: str = "masks") -> Path:
 
 def existing_mask(mask: Path) -> Path:
     """A mask file under any suffix of an image; the PNG where there is none."""
-    if mask.is_file():
+    if is_file(mask):
         return mask
     others = (mask.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
-    return next((path for path in others if path.is_file()), mask)
+    return next((path for path in others if is_file(path)), mask)
 
 
 def mask_values(file: str | Path) -> np.ndarray:

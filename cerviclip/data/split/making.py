@@ -26,6 +26,7 @@ from cerviclip.data.split.repeated import (
 from cerviclip.data.split.subsample import BASE_TO_NEW
 from cerviclip.data.variants.names import heads, is_variant, with_variants
 from dassl.errors import UserError
+from dassl.paths import is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -113,7 +114,7 @@ class SplitsAndDraws:
     def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
         path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
         in_root = Path(self.root) / path
-        path = path if path.is_file() or not in_root.is_file() else in_root
+        path = path if is_file(path) or not is_file(in_root) else in_root
         entries = read_split_file(path)
         self.patients_known |= all(entry.patient for entry in entries)
         notes = list(entries.notes)

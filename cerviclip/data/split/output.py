@@ -12,6 +12,7 @@ from typing import Any
 from cerviclip.data.split.patient_grouped import PARTS
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UserError
+from dassl.paths import exists
 from dassl.utils.files import atomic_write
 
 FILE = "split.json"
@@ -19,7 +20,7 @@ FILE = "split.json"
 
 def write_json(dataset: Any, path: Path) -> Path:
     """The split's record, which ``DATASET.SPLIT_FILE`` and ``--split`` read."""
-    if path.exists():
+    if exists(path):
         raise UserError(f"{path} is there already; name another file or folder by --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as handle:
@@ -40,7 +41,7 @@ def write_folders(dataset: DatasetBase, folder: Path, link: bool = False) -> Non
         link: make symbolic links instead of copies.
     """
     check_outside(dataset, folder)
-    if folder.exists() and any(folder.iterdir()):
+    if exists(folder) and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; name a new folder by --out")
     parts = dict(zip(PARTS, (dataset.train_x, dataset.val or [], dataset.test), strict=True))
     for part, items in parts.items():

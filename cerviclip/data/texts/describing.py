@@ -8,7 +8,6 @@ the answer.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from cerviclip.data.split.patient_grouped import hash_order
 from cerviclip.places import ASPECTS
 from dassl.config.yaml_file import read_typed
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 
 NAMES = ("morphology", "nucleus", "cytoplasm", "architecture")
 TRAINED = "train"  # the one part whose images may have texts made from their labels
@@ -64,7 +64,7 @@ def load_aspects(source: str, classnames: Sequence[str]) -> Aspects:
     Raises:
         UserError: no such file, a class or an aspect without phrases.
     """
-    path = next((p for p in (Path(source), ASPECTS / f"{source}.yaml") if os.path.isfile(p)), None)
+    path = next((p for p in (Path(source), ASPECTS / f"{source}.yaml") if is_file(p)), None)
     if path is None:
         known = ", ".join(sorted(p.stem for p in ASPECTS.glob("*.yaml")))
         raise MissingFileError(

@@ -10,6 +10,7 @@ from cerviclip.data.files.names import near_equal
 from cerviclip.places import PROMPTS
 from dassl.config.yaml_file import read_typed
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 
 Descriptions = dict[str, dict[str, list[str]]]
 
@@ -45,7 +46,7 @@ def find_descriptions(source: str | Path) -> Path | None:
     """The file that a path, or the name of a file in ``configs/prompts``, means."""
     path = Path(source).expanduser()
     candidates = (path, PROMPTS / path, PROMPTS / f"{path}.yaml")
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next((candidate for candidate in candidates if is_file(candidate)), None)
 
 
 def _keys_as_typed(tree: dict[Any, Any], typed: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cerviclip.data.files.lists.entries import clean_path
 from cerviclip.data.files.lists.tables import table_rows
 from cerviclip.data.files.names import PATH_KEYS, cell, clean, header_key
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 
 TEXT_KEYS = (
     *("report", "reporttext", "text", "freetext", "findings", "description", "impression"),
@@ -46,7 +47,7 @@ class Reports:
 
     def __init__(self, path: str | Path) -> None:
         self.source = Path(path).expanduser()
-        if not self.source.is_file():
+        if not is_file(self.source):
             raise MissingFileError(f"there is no table of reports {path}")
         self._texts: dict[str, str] = {}
         rows = table_rows(self.source)

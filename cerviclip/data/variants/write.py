@@ -21,6 +21,7 @@ from cerviclip.data.workers import mapper
 from cerviclip.shapes import parse_json
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UserError
+from dassl.paths import exists, is_file
 from dassl.utils.deep_images import Windows, open_image, windows_of
 from dassl.utils.files import atomic_write, file_sha256
 from dassl.utils.images import to_rgb, why_unreadable
@@ -122,7 +123,7 @@ def write_family(job: Job) -> tuple[int, int]:
     if fresh:
         _place(source, target, job.link)
     wanted = {k: target.with_name(variant_name(target.name, NUMBERS[k], k)) for k in job.kinds}
-    made = {kind: file for kind, file in wanted.items() if fresh or not file.is_file()}
+    made = {kind: file for kind, file in wanted.items() if fresh or not is_file(file)}
     if made:
         image = _read(job)
         for kind, file in made.items():
@@ -165,11 +166,11 @@ def _plan(
 
 def _check_folder(folder: Path, settings: Settings) -> None:
     """Refuse a folder with anything but the same augmentation, begun or whole."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if not exists(folder) or not any(folder.iterdir()):
         folder.mkdir(parents=True, exist_ok=True)
         return
     record = folder / RECORD
-    if not record.is_file():
+    if not is_file(record):
         raise UserError(f"{folder} is not empty; name a new folder by --out")
     try:
         before = dict(parse_json(record.read_text(encoding="utf-8")))
@@ -188,7 +189,7 @@ def _same_file(source: Path, target: Path) -> bool:
     """Whether a target is what the source is now."""
     if target.is_symlink():
         return os.path.realpath(target) == os.path.realpath(source)
-    if not target.is_file() or target.stat().st_size != source.stat().st_size:
+    if not is_file(target) or target.stat().st_size != source.stat().st_size:
         return False
     return file_sha256(source) == file_sha256(target)
 

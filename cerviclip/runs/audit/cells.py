@@ -13,6 +13,7 @@ from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.predictions import PREDICTIONS
 from cerviclip.runs.report.groups import fold_of
 from cerviclip.runs.settings.run_key import Cell, Repeat
+from dassl.paths import is_file
 
 _FEWEST = 3  # seeds that the project's tables rest on
 
@@ -158,7 +159,7 @@ def check_predictions(runs: Sequence[AuditedRun]) -> None:
         found: dict[str, AuditedRun] = {}
         for run in members:
             path = run.folder / PREDICTIONS
-            if not run.predictions or not path.is_file():
+            if not run.predictions or not is_file(path):
                 continue
             other = found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), run)
             draws = {r.results["draw_hash"] for r in (run, other)}

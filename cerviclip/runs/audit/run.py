@@ -20,6 +20,7 @@ from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import find_results
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir
 
 #: Checks of one run, whatever became of it.
 EVERY_RUN = (
@@ -162,7 +163,7 @@ def _kept_runtime(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_folder(root: Path) -> None:
-    if not root.is_dir():
+    if not is_dir(root):
         raise MissingFileError(f"there is no folder {root}; give a folder of runs, such as output/")
 
 

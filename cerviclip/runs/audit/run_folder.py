@@ -21,6 +21,7 @@ from cerviclip.runs.settings.run_key import RunKey
 from cerviclip.shapes import listed, name, parse_json
 from dassl.config import read_yaml
 from dassl.errors import UserError
+from dassl.paths import is_file
 
 
 @dataclass
@@ -111,7 +112,7 @@ class AuditedRun:
     def val(self) -> Predictions | None:
         """Those of val_predictions.csv; None where there is none, which may be right."""
         path = self.folder / VAL_PREDICTIONS
-        if not path.is_file():
+        if not is_file(path):
             return None
         try:
             found = read_predictions(path)
@@ -132,7 +133,7 @@ class AuditedRun:
         return content
 
     def _lost(self, name: str, error: Exception) -> None:
-        if not (self.folder / name).is_file():
+        if not is_file(self.folder / name):
             self.note("missing_file", f"there is no {name}")
         else:
             self.note("unreadable", f"{name}: {error}")

@@ -17,6 +17,7 @@ from cerviclip.runs.measured import measure_files, sample_of
 from cerviclip.runs.predictions import NEW_PREDICTIONS, VAL_PREDICTIONS, read_predictions
 from cerviclip.runs.report.groups import NEW
 from dassl.errors import UserError
+from dassl.paths import exists
 
 # Sums in another order, as on another machine, move the last digits.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
@@ -56,7 +57,7 @@ def check_measured(run: AuditedRun) -> None:
     tested = run.option("TEST", "SPLIT") == "test" and not run.option("TEST", "NO_TEST")
     val = (run.split or {}).get("val")
     if results["measured_with"] is not None and tested and val and run.val is None:
-        if not (run.folder / VAL_PREDICTIONS).exists():
+        if not exists(run.folder / VAL_PREDICTIONS):
             run.note("missing_file", f"there is no {VAL_PREDICTIONS}, though split.json has val")
 
 

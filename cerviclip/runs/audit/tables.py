@@ -21,6 +21,7 @@ from cerviclip.runs.report.pooled import CENTER, POOLED, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables
 from cerviclip.runs.study_title import marked, named, titles_of
 from cerviclip.shapes import plain_json
+from dassl.paths import is_file
 
 JSON, CSV, MARKDOWN = "summary.json", "summary.csv", "results.md"
 _CELL = ("dataset", "trainer", "backbone", "variant", "shots")
@@ -62,7 +63,7 @@ class _Tables:
     def _check_json(self, groups: Sequence[Group]) -> list[Group] | None:
         """Compare summary.json; returns the groups that it shows, with the runs it names."""
         path = self.folder / JSON
-        if not path.is_file():
+        if not is_file(path):
             return None
         try:
             records = plain_json(path.read_text(encoding="utf-8"))["groups"]
@@ -109,7 +110,7 @@ class _Tables:
     def _check_csv(self, groups: Sequence[Group]) -> None:
         """Every line of summary.csv; numbers may differ by rounding."""
         path = self.folder / CSV
-        if not path.is_file():
+        if not is_file(path):
             return
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
         wanted = list(csv.reader(io.StringIO(to_csv(groups))))
@@ -132,7 +133,7 @@ class _Tables:
     def _check_markdown(self, groups: Sequence[Group]) -> None:
         """Every table of results.md but those over pooled folds, which have a file of their own."""
         path = self.folder / MARKDOWN
-        if not path.is_file():
+        if not is_file(path):
             return
         text_of = path.read_text(encoding="utf-8")
         sections, known = _sections(text_of), {}
@@ -177,7 +178,7 @@ class _Tables:
     def _pooled_tables(self) -> dict[str, list[str]]:
         """Title -> lines of the tables over pooled folds; empty without a pooled.json."""
         path = self.folder / POOLED
-        if not path.is_file():
+        if not is_file(path):
             return {}
         try:
             entries = plain_json(path.read_text(encoding="utf-8"))["pooled"]

@@ -34,6 +34,7 @@ from dassl.config import CfgNode, get_cfg_default, merge_file
 from dassl.data.transforms import build_transform
 from dassl.engine.resume import BEST_MODEL, common_checkpoint
 from dassl.errors import MissingFileError, UnknownNameError, UserError
+from dassl.paths import is_file
 from dassl.utils import set_random_seed
 from dassl.utils.rng import get_rng_state, set_rng_state
 
@@ -105,7 +106,7 @@ def check_trained(folder: Path, epoch: int | None) -> dict[str, Any]:
         UserError: the run is not finished, and no epoch is named.
     """
     results = read_results(folder)
-    ours = results is not None or (folder / "config.yaml").is_file()
+    ours = results is not None or is_file(folder / "config.yaml")
     status = "unfinished" if results is None else results["status"]
     if ours and status != "done" and epoch is None:
         raise UserError(
@@ -161,7 +162,7 @@ def saved_config(folder: Path, kind: type | None = None) -> CfgNode:
     Keys that nobody knows any more, or that the data set's code would add, are taken as they are.
     """
     path = folder / "config.yaml"
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(no_run(folder, "config.yaml"))
     cfg = get_cfg_default()
     for module in dict.fromkeys(base.__module__ for base in reversed(getattr(kind, "__mro__", ()))):
@@ -244,7 +245,7 @@ def _for_building(
     elif getattr(kind, "saves_all_weights", False):
         cfg.MODEL.INIT_WEIGHTS, cfg.MODEL.BACKBONE.PRETRAINED = "", False
     given = cfg.MODEL.INIT_WEIGHTS
-    if given and not os.path.isfile(os.path.expanduser(given)):
+    if given and not is_file(os.path.expanduser(given)):
         raise MissingFileError(
             f"{folder}: the backbone's weights {given} are not there; say where they are now "
             "(weights=FILE, --weights FILE)"
@@ -275,7 +276,7 @@ def _last_epoch(trainer: Any, folder: Path) -> int | None:
     on val; None where that is what the run has deployed."""
     folders = [folder / name for name in trainer.get_model_names()]
     best = trainer.cfg.TEST.FINAL_MODEL == "best_val"
-    if best and all((path / BEST_MODEL).is_file() for path in folders):
+    if best and all(is_file(path / BEST_MODEL) for path in folders):
         return None
     match = re.search(r"-(\d+)$", common_checkpoint([str(path) for path in folders]) or "")
     return int(match.group(1)) if match else None

@@ -11,6 +11,7 @@ from cerviclip.runs.settings.config_hash import config_hash, differing_keys
 from cerviclip.runs.settings.folders import runs_below
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir, is_file
 
 
 def resumes_from(cfg: CfgNode, folder: Path) -> bool:
@@ -41,7 +42,7 @@ def check_resume(cfg: CfgNode, folder: Path, fresh: bool = False) -> None:
     own = resumes_from(cfg, folder)
     if own and fresh:
         raise UserError(f"--fresh replaces {folder}, which --resume goes on from; give one of them")
-    if not own and not source.is_dir():
+    if not own and not is_dir(source):
         raise MissingFileError(f"--resume {source}: there is no such folder; name a run's folder")
     if not own and not any(source.glob("*/model*.pth.tar*")):
         raise MissingFileError(
@@ -62,6 +63,6 @@ def _differences(folder: Path, cfg: CfgNode) -> list[str]:
     results, saved = read_results(folder), folder / "config.yaml"
     if results is not None and results.get("config_hash") == config_hash(cfg):
         return []
-    if saved.is_file():
+    if is_file(saved):
         return differing_keys(read_yaml(saved, "config file"), cfg)
     return ["config_hash"] if results is not None else []

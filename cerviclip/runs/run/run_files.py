@@ -16,6 +16,7 @@ from cerviclip.runs.results_json import SCHEMA_VERSION, finite_or_none
 from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.run_key import RunKey
 from dassl.config import CfgNode
+from dassl.paths import is_file
 from dassl.utils.files import atomic_write, file_sha256
 
 
@@ -123,7 +124,7 @@ def weights_sha256(cfg: CfgNode, trainer: Any = None) -> str | None:
     if loaded:
         return loaded
     path = cfg.MODEL.INIT_WEIGHTS
-    return file_sha256(path) if path and Path(path).is_file() else None
+    return file_sha256(path) if path and is_file(path) else None
 
 
 def write_split(folder: Path, dataset: Any, cfg: CfgNode) -> None:

@@ -67,6 +67,7 @@ from cerviclip.runs.settings.run_key import RunKey
 from cerviclip.runs.study_title import named
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
+from dassl.paths import is_dir, is_file
 from dassl.utils.distributed import broadcast_object, is_main, main_first
 from dassl.utils.files import atomic_write
 
@@ -159,18 +160,18 @@ def state_of(folder: Path, cfg: CfgNode, fresh: bool = False) -> str:
         UserError: it holds a run of another configuration, and ``fresh`` is not given; or what is
             wrong with names and values of this one.
     """
-    if not folder.is_dir():
+    if not is_dir(folder):
         return "new"
     results, wanted = read_results(folder), config_hash(cfg)
     if is_finished(results, wanted):
         return "done"
     saved, keys = folder / "config.yaml", ["config.yaml (missing)"]
-    if saved.is_file():
+    if is_file(saved):
         keys = differing_keys(read_yaml(saved, "config file"), cfg)
     if results is not None and results["status"] != "done":
         stopped = results.get("runtime", {}).get(FROM_OUTSIDE) and not keys
         return "unfinished" if stopped else "failed"
-    if results is None and not saved.is_file():
+    if results is None and not is_file(saved):
         return "new"
     if results is None and (fresh or not keys):
         return "unfinished"
@@ -348,7 +349,7 @@ class Run:
         source = self.cfg.RESUME
         if not source or resumes_from(self.cfg, Path(self.final_dir)):
             return
-        if not (Path(source) / "split.json").is_file():
+        if not is_file(Path(source) / "split.json"):
             text = (
                 f"resumed from {source}, which has no split.json: nobody checked whether it has "
                 "learned from images or patients that are tested here"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cerviclip.locks import AtWorkError, claim_of, claimed
 from dassl.errors import UserError
+from dassl.paths import exists, is_dir, is_file
 
 RUN_FILES = {
     "config.yaml", "task.json", "reading.json", "split.json", "history.csv", "history.png",
@@ -28,11 +29,11 @@ def undo_on_user_error(folder: Path) -> Iterator[None]:
     not there; ``config.yaml`` is put back. Where training has left a checkpoint all stays, for the
     run to go on from.
     """
-    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    absent = [path for path in (folder, *folder.parents) if not exists(path)]
     create_writable(folder)
     before = {path.name for path in folder.iterdir()}
     config = folder / "config.yaml"
-    old = config.read_bytes() if config.is_file() else None
+    old = config.read_bytes() if is_file(config) else None
     try:
         yield
     except UserError:
@@ -72,7 +73,7 @@ def folder_beside(folder: Path, keep: bool = True) -> Iterator[Path]:
         keep: False removes it in any case, with the folders above it that were not there.
     """
     path = folder.with_name(f".{folder.name}.new-{os.getpid()}")
-    absent = [parent for parent in path.parents if not parent.exists()]
+    absent = [parent for parent in path.parents if not exists(parent)]
     try:
         yield path
     except BaseException:
@@ -106,7 +107,7 @@ def remove_run_files(folder: Path) -> None:
 
 
 def _is_run_file(path: Path) -> bool:
-    if path.is_dir() and not path.is_symlink():
+    if is_dir(path) and not path.is_symlink():
         if path.name in ("eval", "tensorboard", "attention", "explain"):
             return True
         names = [inner.name for inner in path.iterdir()]
@@ -120,7 +121,7 @@ def _is_run_file(path: Path) -> bool:
 def replace_folder(folder: Path, new: Path) -> None:
     """Put ``new`` in the place of ``folder``; the old content is gone only when that is done."""
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
+    if exists(folder):
         os.replace(folder, aside)
     os.replace(new, folder)
     _keep_evaluations_remove_rest(aside, folder)
@@ -131,7 +132,7 @@ def _keep_evaluations_remove_rest(aside: Path, folder: Path) -> None:
     so that a kill at any point leaves them in one of the two places."""
     for evaluation in sorted((aside / "eval").glob("*")):
         place = folder / "eval" / evaluation.name
-        if not place.exists():
+        if not exists(place):
             place.parent.mkdir(exist_ok=True)
             os.replace(evaluation, place)
     remove(aside)
@@ -146,14 +147,14 @@ def tidy_up(folder: Path) -> None:
     from dassl.utils.files import remove_temporaries
 
     for aside in _left_beside(folder, "old"):
-        if folder.exists():
+        if exists(folder):
             _keep_evaluations_remove_rest(aside, folder)
         else:
             os.replace(aside, folder)
     for new in _left_beside(folder, "new"):
         remove(new)
-    if folder.is_dir():
-        for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+    if is_dir(folder):
+        for place in (folder, *(path for path in folder.iterdir() if is_dir(path))):
             remove_temporaries(place)
 
 
@@ -165,7 +166,7 @@ def is_tidy(folder: Path) -> bool:
 def tidy_up_if_idle(folder: Path) -> None:
     """Finish a replacement that was killed, and remove a dead process's claim, unless another
     process is at work on the folder."""
-    if claim_of(folder).exists() or not is_tidy(folder):
+    if exists(claim_of(folder)) or not is_tidy(folder):
         with suppress(AtWorkError), claimed(folder):
             tidy_up(folder)
 
@@ -183,7 +184,7 @@ def _is_read_only(folder: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, if it is there."""
-    if path.is_dir() and not path.is_symlink():
+    if is_dir(path) and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -108,7 +108,7 @@ def canonical(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for key, path in named_folders(whole).items():
         flat[key] = folder_content(path, str(flat[key]))
     if specs := whole.get("TEST.SUBGROUPS"):
-        columns = (spec.rpartition(":")[2] for spec in specs)
+        columns = (str(spec).rpartition(":")[2] for spec in specs)
         files = (file_content(path, str(path)) for path in subgroup_files(specs))
         flat["TEST.SUBGROUPS"] = [f"{f}:{c}" for f, c in zip(files, columns, strict=True)]
     if further := further_backbones(whole):

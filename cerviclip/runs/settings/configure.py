@@ -24,6 +24,7 @@ from cerviclip.runs.study_title import KEY as TITLE
 from cerviclip.runs.study_title import check_title
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts, merged_tree
 from dassl.errors import MissingFileError, UnknownNameError, UserError, no_file
+from dassl.paths import exists, is_dir, is_file
 
 # What a request sets; it comes after the yaml files and before KEY VALUE overrides.
 REQUEST_KEYS = {
@@ -144,10 +145,10 @@ def dataset_yaml(dataset: str) -> Path | None:
 def _by_name(folder: Path, name: str, suffix: str = "") -> Path | None:
     """A folder's entry called ``name``; PhantomOCT also finds phantom_oct, ViT-B/16 vit_b16."""
     exact = folder / f"{safe_part(name)}{suffix}"
-    if exact.exists():
+    if exists(exact):
         return exact
     wanted = _letters(name)
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries = sorted(folder.iterdir()) if is_dir(folder) else []
     for path in entries:
         stem = path.name.removesuffix(suffix)
         shared = path.name.startswith("_")  # _base_ is no trainer's
@@ -163,7 +164,7 @@ def _letters(name: str) -> str:
 def find_config(path: str, what: str) -> Path:
     """A yaml file that a flag names, relative to here or to the project."""
     for candidate in (Path(path).expanduser(), HOME / path):
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     raise MissingFileError(f"{what} {path} {no_file(Path(path).expanduser())}; check the path")
 
@@ -176,12 +177,12 @@ def _saved_config(request: RunRequest) -> Path | None:
     if not request.evaluate:
         return None
     folder = Path(request.evaluate)
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise MissingFileError(
             f"--model-dir {folder} is not a folder; name a finished run's folder"
         )
     path = folder / "config.yaml"
-    if path.is_file():
+    if is_file(path):
         return path
     if not request.trainer:
         raise MissingFileError(
@@ -349,7 +350,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     if cfg.MODEL.INIT_WEIGHTS.startswith("~"):
         cfg.MODEL.INIT_WEIGHTS = str(Path(cfg.MODEL.INIT_WEIGHTS).expanduser())
-    if cfg.MODEL.INIT_WEIGHTS and not os.path.isfile(cfg.MODEL.INIT_WEIGHTS):
+    if cfg.MODEL.INIT_WEIGHTS and not is_file(cfg.MODEL.INIT_WEIGHTS):
         raise MissingFileError(
             f"weights file {cfg.MODEL.INIT_WEIGHTS} {no_file(cfg.MODEL.INIT_WEIGHTS)}; check "
             "--weights (or MODEL.INIT_WEIGHTS)"

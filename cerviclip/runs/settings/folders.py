@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from cerviclip.backbones.names import EMBEDDINGS, file_part
+from dassl.paths import is_file
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
@@ -59,7 +60,7 @@ def without_file(name: str) -> str:
 def find_results(root: str | Path) -> Iterator[Path]:
     """Every run's results.json below ``root``, sorted; evaluations and leftovers are not runs."""
     root = Path(root)
-    if root.is_file():
+    if is_file(root):
         yield root
         return
     found = []

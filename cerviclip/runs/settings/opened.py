@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.runs.settings.configure import dataset_cfg
 from dassl.errors import UserError
+from dassl.paths import is_dir
 
 if TYPE_CHECKING:
     from cerviclip.data.imaging import ImagingDataset
@@ -31,7 +31,7 @@ def open_dataset(
     from dassl.data.datasets import build_dataset
 
     name = data
-    if Path(data).is_dir():
+    if is_dir(data):
         if root:
             raise UserError(f"--root goes with a data set's name, and {data} is a folder")
         name, root = "FolderDataset", data

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from dassl.errors import UserError, did_you_mean
 
 _GOAL = re.compile(r"^Goal\n((?: +\S.*\n)+)", re.MULTILINE)
+_UNKNOWN = "unrecognized arguments: "  # argparse's own words
 _USAGE = re.compile(r"^Usage:?$", re.MULTILINE)
 Group = argparse._ArgumentGroup | argparse.ArgumentParser
 
@@ -31,8 +32,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         hint = ""
-        if message.startswith("unrecognized arguments: "):
-            word = message.split(": ", 1)[1].split()[0].partition("=")[0]
+        if message.startswith(_UNKNOWN):
+            words = message.removeprefix(_UNKNOWN).split() or ["''"]  # blanks alone in quotes
+            message = _UNKNOWN + " ".join(words)
+            word = words[0].partition("=")[0]
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
             hint = did_you_mean(word, flags) if word.startswith("--") else ""
         raise UserError(f"{message}{hint} ({self.prog} --help lists the flags)")

@@ -14,6 +14,7 @@ from typing import Any
 from cerviclip.backbones.published import PUBLISHED
 from cerviclip.shapes import plain_json
 from dassl.errors import UserError
+from dassl.paths import is_file
 
 # Names of weights in a folder that holds one model; another file may lie beside anything.
 OF_ONE_MODEL = (
@@ -50,7 +51,7 @@ def stated_beside(weights: Path) -> list[Stated]:
     for name, read in readers.items():
         path = weights.parent / name
         try:
-            content = plain_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+            content = plain_json(path.read_text(encoding="utf-8")) if is_file(path) else None
         except ValueError:  # of no use, and nobody needs it
             content = None
         if isinstance(content, dict):

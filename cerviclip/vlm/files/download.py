@@ -13,6 +13,7 @@ from pathlib import Path
 from cerviclip.backbones.names import OPENAI_FILES, OPENAI_URL
 from cerviclip.vlm.files.place import cache_dir
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 from dassl.utils.files import file_sha256
 
 TIMEOUT = 15  # s, for a server that does not answer
@@ -27,7 +28,7 @@ def openai_file(name: str) -> Path:
     """
     file, sha256 = OPENAI_FILES[name]
     path = cache_dir() / file
-    if path.is_file():
+    if is_file(path):
         if file_sha256(path) == sha256:
             return path
         raise UserError(

@@ -18,6 +18,7 @@ import numpy as np
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError, no_file
+from dassl.paths import is_file
 
 PATHS = ("paths", "path", "files", "file", "filename", "filenames", "image", "images")
 FEATURES = ("features", "embeddings", "embedding", "feature", "x")
@@ -107,7 +108,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
             infinite or none, a row of zeros.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(
             f"file of features {path} {no_file(path)}; check the name behind embeddings: "
             "(--backbone)"

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cerviclip.vlm.files.compact import expand_compact, is_compact
 from dassl.errors import MissingFileError, UserError, no_file
+from dassl.paths import is_file
 from dassl.utils.checkpoints import refuse_no_weights, refuse_tar
 from dassl.utils.files import file_sha256
 from dassl.utils.safe_pickle import UnsafePickleError, pickle_module
@@ -37,7 +38,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         UserError: the file is broken or holds something other than named tensors.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(
             f"weights file {path} {no_file(path)}; check the path (--weights, MODEL.INIT_WEIGHTS)"
         )

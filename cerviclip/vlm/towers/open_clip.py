@@ -30,6 +30,7 @@ from cerviclip.vlm.towers.open_clip_file import (
     without_gelu,
 )
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
+from dassl.paths import is_dir, is_file
 
 CONFIG = "open_clip_config.json"
 LOCAL, HUB = "local-dir:", "hf-hub:"
@@ -131,11 +132,11 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     arch, _, given = (rest, "", "") if rest.startswith(LOCAL) else rest.partition(":")
     folder = None
     for place in (arch, given, weights or ""):
-        if place.startswith(LOCAL) or (place and place is not arch and Path(place).is_dir()):
+        if place.startswith(LOCAL) or (place and place is not arch and is_dir(place)):
             folder = Path(place.removeprefix(LOCAL)).expanduser()
     if folder is not None:
         source = from_folder(folder)
-        if weights and not Path(weights.removeprefix(LOCAL)).is_dir():
+        if weights and not is_dir(weights.removeprefix(LOCAL)):
             source.file, source.tag = (None, RANDOM) if weights == RANDOM else (Path(weights), "")
         return source
     arch, says_gelu = without_gelu(open_clip, arch.replace("/", "-"))
@@ -158,7 +159,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
         source.preprocess, source.quick_gelu = of_tag(tagged)
     elif given:
         source.file = Path(given).expanduser()
-        if not source.file.is_file():
+        if not is_file(source.file):
             raise MissingFileError(
                 f"{given!r} is neither a file nor a pretrained tag of {source.arch}; "
                 f"{_tags(open_clip, source)}"
@@ -168,14 +169,14 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
 
 def from_folder(folder: Path) -> Source:
     path = folder / CONFIG
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"no {path}; put the model's {CONFIG} there (local-dir)")
     try:
         config = parse_json(path.read_text(encoding="utf-8"))
         model_cfg = dict(config["model_cfg"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} has no readable model_cfg ({first_line(error)})") from error
-    files = [folder / name for name in WEIGHT_NAMES if (folder / name).is_file()]
+    files = [folder / name for name in WEIGHT_NAMES if is_file(folder / name)]
     files += sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt"))
     return Source(
         folder.resolve().name,
@@ -232,7 +233,7 @@ def _local_text_config(
     if source.folder is not None:
         places = [source.folder / name, *places, source.folder]
     for place in places:
-        if (place / "config.json").is_file():
+        if is_file(place / "config.json"):
             return {**text_cfg, "hf_model_name": str(place)}
     shapes = _bert_shapes(state or {})
     if shapes and not _is_cached(name):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_file
 from dassl.utils.safe_pickle import AllowListUnpickler, Stub, UnsafePickleError
 
 from .base_dataset import Datum
@@ -22,7 +23,7 @@ def load_fewshot_pickle(path: str | Path) -> dict[str, list[Datum]]:
         UserError: the file is damaged, holds something else, or names anything outside the list.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"few-shot file {path} does not exist")
     try:
         with open(path, "rb") as handle:

@@ -8,6 +8,7 @@ from cerviclip.data.files.lists.entries import Entries, text_of
 from cerviclip.data.files.lists.json_lists import read_json, read_pickle
 from cerviclip.data.files.lists.tables import read_table
 from dassl.errors import MissingFileError, UserError, no_file
+from dassl.paths import is_file
 
 _TABLES = (".csv", ".tsv", ".txt", ".tab", ".lst")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
@@ -16,7 +17,7 @@ _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 def read_list_file(path: str | Path) -> Entries:
     """Entries of a table, JSON or pickle file; ``part`` may be empty."""
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(
             f"split or list file {path} {no_file(path)}; check DATASET.FILE or DATASET.SPLIT_FILE "
             "(looked for here, under --root and in DATASET.FOLDER)"

@@ -19,6 +19,7 @@ from cerviclip.runs.run.working_folder import undo_on_user_error
 from cerviclip.runs.settings.config_hash import flatten
 from dassl.config import CfgNode, read_yaml
 from dassl.errors import UserError
+from dassl.paths import exists, is_file
 from dassl.utils.distributed import broadcast_object, is_main
 
 
@@ -42,7 +43,7 @@ def evaluate_run(
     """
     if output_dir and Path(output_dir).resolve() == Path(model_dir).resolve():
         raise UserError(f"--output-dir {output_dir} is the run's own folder; choose another one")
-    if output_dir and (Path(output_dir) / "config.yaml").is_file():
+    if output_dir and is_file(Path(output_dir) / "config.yaml"):
         raise UserError(
             f"--output-dir {output_dir} holds a run, whose results would be replaced; "
             "choose another one"
@@ -87,7 +88,7 @@ def _mark(dataset: Any, learned: TrainedOn, cfg: CfgNode, folder: Path) -> None:
             f"{folder} has no split.json: nobody checked whether its model has learned from images "
             "or patients that are tested here"
         )
-    if (folder / "config.yaml").is_file():
+    if is_file(folder / "config.yaml"):
         then, now = flatten(read_yaml(folder / "config.yaml", "config file")), flatten(cfg)
         keys = [key for key in now if key in then and key.startswith(_OF_A_MODEL)]
         other = [f"{key} {now[key]} (was {then[key]})" for key in keys if now[key] != then[key]]
@@ -106,7 +107,7 @@ _OF_A_MODEL = ("TRAINER.", "MODEL.HEAD.", "INPUT.")
 
 def _trained_on(run: Run, folder: Path) -> TrainedOn:
     """The images that the model in ``folder`` has learned from."""
-    there = (folder / "config.yaml").is_file()
+    there = is_file(folder / "config.yaml")
     root = saved_config(folder).DATASET.ROOT if there else run.cfg.DATASET.ROOT
     return TrainedOn.of(folder, str(root), run.cfg, run.trainer.dm.dataset)
 
@@ -127,7 +128,7 @@ def _new_folder(parent: Path) -> Path:
     """``<parent>/<UTC time>``, with a number behind it when two come in one second."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder, n = parent / stamp, 1
-    while folder.exists():
+    while exists(folder):
         n += 1
         folder = parent / f"{stamp}-{n}"
     return folder

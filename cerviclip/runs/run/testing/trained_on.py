@@ -17,6 +17,7 @@ from cerviclip.shapes import plain_json
 from dassl.config import CfgNode
 from dassl.data.datasets.base_dataset import Datum
 from dassl.errors import UserError
+from dassl.paths import is_file
 from dassl.utils.files import atomic_write, file_sha256
 
 LEARNED = ("train", "train_u", "val")
@@ -52,7 +53,7 @@ class TrainedOn:
             UserError: split.json is there and cannot be read.
         """
         path = folder / FILE
-        if not path.is_file():
+        if not is_file(path):
             return cls(folder)
         try:
             record = read_split_record(path)

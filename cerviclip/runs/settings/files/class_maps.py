@@ -7,7 +7,6 @@ a class is left out. It fills the config keys that say the same; what the user g
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from cerviclip.places import CONFIGS
 from dassl.config import CfgNode
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
+from dassl.paths import is_file
 
 KEYS = ("classes", "positive", "descriptions", "maps")
 
@@ -54,7 +54,7 @@ def fill_from_class_map(cfg: CfgNode) -> None:
 def _find(name: str) -> Path:
     folder = CONFIGS / "class_maps"
     for path in (Path(name).expanduser(), folder / name, folder / f"{name}.yaml"):
-        if os.path.isfile(path):  # of a name that is too long Path.is_file raises
+        if is_file(path):
             return path
     known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
     raise MissingFileError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from cerviclip.data.split.repeated import read_record
 from cerviclip.shapes import parse_json
 from dassl.config import CfgNode
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import is_dir, is_file
 
 MANIFEST = "manifest.json"
 DRAW_FILE = "DATASET.DRAW_FILE"
@@ -45,7 +45,7 @@ def follow_draw_file(cfg: CfgNode, asked_shots: bool, asked_seed: bool, run: str
     options = cfg.DATASET
     if not options.DRAW_FILE:
         return
-    if run and not os.path.isfile(options.DRAW_FILE):
+    if run and not is_file(options.DRAW_FILE):
         options.DRAW_FILE = str(Path(run) / "split.json")
     kind = plugins.ensure_loaded("dataset", options.NAME)
     if not getattr(kind, "repeats_draws", False):
@@ -79,9 +79,9 @@ def find_draw_files(place: str) -> list[DrawFile]:
         UserError: there are none, or a file has changed since it was published.
     """
     path = Path(place).expanduser()
-    if path.is_dir():
+    if is_dir(path):
         path = path / MANIFEST
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(
             f"--split {place}: no file, and no folder with a {MANIFEST}; give a split.json or what "
             "cerviclip split --publish has written"
@@ -99,7 +99,7 @@ def _published(manifest: Path) -> Iterator[Path]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{manifest} is no set of splits ({error!r})") from error
     for file, digest, repeatable in named:
-        if not file.is_file() or file_sha256(file) != digest:
+        if not is_file(file) or file_sha256(file) != digest:
             raise UserError(f"{file} is missing or has changed since it was published (sha256)")
         if repeatable:
             yield file

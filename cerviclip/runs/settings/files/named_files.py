@@ -14,6 +14,7 @@ from typing import Any
 
 from cerviclip.data.texts.descriptions import find_descriptions
 from cerviclip.runs.settings.folders import file_in, without_file
+from dassl.paths import is_dir, is_file
 
 BACKBONE = "MODEL.BACKBONE.NAME"
 FURTHER_BACKBONES = "TRAINER.FEATURECOMBINATION.BACKBONES"  # NAME or NAME=FILE
@@ -42,7 +43,7 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     for key, bases in places.items():
         if flat.get(key):
             path = Path(str(flat[key])).expanduser()
-            found[key] = next((b / path for b in bases if (b / path).is_file()), None)
+            found[key] = next((b / path for b in bases if is_file(b / path)), None)
     if descriptions := flat.get("DATASET.DESCRIPTIONS"):
         found["DATASET.DESCRIPTIONS"] = find_descriptions(str(descriptions))
     if file := file_in(str(flat.get(BACKBONE) or "")):
@@ -67,16 +68,16 @@ def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     for key, value in flat.items():
         if value and (key == "DATASET.FOLDER" or key.startswith("DATASET.EXTERNAL_FOLDERS.")):
             path = Path(str(value)).expanduser()
-            found[key] = next((c for c in (root / path, path) if c.is_dir()), None)
+            found[key] = next((c for c in (root / path, path) if is_dir(c)), None)
     own = flat.get("DATASET.NAME") == "FolderDataset" and not flat.get("DATASET.FILE")
-    if own and not flat.get("DATASET.FOLDER") and root.is_dir():
+    if own and not flat.get("DATASET.FOLDER") and is_dir(root):
         found["DATASET.FOLDER"] = root  # the images lie in the root itself
     return found
 
 
 def subgroup_files(specs: Sequence[str]) -> list[Path]:
     """The file of each ``FILE:column`` of ``TEST.SUBGROUPS``, whether it is there or not."""
-    return [Path(spec.rpartition(":")[0]).expanduser() for spec in specs]
+    return [Path(str(spec).rpartition(":")[0]).expanduser() for spec in specs]
 
 
 def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
@@ -95,7 +96,7 @@ def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:
 
 def file_content(path: Path | None, named: str) -> str:
     """sha256 of a file; its bare name where it is absent."""
-    if path is None or not path.is_file():
+    if path is None or not is_file(path):
         return Path(named).name
     from dassl.utils.files import file_sha256  # not needed for reading results, and brings torch
 
@@ -114,7 +115,7 @@ def folder_content(path: Path | None, named: str) -> str:
 def _subfolders(folder: Path) -> list[Path]:
     """All folders below, at any depth: images may lie in ``train/<class>``."""
     inner = [Path(top, name) for top, names, _ in os.walk(folder) for name in names]
-    return sorted(path for path in inner if path.is_dir())
+    return sorted(path for path in inner if os.path.isdir(path))  # False where it may not be seen
 
 
 @lru_cache(maxsize=256)

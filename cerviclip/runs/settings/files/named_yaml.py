@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import MissingFileError, UserError, did_you_mean
+from dassl.paths import is_file
 
 
 def find_yaml(name: str, folder: Path, kind: str) -> Path:
@@ -21,7 +22,7 @@ def find_yaml(name: str, folder: Path, kind: str) -> Path:
         MissingFileError: neither is there.
     """
     for path in (folder / f"{name}.yaml", Path(name).expanduser()):
-        if path.is_file():
+        if is_file(path):
             return path
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     known = f"(in configs/{folder.name}: {', '.join(names)})"

@@ -15,6 +15,7 @@ from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.values import decode
 from dassl.config.yaml_file import odd_number, read_typed
 from dassl.errors import MissingFileError, UserError, did_you_mean
+from dassl.paths import is_file
 
 KEYS = {
     *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
@@ -45,7 +46,7 @@ def find_sweep(sweep: str) -> Path:
     direct = Path(sweep).expanduser()
     recipe = RECIPES / f"{sweep.removeprefix('recipes/')}.yaml"
     for path in (SWEEPS / f"{sweep}.yaml", recipe, direct, HOME / sweep):
-        if path.is_file():
+        if is_file(path):
             return path
     names = sweep_names()
     hint = did_you_mean(sweep, names)

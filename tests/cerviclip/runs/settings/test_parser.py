@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cerviclip.cli import COMMANDS, GROUPS, help_text, load_command
 from cerviclip.runs.settings.parser import Parser
 from cerviclip.runs.settings.parser import help_text as of_docstring
+from dassl.errors import UserError
 
 
 class Seen(Exception):
@@ -86,3 +89,12 @@ def test_the_list_of_commands_is_in_groups():
         assert [line.split()[0] for line in lines[at + 1 : at + 1 + len(words)]] == list(words)
         assert lines[at + 1 + len(words)] == ""
     assert sum(map(len, GROUPS.values())) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("word", ["", " ", "--shoot"])
+def test_an_argument_that_is_not_known_is_named_even_if_it_is_blank(word):
+    shown = {"--shoot": "--shoot, did you mean '--shots'?"}.get(word, "''")
+    parser = Parser(prog="some")
+    parser.add_argument("--shots")
+    with pytest.raises(UserError, match=f"^unrecognized arguments: {re.escape(shown)} "):
+        parser.parse_args([word])

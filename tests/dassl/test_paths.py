@@ -1,0 +1,30 @@
+"""Names of files that are there, are not there, or that no file can have."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dassl.paths import exists, is_dir, is_file
+
+
+def test_files_folders_and_what_is_not_there(tmp_path):
+    (tmp_path / "a.txt").touch()
+    assert is_file(tmp_path / "a.txt") and not is_dir(tmp_path / "a.txt")
+    assert is_dir(str(tmp_path)) and not is_file(str(tmp_path))
+    assert exists(tmp_path / "a.txt") and exists(tmp_path)
+    assert not any(ask(tmp_path / "absent") for ask in (is_file, is_dir, exists))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 300, "a/" * 3000, "a\0b"])
+@pytest.mark.parametrize("ask", [is_file, is_dir, exists])
+def test_a_name_that_no_file_can_have_is_not_there(ask, name):
+    assert ask(name) is False
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_folder_that_may_not_be_entered_is_not_called_absent(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(PermissionError):
+        is_file(tmp_path / "closed" / "a.txt")
