@@ -1,5 +1,4 @@
-"""The methods of the report: what results.json, config.yaml and flow say, and the authors' "
-"blanks."""
+"""Introduction and methods of the report, of what runs' files say, with blanks for the authors."""
 
 from __future__ import annotations
 
@@ -64,22 +63,20 @@ def introduction(document: Document, study: Study) -> None:
     names = ", ".join(part.name for part in study.parts)
     phantoms = [part.name for part in study.parts if is_phantom(part.dataset)]
     document.text(
-        f"Draft made from {len(study.done)} finished runs on {names}. Numbers, hashes and "
-        f"figures are "
-        "taken from the runs' files. What only the authors know is marked like this: "
+        f"Draft made from {len(study.done)} finished runs on {names}. Numbers, hashes and figures "
+        "are taken from the runs' files. What only the authors know is marked like this: "
         + blank("an example"),
     )
     if phantoms:
         document.text(
             f"{', '.join(phantoms)}: rendered phantoms. No patient is behind any image. These "
-            f"numbers "
-            "say that the software works and nothing about a hospital."
+            "numbers say that the software works and nothing about a hospital."
         )
     document.heading("Title, abstract and introduction")
     document.text(
-        "Title: " + blank("name the target condition and the kind of images") + ": diagnostic "
-        "accuracy of a few-shot vision-language or deep-learning model, with sensitivity, "
-        "specificity and AUC",
+        f"Title: {blank('name the target condition and the kind of images')}: diagnostic accuracy "
+        "of a few-shot vision-language or deep-learning model, with sensitivity, specificity and "
+        "AUC",
         "title",
     )
     for topic, what in (
@@ -188,9 +185,8 @@ def _preparation(document: Document, study: Study) -> None:
             document.text(sentence, "preprocessing")
     document.text(
         "Missing data: an image without a class is not read. An image without a known patient "
-        "counts "
-        "as a patient of its own, which makes intervals too narrow. The model gives an output for "
-        "each readable image, so there are no indeterminate results. "
+        "counts as a patient of its own, which makes intervals too narrow. The model gives an "
+        "output for each readable image, so there are no indeterminate results. "
         + blank("missing or indeterminate reference standards"),
         "missing",
     )
@@ -283,9 +279,9 @@ def _model(document: Document, study: Study) -> None:
             labels=2,
         )
     document.text(
-        "Output: a probability for each class. The probability of the positive group is the "
-        "sum over "
-        "its classes. No models are combined into an ensemble unless the table above says so.",
+        "Output: a probability for each class. The probability of the positive group is the sum "
+        "over its classes. No models are combined into an ensemble unless the table above says "
+        "so.",
         "output",
         "ensemble",
     )
@@ -322,8 +318,8 @@ def _search(document: Document, study: Study) -> None:
     for part in study.parts:
         document.text(
             f"The model shown in detail for {part.name} is {part.label} with "
-            f"{part.featured.shots} "
-            f"shots, fold and seed of its first run: {part.why}.{_tried_on_val(part)}",
+            f"{part.featured.shots} shots, fold and seed of its first run: "
+            f"{part.why}.{_tried_on_val(part)}",
             "selection",
         )
     rows = search_rows([g for part in study.parts for g in part.groups])
@@ -350,20 +346,15 @@ def _analysis(document: Document, study: Study) -> None:
     )
     document.text(
         "Discrimination (AUC, average precision), accuracy, sensitivity and specificity, "
-        "calibration "
-        "(intercept, slope, observed/expected, Brier score, log loss, ECE), net benefit and "
-        "conformal "
-        "coverage were computed on the test part and at each external centre, by image and by "
-        "patient.",
+        "calibration (intercept, slope, observed/expected, Brier score, log loss, ECE), net "
+        "benefit and conformal coverage were computed on the test part and at each external "
+        "centre, by image and by patient.",
         "metrics",
     )
     document.text(
-        f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the unit"
-        f"{_without_patients(study)}. "
-        f"{method}. "
-        "Means over seeds have a standard deviation over runs. Differences between methods "
-        "are paired "
-        "by patient.",
+        f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the "
+        f"unit{_without_patients(study)}. {method}. Means over seeds have a standard deviation "
+        "over runs. Differences between methods are paired by patient.",
         "statistics",
     )
     if any(part.run["positive_classes"] for part in study.parts):

@@ -100,10 +100,8 @@ def closing(document: Document) -> None:
         document.text(f"{title}: {blank(what)}", *topics)
     document.text(
         "Code: the software and its commit are named under Methods. Each run keeps its "
-        "configuration, "
-        "its split with a hash, and a probability for each class and image (predictions.csv), "
-        "so every "
-        "number here can be computed again.",
+        "configuration, its split with a hash, and a probability for each class and image "
+        "(predictions.csv), so every number here can be computed again.",
         "availability",
         "audit",
     )
@@ -125,8 +123,7 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
     flow_figure(flow).savefig(path)
     document.figure(
         "Flow of images; patients are in brackets behind the images of each class. Drawn: the "
-        "shots "
-        f"of the run shown in detail (seed {part.run['seed']}).",
+        f"shots of the run shown in detail (seed {part.run['seed']}).",
         path,
         "flow",
     )
@@ -431,9 +428,8 @@ def _failures(document: Document, study: Study) -> None:
     document.heading("Failures and warnings", "failures", level=2)
     early = [run for run in study.done if run["test_read_early"]]
     document.text(
-        f"{len(study.done)} runs finished, {len(study.failed)} failed; {len(early)} read the "
-        f"test set "
-        "before training had ended.",
+        f"{len(study.done)} runs finished, {len(study.failed)} failed; {len(early)} read the test "
+        "set before training had ended.",
         "failures",
     )
     document.bullets(
