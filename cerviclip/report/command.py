@@ -79,12 +79,13 @@ def write_report(folder: str | Path, out: Path, form: str, featured: str = "") -
 
     Args:
         folder: of runs.
-        out: the draft; ``<stem>_figures/`` and ``<stem>_checklist.md`` come beside it.
+        out: the draft; ``<stem>_figures/``, ``<stem>_checklist.md`` and ``<stem>_runs.csv`` come
+            beside it.
         form: of ``WRITERS``.
         featured: the row that is shown in detail; "" leaves the choice to val.
 
     Returns:
-        The draft, the checklist and the folder of figures.
+        The draft, the checklist, the list of runs and the folder of figures.
 
     Raises:
         UserError: no finished run, no such method, or the format's library is not installed.
@@ -94,11 +95,14 @@ def write_report(folder: str | Path, out: Path, form: str, featured: str = "") -
     writer = load_writer(form)  # before the work: its library may be missing
     from cerviclip.report.checklist import write_checklist
     from cerviclip.report.content import build_document
+    from cerviclip.report.runs import write_runs
     from cerviclip.report.study import Study
 
     figures = out.with_name(f"{out.stem}_figures")
-    document = build_document(Study.read(folder, featured), figures)
+    study, runs = Study.read(folder, featured), out.with_name(f"{out.stem}_runs.csv")
+    document = build_document(study, figures, runs.name)
+    write_runs(study, runs)
     writer.write(document, out)
     checklist = out.with_name(f"{out.stem}_checklist.md")
     write_checklist(document, checklist, out.name)
-    return [out, checklist, figures]
+    return [out, checklist, runs, figures]

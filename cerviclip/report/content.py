@@ -11,8 +11,8 @@ from cerviclip.report.results import closing, results
 from cerviclip.report.study import Study
 
 
-def build_document(study: Study, figures: Path) -> Document:
-    """The report; its figures are written to a folder."""
+def build_document(study: Study, figures: Path, csv_name: str = "report_runs.csv") -> Document:
+    """The report; its figures are written to a folder, and `write_runs` writes the CSV."""
     names = ", ".join(part.name for part in study.parts)
     ended = [str(run["runtime"].get("ended", "")) for run in study.done]
     last = max(ended) or datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -22,7 +22,7 @@ def build_document(study: Study, figures: Path) -> Document:
         "TRIPOD+AI (2024) and CLAIM (2024). Research use only.",
     )
     introduction(document, study)
-    methods(document, study)
+    methods(document, study, csv_name)
     results(document, study, figures)
     closing(document)
     return document

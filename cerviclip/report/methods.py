@@ -12,6 +12,7 @@ from cerviclip.report.cards import card, warnings_by_source
 from cerviclip.report.document import Document, blank
 from cerviclip.report.measured import prevalence_rows
 from cerviclip.report.numbers import RULE
+from cerviclip.report.runs import HASH_DIGITS, runs_table
 from cerviclip.report.setup import (
     chosen_on_val,
     draw_sentence,
@@ -33,7 +34,6 @@ from cerviclip.runs.settings.config_hash import flatten
 from dassl.config import read_yaml
 from dassl.paths import is_file
 
-HASH_DIGITS = 12
 # Keys that hold for every method. What a method used of INPUT and OPTIM is in the run's ``setup``.
 _SETTINGS = (
     "DATASET.SPLIT_BY",
@@ -94,8 +94,12 @@ def introduction(document: Document, study: Study) -> None:
         document.text(f"{topic.capitalize()}: {blank(what)}", topic)
 
 
-def methods(document: Document, study: Study) -> None:
-    """All subsections of the methods."""
+def methods(document: Document, study: Study, csv_name: str) -> None:
+    """All subsections of the methods.
+
+    Args:
+        csv_name: of the file that has all runs.
+    """
     document.heading("Methods")
     _people(document, study)
     document.heading("Data sets", "source", level=2)
@@ -114,7 +118,7 @@ def methods(document: Document, study: Study) -> None:
     _model(document, study)
     _search(document, study)
     _analysis(document, study)
-    _provenance(document, study)
+    _provenance(document, study, csv_name)
 
 
 def _people(document: Document, study: Study) -> None:
@@ -402,7 +406,7 @@ def _without_patients(study: Study) -> str:
     )
 
 
-def _provenance(document: Document, study: Study) -> None:
+def _provenance(document: Document, study: Study, csv_name: str) -> None:
     document.heading("Software, versions and hashes", "software", level=2)
     versions = [run["runtime"].get("versions") or {} for run in study.done]
     rows = []
@@ -414,27 +418,4 @@ def _provenance(document: Document, study: Study) -> None:
     seconds = [run["runtime"].get("seconds", {}).get("total", 0.0) for run in study.done]
     rows.append(("time of all runs", f"{sum(seconds):.0f} s"))
     document.table("Software and machine.", ("what", "version"), rows, "software", labels=2)
-    runs = [
-        (
-            run["trainer"] + ("" if run["variant"] == "default" else f" ({run['variant']})"),
-            str(run["shots"]),
-            run["fold"] or "-",
-            str(run["seed"]),
-            *(
-                str(run[key] or "-")[:HASH_DIGITS]
-                for key in ("split_hash", "draw_hash", "config_hash")
-            ),
-        )
-        for run in study.done
-    ]
-    shown = runs[:40]
-    left = f" {len(runs) - len(shown)} more runs are left out here." if len(runs) > 40 else ""
-    document.table(
-        "Runs with the start of each hash; results.json of a run has them whole.",
-        ("method", "shots", "fold", "seed", "split", "draw", "config"),
-        shown,
-        "software",
-        "audit",
-        labels=7,
-        note=f"Folder of the runs: {Path(study.folder).name}.{left}",
-    )
+    runs_table(document, study, csv_name)

@@ -30,16 +30,25 @@ _GIVEN = {
 def preparation(part: Part) -> list[str]:
     """Sentences on what each method saw of an image, methods that saw the same together."""
     labels = row_labels(part.groups)
-    methods: dict[str, dict[str, None]] = {}
+    seen: dict[str, dict[str, list[str]]] = {}
     for group in part.groups:
-        told = _preparation(group.runs[0].get("setup") or {})
-        methods.setdefault(told, {})[labels[group.row]] = None
-    if len(methods) == 1:
-        return [f"{part.name}: {told}" for told in methods]
-    return [f"{part.name}, {', '.join(names)}: {told}" for told, names in methods.items()]
+        setup, label = group.runs[0].get("setup") or {}, labels[group.row]
+        in_training = seen.setdefault(_seen_in_test(setup), {})
+        names = in_training.setdefault(_seen_in_training(setup), [])
+        names += [label] if label not in names else []
+    found = []
+    for tested, in_training in seen.items():
+        names = [name for some in in_training.values() for name in some]
+        who = "" if len(seen) == 1 else f", {', '.join(names)}"
+        if len(in_training) == 1:
+            found.append(f"{part.name}{who}: {' '.join([tested, *in_training]).rstrip()}")
+            continue
+        found.append(f"{part.name}{who}: {tested}")
+        found += [f"{', '.join(some)}: {told}" for told, some in in_training.items() if told]
+    return found
 
 
-def _preparation(setup: Mapping[str, Any]) -> str:
+def _seen_in_test(setup: Mapping[str, Any]) -> str:
     seen = setup.get("input") or {}
     if seen.get("given_features"):
         return "the model saw features that were made elsewhere, and no image. " + blank(
@@ -49,8 +58,23 @@ def _preparation(setup: Mapping[str, Any]) -> str:
         return f"what the model saw of an image is not recorded ({OLD}). " + blank(
             "size, interpolation and normalisation of images, and augmentation in training"
         )
-    steps = _steps(seen, "test")
-    return f"the model saw each image after these steps: {steps}. {_training_images(setup)}"
+    return f"the model saw each image after these steps: {_steps(seen, 'test')}."
+
+
+def _seen_in_training(setup: Mapping[str, Any]) -> str:
+    """A sentence; "" where `_seen_in_test` says that no image was seen or nothing is known."""
+    seen = setup.get("input") or {}
+    if seen.get("given_features") or not any(seen.get("test") or ()):
+        return ""
+    if (setup.get("training") or {}).get("by") == "none":
+        return "Nothing was trained on images."
+    if seen["train"] == seen["test"]:
+        return "Training images had the same steps, without random changes."
+    how = f"in {seen['views']} stored views" if seen["views"] > 1 else "anew in each epoch"
+    return (
+        f"Training images, {how}: {_steps(seen, 'train')}. Val and test images had no random "
+        "change."
+    )
 
 
 def _steps(seen: Mapping[str, Any], part: str) -> str:
@@ -62,17 +86,6 @@ def _steps(seen: Mapping[str, Any], part: str) -> str:
     if len(told) == 1:
         return told[0]
     return "; ".join(f"for backbone {i}: {text}" for i, text in enumerate(told, 1))
-
-
-def _training_images(setup: Mapping[str, Any]) -> str:
-    seen = setup["input"]
-    if (setup.get("training") or {}).get("by") == "none":
-        return "Nothing was trained on images."
-    if seen["train"] == seen["test"]:
-        return "Training images had the same steps, without random changes."
-    how = f"in {seen['views']} stored views" if seen["views"] > 1 else "anew in each epoch"
-    steps = _steps(seen, "train")
-    return f"Training images, {how}: {steps}. Val and test images had no random change."
 
 
 # -- training -------------------------------------------------------------------------------------

@@ -158,3 +158,14 @@ def test_names_of_a_plugin_are_offered_too(tmp_path):
 
     offered = complete(tmp_path, f"cerviclip train --plugin {PLUGIN} --trainer Zoo")
     assert "ZooLinear" in offered
+
+
+def test_python_m_is_the_command(tmp_path):
+    def ended(*argv):
+        argv = [sys.executable, "-m", "cerviclip", *argv]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert ended("--version") == (0, f"cerviclip {__version__}\n", "")
+    status, _, error = ended("train", "--shotz", "2")
+    assert status == 2 and error.startswith("error: ") and error.count("\n") == 1

@@ -13,6 +13,8 @@ from cerviclip.runs.report.figures import INK, new_figure, short_name
 WIDTH, GAP = 2.35, 0.3  # inches, of a box and between two
 LINE = 0.155  # inches, height of a line of text
 STEP = 0.45  # inches between two levels, for the arrows
+_EDGE = 0.15  # inches of white above and below
+_SLOTS = 3  # columns of a row: a page's width, with letters of 6 points
 _LINE = {"color": "#667788", "lw": 1.0}
 _LETTERS = 34  # of a line
 _CLASSES = 8  # named in a box; the others are counted
@@ -43,25 +45,41 @@ class _Source:
 
 def flow_figure(flow: Mapping[str, Any]) -> Any:
     """The figure of results.json's ``flow``: a group of columns for each source. As STARD has it,
-    what was left out stands beside the path from what was seen to what was used."""
-    sources = [_source(name, source) for name, source in flow["sources"].items()]
-    levels = [max(heights) for heights in zip(*(s.heights() for s in sources), strict=True)]
-    gaps = [STEP if level else 0.0 for level in levels]
-    width = sum(source.slots for source in sources) * (WIDTH + GAP) + GAP
-    height = sum(levels) + sum(gaps) - gaps[0] + 0.3
+    what was left out stands beside the path from what was seen to what was used. Sources that do
+    not fit beside each other stand in further rows, so that letters can be read in print."""
+    rows = _rows([_source(name, source) for name, source in flow["sources"].items()])
+    levels = [[max(tall) for tall in zip(*(s.heights() for s in row), strict=True)] for row in rows]
+    gaps = [[STEP if level else 0.0 for level in row] for row in levels]
+    tall = [sum(level) + sum(gap[1:]) + STEP for level, gap in zip(levels, gaps, strict=True)]
+    width = max(sum(source.slots for source in row) for row in rows) * (WIDTH + GAP) + GAP
+    height = sum(tall) - STEP + 2 * _EDGE
     figure = new_figure(width, height, dpi=200)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
     axes.axis("off")
-    tops = [height - 0.15]
-    for level in (1, 2, 3):
-        tops.append(tops[-1] - levels[level - 1] - gaps[level])
-    column = 0
-    for source in sources:
-        _draw_source(axes, source, column, tops)
-        column += source.slots
+    top = height - _EDGE
+    for row, level, gap, whole in zip(rows, levels, gaps, tall, strict=True):
+        tops = [top]
+        for i in (1, 2, 3):
+            tops.append(tops[-1] - level[i - 1] - gap[i])
+        column = 0
+        for source in row:
+            _draw_source(axes, source, column, tops)
+            column += source.slots
+        top -= whole
     return figure
+
+
+def _rows(sources: Sequence[_Source]) -> list[list[_Source]]:
+    """Sources row by row, in their order; one that is wider than a row has its own."""
+    rows: list[list[_Source]] = []
+    for source in sources:
+        if rows and sum(s.slots for s in (*rows[-1], source)) <= _SLOTS:
+            rows[-1].append(source)
+        else:
+            rows.append([source])
+    return rows
 
 
 def _draw_source(axes: Any, source: _Source, column: int, tops: Sequence[float]) -> None:

@@ -1,6 +1,9 @@
 """The report: one content in three formats, whose numbers are those of the runs, and a checklist
 that finds every item."""
 
+import copy
+import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -224,6 +227,40 @@ def test_the_draft_names_the_optimiser_that_ran(document, runs):
     assert "SGD, learning rate 0.2" in text and "random flip" in text and "resize to 8x8" in text
     setup = json.loads((runs / "ZooLinear" / "results.json").read_text())["setup"]
     assert setup["training"]["by"] == "steps" and setup["training"]["epochs"] == 2
+
+
+def test_what_methods_saw_alike_is_said_once(runs):
+    part = Study.read(runs).parts[0]
+    [group] = part.groups
+    other = copy.deepcopy(group)
+    other.runs[0]["trainer"], other.runs[0]["setup"]["training"] = "ZooOther", {"by": "none"}
+    part.groups.append(dataclasses.replace(other, trainer="ZooOther"))
+    assert preparation(part)[1:] == [
+        f"ZooLinear: {preparation(Study.read(runs).parts[0])[0].partition('. ')[2]}",
+        "ZooOther: Nothing was trained on images.",
+    ]
+    other.runs[0]["setup"]["input"]["test"] = [["resize to 9x9"]]
+    assert [told.partition(":")[0] for told in preparation(part)] == [
+        "ZooMain, ZooLinear", "ZooMain, ZooOther"
+    ]  # fmt: skip
+
+
+def test_a_csv_has_every_run_with_whole_hashes(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    [path] = (tmp_path / "runs").rglob("results.json")
+    results = json.loads(path.read_text())
+    for i in range(41):
+        copied = shutil.copytree(path.parent, path.parent.with_name(f"seed{i}"))
+        (copied / "results.json").write_text(json.dumps(results | {"seed": 10 + i}, indent=1))
+    failed = results | {"status": "failed", "error": "no disk\nleft", "seed": 99}
+    (copied / "results.json").write_text(json.dumps(failed, indent=1))
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "draft.md")]) == 0
+    rows = list(csv.DictReader((tmp_path / "draft_runs.csv").read_text().splitlines()))
+    assert sorted(int(row["seed"]) for row in rows) == [1, *range(10, 50), 99]
+    assert {row["config_hash"] for row in rows} == {results["config_hash"]}
+    assert (rows[0]["folder"], rows[-1]["error"]) == (path.parent.name, "no disk left")
+    text = (tmp_path / "draft.md").read_text()
+    assert "draft_runs.csv has every run with its whole hashes, 1 more than are shown" in text
 
 
 def test_a_run_without_the_record_claims_nothing(runs, document):

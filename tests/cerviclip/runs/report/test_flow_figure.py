@@ -73,3 +73,20 @@ def test_boxes_of_sources_do_not_overlap():
     flow["sources"]["Near"] = source("external", test=part(6))
     found = boxes(flow_figure(flow))
     assert found["Far"][1] < found["Not used"][0] < found["Not used"][1] < found["Near"][0]
+
+
+def test_sources_that_do_not_fit_beside_each_other_stand_in_further_rows():
+    """A page holds three columns; with five, the letters in print were of 3.7 points."""
+    three = {name: part(6) for name in ("train", "val", "test")}
+    flow = {"sources": {"Mine": source("training", [LEFT_OUT], **three)}}
+    for name in ("Far", "Near", "Third", "Fourth"):
+        flow["sources"][name] = source("external", test=part(6))
+    figure = flow_figure(flow)
+    found = boxes(figure)
+    width, height = figure.get_size_inches()
+    assert width == pytest.approx(8.25)
+    assert found["Far"][3] < found["Training part"][2] and found["Far"][3] == found["Third"][3]
+    assert found["Far"][1] < found["Near"][0] < found["Near"][1] < found["Third"][0]
+    assert found["Fourth"][3] < found["Far"][2] and found["Fourth"][0] == found["Far"][0]
+    assert all(0 <= a < b <= width and 0 <= c < d <= height for a, b, c, d in found.values())
+    assert min(low for _, _, low, _ in found.values()) == pytest.approx(0.15)
