@@ -10,19 +10,16 @@ from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_IDS, patients_known
 from cerviclip.report import measured
 from cerviclip.report.cards import mixed_patients
+from cerviclip.report.compared import all_methods
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import INTERVAL, RULE, cell, count, digits_of, size_of, title_of
 from cerviclip.report.study import Part, Study
-from cerviclip.runs.comparison.compare import Request, compare
-from cerviclip.runs.comparison.tables import difference_tables
 from cerviclip.runs.report.figures import short_name
 from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import prediction_figures
-from cerviclip.runs.report.tables import build_tables, column_name
 from cerviclip.runs.settings.folders import safe_part
 
-ALL_METHODS = ("accuracy", "balanced_accuracy", "binary.auc")
 _LEAKS = {
     "images_in_two_parts": "images in two parts of the split",
     "patients_in_two_parts": "patients in two parts of the split",
@@ -57,7 +54,7 @@ def results(document: Document, study: Study, figures: Path) -> None:
         "representativeness",
     )
     for part in study.parts:
-        _methods(document, part)
+        all_methods(document, study, part)
         _featured(document, part, figures)
     _failures(document, study)
 
@@ -209,35 +206,6 @@ def _found(count: int | None, reason: str | None) -> str:
     if count is not None:
         return str(count)
     return f"not known: {reason}" if reason else "not known"
-
-
-# -- all methods --------------------------------------------------------------------------------
-
-
-def _methods(document: Document, part: Part) -> None:
-    document.heading(f"All methods on {part.name}", "accuracy", level=2)
-    for metric in ALL_METHODS:
-        for table in build_tables(part.groups, metric):
-            rows = [
-                (center if i == 0 else "", label, *cells)
-                for center, block in table.blocks
-                for i, (label, cells) in enumerate(block)
-            ]
-            if all(set(row[2:]) <= {"-"} for row in rows):
-                continue
-            head = ("centre", "method", *map(column_name, table.columns))
-            note = "; ".join(table.notes) + "."
-            document.table(
-                f"{table.title}.", head, rows, "accuracy", "heterogeneity", note=note, labels=2
-            )
-    if len({g.row for g in part.groups}) < 2:
-        return
-    for table in difference_tables(compare(part.groups, Request(part.label, ["accuracy"]))):
-        rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
-        head = ("centre", f"{part.label} minus", *map(column_name, table.columns))
-        document.table(
-            f"{table.title}.", head, rows, "compare", note="; ".join(table.notes) + ".", labels=2
-        )
 
 
 # -- one run in detail --------------------------------------------------------------------------

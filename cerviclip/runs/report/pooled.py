@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.data.split.folds import Fold
 from cerviclip.evaluation import report
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
@@ -104,7 +105,7 @@ def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> 
     lacking = sorted(set(range(1, group.folds + 1)) - {fold_of(run["fold"]).number for run in runs})
     if lacking:
         numbers = ", ".join(map(str, lacking))
-        return entry | {"reason": f"no finished run of {len(lacking)} folds ({numbers})"}
+        return entry | {"reason": f"no finished run of {counted(len(lacking), 'fold')} ({numbers})"}
     try:
         entry["source"] = _source(runs)
     except FileNotFoundError as error:

@@ -1,0 +1,56 @@
+"""The report's tables of all methods: each centre's scores, folds put together, and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cerviclip.report.document import Document
+from cerviclip.report.study import Part, Study
+from cerviclip.runs.comparison.compare import Request, compare
+from cerviclip.runs.comparison.tables import difference_tables
+from cerviclip.runs.report.pooled import Entry, pooled_entries, pooled_tables
+from cerviclip.runs.report.tables import Table, build_tables, column_name
+
+METRICS = ("accuracy", "balanced_accuracy", "binary.auc")
+
+
+def all_methods(document: Document, study: Study, part: Part) -> None:
+    """Tables of one data set's methods; with folds also of their predictions put together."""
+    document.heading(f"All methods on {part.name}", "accuracy", level=2)
+    pooled = pooled_entries(part.groups, study.folder)
+    for metric in METRICS:
+        for table in [*build_tables(part.groups, metric), *pooled_tables(pooled, metric)]:
+            _metric_table(document, table)
+    if told := _not_pooled(pooled):
+        document.text("Folds that are not put together:", "accuracy")
+        document.bullets(told, "accuracy")
+    if len({g.row for g in part.groups}) < 2:
+        return
+    for table in difference_tables(compare(part.groups, Request(part.label, ["accuracy"]))):
+        rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
+        head = ("centre", f"{part.label} minus", *map(column_name, table.columns))
+        note = "; ".join(table.notes) + "."
+        document.table(f"{table.title}.", head, rows, "compare", note=note, labels=2)
+
+
+def _metric_table(document: Document, table: Table) -> None:
+    rows = [
+        (center if i == 0 else "", label, *cells)
+        for center, block in table.blocks
+        for i, (label, cells) in enumerate(block)
+    ]
+    if all(set(row[2:]) <= {"-"} for row in rows):
+        return
+    head = ("centre", "method", *map(column_name, table.columns))
+    note = "; ".join(table.notes) + "."
+    document.table(f"{table.title}.", head, rows, "accuracy", "heterogeneity", note=note, labels=2)
+
+
+def _not_pooled(entries: Sequence[Entry]) -> list[str]:
+    """Cells whose folds have no score together, and why."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        if entry["score"] is None:
+            name = f"{entry['trainer']}, {entry['shots']} shots"
+            found.setdefault((name, entry["reason"]), []).append(str(entry["seed"]))
+    return [f"{name}, seed {', '.join(seeds)}: {why}" for (name, why), seeds in found.items()]
