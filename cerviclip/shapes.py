@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dassl.errors import UserError
+from dassl.paths import can_be_written
 
 Shape = Callable[[Any, str], None]
 _ROUNDING = 1e-6  # of a value that another machine has rounded
@@ -147,13 +149,36 @@ def metric(lowest: float = -math.inf, highest: float = math.inf) -> Shape:
     return check
 
 
-def parse_json(text: str) -> Any:
-    """A JSON text, read strictly: no NaN, no key twice, no nesting without end.
+def parse_json(text: str, any_text: bool = False) -> Any:
+    """A JSON text, read strictly: no NaN, no key twice, no nesting without end, no text in it that
+    could not be written again.
+
+    Args:
+        text: the whole of it.
+        any_text: take such texts too, in logs of what others have sent.
 
     Raises:
         ValueError: in one line, what is wrong with it.
     """
-    return plain_json(text, parse_constant=refuse_constant, object_pairs_hook=_with_keys_once)
+    found = plain_json(text, parse_constant=refuse_constant, object_pairs_hook=_with_keys_once)
+    if not any_text and _ODD_ESCAPE.search(text):
+        _refuse_no_text(found)
+    return found
+
+
+_ODD_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # also of characters that are whole
+
+
+def _refuse_no_text(value: Any) -> None:
+    inner = [value]
+    while inner:
+        one = inner.pop()
+        if isinstance(one, str) and not can_be_written(one):
+            raise ValueError(f"it has {one[:40]!r}, which holds a zero byte or is not Unicode")
+        if isinstance(one, dict):
+            inner += [*one, *one.values()]
+        elif isinstance(one, list):
+            inner += one
 
 
 def plain_json(text: str | bytes, **how: Any) -> Any:

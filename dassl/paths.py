@@ -32,6 +32,11 @@ def exists(path: str | os.PathLike[str]) -> bool:
     return _asked(Path(path).exists)
 
 
+def can_be_written(text: str) -> bool:
+    """Whether a text can name a file or stand in one: no zero byte, no half of a character."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _asked(question: Callable[[], bool]) -> bool:
     try:
         return question()

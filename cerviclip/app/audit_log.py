@@ -227,7 +227,7 @@ def check_entries(lines: Sequence[str]) -> Iterator[Fault]:
     last = START
     for number, line in enumerate(lines, start=1):
         try:
-            entry = parse_json(line)
+            entry = parse_json(line, any_text=True)
             known = isinstance(entry, dict) and all(key in entry for key in _KEYS)
         except ValueError:
             known = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from yacs.config import CfgNode
 
@@ -96,10 +96,7 @@ def _merge_mapping(
             if value is None:  # an empty section in the yaml
                 continue
             if not isinstance(value, dict):
-                raise UserError(
-                    f"config key {full_key} in {source} is a section; "
-                    f"it takes keys below it, not {value!r}"
-                )
+                _refuse_section(Written(value, text, full_key, source))
             _merge_mapping(cfg, node[key], value, text, f"{full_key}.", source)
         else:
             _set(cfg, node, key, Written(value, text, full_key, source))
@@ -115,6 +112,8 @@ def _set(cfg: CfgNode, node: CfgNode, key: Any, written: Written) -> None:
         )
     if written.full_key in NAME_MAPS:
         _fill_name_map(node[key], written)
+    elif isinstance(node.get(key), CfgNode):
+        _refuse_section(written)
     elif section in NAME_MAPS:
         node[str(key)] = name(written)
     elif key in node:
@@ -125,6 +124,13 @@ def _set(cfg: CfgNode, node: CfgNode, key: Any, written: Written) -> None:
         value = decode(written.value)
         _check_plain(value, written)
         node[key] = CfgNode(value) if isinstance(value, dict) else value
+
+
+def _refuse_section(written: Written) -> NoReturn:
+    raise UserError(
+        f"config key {written.full_key} in {written.source} is a section; it takes keys below it, "
+        f"not {written.value!r}"
+    )
 
 
 _PLAIN = (str, int, float, bool, type(None))  # what yacs takes and writes again

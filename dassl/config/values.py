@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 from dassl.config.defaults import NAME_LISTS
 from dassl.config.yaml_file import odd_number, parse_typed
 from dassl.errors import UserError
+from dassl.paths import can_be_written
 
 
 class Written(NamedTuple):
@@ -86,9 +87,7 @@ def refuse_no_text(written: Written) -> None:
     """
     values = written.typed if isinstance(written.typed, (list, tuple)) else [written.typed]
     for value in values:
-        if isinstance(value, str) and (
-            "\0" in value or any("\ud800" <= c <= "\udfff" for c in value)
-        ):
+        if isinstance(value, str) and not can_be_written(value):
             raise UserError(
                 f"{written.where} is {value!r}, which holds a zero byte or is not Unicode; "
                 "rename what it names"

@@ -50,6 +50,10 @@ def test_overrides_may_be_nested_dotted_or_a_list(zoo):
     assert flat_opts(None) == ()
     with pytest.raises(cerviclip.UserError, match="'opts' is a mapping KEY: VALUE"):
         flat_opts(["OPTIM.LR"])
+    with pytest.raises(
+        cerviclip.UserError, match="'opts' in my.yaml: OPTIM.LR has {'a': 1} within a list"
+    ):
+        flat_opts({"OPTIM": {"LR": [{"a": 1}]}}, "in my.yaml")
     run = train(zoo, output_dir=zoo.out / "run", opts=QUICK | {"OPTIM": {"LR": 0.3}})
     assert "LR: 0.3" in (run.folder / "config.yaml").read_text()
 

@@ -82,7 +82,24 @@ def test_a_message_stays_short():
 def test_json_is_read_strictly():
     assert parse_json('{"a": [1, null, "x"]}') == {"a": [1, None, "x"]}
     assert parse_json('\ufeff{"a": 1}') == plain_json('\ufeff{"a": 1}'.encode()) == {"a": 1}
-    for bad in ('{"a": 1, "a": 2}', "NaN", '{"a": -Infinity}', "[" * 200_000, "{", ""):
+    for bad in (
+        '{"a": ["\\u0000"]}',
+        '{"\\ud800": 1}',
+        '{"a": 1, "a": 2}',
+        "NaN",
+        '{"a": -Infinity}',
+        "[" * 200_000,
+        "{",
+        "",
+    ):
         with pytest.raises(ValueError) as error:
             parse_json(bad)
         assert "\n" not in str(error.value)
+
+
+def test_a_text_that_no_file_could_hold_is_taken_in_logs_alone():
+    assert parse_json(r'["\ud83d\ude00"]') == ["\U0001f600"]  # two halves of one character
+    for odd in (r'["\ud83d"]', r'{"a\u0000b": 1}'):
+        with pytest.raises(ValueError, match="zero byte or is not Unicode"):
+            parse_json(odd)
+        assert parse_json(odd, any_text=True)

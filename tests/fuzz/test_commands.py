@@ -33,6 +33,9 @@ WORDS: dict[str, tuple[list[str], str]] = {
     "explain": ([], "out weights method"),
     "web": (["absent"], "port weights"),
     "list": ([], "plugin"),
+    "errors": ([], "csv sheet most centers plugin"),
+    "prompts": ([], "backbone root split csv"),
+    "robustness": ([], "root weights csv"),
     "tables": ([], "format metric output baseline costs"),
     "curves": ([], "metric out format"),
     "compare": ([], "against others centers readers subgroups metric ranks post-hoc"),
@@ -54,7 +57,7 @@ WORDS: dict[str, tuple[list[str], str]] = {
 }
 #: These look at the whole machine, or have their own tests of what they are given.
 LEFT_OUT = {
-    *("doctor", "federate", "errors", "active", "hospital-index", "prompts", "robustness"),
+    *("doctor", "federate", "active", "hospital-index"),
 }
 
 
@@ -65,8 +68,10 @@ def test_every_word_of_the_command_is_tried():
 @pytest.fixture
 def odd_words(tmp_path, monkeypatch) -> list[str]:
     """Paths that are there and are something else than is asked for, beside odd words."""
-    monkeypatch.chdir(tmp_path)
+    for part in ("a", "b", "c"):  # .. and ../.. are ours too, and hold no other test's runs
+        tmp_path /= part
     (tmp_path / "folder" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.json").touch()
     (tmp_path / "text.yaml").write_text("a: [1\n")
     (tmp_path / "some.csv").write_text("path,label\nx.png,a\n")
@@ -87,7 +92,8 @@ def odd_words(tmp_path, monkeypatch) -> list[str]:
 @pytest.mark.parametrize("word", WORDS)
 def test_odd_arguments_end_in_a_line(size, odd_words, word):
     start, flags = WORDS[word][0], WORDS[word][1].split()
-    one = st.one_of(st.sampled_from(odd_words), ANY_WORD)
+    own = ANY_WORD.filter(lambda word: not word.startswith("/") or len(word) > 2)  # not all disks
+    one = st.one_of(st.sampled_from(odd_words), own)
     pair = st.tuples(st.sampled_from([f"--{flag}" for flag in flags] or ["--debugx"]), one)
     alone = st.tuples(one)
     argv = st.lists(st.one_of(pair, alone), max_size=4).map(lambda parts: sum(map(list, parts), []))

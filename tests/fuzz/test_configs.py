@@ -86,8 +86,9 @@ def test_every_key_takes_each_odd_word_or_refuses_it(size, zoo):
     """One after the other, as what draws do not come to is found by users."""
     argv = zoo.argv("ZooLinear", "2", "--dataset", "FolderDataset")
     usual = flatten(get_cfg_default())
-    for key in [key for key in KEYS if not isinstance(usual[key], (bool, int, float))]:
-        for word in ("x" * 5000, "[1, 2]") if size == "few" else WORDS:
+    texts = [key for key in KEYS if not isinstance(usual[key], (bool, int, float))]
+    for key in [*get_cfg_default(), *texts]:
+        for word in ("x" * 5000, "[1, 2]", "None") if size == "few" else WORDS:
             if word not in ("/", "//", "/proc/self/mem"):  # the whole disk, and a broken one
                 cfg = refused_or(lambda: setup_cfg(asked([*argv, key, word])))  # noqa: B023
                 if cfg is not None:

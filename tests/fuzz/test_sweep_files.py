@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import yaml
 from fuzz.bounds import call, examples, refused_or
-from fuzz.mutations import ANY_WORD, yaml_texts
+from fuzz.mutations import ANY_WORD, ODD_VALUES, changed, places, yaml_texts
 from hypothesis import given
 from hypothesis import strategies as st
 from run_fixtures import PLUGIN
@@ -54,6 +55,17 @@ def test_a_sweep_file_on_the_command_line_ends_in_a_line(size, zoo, tmp_path):
         call(argv)
 
     check()
+
+
+def test_a_sweep_file_with_each_odd_value_at_each_place_ends_in_a_line(size, zoo, tmp_path):
+    """One after the other, as what draws do not come to is found by users."""
+    path = tmp_path / "odd.yaml"
+    argv = ["sweep", *zoo.common, "--sweep", str(path), "--output-dir", str(zoo.out), "--dry-run"]
+    odd = (None, [{"a": 1}]) if size == "few" else (*ODD_VALUES, [{"a": 1}], {"a": [{}]})
+    for place in places(DOCUMENT):
+        for value in odd:
+            path.write_text(yaml.safe_dump(changed(DOCUMENT, place, "set", value)))
+            call(argv)
 
 
 def test_flags_of_a_sweep_end_in_a_line(size, zoo, tmp_path):

@@ -148,7 +148,7 @@ class Journal:
         if not line.strip():
             return None
         try:
-            return Decision(**parse_json(line.decode("utf-8")))
+            return Decision(**parse_json(line.decode("utf-8"), any_text=True))
         except (ValueError, TypeError) as error:
             if not line.rstrip().endswith(b"}"):
                 return None

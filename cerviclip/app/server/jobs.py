@@ -289,7 +289,7 @@ def read_jobs(lines: Sequence[str], path: Path) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            facts = parse_json(line)
+            facts = parse_json(line, any_text=True)
             id, event = facts.pop("job"), facts.pop("event")
             if event == "taken":
                 facts["inputs"] = tuple(facts["inputs"])

@@ -56,7 +56,7 @@ def _look(root: Path, parts: dict[str, tuple[str, ...]]) -> tuple[str, int]:
         for path in paths:
             try:
                 by_size[os.stat(root / path).st_size].append((part, path))
-            except OSError:
+            except (OSError, ValueError):  # also of a name that no file can have
                 absent += 1
     hashes, same = image_hashes(), defaultdict(list)
     for members in by_size.values():

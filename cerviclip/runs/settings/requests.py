@@ -3,7 +3,7 @@ Python. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,8 @@ def flat_opts(value: Opts | None, where: str = "") -> tuple[Any, ...]:
         pairs = list(zip(value[::2], value[1::2], strict=True))
     else:
         raise UserError(f"'opts'{where and ' ' + where} is a mapping KEY: VALUE, not {value!r}")
-    return tuple(x for key, v in pairs for x in (str(key), _hashable(v)))
+    named = f"'opts'{where and ' ' + where}"
+    return tuple(x for key, v in pairs for x in (str(key), _hashable(v, f"{named}: {key}")))
 
 
 def parse_shots(text: str | int) -> int:
@@ -221,5 +222,14 @@ def several(value: Any) -> tuple[Any, ...]:
     return tuple(str(v) if isinstance(v, Path) else v for v in values)
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(_hashable(v) for v in value) if isinstance(value, (list, tuple)) else value
+def _hashable(value: Any, named: str) -> Any:
+    """The value with tuples for lists.
+
+    Raises:
+        UserError: a mapping or set is within a list.
+    """
+    if isinstance(value, (list, tuple)):
+        return tuple(_hashable(v, named) for v in value)
+    if isinstance(value, Hashable):
+        return value
+    raise UserError(f"{named} has {value!r} within a list; give plain values, or a key for each")
