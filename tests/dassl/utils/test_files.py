@@ -44,6 +44,17 @@ def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, write):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("place", [".", "/", "sub", "sub/.."])
+def test_a_folder_is_not_written_over(tmp_path, monkeypatch, place):
+    """``.`` and ``/`` have no name that a temporary file could be called after."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(IsADirectoryError) as error, atomic_write(place):
+        pass
+    assert error.value.filename == place.rstrip("/") or place == "/"
+    assert os.listdir(tmp_path) == ["sub"] and os.listdir(tmp_path / "sub") == []
+
+
 def test_files_that_killed_processes_were_writing(tmp_path):
     with atomic_write(tmp_path / "a.b") as _:
         [name] = os.listdir(tmp_path)
