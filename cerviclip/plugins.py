@@ -34,6 +34,7 @@ from dassl.errors import (
     nearest_or_all,
     no_file,
 )
+from dassl.paths import at_home
 
 ENTRY_POINT_GROUP = "dassl.plugins"
 
@@ -83,7 +84,7 @@ def add_plugins(specs: Iterable[str]) -> None:
         if is_adoption(spec):
             spec = read_adoption(spec).plugin
         elif _looks_like_file(spec):
-            path = Path(spec).expanduser().resolve()
+            path = at_home(spec).resolve()
             if not path.is_file():
                 raise MissingFileError(f"plug-in {spec} {no_file(path)}; check the path")
             spec = str(path)

@@ -32,6 +32,14 @@ def exists(path: str | os.PathLike[str]) -> bool:
     return _asked(Path(path).exists)
 
 
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """The path with the home folder for ``~``; as it is where there is no such user.
+
+    ``Path.expanduser`` raises there.
+    """
+    return Path(os.path.expanduser(path))
+
+
 def can_be_written(text: str) -> bool:
     """Whether a text can name a file or stand in one: no zero byte, no half of a character."""
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)

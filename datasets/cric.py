@@ -43,7 +43,7 @@ from cerviclip.environment import cache_folder
 from cerviclip.shapes import parse_json
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_dir, is_file
+from dassl.paths import at_home, is_dir, is_file
 from dassl.utils.images import decode_image, opened
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ class CRIC(UnpackedPictures, ImagingDataset):
         return folder
 
     def _list_file(self, cfg: CfgNode) -> Path:
-        root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
+        root = Path(os.path.abspath(at_home(cfg.DATASET.ROOT or ".")))
         names = [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else [self.dataset_dir, "CRIC", ""]
         for name in names:
-            level = [root / Path(name).expanduser()]
+            level = [root / at_home(name)]
             for _ in range(4 if name else 1):
                 for folder, file in ((f, n) for f in level for n in _LISTS):
                     if is_file(folder / file):

@@ -29,7 +29,7 @@ from cerviclip.data.split.files import check_parts
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_dir
+from dassl.paths import at_home, is_dir
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -52,8 +52,8 @@ class FolderDataset(ImagingDataset):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """``DATASET.FOLDER`` under the root; the root itself for ``.`` or where none is named."""
-        root = Path(cfg.DATASET.ROOT or ".").expanduser()
-        folder = Path(os.path.abspath(root / Path(cfg.DATASET.FOLDER).expanduser()))
+        root = at_home(cfg.DATASET.ROOT or ".")
+        folder = Path(os.path.abspath(root / at_home(cfg.DATASET.FOLDER)))
         if not is_dir(folder):
             raise MissingFileError(
                 f"there is no folder {folder}; set --root (DATASET.ROOT) and DATASET.FOLDER"
@@ -320,8 +320,8 @@ class FolderDataset(ImagingDataset):
             self.notes.append(f"list {file.name}: labels are numbers; the folders name the classes")
 
     def _list_file(self, cfg: CfgNode) -> Path:
-        file = Path(cfg.DATASET.FILE).expanduser()
-        for base in (self.image_dir, Path(cfg.DATASET.ROOT or ".").expanduser()):
+        file = at_home(cfg.DATASET.FILE)
+        for base in (self.image_dir, at_home(cfg.DATASET.ROOT or ".")):
             if os.path.isfile(base / file):  # False where a name is too long
                 return base / file
         return file

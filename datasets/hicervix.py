@@ -28,7 +28,7 @@ from cerviclip.data.releases import ReleasedDataset, home_and_below
 from cerviclip.data.split.patient_grouped import PARTS
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_dir, is_file
+from dassl.paths import at_home, is_dir, is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -70,7 +70,7 @@ class HiCervix(ReleasedDataset):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """The folder of train.csv and test.csv."""
-        root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
+        root = Path(os.path.abspath(at_home(cfg.DATASET.ROOT or ".")))
         for folder in home_and_below(root, cfg.DATASET.FOLDER, self.homes):
             if is_file(folder / "train.csv") and is_file(folder / "test.csv"):
                 return folder

@@ -26,7 +26,7 @@ from cerviclip.data.split.patient_grouped import PARTS, Item, Split
 from cerviclip.data.split.release import ReleasedSplit
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -115,7 +115,7 @@ class MedMNIST(ReleasedSplit, UnpackedPictures, ImagingDataset):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """Unpack the set's file and give the folder of its pictures."""
-        root = Path(cfg.DATASET.ROOT or ".").expanduser()
+        root = at_home(cfg.DATASET.ROOT or ".")
         folders = [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else ["medmnist", "."]
         files = [(root / folder / self.file_name).absolute() for folder in folders]
         file = next(filter(Path.is_file, files), None)

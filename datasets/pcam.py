@@ -30,7 +30,7 @@ from cerviclip.data.split.release import ReleasedSplit
 from cerviclip.places import install_hint
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -68,7 +68,7 @@ class PCam(ReleasedSplit, UnpackedPictures, _Patches):
         return unpacked_folder(self._arrays["train"])
 
     def _release_folder(self, cfg: CfgNode) -> Path:
-        root = Path(cfg.DATASET.ROOT or ".").expanduser().absolute()
+        root = at_home(cfg.DATASET.ROOT or ".").absolute()
         names = [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else ["pcam", "PCam", "pcamv1", "."]
         for name in names:
             if any((root / name).glob("camelyonpatch_level_2_split_train_x.h5*")):

@@ -13,7 +13,7 @@ from cerviclip.data.centers.domains import CentersAsDomains
 from cerviclip.data.phantoms import CENTERS, VERSION, ensure_center
 from cerviclip.datasets.cervix_oct import HuaxiOCT, MixedCenterOCT, XiangyaOCT
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.paths import exists
+from dassl.paths import at_home, exists
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -34,7 +34,7 @@ class RenderedOnFirstUse:
 
 def render_center(cfg: CfgNode, center: str) -> Path:
     """Render a phantom centre under ``DATASET.ROOT`` unless it is there."""
-    root = Path(cfg.DATASET.ROOT or ".").expanduser()
+    root = at_home(cfg.DATASET.ROOT or ".")
     if not exists(root / "phantom" / center):
         patients = sum(CENTERS[center].patients)
         print(f"Rendering phantom centre {center} ({patients} patients) under {root}", flush=True)

@@ -68,11 +68,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/audit.py")
         raise UserError(f"--full is {args.full}; it takes a number from 0, or all")
     if args.root and not Path(args.root).is_dir():
         raise UserError(f"--root {args.root}: there is no such folder")
-    from rich.console import Console
-
     from cerviclip.app.predict_command import progress
     from cerviclip.runs.audit.run import audit, audit_results
     from cerviclip.runs.settings.folders import find_results
+    from cerviclip.severity import report_console
     from dassl.utils.files import atomic_write
 
     full = None if args.full == "all" else int(args.full)
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/audit.py")
             report = audit_results(args.folder, advance)
         else:
             report = audit(args.folder, args.root, full, advance)
-    report.show(Console())
+    report.show(report_console())
     if args.json:
         with atomic_write(args.json) as file:
             json.dump(report.record(), file, indent=1, ensure_ascii=False)

@@ -95,11 +95,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/check.py")
         raise UserError(f"name a data set or a folder ({prog} --help lists the flags)")
     if args.jobs < 1:
         raise UserError(f"--jobs is {args.jobs}; it takes a number from 1")
-    from rich.console import Console
-
     from cerviclip.app.predict_command import progress
     from cerviclip.data.checks.run import check_survey
     from cerviclip.data.checks.sheet import SUFFIXES, draw_sheet, told
+    from cerviclip.severity import report_console
     from dassl.utils.files import atomic_write
 
     if args.sheet and args.sheet.suffix.lower() not in SUFFIXES:
@@ -107,7 +106,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/check.py")
     survey = survey_of(args)
     with progress(len(survey.entries), 0) as advance:
         report = check_survey(survey, args.jobs, not args.no_alike, args.ignore, advance)
-    report.show(Console())
+    report.show(report_console())
     if args.json:
         with atomic_write(args.json) as file:
             json.dump(report.record(), file, indent=1, ensure_ascii=False)

@@ -20,6 +20,7 @@ from cerviclip.adopt.repository import (
     unreadable_trainers,
 )
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
+from dassl.paths import at_home
 
 PREFIX = "adopt:"
 #: Ends the name of every adopted trainer, in registries, folders, tables and figures.
@@ -96,7 +97,7 @@ def read_adoption(text: str) -> Adoption:
             f"--adopt {text}: give NAME=path/to/repository, or "
             "NAME=path/to/repository:TrainerName:path/to/its.yaml"
         )
-    folder = Path(path).expanduser().resolve()
+    folder = at_home(path).resolve()
     if not folder.is_dir():
         raise MissingFileError(f"--adopt {name}: there is no folder {path}")
     repository, found = _find_trainer(folder, trainer or name, asked=bool(trainer), name=name)
@@ -147,7 +148,7 @@ def no_trainer(folder: Path) -> str:
 def _find_config(config: str, root: Path, folder: Path, name: str) -> str:
     if not config:
         return ""
-    for place in (Path(config).expanduser(), root / config, folder / config):
+    for place in (at_home(config), root / config, folder / config):
         if place.is_file():
             return str(place.resolve())
     raise MissingFileError(f"--adopt {name}: there is no yaml {config}, here or in {root}")

@@ -34,6 +34,7 @@ from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.files.named_files import named_files, named_folders
 from dassl.config import CfgNode, get_cfg_default
 from dassl.errors import UserError
+from dassl.paths import at_home
 
 #: What a run of ours sets itself, whatever a repository's defaults say.
 OURS = {"OUTPUT_DIR", "SEED", "RESUME", "DATASET.NAME", "DATASET.ROOT", "DATASET.NUM_SHOTS"}
@@ -197,7 +198,7 @@ def with_absolute_paths(cfg: CfgNode) -> CfgNode:
             _set(cfg, key, os.path.abspath(path))
     for key in ("OUTPUT_DIR", "RESUME", "DATASET.ROOT"):
         if flat[key]:
-            _set(cfg, key, os.path.abspath(Path(flat[key]).expanduser()))
+            _set(cfg, key, os.path.abspath(at_home(flat[key])))
     cfg.freeze()
     return cfg
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from cerviclip.adopt.launch import Job, run_adopted
@@ -19,6 +18,7 @@ from cerviclip.adopt.scripts import keys_of_scripts
 from cerviclip.adopt.spec import no_trainer
 from cerviclip.runs.settings.parser import Parser, add_debug_flag
 from dassl.errors import MissingFileError, UserError
+from dassl.paths import at_home
 
 EPILOG = """\
 Each repository in the folder is looked at in a process of its own: every file that registers a
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip adopt") -> in
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_debug_flag(parser)
     args = parser.parse_args(argv)
-    folder = Path(args.repository).expanduser().resolve()
+    folder = at_home(args.repository).resolve()
     if not folder.is_dir():
         raise MissingFileError(f"there is no folder {args.repository}")
     repositories = find_repositories(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cerviclip.runs.results_json import read_results
 from dassl.errors import MissingFileError
+from dassl.paths import at_home
 
 DEMO = "demo"
 
@@ -37,7 +38,7 @@ def is_demo(word: str) -> bool:
 def demo_home() -> Path:
     """Where the demo's phantoms and run are kept: below ``$CERVICLIP_CACHE``."""
     cache = os.environ.get("CERVICLIP_CACHE") or "~/.cache/cerviclip"
-    return Path(cache).expanduser() / "demo"
+    return at_home(cache) / "demo"
 
 
 def demo_run() -> tuple[Path, Path]:

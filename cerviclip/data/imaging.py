@@ -38,7 +38,7 @@ from cerviclip.data.texts.templates import wrong_in_template
 from cerviclip.data.variants.names import original_of
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UnknownNameError, UserError
-from dassl.paths import is_dir
+from dassl.paths import at_home, is_dir
 from dassl.utils.images import check_images
 
 if TYPE_CHECKING:
@@ -165,12 +165,12 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """The folder that holds the class folders."""
-        root = Path(cfg.DATASET.ROOT or ".").expanduser()
+        root = at_home(cfg.DATASET.ROOT or ".")
         wanted = (
             [cfg.DATASET.FOLDER] if cfg.DATASET.FOLDER else [self.dataset_dir, *self.other_dirs]
         )
         for name in wanted:
-            folder = root / Path(name).expanduser()
+            folder = root / at_home(name)
             if is_dir(folder):
                 return Path(os.path.abspath(folder))
         looked = ", ".join(str(root / name) for name in wanted)
@@ -310,7 +310,7 @@ class ImagingDataset(SplitsAndDraws, LooksAtData, DatasetBase):
 
     def _root_of(self, cfg: CfgNode) -> str:
         """What the record's paths are relative to: DATASET.ROOT, else the image folder itself."""
-        root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
+        root = Path(os.path.abspath(at_home(cfg.DATASET.ROOT or ".")))
         return str(root if self.image_dir.is_relative_to(root) else self.image_dir)
 
     def _declared(self, cfg: CfgNode) -> list[str]:

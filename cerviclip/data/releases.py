@@ -19,7 +19,7 @@ from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.patients import patient_in
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split, patients_on_two_parts
 from dassl.errors import MissingFileError
-from dassl.paths import is_dir
+from dassl.paths import at_home, is_dir
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -66,7 +66,7 @@ class ReleasedDataset(ImagingDataset):
 
     def find_folder(self, cfg: CfgNode) -> Path:
         """The folder that holds the class folders, or the parts that do."""
-        root = Path(os.path.abspath(Path(cfg.DATASET.ROOT or ".").expanduser()))
+        root = Path(os.path.abspath(at_home(cfg.DATASET.ROOT or ".")))
         for folder in home_and_below(root, cfg.DATASET.FOLDER, self.homes, self.inside):
             if self._is_home(folder):
                 return folder
@@ -168,7 +168,7 @@ def home_and_below(
         inside: folders around the images, for a root that is the release.
     """
     if folder:
-        yield from _and_below(root / Path(folder).expanduser())
+        yield from _and_below(root / at_home(folder))
         return
     wanted = {name.casefold() for name in homes}
     for name in class_folders(root) if is_dir(root) else ():

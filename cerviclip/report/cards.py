@@ -72,7 +72,8 @@ def warnings_by_source(study: Study) -> dict[str, list[str]]:
                 told.append(f"{center}: {entry['note']}")
             if mixed.get(center):
                 number, patients = mixed[center], entry["n_patients"]
-                told.append(f"{center}: {number} of {patients} patients have several classes")
+                where = f"of the {center} part, " if center in _HOME else ""
+                told.append(f"{where}{number} of {patients} patients have several classes")
     return found
 
 

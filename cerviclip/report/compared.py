@@ -10,6 +10,7 @@ from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.tables import difference_tables
 from cerviclip.runs.report.pooled import Entry, pooled_entries, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables, column_name
+from dassl.errors import UserError
 
 METRICS = ("accuracy", "balanced_accuracy", "binary.auc")
 
@@ -26,7 +27,12 @@ def all_methods(document: Document, study: Study, part: Part) -> None:
         document.bullets(told, "accuracy")
     if len({g.row for g in part.groups}) < 2:
         return
-    for table in difference_tables(compare(part.groups, Request(part.label, ["accuracy"]))):
+    try:
+        compared = compare(part.groups, Request(part.label, ["accuracy"]))
+    except UserError as error:  # runs of a federation's centres, each of a split of its own
+        document.text(f"The methods are not compared in pairs: {error}.", "compare")
+        return
+    for table in difference_tables(compared):
         rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
         head = ("centre", f"{part.label} minus", *map(column_name, table.columns))
         note = "; ".join(table.notes) + "."

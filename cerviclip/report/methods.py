@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.evaluation.names import patients_known
 from cerviclip.plugins import discover, is_phantom
 from cerviclip.report.cards import card, warnings_by_source
 from cerviclip.report.document import Document, blank
 from cerviclip.report.measured import prevalence_rows
-from cerviclip.report.numbers import RULE
+from cerviclip.report.numbers import RULE, title_of
 from cerviclip.report.runs import HASH_DIGITS, runs_table
 from cerviclip.report.setup import (
     chosen_on_val,
@@ -19,7 +20,9 @@ from cerviclip.report.setup import (
     hidden_sentence,
     imbalance_sentence,
     preparation,
+    replaced,
     split_sentence,
+    texts_sentence,
     thresholds_sentence,
     training_rows,
     unused,
@@ -35,6 +38,15 @@ from dassl.config import read_yaml
 from dassl.paths import is_file
 
 # Keys that hold for every method. What a method used of INPUT and OPTIM is in the run's ``setup``.
+_MEASURED = (
+    "Discrimination (AUC, average precision), accuracy, sensitivity and specificity, calibration "
+    "(intercept, slope, observed/expected, Brier score, log loss, ECE), net benefit and conformal "
+    "coverage"
+)
+_MEASURED_OF_CLASSES = (
+    "Discrimination (AUC of each class against the others), accuracy, recall and precision of each "
+    "class, calibration (Brier score, log loss, ECE) and conformal coverage"
+)
 _SETTINGS = (
     "DATASET.SPLIT_BY",
     "DATASET.SPLIT_RATIO",
@@ -63,9 +75,9 @@ def introduction(document: Document, study: Study) -> None:
     names = ", ".join(part.name for part in study.parts)
     phantoms = [part.name for part in study.parts if is_phantom(part.dataset)]
     document.text(
-        f"Draft made from {len(study.done)} finished runs on {names}. Numbers, hashes and figures "
-        "are taken from the runs' files. What only the authors know is marked like this: "
-        + blank("an example"),
+        f"Draft made from {counted(len(study.done), 'finished run')} on {names}. Numbers, hashes "
+        "and figures are taken from the runs' files. What only the authors know is marked like "
+        "this: " + blank("an example"),
     )
     if phantoms:
         document.text(
@@ -75,8 +87,8 @@ def introduction(document: Document, study: Study) -> None:
     document.heading("Title, abstract and introduction")
     document.text(
         f"Title: {blank('name the target condition and the kind of images')}: diagnostic accuracy "
-        "of a few-shot vision-language or deep-learning model, with sensitivity, specificity and "
-        "AUC",
+        "of a few-shot vision-language or deep-learning model, with "
+        f"{'sensitivity, specificity and AUC' if study.binary else 'accuracy and AUC of classes'}",
         "title",
     )
     for topic, what in (
@@ -187,10 +199,13 @@ def _preparation(document: Document, study: Study) -> None:
     for part in study.parts:
         for sentence in preparation(part):
             document.text(sentence, "preprocessing")
+    unknown = (
+        " An image without a known patient counts as a patient of its own, which makes intervals "
+        "too narrow."
+    )
     document.text(
-        "Missing data: an image without a class is not read. An image without a known patient "
-        "counts as a patient of its own, which makes intervals too narrow. The model gives an "
-        "output for each readable image, so there are no indeterminate results. "
+        f"Missing data: an image without a class is not read.{unknown * bool(_nameless(study))} "
+        "The model gives an output for each readable image, so there are no indeterminate results. "
         + blank("missing or indeterminate reference standards"),
         "missing",
     )
@@ -199,7 +214,10 @@ def _preparation(document: Document, study: Study) -> None:
 def _partitions(document: Document, part: Part) -> None:
     run = part.run
     document.heading(f"Partitions of {part.name}", "partition", level=2)
-    chosen = "Thresholds and calibration maps were chosen on val. " if chosen_on_val(run) else ""
+    maps = "calibration maps were fitted on val. " * ("fitted_on" in (run["calibration"] or {}))
+    chosen = "Thresholds were chosen on val. " if chosen_on_val(run) else ""
+    chosen = f"Thresholds were chosen, and {maps}" if chosen and maps else chosen or maps
+    chosen = chosen[:1].upper() + chosen[1:]
     document.text(
         f"{split_sentence(part)} {draw_sentence(part)} {chosen}{use_of_test_sentence(part)}",
         "partition",
@@ -267,7 +285,7 @@ def _model(document: Document, study: Study) -> None:
         flat = flatten(part.config)
         name = part.run["trainer"].upper()
         keys = [*_SETTINGS, *(k for k in flat if k.startswith(f"TRAINER.{name}."))]
-        left_out = unused(part)
+        left_out = {*unused(part), *replaced(part.run)}
         chosen = [
             (k, _shown(flat[k]))
             for k in keys
@@ -282,10 +300,12 @@ def _model(document: Document, study: Study) -> None:
             "specification",
             labels=2,
         )
+    for part in study.parts:
+        document.text(texts_sentence(part), "specification")
     document.text(
-        "Output: a probability for each class. The probability of the positive group is the sum "
-        "over its classes. No models are combined into an ensemble unless the table above says "
-        "so.",
+        "Output: a probability for each class. "
+        + "The probability of the positive group is the sum over its classes. " * study.binary
+        + "No models are combined into an ensemble unless the table above says so.",
         "output",
         "ensemble",
     )
@@ -312,8 +332,7 @@ def _tried_on_val(part: Part) -> str:
         return ""
     return (
         f" Val had chosen its settings as well, the best of {tries:,} tries on each run, so its "
-        "accuracy on val is too good beside that of a method with fewer tries; --featured shows "
-        "another method."
+        "accuracy on val is too good beside that of a method with fewer tries."
     )
 
 
@@ -344,24 +363,18 @@ def _analysis(document: Document, study: Study) -> None:
     document.heading("Statistical analysis", "statistics", level=2)
     entry: Mapping[str, Any] = next(iter(study.parts[0].run["centers"].values()), {})
     how = entry.get("uncertainty", {})
-    method = "; ".join(
-        f"{'rates' if key == 'default' else key.replace('/', '.')}: {text}"
-        for key, text in (how.get("method") or {}).items()
-    )
+    measured = _MEASURED if study.binary else _MEASURED_OF_CLASSES
     document.text(
-        "Discrimination (AUC, average precision), accuracy, sensitivity and specificity, "
-        "calibration (intercept, slope, observed/expected, Brier score, log loss, ECE), net "
-        "benefit and conformal coverage were computed on the test part and at each external "
-        "centre, by image and by patient.",
+        f"{measured} were computed on the test part and at each external centre, by image and by "
+        "patient.",
         "metrics",
     )
     document.text(
         f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the "
-        f"unit{_without_patients(study)}. {method}. Means over seeds have a standard deviation "
-        "over runs. Differences between methods are paired by patient.",
+        f"unit{_without_patients(study)}. {_interval_methods(how, study)}{_of_several(study)}",
         "statistics",
     )
-    if any(part.run["positive_classes"] for part in study.parts):
+    if study.binary:
         document.text(
             f"{RULE} A patient is called positive by the same rule, from the one prediction that "
             "is made of her images. AUC and operating points rest on the summed probability of the "
@@ -393,14 +406,40 @@ def _analysis(document: Document, study: Study) -> None:
     )
 
 
-def _without_patients(study: Study) -> str:
-    """At which centres an image counts as a patient, as a clause; "" at none."""
-    told = [
+def _interval_methods(how: Mapping[str, Any], study: Study) -> str:
+    """``Rates: mid-P. Balanced accuracy, macro F1: MOVER ...``, a sentence for each method."""
+    told: dict[str, list[str]] = {}
+    for key, text in (how.get("method") or {}).items():
+        if key.startswith("binary/") and not study.binary:
+            continue
+        title = "Rates" if key == "default" else title_of(key.replace("/", ".")).partition(" (")[0]
+        told.setdefault(text, []).append(title)
+    return " ".join(f"{', '.join(titles)}: {text}." for text, titles in told.items())
+
+
+def _of_several(study: Study) -> str:
+    """What holds of several runs of a method and of several methods, where there are such."""
+    told = ""
+    if any(len(group.runs) > 1 for part in study.parts for group in part.groups):
+        told += " Means over seeds have a standard deviation over runs."
+    if any(len({group.row for group in part.groups}) > 1 for part in study.parts):
+        told += " Differences between methods are paired by patient."
+    return told
+
+
+def _nameless(study: Study) -> list[str]:
+    """Data sets, with the centre, where nobody knows the patients."""
+    return [
         f"{part.name} ({center})"
         for part in study.parts
         for center, entry in part.run["centers"].items()
         if not patients_known(entry)
     ]
+
+
+def _without_patients(study: Study) -> str:
+    """At which centres an image counts as a patient, as a clause; "" at none."""
+    told = _nameless(study)
     return (
         f"; no patient is known of {', '.join(told)}, where the image is the unit" if told else ""
     )

@@ -10,6 +10,7 @@ from typing import Any
 from cerviclip.report.document import Document
 from cerviclip.report.study import Study
 
+_HEAD = ("data set", "method", "shots", "fold", "seed", "split", "draw", "config")
 MOST = 40  # rows of the table
 HASH_DIGITS = 12
 HASHES = ("split_hash", "draw_hash", "config_hash")
@@ -21,8 +22,10 @@ COLUMNS = (
 
 def runs_table(document: Document, study: Study, csv_name: str) -> None:
     """Add the table; of what is too much for it the CSV tells."""
+    several = len(study.parts) > 1
     rows = [
         (
+            *((study.name_of(run["dataset"]),) if several else ()),
             run["trainer"] + ("" if run["variant"] == "default" else f" ({run['variant']})"),
             str(run["shots"]),
             run["fold"] or "-",
@@ -34,11 +37,11 @@ def runs_table(document: Document, study: Study, csv_name: str) -> None:
     left = len(rows) - MOST
     document.table(
         "Runs with the start of each hash.",
-        ("method", "shots", "fold", "seed", "split", "draw", "config"),
+        (*_HEAD[not several :],),
         rows[:MOST],
         "software",
         "audit",
-        labels=7,
+        labels=7 + several,
         note=f"Folder of the runs: {study.folder.name}. {csv_name} has every run with its whole "
         f"hashes{f', {left} more than are shown here' if left > 0 else ''}.",
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.counted import counted
+from cerviclip.engine.task import Task
 from cerviclip.evaluation.names import IN_DOMAIN, patients_known
 from cerviclip.report.document import blank
 from cerviclip.report.study import Part
 from cerviclip.runs.report.tables import row_labels
+from dassl.errors import UserError
 
 OLD = "the runs are older than this record"
 _OF_SPLIT = ("DATASET.SPLIT_RATIO", "DATASET.SPLIT_BY", "DATASET.SPLIT_SEED")
@@ -88,6 +90,29 @@ def _steps(seen: Mapping[str, Any], part: str) -> str:
     return "; ".join(f"for backbone {i}: {text}" for i, text in enumerate(told, 1))
 
 
+# -- texts ----------------------------------------------------------------------------------------
+
+
+def texts_sentence(part: Part) -> str:
+    """The texts of the classes that the runs kept, for methods that read them."""
+    head = f"Texts of the classes of {part.name}"
+    try:
+        task = Task.load(part.run["folder"])
+    except (OSError, UserError):  # damaged; an audit says so
+        task = None
+    if task is None:
+        return f"{head}: {blank('templates and prompts of each class')}"
+    templates = (part.config.get("DATASET") or {}).get("TEMPLATES") or task.templates
+    told = "; ".join(f'"{template}"' for template in templates)
+    sets = []
+    for name, by_class in task.descriptions.items():
+        numbers = sorted({len(texts) for texts in by_class.values()})
+        each = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+        sets.append(f"{name} ({each} for each class)")
+    described = f" Prompt sets: {', '.join(sets)}; task.json of a run has them." if sets else ""
+    return f"{head}, for methods that read any: {told}.{described}"
+
+
 # -- training -------------------------------------------------------------------------------------
 
 
@@ -97,14 +122,33 @@ def training_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not found:
         return [("training", f"not recorded ({OLD}); " + blank("optimiser, schedule, epochs"))]
     if found["by"] == "none":
-        return [("training", "none")]
+        return [("training", "none"), *_searched(run)]
     if found["by"] == "fit":
         own = "one fit of the method's own; the config's optimiser and epochs are not used"
-        return [("training", own)]
+        return [("training", own), *_searched(run)]
     rows = [(f"optimiser of {name}", _optimizer(one)) for name, one in found["optimizers"].items()]
     rows.append(("learning rate's schedule", found["schedule"]))
     rows.append(("epochs", str(found["epochs"])))
-    return [*rows, ("images in a batch", str(found["batch_size"] or "-"))]
+    return [*rows, ("images in a batch", str(found["batch_size"] or "-")), *_searched(run)]
+
+
+def searched(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> the value that this run has chosen on val, of a grid of its own."""
+    search = ((run.get("runtime") or {}).get("trainer") or {}).get("search") or {}
+    return dict(search.get("chosen") or {})
+
+
+def _searched(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    tries = ((run.get("search") or {}).get("choices") or {}).get("settings", {}).get("tries", 0)
+    of = f", the best of {tries:,} on val" if tries else ", chosen on val"
+    return [(name, f"{value:.4g}{of}") for name, value in searched(run).items()]
+
+
+def replaced(run: Mapping[str, Any]) -> set[str]:
+    """Keys of config.yaml in whose place values stand that the run has chosen on val."""
+    section = f"TRAINER.{run['trainer'].upper()}."
+    chosen = [name.upper().replace(" ", "_") for name in searched(run)]
+    return {f"{section}{name}{end}" for name in chosen for end in ("", "_DEFAULT")}
 
 
 def _optimizer(one: Mapping[str, Any]) -> str:
@@ -245,7 +289,8 @@ def _drawn(run: Mapping[str, Any]) -> bool:
 
 def chosen_on_val(run: Mapping[str, Any]) -> bool:
     """Whether val has chosen any operating point."""
-    return bool((run.get("operating_points") or {}).get("points"))
+    points = (run.get("operating_points") or {}).get("points") or {}
+    return any(point.get("threshold") is not None for point in points.values())
 
 
 def thresholds_sentence(run: Mapping[str, Any]) -> str:

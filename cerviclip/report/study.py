@@ -26,7 +26,8 @@ from dassl.errors import UserError, did_you_mean
 from dassl.paths import is_file
 
 BY_VAL = "the highest mean accuracy on val among the methods with the most shots"
-BY_NAME = "named by --featured"
+BY_NAME = "named when this draft was made"
+BY_BEING_ALONE = "the only method"
 BY_ORDER = "the first of the table, since no run has val predictions"
 
 
@@ -141,6 +142,11 @@ class Study:
         return [run for run in self.runs if run["status"] != "done"]
 
     @property
+    def binary(self) -> bool:
+        """Whether any data set has a positive group."""
+        return any(part.run["positive_classes"] for part in self.parts)
+
+    @property
     def done(self) -> list[dict[str, Any]]:
         return [run for part in self.parts for run in runs_of(part.groups)]
 
@@ -154,6 +160,9 @@ def _part(dataset: str, groups: list[Group], featured: str) -> Part:
     rivals = [g for g in groups if not g.transductive] or groups  # the others saw the whole test
     most = max((g.shots for g in rivals), key=shots_order)
     likely = [g for g in rivals if g.shots == most]
+    if len(likely) == 1:
+        why = BY_BEING_ALONE if len(groups) == 1 else BY_VAL
+        return Part(dataset, groups, likely[0], likely[0].runs[0], why)
     scores = [_val_accuracy(g) for g in likely]
     if all(score is None for score in scores):
         return Part(dataset, groups, likely[0], likely[0].runs[0], BY_ORDER)

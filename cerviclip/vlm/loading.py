@@ -18,7 +18,7 @@ from cerviclip.vlm.files.foreign_names import openai_names
 from cerviclip.vlm.files.formats import read_state_dict, weights_identity
 from cerviclip.vlm.precision import check_precision, matrix_dtype, precision_of
 from dassl.errors import MissingFileError, UnknownNameError, UserError, nearest_or_all
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 PHANTOM_FILE = Path(__file__).with_name("weights") / "phantom_clip.safetensors"
 POOL_SIZE = 4  # backbones kept by one process; a sweep seldom has more
@@ -171,7 +171,7 @@ def shared_backbone(
     device: str | torch.device = "cpu",
 ) -> Backbone:
     """As `load_backbone`, one for all runs of this process. Callers must not alter it."""
-    named = Path(weights or names.file_part(name)).expanduser()
+    named = at_home(weights or names.file_part(name))
     identity = weights_identity(named) if is_file(named) else weights
     key = (name, identity, precision, str(torch.device(device)))
     if key not in _pool:

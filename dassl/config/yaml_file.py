@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dassl.errors import MissingFileError, UserError, no_file
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 BASE = "_BASE_"
 MOST_NESTED = 100  # levels of one file; ours have six, and Python copies some three hundred
@@ -288,7 +288,7 @@ def _bases(file: YamlFile) -> list[Path]:
         raise UserError(
             f"{BASE} in config file {file.path} is {named!r}; it takes one yaml file or a list"
         )
-    return [file.path.parent / Path(name).expanduser() for name in names]
+    return [file.path.parent / at_home(name) for name in names]
 
 
 def _overlay(below: dict[Any, Any], above: dict[Any, Any]) -> None:

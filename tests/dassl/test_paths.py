@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from dassl.paths import exists, is_dir, is_file
+from dassl.paths import at_home, can_be_written, exists, is_dir, is_file
 
 
 def test_files_folders_and_what_is_not_there(tmp_path):
@@ -21,6 +21,17 @@ def test_files_folders_and_what_is_not_there(tmp_path):
 @pytest.mark.parametrize("ask", [is_file, is_dir, exists])
 def test_a_name_that_no_file_can_have_is_not_there(ask, name):
     assert ask(name) is False
+
+
+def test_the_home_folder_of_a_user_and_of_nobody(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert str(at_home("~/a")) == "/home/ann/a" and str(at_home("a~/b")) == "a~/b"
+    assert str(at_home("~no-such-user/a")) == "~no-such-user/a"
+
+
+def test_texts_that_no_file_could_hold():
+    assert can_be_written("é 日本 \U0001f600") and not can_be_written("a\0b")
+    assert not can_be_written("\ud800")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")

@@ -104,8 +104,16 @@ def _figures(pdf: Document, t: Texts, results: Mapping[str, Any]) -> None:
 def _interval(t: Texts, results: Mapping[str, Any]) -> str:
     """How the intervals of the home centre were made; other centres have the same method."""
     home = (results.get("centers") or {}).get("test") or {}
-    method = ((home.get("uncertainty") or {}).get("method") or {}).get("default")
-    return str(method) if method else t("interval_default")
+    methods = (home.get("uncertainty") or {}).get("method") or {}
+    if not methods.get("default"):
+        return t("interval_default")
+    told: dict[str, list[str]] = {}
+    for key in (*_FIGURES, *(f"binary/{key}" for key in _BINARY)):
+        name = t(key.rpartition("/")[2])
+        told.setdefault(str(methods.get(key) or methods["default"]), []).append(name)
+    if len(told) == 1:
+        return next(iter(told))
+    return "; ".join(f"{', '.join(names)}: {method}" for method, names in told.items())
 
 
 def _points(pdf: Document, t: Texts, blocks: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins
@@ -22,7 +21,7 @@ from cerviclip.data.patients import PatientPatternError
 from dassl.config.defaults import DATASET as DEFAULTS
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_dir
+from dassl.paths import at_home, is_dir
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -401,8 +400,8 @@ def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:
     for key, value in _OF_TRAINING.items():
         other.DATASET[key] = value
     if folder:
-        in_root = Path(cfg.DATASET.ROOT or ".").expanduser() / folder
-        path = in_root if is_dir(in_root) else Path(folder).expanduser()
+        in_root = at_home(cfg.DATASET.ROOT or ".") / folder
+        path = in_root if is_dir(in_root) else at_home(folder)
         if not is_dir(path):
             raise MissingFileError(
                 f"DATASET.EXTERNAL_FOLDERS.{name}: there is no folder {folder}, neither under "

@@ -21,6 +21,7 @@ from cerviclip.data.images.packs import Pack, begin_pack, bytes_of, name_of, wri
 from cerviclip.data.images.steps import first_steps, steps_text
 from cerviclip.data.imaging import ImagingDataset
 from dassl.errors import UserError
+from dassl.paths import at_home
 from dassl.utils.images import decode_image
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def use_pack(cache: ImageCache, folder: str) -> None:
     """Let a cache of images read from a pack from now on; "" for none."""
     if not folder:
         cache.pack = None
-    elif cache.pack is None or cache.pack.folder != Path(folder).expanduser().absolute():
+    elif cache.pack is None or cache.pack.folder != at_home(folder).absolute():
         cache.pack = Pack(folder)
 
 

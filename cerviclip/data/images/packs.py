@@ -21,7 +21,7 @@ import PIL
 from cerviclip.data.files.hashes import image_hashes
 from cerviclip.shapes import plain_json
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import exists, is_dir
+from dassl.paths import at_home, exists, is_dir
 from dassl.utils.files import atomic_write
 
 MARK = "pack.json"
@@ -41,7 +41,7 @@ class Pack:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = at_home(folder).absolute()
         _check_mark(self.folder)
         self.steps: dict[str, str] = {}  # text by id, of all Pillows
         self._shards: list[Any] = []

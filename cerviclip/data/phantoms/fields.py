@@ -57,7 +57,7 @@ class VolumeFields:
     def line(self, key: int, length: int, scale: float) -> np.ndarray:
         """Unit-variance curve ``(length,)`` whose features are about ``scale`` px wide."""
         basis = spline_basis(length, max(1, round(length / scale)))
-        return basis @ self._coefficients(key, (basis.shape[1],))
+        return _product(basis, self._coefficients(key, (basis.shape[1],)))
 
     def plane(
         self, key: int, height: int, width: int, scale_y: float, scale_x: float
@@ -65,4 +65,15 @@ class VolumeFields:
         """Unit-variance field ``(height, width)``, features about ``scale_y x scale_x`` px."""
         rows = spline_basis(height, max(1, round(height / scale_y)))
         cols = spline_basis(width, max(1, round(width / scale_x)))
-        return rows @ self._coefficients(key, (rows.shape[1], cols.shape[1])) @ cols.T
+        inner = _product(rows, self._coefficients(key, (rows.shape[1], cols.shape[1])))
+        return _product(inner, cols.T)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` of finite numbers. OpenBLAS computes in whole registers: what lay in the lanes
+    beyond a small matrix can raise the flag "invalid" though no number of the result is."""
+    with np.errstate(invalid="ignore"):
+        found = a @ b
+    if not np.isfinite(found).all():
+        raise FloatingPointError("a product of finite matrices is not finite")
+    return found

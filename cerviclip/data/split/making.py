@@ -26,7 +26,7 @@ from cerviclip.data.split.repeated import (
 from cerviclip.data.split.subsample import BASE_TO_NEW
 from cerviclip.data.variants.names import heads, is_variant, with_variants
 from dassl.errors import UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -112,7 +112,7 @@ class SplitsAndDraws:
         return kept
 
     def _split_from_file(self, cfg: CfgNode, items: Sequence[Item]) -> Split:
-        path = Path(cfg.DATASET.SPLIT_FILE).expanduser()
+        path = at_home(cfg.DATASET.SPLIT_FILE)
         in_root = Path(self.root) / path
         path = path if is_file(path) or not is_file(in_root) else in_root
         entries = read_split_file(path)
@@ -147,7 +147,7 @@ class SplitsAndDraws:
 
     def _repeat(self, cfg: CfgNode, items: list[Item], record: dict[str, Any]) -> Split:
         """The split of ``DATASET.DRAW_FILE``."""
-        options, path = cfg.DATASET, Path(cfg.DATASET.DRAW_FILE).expanduser()
+        options, path = cfg.DATASET, at_home(cfg.DATASET.DRAW_FILE)
         if record["dataset"] != self.name or options.SPLIT_FILE:
             what = "DATASET.SPLIT_FILE as well" if options.SPLIT_FILE else f"of {self.name}"
             raise UserError(

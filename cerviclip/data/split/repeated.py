@@ -14,7 +14,7 @@ from cerviclip.data.split.files import place_entries, read_split_file
 from cerviclip.data.split.patient_grouped import PARTS, Item, Split, hash_of
 from cerviclip.data.split.record import read_split_record
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 IMAGES = "images"  # of a published file: path -> start of the sha256 of its bytes
 DIGITS = 16  # of a hash
@@ -27,7 +27,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, or one that does not say all of a split and its draw.
     """
-    path = Path(path).expanduser()
+    path = at_home(path)
     if not is_file(path):
         raise MissingFileError(f"there is no split {path}; give a run's split.json (--split)")
     try:

@@ -10,7 +10,7 @@ from cerviclip.data.files.names import near_equal
 from cerviclip.places import PROMPTS
 from dassl.config.yaml_file import read_typed
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 Descriptions = dict[str, dict[str, list[str]]]
 
@@ -44,7 +44,7 @@ def load_descriptions(source: str | Path, classnames: Sequence[str]) -> Descript
 
 def find_descriptions(source: str | Path) -> Path | None:
     """The file that a path, or the name of a file in ``configs/prompts``, means."""
-    path = Path(source).expanduser()
+    path = at_home(source)
     candidates = (path, PROMPTS / path, PROMPTS / f"{path}.yaml")
     return next((candidate for candidate in candidates if is_file(candidate)), None)
 

@@ -18,7 +18,7 @@ from cerviclip.data.files.lists.entries import clean_path
 from cerviclip.data.files.lists.tables import table_rows
 from cerviclip.data.files.names import PATH_KEYS, cell, clean, header_key
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 TEXT_KEYS = (
     *("report", "reporttext", "text", "freetext", "findings", "description", "impression"),
@@ -46,7 +46,7 @@ class Reports:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.source = Path(path).expanduser()
+        self.source = at_home(path)
         if not is_file(self.source):
             raise MissingFileError(f"there is no table of reports {path}")
         self._texts: dict[str, str] = {}

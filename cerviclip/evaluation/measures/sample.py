@@ -194,7 +194,7 @@ class Sample:
     def note(self) -> str:
         """What a reader must know of what was chosen on these images; "" if nothing."""
         found, notes = self.counts(), []
-        for key, name in (("events", "with the event"), ("non_events", "without it")):
+        for key, name in (("events", "with the event"), ("non_events", "without the event")):
             if found.get(key, FEWEST_EVENTS) < FEWEST_EVENTS:
                 notes.append(f"{counted(found[key], 'patient')} {name}")
         if not notes and found["n_patients"] < FEWEST_EVENTS:

@@ -50,7 +50,8 @@ def check_seeds(runs: Sequence[AuditedRun]) -> None:
         wanted = max(last + 1, min(_FEWEST, len(order)))
         missing |= set(order[:wanted]) - own
         if missing:
-            named = ", ".join(str(r) for r in sorted(missing, key=lambda r: r.order))
+            lacking = sorted(missing, key=lambda repeat: repeat.order)
+            named = ", ".join(str(r) if r.fold else f"seed {r}" for r in lacking)
             members[0].note("missing_seed", f"{_title(cell)}: no finished run of {named}")
 
 

@@ -13,6 +13,7 @@ from cerviclip.data.files.hashes import image_hashes
 from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
+from dassl.paths import at_home
 
 
 def check_copies(runs: Sequence[AuditedRun], root: str = "") -> int:
@@ -40,7 +41,7 @@ def check_copies(runs: Sequence[AuditedRun], root: str = "") -> int:
         place = root or str(noted)
         key = (place, tuple(parts.items()))
         if key not in known:
-            known[key] = _look(Path(place).expanduser(), parts)
+            known[key] = _look(at_home(place), parts)
         text, absent = known[key]
         unreached += bool(absent)
         if text:

@@ -45,7 +45,8 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     """
     centers = list(dict.fromkeys(c for g in groups for c in g.centers)) or [IN_DOMAIN]
     shots = sorted({g.shots for g in groups if g.shots != 0}, key=shots_order)
-    figure = new_figure(3.4 * len(centers) + 1.7, 3.9)
+    beside = _legend_width(groups)
+    figure = new_figure(3.4 * len(centers) + beside + 0.1, 3.9)
     panels = figure.subplots(1, len(centers), sharey=True, squeeze=False)[0]
     fewer = [
         _draw_panel(axes, groups, center, metric, shots)
@@ -61,13 +62,19 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     name = marked_name(groups[0].dataset, runs_of(groups))
     words, size = headline(f"{name}{apart}", figure.get_figwidth() - 0.2, 11, 9, 7.5)
     figure.suptitle(words, fontsize=size, color=INK)
-    right = 1 - 1.6 / figure.get_figwidth()
+    right = 1 - beside / figure.get_figwidth()
     figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right,
                            top=0.85 - 0.04 * words.count("\n"),
                            bottom=0.21, wspace=0.06)  # fmt: skip
     left = 0.12 / figure.get_figwidth()
     figure.text(left, 0.02, _key(groups, any(fewer)), fontsize=7, color=INK, linespacing=1.3)
     return figure
+
+
+def _legend_width(groups: Sequence[Group]) -> float:
+    """Inches that the names of the methods need beside the panels, with their lines."""
+    letters = max((len(label) for label in row_labels(groups).values()), default=0)
+    return max(1.6, 0.6 + 0.072 * letters)
 
 
 def _key(groups: Sequence[Group], fewer: bool) -> str:

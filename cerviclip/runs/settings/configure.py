@@ -24,7 +24,7 @@ from cerviclip.runs.study_title import KEY as TITLE
 from cerviclip.runs.study_title import check_title
 from dassl.config import CfgNode, get_cfg_default, merge_file, merge_opts, merged_tree
 from dassl.errors import MissingFileError, UnknownNameError, UserError, no_file
-from dassl.paths import exists, is_dir, is_file
+from dassl.paths import at_home, exists, is_dir, is_file
 
 # What a request sets; it comes after the yaml files and before KEY VALUE overrides.
 REQUEST_KEYS = {
@@ -163,10 +163,10 @@ def _letters(name: str) -> str:
 
 def find_config(path: str, what: str) -> Path:
     """A yaml file that a flag names, relative to here or to the project."""
-    for candidate in (Path(path).expanduser(), HOME / path):
+    for candidate in (at_home(path), HOME / path):
         if is_file(candidate):
             return candidate
-    raise MissingFileError(f"{what} {path} {no_file(Path(path).expanduser())}; check the path")
+    raise MissingFileError(f"{what} {path} {no_file(at_home(path))}; check the path")
 
 
 # -- steps --------------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def _settle(cfg: CfgNode, request: RunRequest) -> None:
     # With augmentation at load time this makes numbers differ between machines (docs/data.md).
     cfg.DATALOADER.NUM_WORKERS = min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
     if cfg.MODEL.INIT_WEIGHTS.startswith("~"):
-        cfg.MODEL.INIT_WEIGHTS = str(Path(cfg.MODEL.INIT_WEIGHTS).expanduser())
+        cfg.MODEL.INIT_WEIGHTS = str(at_home(cfg.MODEL.INIT_WEIGHTS))
     if cfg.MODEL.INIT_WEIGHTS and not is_file(cfg.MODEL.INIT_WEIGHTS):
         raise MissingFileError(
             f"weights file {cfg.MODEL.INIT_WEIGHTS} {no_file(cfg.MODEL.INIT_WEIGHTS)}; check "

@@ -37,6 +37,7 @@ from cerviclip.runs.study_title import KEY as TITLE
 from cerviclip.runs.study_title import named
 from dassl.config.values import Written, names
 from dassl.errors import UnknownNameError, UserError
+from dassl.paths import at_home
 
 FOLD, SUBSAMPLE, CENTERS = "DATASET.FOLD", "DATASET.SUBSAMPLE_CLASSES", "DATASET.CENTERS"
 BASE_TO_NEW = "base_to_new"
@@ -163,7 +164,7 @@ def make_plan(args: SweepRequest) -> Plan:
     )
     _check_folders_differ(runs)
     order = list(dict.fromkeys((entry.trainer, entry.name) for entry in (*own, *entries)))
-    root = Path(args.output_dir or DEFAULT_ROOT).expanduser()
+    root = at_home(args.output_dir or DEFAULT_ROOT)
     own_runs, asked = maker.own_runs(own), set(runs)
     return Plan(
         name=path.stem,

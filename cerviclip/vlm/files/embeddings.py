@@ -18,7 +18,7 @@ import numpy as np
 from cerviclip.data.files.listed_paths import ListedPaths
 from cerviclip.places import install_hint
 from dassl.errors import MissingFileError, UserError, no_file
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 PATHS = ("paths", "path", "files", "file", "filename", "filenames", "image", "images")
 FEATURES = ("features", "embeddings", "embedding", "feature", "x")
@@ -107,7 +107,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
         UserError: an unknown format, absent or misshapen parts, a path twice, numbers that are
             infinite or none, a row of zeros.
     """
-    path = Path(path).expanduser()
+    path = at_home(path)
     if not is_file(path):
         raise MissingFileError(
             f"file of features {path} {no_file(path)}; check the name behind embeddings: "

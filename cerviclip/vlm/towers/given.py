@@ -11,6 +11,7 @@ from cerviclip.vlm.base import Backbone, Preprocess, VisionTower
 from cerviclip.vlm.files.embeddings import Embeddings, read_embeddings
 from cerviclip.vlm.files.formats import weights_identity
 from dassl.errors import UserError
+from dassl.paths import at_home
 
 
 class NoTower(VisionTower):
@@ -53,5 +54,5 @@ class GivenBackbone(Backbone):
 
 def build_given(name: str) -> GivenBackbone:
     """The backbone of a name ``embeddings:<file>``."""
-    path = Path(name.removeprefix(EMBEDDINGS)).expanduser()
+    path = at_home(name.removeprefix(EMBEDDINGS))
     return GivenBackbone(name, read_embeddings(path), weights_identity(path))

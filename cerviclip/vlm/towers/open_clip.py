@@ -30,7 +30,7 @@ from cerviclip.vlm.towers.open_clip_file import (
     without_gelu,
 )
 from dassl.errors import MissingFileError, UnknownNameError, UserError, did_you_mean
-from dassl.paths import is_dir, is_file
+from dassl.paths import at_home, is_dir, is_file
 
 CONFIG = "open_clip_config.json"
 LOCAL, HUB = "local-dir:", "hf-hub:"
@@ -133,7 +133,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
     folder = None
     for place in (arch, given, weights or ""):
         if place.startswith(LOCAL) or (place and place is not arch and is_dir(place)):
-            folder = Path(place.removeprefix(LOCAL)).expanduser()
+            folder = at_home(place.removeprefix(LOCAL))
     if folder is not None:
         source = from_folder(folder)
         if weights and not is_dir(weights.removeprefix(LOCAL)):
@@ -158,7 +158,7 @@ def _resolve(open_clip: types.ModuleType, rest: str, weights: str | None) -> Sou
         source.file = _download(open_clip, tagged, source, given)
         source.preprocess, source.quick_gelu = of_tag(tagged)
     elif given:
-        source.file = Path(given).expanduser()
+        source.file = at_home(given)
         if not is_file(source.file):
             raise MissingFileError(
                 f"{given!r} is neither a file nor a pretrained tag of {source.arch}; "
@@ -229,7 +229,7 @@ def _local_text_config(
             f"{source.file} does not belong to open_clip's {source.arch}: it holds no text encoder "
             f"{name}; give the weights of the whole model"
         )
-    places = [Path(name).expanduser()]
+    places = [at_home(name)]
     if source.folder is not None:
         places = [source.folder / name, *places, source.folder]
     for place in places:

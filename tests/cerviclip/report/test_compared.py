@@ -7,8 +7,10 @@ import pytest
 from run_fixtures import Zoo, run_sweep
 
 from cerviclip import plugins
+from cerviclip.report import compared
 from cerviclip.report.command import main
 from cerviclip.runs.report.pooled import POOLED
+from dassl.errors import UserError
 from helpers import write_images
 
 SWEEP = "trainers: [ZooConstant, ZooLinear]\nshots: [2]\nseeds: [1]\nfolds: 3\n"
@@ -42,6 +44,17 @@ def test_folds_are_put_together_as_pooled_json_has_them(folded, tmp_path):
         assert f"| {entry['trainer']} | {value} |" in table
     assert "out-of-fold predictions of 3 folds put together" in table
     assert "not put together" not in text
+
+
+def test_methods_that_cannot_be_paired_do_not_cost_the_draft(folded, tmp_path, monkeypatch):
+    """Runs of a federation's centres, each of a split of its own, may lie below the folder."""
+
+    def refuse(*_):
+        raise UserError("runs of test are on different splits")
+
+    monkeypatch.setattr(compared, "compare", refuse)
+    text = draft(folded, tmp_path / "draft.md")
+    assert "The methods are not compared in pairs: runs of test are on different splits." in text
 
 
 def test_folds_that_lack_a_run_are_named(folded, tmp_path):

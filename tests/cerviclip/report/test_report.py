@@ -1,17 +1,12 @@
 """The report: one content in three formats, whose numbers are those of the runs, and a checklist
 that finds every item."""
 
-import copy
 import csv
-import dataclasses
 import json
-import re
 import shutil
 
 import pytest
-from run_fixtures import Zoo
 
-from cerviclip import plugins
 from cerviclip.report import study
 from cerviclip.report.cards import card, facts
 from cerviclip.report.checklist import ABSENT, AUTHORS, FILLED, GUIDELINES, items_of
@@ -22,44 +17,10 @@ from cerviclip.report.measured import prevalence_rows
 from cerviclip.report.methods import _without_patients
 from cerviclip.report.numbers import RULE, SHORT, cell, size_of
 from cerviclip.report.results import _metric_table, patient_note
-from cerviclip.report.setup import (
-    draw_sentence,
-    hidden_sentence,
-    preparation,
-    split_sentence,
-    thresholds_sentence,
-    training_rows,
-    use_of_test_sentence,
-)
-from cerviclip.report.study import BY_NAME, BY_VAL, Study
+from cerviclip.report.study import BY_BEING_ALONE, BY_NAME, BY_VAL, Study
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.run.finished import retitle
-from cerviclip.runs.run.runner import run_one
-from dassl.data.datasets import DATASET_REGISTRY
-from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """One run of the zoo; the registries are left as they were, for the tests that come after."""
-    plugins.reset_plugins()
-    zoo = Zoo(tmp_path_factory.mktemp("report"))
-    before = {
-        registry: dict(registry._obj_map) for registry in (TRAINER_REGISTRY, DATASET_REGISTRY)
-    }
-    run_one(zoo.cfg("ZooLinear", "2", "--output-dir", str(zoo.out / "ZooLinear")), echo=False)
-    for registry, names in before.items():
-        for name in [name for name in registry._obj_map if name.startswith("Zoo")]:
-            if name not in names:
-                del registry._obj_map[name]
-    yield zoo.out
-    plugins.reset_plugins()
-
-
-@pytest.fixture(scope="module")
-def document(runs, tmp_path_factory):
-    return build_document(Study.read(runs), tmp_path_factory.mktemp("figures"))
 
 
 def tables(document):
@@ -121,6 +82,8 @@ def test_three_formats_say_the_same(runs, tmp_path, document, capsys):
 def test_a_method_that_val_has_tuned_is_said_to_be_flattered_by_val(runs, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
     [path] = (tmp_path / "runs").rglob("results.json")
+    other = shutil.copytree(path.parent, path.parent.with_name("ZooOther")) / "results.json"
+    other.write_text(json.dumps(json.loads(path.read_text()) | {"trainer": "ZooOther"}, indent=1))
 
     def text(tries, *featured):
         results = json.loads(path.read_text()) | {"search": {"tries": tries, "labels": 4}}
@@ -149,7 +112,7 @@ def test_random_weights_are_told_apart_from_unknown_ones(runs, tmp_path):
 
 
 def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
-    assert Study.read(runs).parts[0].why == BY_VAL
+    assert Study.read(runs).parts[0].why == BY_BEING_ALONE
     part = Study.read(runs, "ZooLinear").parts[0]
     assert part.why == BY_NAME and part.label == "ZooLinear"
     with pytest.raises(UserError, match="did you mean 'ZooLinear'"):
@@ -165,7 +128,8 @@ def test_a_transductive_method_is_not_chosen_beside_the_others(monkeypatch):
     groups = [group("LinearProbe", 4, False), group("CoOp", 4, False), group("TransCLIP", 8, True)]
     accuracy = {"LinearProbe": 0.5, "CoOp": 0.6, "TransCLIP": 0.9}
     monkeypatch.setattr(study, "_val_accuracy", lambda g: accuracy[g.trainer])
-    assert study._part("Zoo", groups, "").featured.trainer == "CoOp"
+    part = study._part("Zoo", groups, "")
+    assert (part.featured.trainer, part.why) == ("CoOp", BY_VAL)
     assert study._part("Zoo", groups[2:], "").featured.trainer == "TransCLIP"
     assert study._part("Zoo", groups, "TransCLIP").why == BY_NAME
 
@@ -195,56 +159,6 @@ def test_blanks_and_numbers():
     assert cell({"value": 71.62, "low": 62.88, "high": 79.21}) == "71.6 [62.9, 79.2]"
 
 
-@pytest.fixture(scope="module")
-def fitted(runs, tmp_path_factory):
-    """Draft and folder of a closed-form fit on a backbone that brings its own image size."""
-    plugins.reset_plugins()  # the zoo's data sets are registered anew
-    for name in [name for name in DATASET_REGISTRY._obj_map if name.startswith("Zoo")]:
-        del DATASET_REGISTRY._obj_map[name]
-    zoo = Zoo(tmp_path_factory.mktemp("fitted"))
-    more = ("--backbone", "PhantomCLIP", "--output-dir", str(zoo.out / "probe"))
-    run_one(zoo.cfg("LinearProbe", "full", *more, INPUT__SIZE="(224, 224)"), echo=False)
-    plugins.reset_plugins()
-    return "\n".join(
-        block.words for block in build_document(Study.read(zoo.out), zoo.root / "figures").blocks
-    ), zoo.out / "probe"
-
-
-def test_the_draft_says_what_the_model_saw_and_not_what_the_config_has_keys_for(fitted):
-    text, run = fitted
-    assert "INTERPOLATION" in (run / "config.yaml").read_text()
-    assert "resize the smaller edge to 96, 96x96 center crop" in text and "bicubic" in text
-    assert "mean=[0.48145466" in text and "without random changes" in text
-    assert not re.search(r"(?<![\d.])224", text)  # an interval may hold 0.224
-    for unused in ("OPTIM.", "INPUT.", "random_flip", "SHOTS_BY", "Shots were drawn"):
-        assert unused not in text, unused
-    assert "one fit of the method's own" in text and "learned from all training images" in text
-    assert "equally many images of each class" not in text
-
-
-def test_the_draft_names_the_optimiser_that_ran(document, runs):
-    text = "\n".join(block.words for block in document.blocks)
-    assert "SGD, learning rate 0.2" in text and "random flip" in text and "resize to 8x8" in text
-    setup = json.loads((runs / "ZooLinear" / "results.json").read_text())["setup"]
-    assert setup["training"]["by"] == "steps" and setup["training"]["epochs"] == 2
-
-
-def test_what_methods_saw_alike_is_said_once(runs):
-    part = Study.read(runs).parts[0]
-    [group] = part.groups
-    other = copy.deepcopy(group)
-    other.runs[0]["trainer"], other.runs[0]["setup"]["training"] = "ZooOther", {"by": "none"}
-    part.groups.append(dataclasses.replace(other, trainer="ZooOther"))
-    assert preparation(part)[1:] == [
-        f"ZooLinear: {preparation(Study.read(runs).parts[0])[0].partition('. ')[2]}",
-        "ZooOther: Nothing was trained on images.",
-    ]
-    other.runs[0]["setup"]["input"]["test"] = [["resize to 9x9"]]
-    assert [told.partition(":")[0] for told in preparation(part)] == [
-        "ZooMain, ZooLinear", "ZooMain, ZooOther"
-    ]  # fmt: skip
-
-
 def test_a_csv_has_every_run_with_whole_hashes(runs, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
     [path] = (tmp_path / "runs").rglob("results.json")
@@ -263,95 +177,12 @@ def test_a_csv_has_every_run_with_whole_hashes(runs, tmp_path):
     assert "draft_runs.csv has every run with its whole hashes, 1 more than are shown" in text
 
 
-def test_a_run_without_the_record_claims_nothing(runs, document):
-    part = Study.read(runs).parts[0]
-    for group in part.groups:
-        group.runs[0]["setup"] = {}
-    (told,) = preparation(part)
-    assert "not recorded" in told and "AUTHORS" in told
-    assert "not recorded" in training_rows({**part.run, "setup": {}})[0][1]
-
-
-@pytest.mark.parametrize(
-    ("record", "said"),
-    [
-        ({"by": "release"}, "as the data set's release says"),
-        ({"by": "patient", "ratio": [0.6, 0.2, 0.2]}, r"\(shares 0.6 / 0.2 / 0.2\)"),
-        ({}, "AUTHORS"),
-    ],
-)
-def test_the_split_is_told_by_its_own_file(runs, record, said):
-    part = Study.read(runs).parts[0]
-    part.__dict__["split"] = record
-    assert re.search(said, split_sentence(part))
-
-
-def with_split(runs, record):
-    part = Study.read(runs).parts[0]
-    part.__dict__["split"] = record
-    for source in part.run["flow"]["sources"].values():
-        source["seen"]["patients"] = 9
-    return part
-
-
-def test_parts_are_not_called_disjoint_by_patient_where_nobody_knows_the_patients(runs):
-    part = with_split(runs, {"by": "patient", "ratio": [0.6, 0.2, 0.2]})
-    assert "disjoint at the level of the patient" in split_sentence(part)
-    for source in part.run["flow"]["sources"].values():
-        source["seen"]["patients"] = None
-    told = split_sentence(part)
-    assert "disjoint" not in told and "by patient" not in told
-    assert "split by image" in told and "No patient is known" in told and "AUTHORS" in told
-
-
-def test_a_center_that_is_left_out_is_no_fold_of_patients(runs):
-    record = {"by": "patient", "ratio": [0.6, 0.2, 0.2], "sources": ["b", "c"], "targets": ["a"]}
-    told = split_sentence(with_split(runs, record | {"left_out": "a"}))
-    assert "tested on as a whole: a." in told and "folds" not in told
-    told = split_sentence(with_split(runs, record))
-    assert told.startswith("The images of b, c were split by patient")
-    assert "all images of a were tested on" in told
-
-
-def test_a_draw_of_a_file_is_not_called_a_draw_for_each_seed(runs, monkeypatch):
-    part = with_split(runs, {"by": "file"})
-    assert "anew for each seed" in draw_sentence(part)
-    config = {"DATASET": {"DRAW_FILE": "splits/published.json"}}
-    monkeypatch.setattr(study.Part, "config", config)
-    told = draw_sentence(part)
-    assert "anew" not in told and "those that published.json names" in told
-
-
-def test_whoever_saw_the_test_images_early_is_told(runs):
-    part = Study.read(runs).parts[0]
-    plain = "were used for nothing but the final scores."
-    assert use_of_test_sentence(part).endswith(plain)
-    assert "none of 1 run here did" in hidden_sentence([part.run])
-    for key, said in (("test_read_early", "before training had ended"), ("transductive", "labels")):
-        part.featured.runs[0][key] = True
-        assert said in use_of_test_sentence(part) and "except" in use_of_test_sentence(part)
-    assert "1 of 1 run here did" in hidden_sentence(part.featured.runs)
-    part.featured.runs[0]["centers"] = {"val": {}}
-    assert "not scored" in use_of_test_sentence(part)
-
-
-def test_thresholds_are_of_val_alone_but_not_from_before_the_test():
-    told = thresholds_sentence({"operating_points": {"points": {"youden": {}}}})
-    assert "on val alone" in told and "before any test image" not in told
-
-
 def test_centers_without_patients_are_named_beside_the_unit(runs):
     part = Study.read(runs).parts[0]
     assert "where the image is the unit" not in _without_patients(Study(runs, [], [part]))
     part.run["centers"]["test"]["uncertainty"] = {"unit": "image"}
     told = _without_patients(Study(runs, [], [part]))
     assert f"{part.dataset} (test), where the image is the unit" in told
-
-
-def test_no_threshold_is_claimed_where_val_chose_none():
-    run = {"operating_points": {"points": {}, "reason": "there is no val part"}}
-    assert thresholds_sentence(run) == "No operating points were chosen (there is no val part)."
-    assert "transductive" in hidden_sentence([{"trainer": "TransCLIP", "transductive": True}])
 
 
 def test_patients_of_several_classes_are_explained_and_on_the_data_card(runs, tmp_path):

@@ -12,7 +12,7 @@ from cerviclip.runs.settings.files.named_yaml import check_keys
 from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 _HEAD = {"search", "data", "shots", "seeds", "metric"}  # for the reader
 _ENTRY = {"opts", "tries", "labels", "score", "edge"}
@@ -40,7 +40,7 @@ def read_chosen(name: str, sweep: Path) -> dict[str, Chosen]:
     Raises:
         UserError: it is not there, or not such a file.
     """
-    places = (sweep.parent / name, CHOSEN / name, Path(name).expanduser())
+    places = (sweep.parent / name, CHOSEN / name, at_home(name))
     path = next((place for place in places if is_file(place)), None)
     if path is None:
         raise MissingFileError(

@@ -16,7 +16,7 @@ from cerviclip.places import CONFIGS
 from dassl.config import CfgNode
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import MissingFileError, UserError, did_you_mean
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 KEYS = ("classes", "positive", "descriptions", "maps")
 
@@ -53,7 +53,7 @@ def fill_from_class_map(cfg: CfgNode) -> None:
 
 def _find(name: str) -> Path:
     folder = CONFIGS / "class_maps"
-    for path in (Path(name).expanduser(), folder / name, folder / f"{name}.yaml"):
+    for path in (at_home(name), folder / name, folder / f"{name}.yaml"):
         if is_file(path):
             return path
     known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))

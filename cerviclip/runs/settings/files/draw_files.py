@@ -12,7 +12,7 @@ from cerviclip.data.split.repeated import read_record
 from cerviclip.shapes import parse_json
 from dassl.config import CfgNode
 from dassl.errors import MissingFileError, UserError
-from dassl.paths import is_dir, is_file
+from dassl.paths import at_home, is_dir, is_file
 
 MANIFEST = "manifest.json"
 DRAW_FILE = "DATASET.DRAW_FILE"
@@ -78,7 +78,7 @@ def find_draw_files(place: str) -> list[DrawFile]:
     Raises:
         UserError: there are none, or a file has changed since it was published.
     """
-    path = Path(place).expanduser()
+    path = at_home(place)
     if is_dir(path):
         path = path / MANIFEST
     if not is_file(path):

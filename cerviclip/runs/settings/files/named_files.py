@@ -14,7 +14,7 @@ from typing import Any
 
 from cerviclip.data.texts.descriptions import find_descriptions
 from cerviclip.runs.settings.folders import file_in, without_file
-from dassl.paths import is_dir, is_file
+from dassl.paths import at_home, is_dir, is_file
 
 BACKBONE = "MODEL.BACKBONE.NAME"
 FURTHER_BACKBONES = "TRAINER.FEATURECOMBINATION.BACKBONES"  # NAME or NAME=FILE
@@ -28,8 +28,8 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     Args:
         flat: a configuration by dotted keys.
     """
-    root = Path(str(flat.get("DATASET.ROOT") or ".")).expanduser()
-    folder = root / Path(str(flat.get("DATASET.FOLDER") or "")).expanduser()
+    root = at_home(str(flat.get("DATASET.ROOT") or "."))
+    folder = root / at_home(str(flat.get("DATASET.FOLDER") or ""))
     here = Path()
     places = {
         "MODEL.INIT_WEIGHTS": [here],
@@ -42,7 +42,7 @@ def named_files(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     found: dict[str, Path | None] = {}
     for key, bases in places.items():
         if flat.get(key):
-            path = Path(str(flat[key])).expanduser()
+            path = at_home(str(flat[key]))
             found[key] = next((b / path for b in bases if is_file(b / path)), None)
     if descriptions := flat.get("DATASET.DESCRIPTIONS"):
         found["DATASET.DESCRIPTIONS"] = find_descriptions(str(descriptions))
@@ -63,11 +63,11 @@ def further_backbones(flat: Mapping[str, Any]) -> dict[str, tuple[str, Path | No
 
 def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
     """The image folder behind each key that names one; None where there is no such folder."""
-    root = Path(str(flat.get("DATASET.ROOT") or ".")).expanduser()
+    root = at_home(str(flat.get("DATASET.ROOT") or "."))
     found: dict[str, Path | None] = {}
     for key, value in flat.items():
         if value and (key == "DATASET.FOLDER" or key.startswith("DATASET.EXTERNAL_FOLDERS.")):
-            path = Path(str(value)).expanduser()
+            path = at_home(str(value))
             found[key] = next((c for c in (root / path, path) if is_dir(c)), None)
     own = flat.get("DATASET.NAME") == "FolderDataset" and not flat.get("DATASET.FILE")
     if own and not flat.get("DATASET.FOLDER") and is_dir(root):
@@ -77,7 +77,7 @@ def named_folders(flat: Mapping[str, Any]) -> dict[str, Path | None]:
 
 def subgroup_files(specs: Sequence[str]) -> list[Path]:
     """The file of each ``FILE:column`` of ``TEST.SUBGROUPS``, whether it is there or not."""
-    return [Path(str(spec).rpartition(":")[0]).expanduser() for spec in specs]
+    return [at_home(str(spec).rpartition(":")[0]) for spec in specs]
 
 
 def paths_to_watch(flat: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dassl.errors import MissingFileError, UserError, did_you_mean
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 
 def find_yaml(name: str, folder: Path, kind: str) -> Path:
@@ -21,7 +21,7 @@ def find_yaml(name: str, folder: Path, kind: str) -> Path:
     Raises:
         MissingFileError: neither is there.
     """
-    for path in (folder / f"{name}.yaml", Path(name).expanduser()):
+    for path in (folder / f"{name}.yaml", at_home(name)):
         if is_file(path):
             return path
     names = sorted(path.stem for path in folder.glob("*.yaml"))

@@ -15,7 +15,7 @@ from cerviclip.runs.settings.requests import flat_opts
 from dassl.config.values import decode
 from dassl.config.yaml_file import odd_number, read_typed
 from dassl.errors import MissingFileError, UserError, did_you_mean
-from dassl.paths import is_file
+from dassl.paths import at_home, is_file
 
 KEYS = {
     *("datasets", "trainers", "shots", "seeds", "draws", "backbone", "external", "opts"),
@@ -43,7 +43,7 @@ def find_sweep(sweep: str) -> Path:
 
     ``recipes/NAME`` is a recipe in any case; of a bare name that both folders have, the sweep.
     """
-    direct = Path(sweep).expanduser()
+    direct = at_home(sweep)
     recipe = RECIPES / f"{sweep.removeprefix('recipes/')}.yaml"
     for path in (SWEEPS / f"{sweep}.yaml", recipe, direct, HOME / sweep):
         if is_file(path):

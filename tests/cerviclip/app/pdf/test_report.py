@@ -15,7 +15,7 @@ from cerviclip.app.answer import Prediction
 from cerviclip.app.explain.details import METHODS
 from cerviclip.app.pdf import write_pdf
 from cerviclip.app.pdf.report import TEXTS
-from cerviclip.app.pdf.warrant import facts
+from cerviclip.app.pdf.warrant import _interval, facts
 from cerviclip.app.web.texts import LANGUAGES, Texts, read_texts
 from cerviclip.runs.results_json import read_results
 from dassl._version import __version__
@@ -217,3 +217,12 @@ def test_the_command_writes_a_report(probe, cells, tmp_path, capsys):
     assert "report on 1 image:" in capsys.readouterr().out
     with pytest.raises(UserError, match="is a folder"):
         main([*words, "--pdf", str(tmp_path)])
+
+
+def test_the_intervals_of_each_figure_are_called_by_their_own_method():
+    methods = {"default": "mid-P", "balanced_accuracy": "MOVER", "macro_auc": "MOVER"}
+    results = {"centers": {"test": {"uncertainty": {"method": methods}}}}
+    told = _interval(str, results)
+    assert told == "accuracy, sensitivity, specificity: mid-P; balanced_accuracy, macro_auc: MOVER"
+    results["centers"]["test"]["uncertainty"]["method"] = {"default": "bootstrap"}
+    assert _interval(str, results) == "bootstrap" and _interval(str, {}) == "interval_default"

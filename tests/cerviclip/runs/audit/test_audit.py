@@ -286,6 +286,32 @@ def test_a_declared_image_split_is_a_note(honest, tmp_path):
     assert "patient_leak" not in kinds(output)
 
 
+def test_a_summary_of_other_runs_does_not_make_results_md_a_liar(honest, tmp_path):
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    edit_text(output / "summary.json", DATASET, "AnotherDataset")
+    found = [f for f in audit(output, full=0).findings if f.kind == "table"]
+    assert found and {f.where.rpartition("/")[2] for f in found} == {"summary.json"}
+
+
+def test_a_missing_seed_is_called_a_seed(honest, tmp_path):
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    shutil.rmtree(run_folder(output, 2))
+    [found] = [f for f in audit(output, full=0).findings if f.kind == "missing_seed"]
+    assert found.text.endswith("no finished run of seed 2")
+
+
+def test_a_finding_is_one_line_in_a_pipe(honest, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    looked_at_the_test_early(run_folder(output, 1))
+    assert cli_main(tool.main, [str(output), "--full", "0"]) == 1
+    [line] = [line for line in capsys.readouterr().out.splitlines() if " read_early " in line]
+    assert f"{DATASET}/{TRAINER}/none/default/shots_2/seed_1 " in line
+
+
 def test_notes_below_a_table_may_be_in_an_earlier_versions_words(honest, tmp_path):
     output = tmp_path / "output"
     shutil.copytree(honest, output)

@@ -115,6 +115,17 @@ def test_curves_have_a_panel_per_center_and_a_line_per_method():
     assert "phantom data" in figure._suptitle.get_text()
 
 
+def test_long_names_of_methods_stand_beside_the_panels():
+    """The legend's lines lay within the last panel, where they looked like points."""
+    runs = [run | {"variant": "on-imagenet-weights"} for run in make_runs()]
+    figure = shots_figure(group_runs(runs), "accuracy")
+    figure.canvas.draw()
+    [legend] = figure.legends
+    edges = [axes.get_window_extent().x1 for axes in figure.axes]
+    assert legend.get_window_extent().x0 > max(edges)
+    assert legend.get_window_extent().x1 <= figure.get_window_extent().x1
+
+
 def test_a_point_of_fewer_seeds_is_open_and_has_no_band_of_no_width():
     """One of three seeds has no deviation: with a band of no width it looked the most certain."""
     more = [r | {"seed": 3} for r in make_runs() if r["shots"] and r["seed"] == 2]
