@@ -259,9 +259,13 @@ class FolderDataset(ImagingDataset):
             if path in self._patients:
                 raise UserError(f"{file} lists {entry.path} twice; keep one of them")
             if not entry.classname:
+                fill = "fill its column label"
+                if entries.unused and not any(one.classname for one in entries):
+                    others = ", ".join(entries.unused)
+                    fill = f"call its column of labels label (not used: {others})"
                 raise UserError(
-                    f"{file} gives no label for {entry.path}; fill its column label, or, where "
-                    "class folders hold the images, name the file in DATASET.SPLIT_FILE"
+                    f"{file} gives no label for {entry.path}; {fill}, or, where class folders hold "
+                    "the images, name the file in DATASET.SPLIT_FILE"
                 )
             if entry.part and entry.part not in PARTS:
                 raise UserError(

@@ -265,6 +265,10 @@ def _to_file(
         by_patient = path.with_name(f"{path.stem}_patients.csv")
         write_verdicts(by_patient, found, task.classnames)
         print(f"{len(found)} patients: {by_patient}")
+        known = {verdict.patient for verdict in found} | {""}
+        of_failed = dict.fromkeys(patient_of(pictures[one]) for one in failed)
+        if lost := [patient for patient in of_failed if patient not in known]:
+            print(f"without a row, as no image of theirs could be read: {', '.join(lost)}")
     return found
 
 

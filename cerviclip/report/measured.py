@@ -10,6 +10,11 @@ from cerviclip.report.numbers import INTERVAL, cell, digits_of, size_of, title_o
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import POINT_TITLES
 
+_SETS = (
+    "lac: all classes above one threshold of the probability, the smallest sets on average; aps: "
+    "the most probable classes until their sum passes a threshold; class conditional: as lac, with "
+    "a threshold for each class. A set of nearly all classes says little, whatever its coverage."
+)
 _RATES = ("sensitivity", "specificity", "ppv", "npv")
 
 
@@ -169,7 +174,7 @@ def conformal(document: Document, run: Mapping[str, Any]) -> None:
         ("centre", "sets", "coverage (%)", "classes in a set"),
         rows,
         "conformal",
-        note=INTERVAL,
+        note=f"{INTERVAL} {_SETS}",
         labels=2,
     )
 
@@ -184,6 +189,7 @@ def gap(document: Document, run: Mapping[str, Any]) -> None:
         (title_of(metric), *(cell(block[name].get(metric), digits_of(metric)) for name in names))
         for metric in METRICS
     ]
+    rows = [row for row in rows if set(row[1:]) != {"-"}]  # of a positive group, where none is set
     document.table(
         "Generalisation gap: the test part minus each external centre.",
         ("", *names),

@@ -208,6 +208,14 @@ def test_what_is_wrong_with_a_list(build, tmp_path, line, error, word):
     assert "\n" not in str(raised.value)
 
 
+def test_a_column_of_labels_by_another_name_is_pointed_at(build, tmp_path):
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "mine" / "images" / "one.png")
+    (tmp_path / "mine/list.csv").write_text("path,Befund\nimages/one.png,HSIL\n")
+    with pytest.raises(UserError, match=r"call its column of labels label \(not used: Befund\)"):
+        build(tmp_path, NAME, FOLDER="mine", FILE="list.csv")
+
+
 def test_missing_folder_and_list(build, tmp_path):
     with pytest.raises(MissingFileError, match="no folder.*nowhere"):
         build(tmp_path, NAME, FOLDER="nowhere")

@@ -18,6 +18,14 @@ def size(request) -> str:
     return request.param
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch) -> None:
+    """What a drawn path such as ``--root x`` or ``../../x`` makes is not made in the sources."""
+    folder = tmp_path / "here" / "and" / "now"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+
+
 @pytest.fixture(scope="session")
 def honest_runs(tmp_path_factory) -> Path:
     """A folder of three honest runs; not to be changed."""

@@ -63,6 +63,14 @@ def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path
         assert "mean" in verdict["rule"] and verdict["use"] == "research only"
 
 
+def test_a_patient_without_a_readable_image_is_named(probe, new, tmp_path, capsys):
+    (new / "b" / "M0001_2021_P9999999_img_000.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert main(["predict", str(probe), str(new), "--csv", str(tmp_path / "out.csv")]) == 1
+    said = capsys.readouterr().out
+    assert "4 patients: " in said
+    assert "without a row, as no image of theirs could be read: P9999999\n" in said
+
+
 def test_on_the_screen_a_line_a_picture(probe, new, tmp_path, capsys):
     files = sorted((new / "a").iterdir())[:2]
     assert main(["predict", str(probe), *map(str, files)]) == 0
