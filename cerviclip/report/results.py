@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cerviclip.counted import counted
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_IDS, patients_known
 from cerviclip.report import measured
@@ -396,8 +397,8 @@ def _failures(document: Document, study: Study) -> None:
     document.heading("Failures and warnings", "failures", level=2)
     early = [run for run in study.done if run["test_read_early"]]
     document.text(
-        f"{len(study.done)} runs finished, {len(study.failed)} failed; {len(early)} read the test "
-        "set before training had ended.",
+        f"{counted(len(study.done), 'run')} finished, {len(study.failed)} failed; {len(early)} read "
+        "the test set before training had ended.",
         "failures",
     )
     document.bullets(
