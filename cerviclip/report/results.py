@@ -397,8 +397,8 @@ def _failures(document: Document, study: Study) -> None:
     document.heading("Failures and warnings", "failures", level=2)
     early = [run for run in study.done if run["test_read_early"]]
     document.text(
-        f"{counted(len(study.done), 'run')} finished, {len(study.failed)} failed; {len(early)} read "
-        "the test set before training had ended.",
+        f"{counted(len(study.done), 'run')} finished, {len(study.failed)} failed; {len(early)} "
+        "read the test set before training had ended.",
         "failures",
     )
     document.bullets(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from cerviclip.report.setup import _preparation
+from cerviclip.report.setup import _seen_in_test
 from cerviclip.runs.run.setup_record import setup_record
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
@@ -30,7 +30,7 @@ def part(size, mode):
 def test_each_of_several_backbones_says_what_it_saw():
     setup = setup_record(trainer_of(parts=[part(96, "bicubic"), part(224, "bilinear")]))
     assert setup["input"]["interpolation"] == ["bicubic", "bilinear"]
-    told = _preparation(setup)
+    told = _seen_in_test(setup)
     assert "for backbone 1: resize the smaller edge to 96" in told
     assert "for backbone 2: resize the smaller edge to 224" in told and "bilinear" in told
 
@@ -54,7 +54,7 @@ def test_a_fit_and_what_trains_nothing_have_no_optimiser():
 def test_a_trainer_written_elsewhere_breaks_nothing():
     foreign = trainer_of(parts=3, _optims={"x": object()}, max_epoch=None, tfm_test=object())
     setup = setup_record(foreign)
-    assert setup["input"]["test"] == [[]] and "not recorded" in _preparation(setup)
+    assert setup["input"]["test"] == [[]] and "not recorded" in _seen_in_test(setup)
     assert setup["training"]["optimizers"]["x"]["lr"] == []
 
 
