@@ -24,13 +24,13 @@ from pathlib import Path
 
 from cerviclip.counted import counted
 from cerviclip.federated.certificates import CA, make_certificates
-from cerviclip.federated.compare import WAYS, folder_of, write_table
-from cerviclip.federated.plan import Plan, find_plan, read_plan
+from cerviclip.federated.compare import folder_of, write_table
+from cerviclip.federated.plan import SERVER, Plan, find_plan, read_plan
 from cerviclip.federated.server import A_RECORD, RECORD, serve_federation
 from cerviclip.places import install_hint
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, safe_part, variant_of_center
+from cerviclip.runs.settings.folders import DEFAULT_ROOT, WAYS, safe_part, variant_of_center
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
 from cerviclip.shapes import read_own_json
 from dassl.errors import UserError, cli_main, says_what_stays
@@ -182,7 +182,7 @@ def federate_here(plan: Plan, out: Path, insecure: bool = False) -> None:
         folder = out / "certificates" / str(time.time_ns())
         make_certificates(folder, ["127.0.0.1", "localhost"], days=1)
         security, trust = ["--certificates", str(folder)], ["--ca", str(folder / CA)]
-    words = {"server": [*common, "--serve", address, *security]}
+    words = {SERVER: [*common, "--serve", address, *security]}
     for site in plan.centers:
         root = ["--root", site.root] if site.root else []
         words[site.name] = [*common, *root, "--join", address, "--center", site.name, *trust]

@@ -12,11 +12,11 @@ import numpy as np
 from cerviclip.federated.plan import Plan
 from cerviclip.runs.predictions import Predictions, read_predictions
 from cerviclip.runs.results_json import read_results
+from cerviclip.runs.settings.folders import WAYS
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
 METRICS = {"accuracy": ("accuracy", "%"), "macro_auc": ("macro AUC", "")}
-WAYS = ("local", "federated", "pooled")
 
 
 def folder_of(out: Path, way: str, center: str) -> Path:

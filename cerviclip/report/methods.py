@@ -214,7 +214,8 @@ def _preparation(document: Document, study: Study) -> None:
 def _partitions(document: Document, part: Part) -> None:
     run = part.run
     document.heading(f"Partitions of {part.name}", "partition", level=2)
-    maps = "calibration maps were fitted on val. " * ("fitted_on" in (run["calibration"] or {}))
+    fitted = (run["calibration"] or {}).get("fitted_on") == "val"
+    maps = "calibration maps were fitted on val. " * fitted
     chosen = "Thresholds were chosen on val. " if chosen_on_val(run) else ""
     chosen = f"Thresholds were chosen, and {maps}" if chosen and maps else chosen or maps
     chosen = chosen[:1].upper() + chosen[1:]
@@ -327,8 +328,9 @@ def _shown(value: Any) -> str:
 
 def _tried_on_val(part: Part) -> str:
     """That val's accuracy flatters a method whose settings val has chosen; "" for any other."""
-    tries = max((run.get("search") or {}).get("tries", 0) for run in part.featured.runs)
-    if part.why != BY_VAL or tries < 2:
+    searches = [(run.get("search") or {}).get("choices") or {} for run in part.featured.runs]
+    tries = max(found.get("settings", {}).get("tries", 0) for found in searches)
+    if not part.why.startswith(BY_VAL) or tries < 2:
         return ""
     return (
         f" Val had chosen its settings as well, the best of {tries:,} tries on each run, so its "

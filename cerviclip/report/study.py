@@ -28,6 +28,8 @@ from dassl.paths import is_file
 BY_VAL = "the highest mean accuracy on val among the methods with the most shots"
 BY_NAME = "named when this draft was made"
 BY_BEING_ALONE = "the only method"
+BY_SHOTS = "the only method with the most shots"
+BUT_TRANSDUCTIVE = ", without those that have seen the test images"
 BY_ORDER = "the first of the table, since no run has val predictions"
 
 
@@ -158,17 +160,18 @@ def _part(dataset: str, groups: list[Group], featured: str) -> Part:
         group = max(named, key=lambda g: shots_order(g.shots))
         return Part(dataset, groups, group, group.runs[0], BY_NAME)
     rivals = [g for g in groups if not g.transductive] or groups  # the others saw the whole test
+    but = BUT_TRANSDUCTIVE * (len(rivals) < len(groups))
     most = max((g.shots for g in rivals), key=shots_order)
     likely = [g for g in rivals if g.shots == most]
     if len(likely) == 1:
-        why = BY_BEING_ALONE if len(groups) == 1 else BY_VAL
+        why = BY_BEING_ALONE if len(groups) == 1 else BY_SHOTS + but
         return Part(dataset, groups, likely[0], likely[0].runs[0], why)
     scores = [_val_accuracy(g) for g in likely]
     if all(score is None for score in scores):
         return Part(dataset, groups, likely[0], likely[0].runs[0], BY_ORDER)
     known = [-1.0 if score is None else score for score in scores]
     group = likely[int(np.argmax(known))]
-    return Part(dataset, groups, group, group.runs[0], BY_VAL)
+    return Part(dataset, groups, group, group.runs[0], BY_VAL + but)
 
 
 def _val_accuracy(group: Group) -> float | None:

@@ -52,7 +52,10 @@ CENTER = record(
         "note": text,
     },
 )
-_MEMBER = record({"trainer": name, "variant": text, "backbone": text})
+_MEMBER = record(
+    {"trainer": name, "variant": text, "backbone": text},
+    {"shots": either(count, text), "seed": whole, "fold": text},
+)
 _SEARCH = record({}, {"tries": count, "labels": count, "choices": mapping(anything)})
 
 # -- blocks: what follows from predictions ---------------------------------------------------------

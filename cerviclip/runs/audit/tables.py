@@ -112,7 +112,12 @@ class _Tables:
         path = self.folder / CSV
         if not is_file(path):
             return
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            rows = [row for row in csv.reader(io.StringIO(text)) if row]
+        except (ValueError, csv.Error) as error:  # saved by another program
+            self.say(CSV, "unreadable", f"it is no CSV in UTF-8 ({error})")
+            return
         wanted = list(csv.reader(io.StringIO(to_csv(groups))))
         have = {tuple(row[:-4]): row for row in rows}
         if len(have) < len(rows):
@@ -135,7 +140,11 @@ class _Tables:
         path = self.folder / MARKDOWN
         if not is_file(path):
             return
-        text_of = path.read_text(encoding="utf-8")
+        try:
+            text_of = path.read_text(encoding="utf-8-sig")
+        except ValueError as error:
+            self.say(MARKDOWN, "unreadable", f"it is no text in UTF-8 ({error})")
+            return
         sections, known = _sections(text_of), {}
         for metric in METRICS:
             for table in build_tables(groups, metric):

@@ -24,6 +24,10 @@ def safe_part(text: object) -> str:
     return part if part.strip(".") else part.replace(".", "-") or "-"
 
 
+#: How a centre's run of a federation came about; its parent folder's name.
+WAYS = ("local", "federated", "pooled")
+
+
 def variant_of_center(folder: Path) -> str:
     """Variant of a centre's run in a federation by its folder, such as ``local-huaxi``. Centres may
     share a data set; a table tells their runs apart by it."""

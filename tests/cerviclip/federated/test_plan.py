@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cerviclip.federated.plan import find_plan, read_plan
+from cerviclip.federated.plan import _site, find_plan, read_plan
 from cerviclip.places import FEDERATIONS
 from cerviclip.runs.settings.configure import setup_cfg
 from dassl.errors import MissingFileError, UserError
@@ -33,6 +33,13 @@ def test_each_centre_is_a_run_of_its_own_data(plan, tmp_path):
 def test_a_faulty_plan_is_refused(write_plan, lines, message):
     with pytest.raises(UserError, match=message):
         read_plan(write_plan(lines=lines))
+
+
+@pytest.mark.parametrize("name", ["server", "north/one", ".."])
+def test_a_centre_whose_folder_or_process_would_be_anothers_is_refused(name, tmp_path):
+    """``north/one`` and ``south/one`` had runs of one variant; ``server`` is the server's process."""
+    with pytest.raises(UserError, match=f"a centre cannot be called '{name}'"):
+        _site(name, "ZooMain", tmp_path / "plan.yaml", "")
 
 
 def test_rounds_are_whole_numbers_from_one(write_plan):

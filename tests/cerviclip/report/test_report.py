@@ -17,7 +17,7 @@ from cerviclip.report.measured import prevalence_rows
 from cerviclip.report.methods import _without_patients
 from cerviclip.report.numbers import RULE, SHORT, cell, size_of
 from cerviclip.report.results import _metric_table, patient_note
-from cerviclip.report.study import BY_BEING_ALONE, BY_NAME, BY_VAL, Study
+from cerviclip.report.study import BUT_TRANSDUCTIVE, BY_BEING_ALONE, BY_NAME, BY_VAL, Study
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.run.finished import retitle
 from dassl.errors import UserError
@@ -86,7 +86,8 @@ def test_a_method_that_val_has_tuned_is_said_to_be_flattered_by_val(runs, tmp_pa
     other.write_text(json.dumps(json.loads(path.read_text()) | {"trainer": "ZooOther"}, indent=1))
 
     def text(tries, *featured):
-        results = json.loads(path.read_text()) | {"search": {"tries": tries, "labels": 4}}
+        search = {"tries": tries, "labels": 4, "choices": {"settings": {"tries": tries}}}
+        results = json.loads(path.read_text()) | {"search": search}
         path.write_text(json.dumps(results, indent=1))
         built = build_document(Study.read(tmp_path / "runs", *featured), tmp_path / str(tries))
         return " ".join(block.words for block in built.blocks)
@@ -129,7 +130,7 @@ def test_a_transductive_method_is_not_chosen_beside_the_others(monkeypatch):
     accuracy = {"LinearProbe": 0.5, "CoOp": 0.6, "TransCLIP": 0.9}
     monkeypatch.setattr(study, "_val_accuracy", lambda g: accuracy[g.trainer])
     part = study._part("Zoo", groups, "")
-    assert (part.featured.trainer, part.why) == ("CoOp", BY_VAL)
+    assert (part.featured.trainer, part.why) == ("CoOp", BY_VAL + BUT_TRANSDUCTIVE)
     assert study._part("Zoo", groups[2:], "").featured.trainer == "TransCLIP"
     assert study._part("Zoo", groups, "TransCLIP").why == BY_NAME
 

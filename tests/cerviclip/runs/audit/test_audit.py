@@ -22,8 +22,10 @@ from audit_fixtures import (
     write_tables,
 )
 
+from cerviclip.evaluation.names import BLOCKS
 from cerviclip.runs.audit.run import audit
 from cerviclip.runs.audit.tables import _sections
+from cerviclip.runs.measured import measure_files
 from cerviclip.runs.predictions import read_predictions, write_predictions
 from cerviclip.runs.results_json import write_results
 from cerviclip.severity import NOTE
@@ -310,6 +312,58 @@ def test_a_finding_is_one_line_in_a_pipe(honest, tmp_path, capsys, monkeypatch):
     assert cli_main(tool.main, [str(output), "--full", "0"]) == 1
     [line] = [line for line in capsys.readouterr().out.splitlines() if " read_early " in line]
     assert f"{DATASET}/{TRAINER}/none/default/shots_2/seed_1 " in line
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "results.md"])
+def test_tables_that_another_program_saved(honest, tmp_path, name):
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    path = output / name
+    whole = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + whole + b"\n\n")  # as Excel and editors do
+    assert kinds(output) == set()
+    path.write_bytes(whole + "é\n".encode("cp1252"))
+    [found] = [f for f in audit(output, full=0).findings if f.severity != NOTE]
+    assert (found.kind, found.where) == ("unreadable", name)
+
+
+def test_runs_without_val_are_honest(honest, tmp_path):
+    """Why there are no thresholds is told by the run in other words than its files tell it."""
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    folder = run_folder(output, 2)
+    for path in folder.glob("val_predictions.csv"):
+        path.unlink()
+    blocks = measure_files(folder)
+    reason = {"reason": "there are no val images to choose on"}
+    results = results_of(folder)
+    for name in BLOCKS:
+        results[name] = blocks[name]
+        if isinstance(blocks[name], dict) and "reason" in blocks[name]:
+            results[name] = blocks[name] | reason
+    write_results(folder, results)
+    assert any("reason" in (results[name] or {}) for name in BLOCKS)
+    assert "blocks" not in kinds(output, None)
+
+
+def test_only_centres_of_a_federation_may_be_split_apart(honest, tmp_path):
+    """A variant that is called as the folders are does not make a run a centre's."""
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    folder = run_folder(output, 2)
+    results = results_of(folder) | {"variant": f"{folder.parent.name}-{folder.name}"}
+    write_results(folder, results | {"split_hash": "0" * 64})
+    assert "split_differs" in kinds(output)
+
+
+def test_runs_without_hashes_of_draws_are_not_compared_by_them(honest, tmp_path):
+    """A data set that is written in Dassl's own way keeps none."""
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    for seed in (1, 2, 3):
+        folder = run_folder(output, seed)
+        write_results(folder, results_of(folder) | {"draw_hash": None})
+    assert "split_differs" not in kinds(output)
 
 
 def test_notes_below_a_table_may_be_in_an_earlier_versions_words(honest, tmp_path):
