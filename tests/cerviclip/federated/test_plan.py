@@ -37,7 +37,7 @@ def test_a_faulty_plan_is_refused(write_plan, lines, message):
 
 @pytest.mark.parametrize("name", ["server", "north/one", ".."])
 def test_a_centre_whose_folder_or_process_would_be_anothers_is_refused(name, tmp_path):
-    """``north/one`` and ``south/one`` had runs of one variant; ``server`` is a process of its own."""
+    """Runs of ``north/one`` and ``south/one`` had one variant; ``server`` is another process."""
     with pytest.raises(UserError, match=f"a centre cannot be called '{name}'"):
         _site(name, "ZooMain", tmp_path / "plan.yaml", "")
 
