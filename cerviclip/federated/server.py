@@ -8,7 +8,7 @@ from pathlib import Path
 from cerviclip.federated.certificates import read_certificates
 from cerviclip.federated.flower import Ledger, import_flower, make_strategy
 from cerviclip.federated.plan import Plan
-from cerviclip.shapes import anything, count, flag, listed, mapping
+from cerviclip.shapes import anything, count, flag, listed, mapping, text
 from cerviclip.shapes import record as shape_of
 from dassl.utils.files import atomic_write
 
@@ -20,7 +20,8 @@ A_RECORD = shape_of(
         "bytes_up": count,
         "bytes_down": count,
         "encrypted": flag,
-    }
+    },
+    {"centers": listed(text)},
 )
 
 

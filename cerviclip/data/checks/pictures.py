@@ -53,7 +53,7 @@ def _alone(read: Sequence[Probe]) -> Iterator[Finding]:
         ),
         (
             "lost_rows",
-            "lowest rows of the gray that stands for lost data: the file was cut; replace it",
+            "lowest rows of the gray that stands for lost data: the file may be cut; look at it",
             lambda p: p.lost_rows > 0,
         ),
         ("mask_like", f"no more than {MASK_LEVELS} gray values, as masks have", _mask_like),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cerviclip.federated.plan import _site, find_plan, read_plan
+from cerviclip.federated.server import A_RECORD
 from cerviclip.places import FEDERATIONS
 from cerviclip.runs.settings.configure import setup_cfg
+from cerviclip.shapes import Misshapen
 from dassl.errors import MissingFileError, UserError
 
 
@@ -40,6 +42,14 @@ def test_a_centre_whose_folder_or_process_would_be_anothers_is_refused(name, tmp
     """Runs of ``north/one`` and ``south/one`` had one variant; ``server`` is another process."""
     with pytest.raises(UserError, match=f"a centre cannot be called '{name}'"):
         _site(name, "ZooMain", tmp_path / "plan.yaml", "")
+
+
+@pytest.mark.parametrize("centers", [3, [1, "a"], {"a": 1}])
+def test_a_record_of_other_shape_is_refused(centers):
+    record = {"rounds": [], "bytes_up": 0, "bytes_down": 0, "encrypted": True}
+    A_RECORD(record | {"centers": ["a"]}, "")
+    with pytest.raises(Misshapen, match="centers"):
+        A_RECORD(record | {"centers": centers}, "")
 
 
 def test_rounds_are_whole_numbers_from_one(write_plan):

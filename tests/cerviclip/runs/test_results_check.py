@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from run_fixtures import whole_results
 
 from cerviclip.runs.results_check import check_blocks, check_center, check_centers, why_no_results
 from cerviclip.shapes import Misshapen
@@ -52,6 +53,16 @@ def changed(path, new):
         place = place[key]
     place[last] = new
     return entry
+
+
+@pytest.mark.parametrize("odd", [{"shots": [1]}, {"seed": "1"}, {"fold": 2}])
+def test_members_of_an_ensemble_have_shapes(odd):
+    """An audit looks for each member by these."""
+    member = {"trainer": "A", "variant": "default", "backbone": "b", "shots": 1, "seed": 1}
+    of = whole_results(status="done", ensemble={"members": [member], "how": "mean"})
+    assert "members" not in why_no_results(of)
+    of["ensemble"]["members"] = [member | odd]
+    assert "members" in why_no_results(of)
 
 
 def test_a_centre_whose_numbers_agree_is_let_be():
