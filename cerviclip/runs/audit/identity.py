@@ -83,6 +83,10 @@ def _of_an_imaging_dataset(run: AuditedRun, split: Mapping[str, Any]) -> bool:
 def check_shots(run: AuditedRun, split: Mapping[str, Any]) -> None:
     """No class has more training images than shots, nor val images than NUM_SHOTS_VAL. A variant of
     an image is no shot of its own; shots of patients or of another scenario are not counted."""
+    for key, option in (("shots_by", "SHOTS_BY"), ("scenario", "SHOTS_SCENARIO")):
+        if key in split and run.config is not None and split[key] != run.option("DATASET", option):
+            told = f"{option} {run.option('DATASET', option)}"
+            run.note("identity", f"split.json says {key} {split[key]}, config.yaml {told}")
     shots = split.get("shots", -1)
     if shots < 0 or "shots_by" in split or "scenario" in split or "sources" in split:
         return

@@ -103,8 +103,8 @@ def check_everything(run: AuditedRun) -> None:
         run.note("unreadable", f"its measures cannot be made again: {error}")
         return
     for name in BLOCKS:
-        # Why there is none is in words: the run knew it, and its files alone tell less.
-        found = differences(blocks[name], run.results[name], name, skip=("reason",))
+        # Words are of a version, and of what a run knew that its files alone do not tell.
+        found = differences(blocks[name], run.results[name], name, skip=("reason", "note"))
         _say(run, "blocks", list(found))
 
 

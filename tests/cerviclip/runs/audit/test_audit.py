@@ -314,6 +314,15 @@ def test_a_finding_is_one_line_in_a_pipe(honest, tmp_path, capsys, monkeypatch):
     assert f"{DATASET}/{TRAINER}/none/default/shots_2/seed_1 " in line
 
 
+@pytest.mark.parametrize("word", [{"shots_by": "patient"}, {"scenario": "natural"}])
+def test_a_split_does_not_excuse_itself_from_the_count_of_shots(honest, tmp_path, word):
+    output = tmp_path / "output"
+    shutil.copytree(honest, output)
+    edit_json(run_folder(output, 2) / "split.json", lambda s: s.update(word))
+    told = [f.text for f in audit(output, full=0).findings if f.kind == "identity"]
+    assert any(text.startswith(f"split.json says {next(iter(word))}") for text in told)
+
+
 @pytest.mark.parametrize("name", ["summary.csv", "results.md"])
 def test_tables_that_another_program_saved(honest, tmp_path, name):
     output = tmp_path / "output"
