@@ -9,7 +9,7 @@ from typing import Any
 
 from cerviclip.places import FEDERATIONS
 from cerviclip.runs.settings.files.named_yaml import check_keys, find_yaml
-from cerviclip.runs.settings.folders import safe_part, variant_of_center
+from cerviclip.runs.settings.folders import variant_of_center
 from cerviclip.runs.settings.requests import RunRequest, flat_opts
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError, did_you_mean
@@ -149,10 +149,10 @@ def _site(name: str, value: Any, path: Path, root: str) -> Site:
     value = {"dataset": value} if isinstance(value, str) else value
     if not isinstance(value, Mapping) or not value.get("dataset"):
         raise UserError(f"{path}: centre {name} is a data set's name or has 'dataset: NAME'")
-    if name == SERVER or name != safe_part(name):
+    if name in (SERVER, ".", "..", "") or "/" in name or "\\" in name:
         raise UserError(
             f"{path}: a centre cannot be called {name!r}: its runs have a folder of that name, and "
-            f"{SERVER} is the server's; give letters and digits"
+            f"{SERVER} is the server's; give another name, without a slash"
         )
     check_keys(value, CENTER_KEYS, f"centre {name} of {path}")
     opts = flat_opts(value.get("opts"), f"in {path}")

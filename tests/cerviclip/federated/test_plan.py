@@ -44,6 +44,11 @@ def test_a_centre_whose_folder_or_process_would_be_anothers_is_refused(name, tmp
         _site(name, "ZooMain", tmp_path / "plan.yaml", "")
 
 
+@pytest.mark.parametrize("name", ["华西", "Hospital A", "ümlaut-2.b"])
+def test_a_centre_is_called_as_its_people_call_it(name, tmp_path):
+    assert _site(name, "ZooMain", tmp_path / "plan.yaml", "").name == name
+
+
 @pytest.mark.parametrize("centers", [3, [1, "a"], {"a": 1}])
 def test_a_record_of_other_shape_is_refused(centers):
     record = {"rounds": [], "bytes_up": 0, "bytes_down": 0, "encrypted": True}
