@@ -103,9 +103,15 @@ def check_everything(run: AuditedRun) -> None:
         run.note("unreadable", f"its measures cannot be made again: {error}")
         return
     for name in BLOCKS:
-        # Words are of a version, and of what a run knew that its files alone do not tell.
-        found = differences(blocks[name], run.results[name], name, skip=("reason", "note"))
-        _say(run, "blocks", list(found))
+        found = differences(blocks[name], run.results[name], name)
+        _say(run, "blocks", [one for one in found if not _other_words(*one)])
+
+
+def _other_words(path: str, ours: Any, theirs: Any) -> bool:
+    """Whether a reason or note is told in other words: they are of a version, and of what a run
+    knew that its files alone do not tell. One that is absent is another matter."""
+    told = all(isinstance(text, str) and text for text in (ours, theirs))
+    return told and path.rpartition(".")[2] in ("reason", "note")
 
 
 def _check_centers(run: AuditedRun, how: str, kind: str) -> None:

@@ -22,10 +22,8 @@ from audit_fixtures import (
     write_tables,
 )
 
-from cerviclip.evaluation.names import BLOCKS
 from cerviclip.runs.audit.run import audit
 from cerviclip.runs.audit.tables import _sections
-from cerviclip.runs.measured import measure_files
 from cerviclip.runs.predictions import read_predictions, write_predictions
 from cerviclip.runs.results_json import write_results
 from cerviclip.severity import NOTE
@@ -334,25 +332,6 @@ def test_tables_that_another_program_saved(honest, tmp_path, name):
     path.write_bytes(whole + "é\n".encode("cp1252"))
     [found] = [f for f in audit(output, full=0).findings if f.severity != NOTE]
     assert (found.kind, found.where) == ("unreadable", name)
-
-
-def test_runs_without_val_are_honest(honest, tmp_path):
-    """Why there are no thresholds is told by the run in other words than its files tell it."""
-    output = tmp_path / "output"
-    shutil.copytree(honest, output)
-    folder = run_folder(output, 2)
-    for path in folder.glob("val_predictions.csv"):
-        path.unlink()
-    blocks = measure_files(folder)
-    reason = {"reason": "there are no val images to choose on"}
-    results = results_of(folder)
-    for name in BLOCKS:
-        results[name] = blocks[name]
-        if isinstance(blocks[name], dict) and "reason" in blocks[name]:
-            results[name] = blocks[name] | reason
-    write_results(folder, results)
-    assert any("reason" in (results[name] or {}) for name in BLOCKS)
-    assert "blocks" not in kinds(output, None)
 
 
 def test_only_centres_of_a_federation_may_be_split_apart(honest, tmp_path):
