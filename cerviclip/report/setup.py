@@ -12,6 +12,7 @@ from cerviclip.engine.task import Task
 from cerviclip.evaluation.names import IN_DOMAIN, patients_known
 from cerviclip.report.document import blank
 from cerviclip.report.study import Part
+from cerviclip.runs.report.costs import chosen_settings
 from cerviclip.runs.report.tables import row_labels
 from dassl.errors import UserError
 
@@ -132,22 +133,16 @@ def training_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*rows, ("images in a batch", str(found["batch_size"] or "-")), *_searched(run)]
 
 
-def searched(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Setting -> the value that this run has chosen on val, of a grid of its own."""
-    search = ((run.get("runtime") or {}).get("trainer") or {}).get("search") or {}
-    return dict(search.get("chosen") or {})
-
-
 def _searched(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     tries = ((run.get("search") or {}).get("choices") or {}).get("settings", {}).get("tries", 0)
     of = f", the best of {tries:,} on val" if tries else ", chosen on val"
-    return [(name, f"{value:.4g}{of}") for name, value in searched(run).items()]
+    return [(name, f"{value:.4g}{of}") for name, value in chosen_settings(run).items()]
 
 
 def replaced(run: Mapping[str, Any]) -> set[str]:
     """Keys of config.yaml in whose place values stand that the run has chosen on val."""
     section = f"TRAINER.{run['trainer'].upper()}."
-    chosen = [name.upper().replace(" ", "_") for name in searched(run)]
+    chosen = [name.upper().replace(" ", "_") for name in chosen_settings(run)]
     return {f"{section}{name}{end}" for name in chosen for end in ("", "_DEFAULT")}
 
 

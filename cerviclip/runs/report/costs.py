@@ -123,12 +123,17 @@ def _of_choice(what: str, searches: Sequence[Mapping[str, Any]]) -> str:
     return _value_span(values) if values else ""
 
 
+def chosen_settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> the value that a run has chosen on val, of a grid of its own."""
+    search = ((run.get("runtime") or {}).get("trainer") or {}).get("search") or {}
+    return dict(search.get("chosen") or {})
+
+
 def _settings(runs: Sequence[dict[str, Any]]) -> str:
     """``ALPHA 1 to 3, BETA 5.5``: what the runs of a row have chosen on val; "" if not recorded."""
     values: dict[str, list[Any]] = {}
     for run in runs:
-        search = ((run.get("runtime") or {}).get("trainer") or {}).get("search") or {}
-        for key, value in (search.get("chosen") or {}).items():
+        for key, value in chosen_settings(run).items():
             values.setdefault(key, []).append(value)
     return ", ".join(f"{key} {_value_span(found)}" for key, found in values.items())
 
