@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -12,7 +11,6 @@ from cerviclip.runs.cluster.executor import ClusterExecutor
 from cerviclip.runs.cluster.settings import ClusterSettings
 from cerviclip.runs.jobs.job import Job, Retries
 from cerviclip.runs.settings.flags import sweep_parser, sweep_request
-from cerviclip.runs.settings.folders import find_results
 from cerviclip.runs.settings.plan import make_plan
 
 
@@ -26,16 +24,6 @@ def jobs_of(zoo, text: str) -> list[Job]:
         Job(i, spec, str(zoo.out), folder=os.path.abspath(setup_cfg(request).OUTPUT_DIR))
         for i, (spec, request) in enumerate(zip(plan.runs, folders, strict=True))
     ]
-
-
-def numbers(folder: Path) -> dict[str, dict]:
-    """All results below a folder, without what may differ between two equal runs."""
-    found = {}
-    for path in find_results(folder):
-        results = json.loads(path.read_text())
-        results.pop("runtime")
-        found[str(path.parent.relative_to(folder))] = results
-    return found
 
 
 class InlineJobs:

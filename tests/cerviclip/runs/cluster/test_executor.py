@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from cluster_fixtures import InlineJobs, executor_on, jobs_of, numbers
+from cluster_fixtures import InlineJobs, executor_on, jobs_of
+from run_fixtures import all_results
 
 from cerviclip.runs.cluster import pack as pack_module
 from cerviclip.runs.cluster.jobs_table import write_jobs_table
@@ -43,12 +44,12 @@ def names(submitted):
 def test_runs_of_jobs_have_the_numbers_of_runs_in_this_process(zoo, monkeypatch, tmp_path):
     jobs = jobs_of(zoo, TEXT)
     list(InProcess().run(jobs, lambda job: None))
-    whole = numbers(zoo.out)
+    whole = all_results(zoo.out)
     zoo.out.rename(tmp_path / "here")
     place = InlineJobs()
     outcomes, started = made_of(executor_on(place, zoo.out, monkeypatch), jobs)
     assert outcomes == dict.fromkeys(range(4)) and sorted(started) == [0, 1, 2, 3]
-    assert numbers(zoo.out) == whole
+    assert all_results(zoo.out) == whole
     assert sorted(map(len, place.submitted)) == [1, 1, 2]  # the two of seconds share a job
     assert all(submission.over for submission in read_submissions(zoo.out))
 

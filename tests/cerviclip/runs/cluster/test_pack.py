@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from cluster_fixtures import jobs_of, numbers
+from cluster_fixtures import jobs_of
+from run_fixtures import all_results
 
 from cerviclip.runs.cluster import pack as pack_module
 from cerviclip.runs.cluster.journal import ENDED, STOPPED, Event, Journal
@@ -81,7 +82,7 @@ def test_a_stopped_run_goes_on_to_the_numbers_of_an_undisturbed_one(
 ):
     jobs = jobs_of(zoo, LONG)
     list(InProcess().run(jobs, lambda job: None))
-    whole, files = numbers(zoo.out), files_of(jobs[0])
+    whole, files = all_results(zoo.out), files_of(jobs[0])
     history = Path(jobs[0].folder, "history.csv").read_text()
     zoo.out.rename(tmp_path / "undisturbed")
 
@@ -89,14 +90,14 @@ def test_a_stopped_run_goes_on_to_the_numbers_of_an_undisturbed_one(
         signalled_after(patch, 3, *names)
         with pytest.raises(SystemExit) as end:
             pack_of(zoo, jobs)()
-    assert end.value.code and in_job == [1] and numbers(zoo.out) == {}
+    assert end.value.code and in_job == [1] and all_results(zoo.out) == {}
     model = Path(jobs[0].folder, "model")
     assert sorted(path.name for path in model.iterdir()) == ["checkpoint", "model.pth.tar-3"]
     trained = []
     monkeypatch.setattr(SimpleTrainer, "before_epoch", lambda t: trained.append(t.epoch + 1))
     pack_of(zoo, jobs)()
     assert trained == [4, 5, 6]
-    assert numbers(zoo.out) == whole
+    assert all_results(zoo.out) == whole
     assert Path(jobs[0].folder, "history.csv").read_text() == history
     assert files_of(jobs[0]) == files  # no rescue is left
 
@@ -182,7 +183,7 @@ def test_a_run_that_dies_of_the_signal_is_not_a_failed_one(zoo, in_job, monkeypa
     assert events(zoo)[-1][0] == STOPPED
     assert not Path(jobs[0].folder, "results.json").exists()
     pack_of(zoo, jobs)()
-    assert numbers(zoo.out)
+    assert all_results(zoo.out)
 
 
 def test_a_node_without_scontrol_ends_the_job_and_leaves_the_rest(zoo, monkeypatch, in_job, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster_fixtures import numbers
+from run_fixtures import all_results
 
 import run_shell
 from cerviclip.runs.cluster.submissions import last_jobs
@@ -43,7 +43,7 @@ def test_local_jobs_are_those_of_one_process_also_when_they_are_stopped(
 ):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     assert cli_main(run_shell.main, zoo.sweep(TEXT.replace(", ZooSuicidal", ""))) == 0
-    whole = numbers(zoo.out)
+    whole = all_results(zoo.out)
     zoo.out.rename(tmp_path / "undisturbed")
     (zoo.root / "gates").mkdir()
     (zoo.root / "gates" / "closed-1-3").touch()
@@ -52,7 +52,7 @@ def test_local_jobs_are_those_of_one_process_also_when_they_are_stopped(
     flags = ["--launcher", "local", "--array-parallelism", "2", "--retries", "1"]
     assert cli_main(run_shell.main, zoo.sweep(TEXT, *flags)) == 1
     other.join(timeout=5)
-    found = numbers(zoo.out)
+    found = all_results(zoo.out)
     (dead,) = (name for name in found if "ZooSuicidal" in name)
     assert found.pop(dead)["status"] == "failed" and found == whole
     printed = capsys.readouterr().out

@@ -18,8 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster_fixtures import numbers
-from run_fixtures import Zoo
+from run_fixtures import Zoo, all_results
 from slurm_cluster import CPUS, SlurmCluster, why_not
 
 import run_shell
@@ -122,7 +121,7 @@ class Site:
         cli_main(run_shell.main, words)
         if gates is not None:
             gates.rename(self.gates)
-        return numbers(self.zoo.root / "undisturbed")
+        return all_results(self.zoo.root / "undisturbed")
 
     def job(self, seed: int) -> str:
         """The id of the job that made a seed's run last."""
@@ -200,7 +199,7 @@ def test_a_sweep_is_arrays_of_jobs_with_the_numbers_of_one_process(limits, tmp_p
     site = Site(tmp_path, text)
     assert site.sweep("--array-parallelism", "3") == 0
     printed = capsys.readouterr().out
-    assert numbers(site.zoo.out) == site.undisturbed()
+    assert all_results(site.zoo.out) == site.undisturbed()
     for name in ("summary.csv", "summary.json", "results.md"):
         here, there = site.zoo.out / name, tmp_path / "undisturbed" / name
         assert here.read_bytes() == there.read_bytes()
@@ -240,7 +239,7 @@ def test_signals_and_requeues_go_on_from_the_checkpoint(limits, tmp_path):
     join = meanwhile(act)
     assert site.sweep() == 0
     join()
-    assert numbers(site.zoo.out) == site.undisturbed()
+    assert all_results(site.zoo.out) == site.undisturbed()
     assert site.starts() == {"seed_1": 3}
     logs = site.logs(1)
     assert "Stopped after epoch 3 (SIGUSR1, SIGUSR1" in logs
@@ -261,7 +260,7 @@ def test_a_preempted_job_saves_and_comes_again(limits, tmp_path):
     join = meanwhile(act)
     assert site.sweep("--partition", "low") == 0
     join()
-    assert numbers(site.zoo.out) == site.undisturbed()
+    assert all_results(site.zoo.out) == site.undisturbed()
     assert site.starts() == {"seed_1": 2}
     assert "Stopped after epoch 2 (SIGTERM" in site.logs(1)
     assert len(list(read_submissions(site.zoo.out))) == 1  # Slurm had it again, not the command
@@ -286,7 +285,7 @@ def test_on_a_node_without_scontrol_the_command_submits_the_rest(limits, tmp_pat
     join = meanwhile(act)
     assert site.sweep() == 0
     join()
-    assert numbers(site.zoo.out) == site.undisturbed()
+    assert all_results(site.zoo.out) == site.undisturbed()
     assert site.starts() == {"seed_1": 2} and len(list(read_submissions(site.zoo.out))) == 2
     first = next(iter(read_submissions(site.zoo.out))).folder
     assert "cannot queue this job again" in next(first.glob("*_log.out")).read_text()
@@ -316,7 +315,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_next_command_finds_them(limits, tmp_path
         [Path(f).name for f in pack] for s in read_submissions(site.zoo.out) for pack in s.packs
     ]
     assert packs == [["seed_1"], ["seed_2"]]
-    assert numbers(site.zoo.out) == site.undisturbed()
+    assert all_results(site.zoo.out) == site.undisturbed()
 
 
 def test_a_failing_run_is_tried_again_then_named_with_its_log(limits, tmp_path, capsys):
@@ -332,7 +331,7 @@ def test_a_failing_run_is_tried_again_then_named_with_its_log(limits, tmp_path, 
     failed = next(site.zoo.out.rglob("ZooBroken/**/results.json"))
     log = json.loads(failed.read_text())["runtime"]["job"]["log"]
     assert Path(log).is_file() and log in printed
-    (mended,) = (r for name, r in numbers(site.zoo.out).items() if "ZooFlaky" in name)
+    (mended,) = (r for name, r in all_results(site.zoo.out).items() if "ZooFlaky" in name)
     assert mended["status"] == "done"
     assert sum(len(submission.jobs) for submission in read_submissions(site.zoo.out)) == 4
 
@@ -342,6 +341,6 @@ def test_jobs_at_their_limit_come_again(limits):
     said = process.communicate(timeout=900)[0]
     join()
     assert process.returncode == 0, said
-    assert numbers(site.zoo.out) == site.undisturbed()
+    assert all_results(site.zoo.out) == site.undisturbed()
     assert "Stopped after epoch 3 (SIGUSR2" in site.logs(1)
     assert "ended early (TIMEOUT); its run goes on in a new one" in said
