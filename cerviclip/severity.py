@@ -1,4 +1,5 @@
-"""Grades of a finding (error, warning, note), for checks of images and audits of runs."""
+"""Grades of a finding (error, warning, note) and where a table of them is printed, for checks of
+images and audits of runs."""
 
 from __future__ import annotations
 

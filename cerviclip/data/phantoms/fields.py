@@ -70,8 +70,8 @@ class VolumeFields:
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``a @ b`` of finite numbers. OpenBLAS computes in whole registers: what lay in the lanes
-    beyond a small matrix can raise the flag "invalid" though no number of the result is."""
+    """``a @ b`` of finite numbers. numpy was seen to warn here of an invalid value, once and not
+    again, so the numbers themselves are asked."""
     with np.errstate(invalid="ignore"):
         found = a @ b
     if not np.isfinite(found).all():
