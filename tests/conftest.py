@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -125,7 +126,8 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
 
     _seed()
     torch.set_num_threads(1)
-    monkeypatch.setenv("CERVICLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("CERVICLIP_CACHE", str(cache))
     before = {id(r): (r, dict(r._obj_map)) for r in _registries()}
     yield
     for registry in _registries():
@@ -140,6 +142,7 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
         kept = {name: found for name, found in saved.items() if found.__module__ in sys.modules}
         registry._obj_map.clear()
         registry._obj_map.update({**ours, **kept})
+    shutil.rmtree(cache, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
