@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "unreadable": (ERROR, "files that no decoder reads"),
     "not_finite": (ERROR, "images with NaN or infinite values"),
     "blank": (WARNING, "images of one color"),
-    "lost_rows": (WARNING, "JPEG files whose lower part is the gray of lost data"),
+    "lost_rows": (WARNING, "cut JPEG files whose lower part is the gray of lost data"),
     "saturated": (WARNING, "images with most pixels at white or black"),
     "tiny": (WARNING, "images below 32 px"),
     "thin": (WARNING, "images more than 8 times as long as wide"),

@@ -20,6 +20,7 @@ ODD_SIZE = 16  # times the median number of pixels, or that part of it
 BLANK = 1.0  # standard deviation of grey values of 0-255
 SATURATED = 0.9  # share of pixels
 FEW = 0.1  # a mode of fewer images is an exception
+_SYSTEMATIC = 3  # at least so many images have a margin of the same height
 _ENOUGH = 10  # images of one size, mode or format from which its classes are asked
 _TELLS = 0.5  # share of the errors of guessing the largest class that a property takes away
 
@@ -36,6 +37,7 @@ def check_pictures(survey: Survey, probes: Sequence[Probe]) -> Iterator[Finding]
         yield Finding(kind, f"{such_as(paths, len(probes))}{text}", paths)
     read = [p for p in probes if not p.error]
     yield from _alone(read)
+    yield from _lost_rows(read)
     yield from _against_the_others(read)
     yield from _told_by_file(survey, read)
 
@@ -50,11 +52,6 @@ def _alone(read: Sequence[Probe]) -> Iterator[Finding]:
             lambda p: (
                 p.contrast >= BLANK and not _mask_like(p) and max(p.white, p.black) > SATURATED
             ),
-        ),
-        (
-            "lost_rows",
-            "lowest rows of the gray that stands for lost data: the file may be cut; look at it",
-            lambda p: p.lost_rows > 0,
         ),
         ("mask_like", f"no more than {MASK_LEVELS} gray values, as masks have", _mask_like),
         ("tiny", f"a shorter edge below {TINY} px", lambda p: min(p.size) < TINY),
@@ -72,6 +69,19 @@ def _alone(read: Sequence[Probe]) -> Iterator[Finding]:
         paths = [p.path for p in lying]
         text = f"{such_as(paths, len(read))} whose suffix is not that of their format"
         yield Finding("suffix", f"{text} ({lying[0].format})", paths)
+
+
+def _lost_rows(read: Sequence[Probe]) -> Iterator[Finding]:
+    """Cut JPEGs. Where many whole files have equally many such rows, something lies there."""
+    rows = Counter(p.lost_rows for p in read if p.lost_rows)
+    many = max(_SYSTEMATIC, FEW * len(read))
+    lost = [p for p in read if p.lacks_data or 0 < rows[p.lost_rows] < many]
+    if lost:
+        anew = sum(not p.lacks_data for p in lost)
+        text = "lowest rows of the gray that stands for lost data: cut JPEGs"
+        text += f", {anew} of them saved anew; look at them" * bool(anew)
+        paths = [p.path for p in lost]
+        yield Finding("lost_rows", f"{such_as(paths, len(read))} with {text}", paths)
 
 
 def _against_the_others(read: Sequence[Probe]) -> Iterator[Finding]:

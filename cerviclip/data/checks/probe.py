@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from cerviclip.data.checks.lost_rows import lost_rows
 from cerviclip.data.images.profiles import profile_of
 from cerviclip.data.workers import mapper
 from cerviclip.places import install_hint
@@ -39,7 +40,6 @@ THUMB = 32  # px, edge of the grey thumbnail that pictures are compared by
 _CHUNK = 16  # files that a process is given at a time
 _MISSING = f"near copies are found with imagehash: {install_hint('check')}, or give --no-alike"
 _LIGHT = Image.Resampling.BOX
-_NOTHING, _BLOCK = 128, 8  # JPEG: the value of a block without data, and its edge in px
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Probe:
         contrast: standard deviation of the grey values, 0-255 over the image's range of values.
         white, black: shares of the pixels at the highest and lowest value that the bits allow.
         levels: different grey values, counted where they have a thousandth of the pixels.
-        lost_rows: lowest rows of a JPEG that are the grey of data that were not there.
+        lost_rows: lowest rows that are the grey of a JPEG's data that were not there.
+        lacks_data: the file itself lacks these data; else it was perhaps saved anew without them.
         thumb: THUMB x THUMB grey bytes, upright.
         hashes: perceptual hashes of the picture and of its seven turns and mirrorings, 64 bits
             each; empty without imagehash.
@@ -89,6 +90,7 @@ class Probe:
     black: float = 0.0
     levels: int = 256
     lost_rows: int = 0
+    lacks_data: bool = False
     thumb: bytes = b""
     hashes: tuple[int, ...] = ()
 
@@ -165,7 +167,7 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
         many = image.format not in ("MPO", "ICNS", "ICO") and getattr(image, "is_animated", False)
         frames = getattr(image, "n_frames", 1) if many else 1
         file_format, mode, depth = image.format or "", image.mode, depth_of(image)
-        bits, low, high, profile, lost = 8, 0.0, 255.0, profile_of(image), 0
+        bits, low, high, profile, lost, lacks = 8, 0.0, 255.0, profile_of(image), 0, False
         check_well_read(image)
         if depth:
             values = values_of(image, path)
@@ -176,7 +178,7 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
         else:
             image.load()
             bits = 1 if mode == "1" else 8
-            lost = _lost_rows(image) if file_format in ("JPEG", "MPO") else 0
+            lost, lacks = lost_rows(image, content if file_format in ("JPEG", "MPO") else b"")
             picture = to_rgb(image, path)
             grey, raw = picture.convert("L"), picture.tobytes()
         clear = shows_background(image)
@@ -202,6 +204,7 @@ def _decoded(start: Probe, content: bytes, path: str, alike: bool) -> Probe:
         black=black,
         levels=levels,
         lost_rows=lost,
+        lacks_data=lacks,
         thumb=thumb.tobytes(),
         hashes=_hashes(thumb) if alike else (),
     )
@@ -219,20 +222,6 @@ def _grey_of(values: np.ndarray) -> tuple[Image.Image, float, float]:
     low = 0.0 if least <= 0 else -1.0
     full = any(most == top for top in (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0))
     return Image.fromarray(np.rint(scaled).astype(np.uint8)), low, 255.0 if full else 256.0
-
-
-def _lost_rows(image: Image.Image) -> int:
-    """Rows at the end of a JPEG that its decoder filled with the middle grey, for want of data.
-
-    A file that was cut and ends properly decodes without an error. Grey above the picture as well
-    is a border that somebody gave it.
-    """
-    rows = np.asarray(image)
-    grey = (rows == _NOTHING).reshape(len(rows), -1).all(axis=1)
-    if grey[0]:
-        return 0
-    lost = int(np.argmin(grey[::-1]))  # the first row from below that holds anything
-    return lost if lost >= _BLOCK else 0
 
 
 def _spread(grey: Image.Image, low: float, high: float) -> tuple[float, float, float, int]:
