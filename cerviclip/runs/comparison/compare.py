@@ -32,6 +32,7 @@ from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
 from cerviclip.runs.comparison.outputs import Outputs, OutputsOfRuns
 from cerviclip.runs.comparison.readers import ReaderStudy, reader_outputs
+from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.groups import (
     NEW,
     Group,
@@ -353,7 +354,7 @@ def _difference(name: str, both: _Sides, paired: bool, center: str) -> Differenc
             return reason
     scores = [[s for o in runs if (s := o.scores(q)) is not None] for runs in (ours, other)]
     if len(scores[0]) < len(ours) or len(scores[1]) < len(other):
-        return f"{q.name} needs {q.needs}, which a run has not"
+        return f"{title_of(q.name)} needs {q.needs}, which a run has not"
     # The centre's name also seeds the draws: two centres with as many patients are independent.
     found = difference_of(
         q,

@@ -26,6 +26,7 @@ from cerviclip.evaluation.comparing.quantities import (
 from cerviclip.evaluation.groups_only import WHY as NO_CLASSES
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
+from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.predictions import NEW_PREDICTIONS, Predictions, read_predictions
 from cerviclip.runs.report.groups import NEW, fold_of
 from cerviclip.runs.results_check import check_blocks
@@ -105,7 +106,8 @@ class Outputs:
         if quantity.name == "quadratic_kappa" and not is_order(self.order, self.classnames):
             return "the data set declares no order of its classes"
         if self.scores(quantity) is None:
-            return f"{quantity.name} needs {quantity.needs}, which one of the two does not give"
+            name = title_of(quantity.name)
+            return f"{name} needs {quantity.needs}, which one of the two does not give"
         return ""
 
     def scores(self, quantity: Quantity) -> np.ndarray | None:

@@ -19,8 +19,9 @@ from cerviclip.evaluation.comparing.ranks import (
 )
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
+from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.figures import INK, new_figure
-from cerviclip.runs.report.groups import TITLES, Group, in_tables, runs_of
+from cerviclip.runs.report.groups import Group, in_tables, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, column_name, row_labels
 from cerviclip.runs.settings.run_key import Shots, shots_order
 from cerviclip.runs.study_title import shown_name
@@ -105,7 +106,7 @@ def _values(groups: Sequence[Group], metric: str, shots: Shots) -> dict[str, flo
 
 def ranking_text(ranked: RankedMethods) -> str:
     """The ranks as a Markdown table, with the tests below."""
-    r, title = ranked.ranking, TITLES.get(ranked.metric, ranked.metric).removesuffix(" (%)")
+    r, title = ranked.ranking, title_of(ranked.metric)
     lines = [
         f"### Ranks over {len(ranked.datasets)} data sets, {title}, {_shots(ranked)}",
         "",
@@ -174,7 +175,7 @@ def save_ranking(ranked: RankedMethods, path: Path) -> None:
         axes.plot((min(ends) - 0.04, max(ends) + 0.04), (y, y), color="#0072B2", lw=3.5)
     for place, i in enumerate(order):
         _draw_name(axes, ranked, i, place, half, bars, x(ranking.ranks[i]))
-    title = TITLES.get(ranked.metric, ranked.metric).removesuffix(" (%)")
+    title = title_of(ranked.metric)
     head = f"Mean rank by {title}, {_shots(ranked)}, {len(ranked.datasets)} data sets"
     axes.text(2, height - bars - _LINE * half - 0.3, head, ha="center", fontsize=9, color=INK)
     figure.savefig(path)

@@ -11,8 +11,9 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.evaluation.comparing.difference import IDENTICAL
 from cerviclip.runs.comparison.compare import READER, Comparison
+from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.few import few_notes, nameless_notes
-from cerviclip.runs.report.groups import TITLES, has_folds, runs_of
+from cerviclip.runs.report.groups import has_folds, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, Table, column_name, rule_notes
 from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import marked_name, title_notes
@@ -37,7 +38,7 @@ class DifferenceTable(Table):
 
     @property
     def heading(self) -> str:
-        name = TITLES.get(self.metric, self.metric).removesuffix(" (%)")
+        name = title_of(self.metric)
         unit = " (percentage points)" if self.scale == 100 else ""
         return f"{self.against} minus each other, {name}{unit}"
 

@@ -1,0 +1,35 @@
+"""Every metric that can be asked for has the field's words, not its key."""
+
+from __future__ import annotations
+
+import pytest
+
+from cerviclip.evaluation.comparing.quantities import COMPARABLE
+from cerviclip.evaluation.measures.discrimination import MAX_FPR
+from cerviclip.runs.comparison.tables import DifferenceTable
+from cerviclip.runs.comparison.titles import title_of
+from cerviclip.runs.report.prediction_figures import POINT_TITLES
+
+PER_CLASS = [f"per_class.HSIL.{part}" for part in ("precision", "recall", "f1", "auc", "auprc")]
+
+
+@pytest.mark.parametrize("metric", [*COMPARABLE, *PER_CLASS])
+def test_no_heading_of_a_comparison_shows_a_key(metric):
+    table = DifferenceTable("Herlev", metric, [], [], [], against="LoRA", scale=1.0)
+    name = table.heading.partition(", ")[2]
+    assert "_" not in name
+    assert "." not in name
+    assert name not in {"brier", "ece", "ppv", "npv"}
+
+
+def test_points_classes_and_unknown_names():
+    assert title_of("sensitivity_95.specificity") == "specificity at 95 % sensitivity on val"
+    assert title_of("per_class.HSIL.f1") == "F1 of HSIL"
+    assert title_of("accuracy") == "accuracy"
+    assert title_of("their_own") == "their_own"
+    assert f"{1 - MAX_FPR:.0%}".replace("%", " %") in title_of("binary.partial_auc")
+
+
+@pytest.mark.parametrize("point", POINT_TITLES)
+def test_points_are_called_as_in_the_figures(point):
+    assert title_of(f"{point}.ppv") == f"positive predictive value at {POINT_TITLES[point]}"
