@@ -9,11 +9,15 @@ from fpdf import FPDF
 from PIL import Image
 
 from cerviclip.app.fonts import Shown, plain_fonts
+from cerviclip.report.writers.page_breaks import page_starts
 
 WIDTH = 180.0  # mm between the margins of an A4 page
 _MARGIN, _LINE = 15.0, 4.4  # mm
 _INK, _GREY, _ACCENT, _ALARM = (30, 34, 40), (105, 112, 122), (32, 98, 150), (170, 40, 30)
 _TRACK = (232, 236, 240)
+_TOP = 18.0  # mm above a page's content
+_HEADING, _QUIET = (10.5, 5.2), (8.0, 3.9)  # pt, and mm of a line
+_BARS = 8.2  # pt
 _PAD = 2.2  # mm: fpdf2's own margins of a cell
 _TABLE, _ROW = 7.8, 4.0  # pt of a table's text, mm of its line
 _CHINESE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
@@ -68,7 +72,7 @@ class Document(FPDF):
         self.cell(WIDTH / 2, 5, self.text_of(disclaimer), align="R")
         self.set_draw_color(*_TRACK)
         self.line(_MARGIN, 14, _MARGIN + WIDTH, 14)
-        self.set_y(18)
+        self.set_y(_TOP)
 
     def footer(self) -> None:
         _, _, foot, page_word = self._words
@@ -88,38 +92,83 @@ class Document(FPDF):
         if self.will_page_break(22):
             self.add_page()
         self.ln(2.5)
-        self._style(10.5, _ACCENT, bold=True)
-        self._block(text, 5.2)
+        self._style(_HEADING[0], _ACCENT, bold=True)
+        self._block(text, _HEADING[1])
         self.ln(0.8)
 
     def paragraph(self, text: str, alarm: bool = False, quiet: bool = False) -> None:
-        self._style(8 if quiet else 9, _ALARM if alarm else _GREY if quiet else _INK)
-        self._block(text, 3.9 if quiet else _LINE)
+        self._style(_QUIET[0] if quiet else 9, _ALARM if alarm else _GREY if quiet else _INK)
+        self._block(text, _QUIET[1] if quiet else _LINE)
         self.ln(0.8)
 
     def rows(
-        self, head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float]
+        self,
+        head: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        widths: Sequence[float],
+        title: str = "",
+        said: str = "",
     ) -> None:
-        """A table; its head stands again on each page.
+        """A table; its head stands again on each page, and no row stands alone on one.
 
         Args:
             head: () for none.
             rows: of text.
             widths: shares of the page's width.
+            title: a heading above it.
+            said: what is said of it below the heading.
         """
         columns = [WIDTH * share / sum(widths) for share in widths]
+        top = self._row_height(head, columns, bold=True) if head else 0.0
+        heights = [self._row_height(cells, columns) for cells in rows]
+        starts = self._begin(heights, top, title, said)
         if head:
             self._row(head, columns, bold=True)
-        for cells in rows:
-            if self.will_page_break(self._row_height(cells, columns)):
+        for number, cells in enumerate(rows):
+            if number and number in starts:
                 self.add_page()
                 if head:
                     self._row(head, columns, bold=True)
             self._row(cells, columns)
         self.ln(1.5)
 
-    def _row_height(self, cells: Sequence[str], columns: Sequence[float]) -> float:
-        self._style(_TABLE, _INK)
+    def _begin(self, heights: Sequence[float], top: float, title: str, said: str = "") -> list[int]:
+        """Write what stands above rows, on the page where they begin.
+
+        Args:
+            heights: mm of the rows.
+            top: mm of what stands above them on each page.
+            title: "" for none.
+            said: "" for none.
+
+        Returns:
+            The rows that begin a page.
+        """
+        above = self._height(title, *_HEADING, 3.3, bold=True) + self._height(said, *_QUIET, 0.8)
+        whole = self.page_break_trigger - _TOP - top
+        starts = page_starts(heights, self.page_break_trigger - self.get_y() - above - top, whole)
+        if 0 in starts:
+            self.add_page()
+            starts = page_starts(heights, whole - above, whole)
+        if title:
+            self.heading(title)
+        if said:
+            self.paragraph(said, quiet=True)
+        return starts
+
+    def _height(
+        self, text: str, size: float, line: float, beside: float, bold: bool = False
+    ) -> float:
+        """mm that a block of text takes, with ``beside`` mm above and below it; 0 of none."""
+        if not text:
+            return 0.0
+        self._style(size, _INK, bold)
+        return (self.broken(text, WIDTH - _PAD).count("\n") + 1) * line + beside
+
+    def _row_height(
+        self, cells: Sequence[str], columns: Sequence[float], bold: bool = False
+    ) -> float:
+        self._style(_TABLE, _INK, bold)
         lines = [
             self.broken(cell, width - _PAD).count("\n") + 1
             for cell, width in zip(cells, columns, strict=True)
@@ -139,22 +188,24 @@ class Document(FPDF):
         self.line(_MARGIN, lowest + 0.7, _MARGIN + WIDTH, lowest + 0.7)
         self.set_xy(_MARGIN, lowest + 0.7)
 
-    def bars(self, values: Sequence[tuple[str, float, str, bool]]) -> None:
-        """Horizontal bars.
+    def bars(self, values: Sequence[tuple[str, float, str, bool]], title: str = "") -> None:
+        """Horizontal bars, none of them alone on a page.
 
         Args:
             values: name, length in 0-1, what is written behind the bar, whether it is accented.
+            title: a heading above them.
         """
         name_width, note_width = 58.0, 46.0
         full = WIDTH - name_width - note_width - 4
-        for name, share, note, accented in values:
-            self._style(8.2, _INK)
-            text = self.broken(name, name_width - _PAD)
-            height = (text.count("\n") + 1) * _LINE + 0.9
-            if self.will_page_break(height):
+        self._style(_BARS, _INK)
+        texts = [self.broken(value[0], name_width - _PAD) for value in values]
+        heights = [(text.count("\n") + 1) * _LINE + 0.9 for text in texts]
+        starts = self._begin(heights, 0.0, title)
+        for number, (_, share, note, accented) in enumerate(values):
+            if number and number in starts:
                 self.add_page()
-            y = self.get_y()
-            self._style(8.2, _INK)
+            text, height, y = texts[number], heights[number], self.get_y()
+            self._style(_BARS, _INK)
             self._lines(text, name_width, _LINE)
             self.set_fill_color(*_TRACK)
             self.rect(_MARGIN + name_width + 2, y + 0.8, full, 2.8, "F")

@@ -312,7 +312,6 @@ class _Writer:
 
     def _bars(self, answer: Prediction) -> None:
         t, pdf = self.t, self.pdf
-        pdf.heading(t("probabilities"))
         order = sorted(answer.by_class.items(), key=lambda pair: -pair[1])
         best = answer.best_by_class
         values = []
@@ -321,7 +320,7 @@ class _Writer:
             if answer.calibrated is not None:
                 note = t("calibrated_note", percent=note, other=_percent(best[name]))
             values.append((self.title(name), share, note, name in answer.positive))
-        pdf.bars(values)
+        pdf.bars(values, t("probabilities"))
         if len(order) > _BARS:
             rest = sum(share for _, share in order[_BARS:])
             pdf.paragraph(t("rest", n=len(order) - _BARS, percent=_percent(rest)), quiet=True)
@@ -329,13 +328,12 @@ class _Writer:
 
     def _points(self, answer: Prediction) -> None:
         t, pdf = self.t, self.pdf
-        pdf.heading(t("operating_points"))
         points = answer.operating_points or {}
         if not points:
+            pdf.heading(t("operating_points"))
             why = answer.reasons.get("operating_points") or t("no_points_reason")
             pdf.paragraph(t("no_points", why=why), quiet=True)
             return
-        pdf.paragraph(t("points_meaning", on=self._chosen_on(answer)), quiet=True)
         rows = [
             [
                 t.maybe(f"point_{point.name}", point.name),
@@ -346,7 +344,8 @@ class _Writer:
             for point in points.values()
         ]
         head = [t(key) for key in ("point", "meaning", "threshold", "this_image")]
-        pdf.rows(head, rows, (18, 54, 14, 14))
+        said = t("points_meaning", on=self._chosen_on(answer))
+        pdf.rows(head, rows, (18, 54, 14, 14), t("operating_points"), said)
 
     def _missing(self) -> None:
         """One line on characters that no font has."""

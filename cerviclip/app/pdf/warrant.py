@@ -35,9 +35,8 @@ def add_warrant(pdf: Document, t: Texts, predictor: Predictor | None) -> None:
         pdf.paragraph(t("phantom"), alarm=True)
     for number, member in enumerate(members, 1):
         results = member.results
-        if len(members) > 1:
-            pdf.heading(t("member", n=number, total=len(members)))
-        pdf.rows((), facts(t, predictor, results), (28, 72))
+        title = t("member", n=number, total=len(members)) if len(members) > 1 else ""
+        pdf.rows((), facts(t, predictor, results), (28, 72), title)
         _figures(pdf, t, results)
     _points(pdf, t, blocks)
 
@@ -78,8 +77,8 @@ def _software() -> str:
 def _figures(pdf: Document, t: Texts, results: Mapping[str, Any]) -> None:
     """Figures with intervals, a row for each centre."""
     centers = results.get("centers") or {}
-    pdf.heading(t("test_figures"))
     if not centers:
+        pdf.heading(t("test_figures"))
         pdf.paragraph(t("no_figures"))
         return
     rows = []
@@ -92,7 +91,7 @@ def _figures(pdf: Document, t: Texts, results: Mapping[str, Any]) -> None:
             + [said(binary.get(key)) for key in _BINARY]
         )
     head = [t(key) for key in ("center", "images_patients", *_FIGURES, *_BINARY)]
-    pdf.rows(head, rows, (15, 13, 15, 15, 15, 14, 14))
+    pdf.rows(head, rows, (15, 13, 15, 15, 15, 14, 14), t("test_figures"))
     if results.get("test_read_early"):
         pdf.paragraph(t("read_early"), alarm=True)
     pdf.paragraph(t("figures_note", method=_interval(t, results)), quiet=True)
@@ -127,6 +126,5 @@ def _points(pdf: Document, t: Texts, blocks: Mapping[str, Any]) -> None:
         for center, entry in (point.get("centers") or {}).items()
     ]
     if rows:
-        pdf.heading(t("point_figures"))
         head = [t(key) for key in ("point", "threshold", "center", *_BINARY)]
-        pdf.rows(head, rows, (24, 14, 20, 21, 21))
+        pdf.rows(head, rows, (24, 14, 20, 21, 21), t("point_figures"))

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.report.document import Block, Bullets, Document, Figure, Heading, Table, Text, pieces
+from cerviclip.report.writers.page_breaks import KEPT, page_starts
 
 FONT = "DejaVu"
 BODY, SMALL, TINY = 9.5, 8.0, 6.8  # points
 SMALLER = (TINY, 6.0, 5.3)  # of tables that are too wide
 LINE = 5.0  # mm
+CLOSE = 0.55  # mm of a table's line for each point of its letters
+PADDING = (0.6, 0.8)  # mm of a table's cell
+FOOT = 18.0  # mm below a page's content
 GREY, BROWN, HEAD = (90, 90, 90), (150, 90, 0), (232, 239, 246)
 RULE = (170, 180, 190)
 
@@ -23,7 +27,7 @@ def write(document: Document, path: Path) -> None:
     from dassl.utils.files import atomic_write
 
     pdf = _paged(fpdf.FPDF, document.title)(format="A4")
-    pdf.set_auto_page_break(True, margin=18)
+    pdf.set_auto_page_break(True, margin=FOOT)
     pdf.set_margins(20, 18, 20)
     for style, file in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf"),
                         ("I", "DejaVuSans-Oblique.ttf")):  # fmt: skip
@@ -66,7 +70,8 @@ def _room(pdf: Any, blocks: Sequence[Block]) -> float:
     for block in blocks:
         if not isinstance(block, Heading):
             figure = _figure_size(pdf, block)[1] + 35 if isinstance(block, Figure) else 0.0
-            return room + max(70.0, figure)
+            table = _beginning(pdf, block) + FOOT if isinstance(block, Table) else 0.0
+            return room + max(70.0, figure, table)
         room += 12.0
     return room
 
@@ -142,12 +147,64 @@ def _add_figure(pdf: Any, block: Figure) -> None:
 
 
 def _add_table(pdf: Any, block: Table) -> None:
+    size, widths = _fitted(pdf, block)
+    top, head, heights = _heights(pdf, block, size, widths)
+    room, whole = pdf.h - FOOT - pdf.get_y() - top - head, pdf.h - FOOT - pdf.t_margin - head
+    starts = page_starts(heights, room, whole)
+    if pdf.get_y() > pdf.h - 60 or 0 in starts:
+        pdf.add_page()
+        starts = page_starts(heights, whole - top, whole)
+    _write(pdf, _caption(block), SMALL, "B", line=4.2, after=0.5)
+    ends = [*(start for start in starts if start), len(block.rows)]
+    first = 0
+    for end in ends:
+        if first:
+            pdf.add_page()
+        _add_rows(pdf, block, block.rows[first:end], size, widths)
+        first = end
+    pdf.ln(0.5)
+    if block.note:
+        _write(pdf, block.note, TINY, line=3.6, after=2.5, colour=GREY)
+    else:
+        pdf.ln(2.5)
+
+
+def _caption(block: Table) -> str:
+    return f"Table {block.number}. {block.caption}"
+
+
+def _beginning(pdf: Any, block: Table) -> float:
+    """mm of a table's caption, head and first rows."""
+    top, head, heights = _heights(pdf, block, *_fitted(pdf, block))
+    return top + head + sum(heights[:KEPT])
+
+
+def _heights(
+    pdf: Any, block: Table, size: float, widths: Sequence[float]
+) -> tuple[float, float, list[float]]:
+    """mm of a table's caption, of its head and of each row."""
+
+    def height(text: str, width: float, line: float, padding: Any = 0) -> float:
+        return float(pdf.multi_cell(width, line, text, padding=padding, dry_run=True,
+                                    output="HEIGHT", align="L"))  # fmt: skip
+
+    def of_row(cells: Sequence[str], style: str) -> float:
+        pdf.set_font(FONT, style, size)
+        found = zip(cells, widths, strict=True)
+        return max(height(text, width, size * CLOSE, PADDING) for text, width in found)
+
+    pdf.set_font(FONT, "B", SMALL)
+    top = height(_caption(block), pdf.epw, 4.2) + 0.5
+    head = of_row(block.head, "B") if any(block.head) else 0.0
+    return top, head, [of_row(cells, "") for cells in block.rows]
+
+
+def _add_rows(
+    pdf: Any, block: Table, rows: Sequence[Sequence[str]], size: float, widths: list[float]
+) -> None:
+    """Rows of a table below its head."""
     from fpdf.fonts import FontFace
 
-    if pdf.get_y() > pdf.h - 60:
-        pdf.add_page()
-    _write(pdf, f"Table {block.number}. {block.caption}", SMALL, "B", line=4.2, after=0.5)
-    size, widths = _fitted(pdf, block)
     pdf.set_font(FONT, "", size)
     align = ("LEFT",) * block.labels + ("RIGHT",) * (len(block.head) - block.labels)
     pdf.set_draw_color(*RULE)
@@ -157,19 +214,14 @@ def _add_table(pdf: Any, block: Table) -> None:
         headings_style=FontFace(emphasis="BOLD", fill_color=HEAD),
         text_align=align,
         col_widths=widths,
-        line_height=size * 0.55,
+        line_height=size * CLOSE,
         borders_layout="HORIZONTAL_LINES",
-        padding=(0.6, 0.8),
+        padding=PADDING,
     ) as table:
-        for cells in (block.head, *block.rows) if any(block.head) else block.rows:
+        for cells in (block.head, *rows) if any(block.head) else rows:
             row = table.row()
             for cell in cells:
                 row.cell(cell)
-    pdf.ln(0.5)
-    if block.note:
-        _write(pdf, block.note, TINY, line=3.6, after=2.5, colour=GREY)
-    else:
-        pdf.ln(2.5)
 
 
 def _fitted(pdf: Any, block: Table) -> tuple[float, list[float]]:

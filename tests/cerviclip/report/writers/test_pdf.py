@@ -44,3 +44,22 @@ def test_a_wide_table_has_smaller_letters_rather_than_broken_words(tmp_path):
     document.table("Differences.", head, [("PhantomXiangya", "CNNBaseline", *[cell] * 6)], labels=2)
     [text] = pages(document, tmp_path / "draft.pdf")
     assert text.count(cell) == 6 and "PhantomXiangya" in text and "CNNBaseline" in text
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_no_row_of_a_table_stands_alone_on_a_page(tall, tmp_path):
+    for lines in range(3, 38, 5):  # the table comes at each height of a page
+        document = Document("Draft", "")
+        for number in range(lines):
+            document.text(f"Line {number}.")
+        document.heading("Results")
+        text = "many words that want several lines " * 4 if tall else "few"
+        rows = [(f"row{number}.", text) for number in range(23)]
+        document.table("What was found.", ("which", "what"), rows, note="A note.")
+        found = pages(document, tmp_path / "draft.pdf")
+        counts = [text.count("row") for text in found]
+        assert sum(counts) == 23
+        assert all(n >= 3 for n in counts if n)
+        [place] = [n for n, text in enumerate(found) if "Results" in text]
+        assert counts[place] >= 3 and "What was found" in found[place]
+        assert all("which" in text for text, n in zip(found, counts, strict=True) if n)
