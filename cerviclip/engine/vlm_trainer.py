@@ -21,6 +21,7 @@ from cerviclip.data.images.cache import build_image_loader
 from cerviclip.data.split.checks import check_labels
 from cerviclip.engine.fit_once import choose_on_val
 from cerviclip.engine.task_trainer import TaskTrainer
+from cerviclip.engine.transforms import build_transforms
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder, encoder_of
 from cerviclip.features.loader import TEST_BATCH, FeatureDataset, FeatureLoader
@@ -30,7 +31,6 @@ from cerviclip.vlm.loading import get_backbone
 from cerviclip.vlm.precision import Precision, precision_of
 from cerviclip.vlm.prompts import class_texts, encode_class_texts
 from dassl.data import DataManager
-from dassl.data.transforms import build_transform
 from dassl.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,9 +112,8 @@ class VLMTrainer(TaskTrainer):
         self.store_counts: Counter = Counter()  # hits and misses of this run
         self.extra_results: dict[str, Any] = {}  # what results.json should hold besides the scores
         self._encoders: dict[str, FrozenEncoder] = {}
-        preprocess = self.backbone.preprocess
-        self.tfm_train = build_transform(cfg, is_train=True, preprocess=preprocess)
-        self.tfm_test = build_transform(cfg, is_train=False, preprocess=preprocess)
+        stored = bool(self.stored_kind)
+        self.tfm_train, self.tfm_test = build_transforms(cfg, self.backbone, stored)
 
     def make_data_manager(self) -> DataManager:
         cfg = self.cfg

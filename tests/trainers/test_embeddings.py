@@ -43,8 +43,11 @@ def test_a_probe_on_a_file_is_the_probe_on_the_tower_that_made_it(
 
 
 @pytest.mark.parametrize("trainer", ["ProtoNet"])
-def test_other_methods_without_texts_work_too(trainer, features_file, run):
+def test_other_methods_without_texts_work_too(trainer, features_file, run, capsys):
     _, results = run(trainer, "INPUT.FEATURE_VIEWS", 1, backbone=f"embeddings:{features_file}")
+    said = capsys.readouterr().out
+    assert "gives the features, and no image is read" in said
+    assert "Building transform" not in said
     assert results["centers"]["test"]["accuracy"]["value"] > 50
 
 

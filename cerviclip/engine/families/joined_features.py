@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from cerviclip.engine.transforms import build_transforms
 from cerviclip.engine.vlm_trainer import VLMTrainer
 from cerviclip.environment import store_dtype
 from cerviclip.features.encode import FrozenEncoder, encoder_of
@@ -17,7 +18,6 @@ from cerviclip.features.source import FeatureSource
 from cerviclip.vlm.base import Backbone, VisionTower
 from cerviclip.vlm.loading import shared_backbone
 from cerviclip.vlm.precision import precision_of
-from dassl.data.transforms import build_transform
 from dassl.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,11 +125,7 @@ class JoinedFeatures(VLMTrainer):
         backbone = shared_backbone(name, file or None, precision_of(cfg), self.device)
         encoder = encoder_of(backbone, "pooled", cfg.INPUT.STORE_DTYPE or store_dtype())
         encoder.check_views(cfg.INPUT.FEATURE_VIEWS)
-        train, test = (
-            build_transform(cfg, is_train=training, preprocess=backbone.preprocess)
-            for training in (True, False)
-        )
-        return _Part(backbone, encoder, train, test)
+        return _Part(backbone, encoder, *build_transforms(cfg, backbone, bool(self.stored_kind)))
 
     @property
     def dims(self) -> list[int]:

@@ -124,6 +124,7 @@ class Plan:
     order: list[tuple[str, str]] = field(default_factory=list)  # (trainer, variant), as listed
     # The yaml's runs that the flags leave out: not made now, in the table if they are there.
     unchosen: list[RunSpec] = field(default_factory=list)
+    chosen_by: str = ""  # those flags
     # Of the sweep's ``settings``: what a search before it has chosen, by trainer.
     searched: Mapping[str, Chosen] = field(default_factory=dict)
     goes_beyond: bool = False  # the flags ask for runs that the yaml does not have
@@ -172,9 +173,18 @@ def make_plan(args: SweepRequest) -> Plan:
         output_root=root,
         order=order,
         unchosen=[run for run in own_runs if run not in asked],
+        chosen_by=_choosing_flags(args),
         searched=searched,
         goes_beyond=bool(asked - set(own_runs)) and not args.split,
     )
+
+
+def _choosing_flags(args: SweepRequest) -> str:
+    """The flags that pick runs of a sweep's yaml, as they may be typed."""
+    given = {name: getattr(args, name) for name in ("datasets", "trainers", "shots", "seeds")}
+    given |= {"folds": (args.folds,), "repeats": (args.repeats,)}
+    told = {name: [str(v) for v in values if v is not None] for name, values in given.items()}
+    return " ".join(f"--{name} {' '.join(values)}" for name, values in told.items() if values)
 
 
 @dataclass(frozen=True)

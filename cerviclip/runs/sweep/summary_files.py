@@ -145,11 +145,22 @@ def _title(plan: Plan, as_registered: bool = False) -> str:
 
 
 def _number_of_runs(plan: Plan, there: int) -> str:
-    """How many runs the tables are of, and of how many: those that were asked for."""
-    whole = len(plan.runs) + len(plan.unchosen)
+    """How many runs the tables are of, and of how many: those that were asked for. Where flags have
+    chosen a part of the sweep, it says so: nothing is missing then."""
+    chosen, whole = len(plan.runs), len(plan.runs) + len(plan.unchosen)
     if plan.goes_beyond:  # the yaml's other runs are not what was asked for
-        whole = max(len(plan.runs), there)
-    return counted(whole, "run") if there == whole else f"{there} of {counted(whole, 'run')}"
+        chosen = whole = max(chosen, there)
+    if there == whole:
+        return counted(whole, "run")
+    told = f"{there} of {counted(whole, 'run')}"
+    if chosen == whole:
+        return told
+    by = plan.chosen_by or "flags"
+    if there == chosen:
+        return f"{told}, the part that was chosen ({by})"
+    if there > chosen:
+        return f"{told}: {chosen} that were chosen ({by}) and {there - chosen} made before"
+    return f"{told}, where {chosen} were chosen ({by})"
 
 
 def warnings_of(runs: Sequence[Mapping[str, Any]]) -> list[str]:

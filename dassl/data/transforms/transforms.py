@@ -181,6 +181,7 @@ def build_transform(
     is_train: bool = True,
     choices: Sequence[str] | None = None,
     preprocess: Any = None,
+    told: bool = True,
 ) -> Compose | None:
     """Build the transform that ``cfg.INPUT`` describes.
 
@@ -191,9 +192,11 @@ def build_transform(
         choices: names of steps, instead of ``cfg.INPUT.TRANSFORMS``.
         preprocess: a backbone's own ``size mean std interpolation``, instead of the config's; the
             image is then normalised whether or not ``normalize`` is among the choices.
+        told: print its steps.
     """
     if cfg.INPUT.NO_TRANSFORM:
-        print("Note: no transform is applied!")
+        if told:
+            print("Note: no transform is applied!")
         return None
 
     chosen = list(cfg.INPUT.TRANSFORMS if choices is None else choices)
@@ -224,7 +227,7 @@ def build_transform(
     else:
         fit = getattr(preprocess, "resize", "shortest")
         steps = _test_steps(chosen, size, INTERPOLATION_MODES[mode], normalize, fit)
-    return _compose("train" if is_train else "test", steps)
+    return _compose("train" if is_train else "test", steps, told)
 
 
 def build_styled_transform(
@@ -278,10 +281,11 @@ def _named(normalize: Normalize) -> _Step:
     return f"normalization (mean={normalize.mean}, std={normalize.std})", normalize
 
 
-def _compose(part: str, steps: list[_Step]) -> Compose:
-    print(f"Building transform_{part}")
-    for text, _ in steps:
-        print(f"+ {text}")
+def _compose(part: str, steps: list[_Step], told: bool = True) -> Compose:
+    if told:
+        print(f"Building transform_{part}")
+        for text, _ in steps:
+            print(f"+ {text}")
     composed = Compose([step for _, step in steps])
     composed.words = [text for text, _ in steps]  # what a run's results.json says of it
     return composed

@@ -278,3 +278,12 @@ def test_descriptions_without_a_chosen_set(toy, capsys, sets, used):
     texts = trainer.class_texts()
     assert (texts[0] == [f"a look of {names[0]} only"]) == used
     assert ("DATASET.PROMPT_SET chooses one of one, two" in capsys.readouterr().out) != used
+
+
+@pytest.mark.parametrize("views, trains_by", [(0, "train"), (1, "test"), (2, "train")])
+def test_the_log_tells_the_transform_that_training_images_go_through(toy, capsys, views, trains_by):
+    make(toy, Probe, INPUT__FEATURE_VIEWS=views)
+    said = capsys.readouterr().out
+    assert ("Building transform_train" in said) == (trains_by == "train")
+    assert ("Training images go through transform_test" in said) == (trains_by == "test")
+    assert said.count("Building transform_test") == 1

@@ -382,7 +382,12 @@ def test_results_are_headed_by_the_runs_that_were_asked_for(zoo, made):
     assert about in text() and "; ZooFar: " in text()
     one = "trainers: [ZooConstant, ZooLinear]\nshots: [1, 4]\nseeds: [1, 2]\n"
     assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "4", "--seeds", "2") == 0
-    assert (zoo.out / "results.md").read_text().startswith("# Sweep zoo\n\n1 of 5 runs; back")
+    by = "--trainers ZooLinear --shots 4 --seeds 2"
+    head = f"# Sweep zoo\n\n1 of 5 runs, the part that was chosen ({by}); backbones: none.\n"
+    assert (zoo.out / "results.md").read_text().startswith(head)
+    assert run(zoo, one, "--trainers", "ZooConstant") == 0
+    told = "2 of 5 runs: 1 that were chosen (--trainers ZooConstant) and 1 made before; backbones"
+    assert told in (zoo.out / "results.md").read_text()
     shutil.rmtree(zoo.out)
     assert run(zoo, one, "--trainers", "ZooLinear", "--shots", "2", "--seeds", "9") == 0
     head = "# ZooLinear on ZooMain\n\n1 run; backbones: none.\n"
