@@ -42,7 +42,7 @@ from dassl.errors import MissingFileError, UserError, cli_main, says_what_stays
 if TYPE_CHECKING:
     from cerviclip.app.answer import Prediction
     from cerviclip.app.predictor import Predictor
-    from cerviclip.app.table.verdicts import Verdict
+    from cerviclip.app.table.verdicts import Answered, Verdict
 
 _SHOWN = 20  # lines of a list on the screen
 _ROWS = 64  # answers that are written at a time
@@ -203,7 +203,7 @@ def _to_screen(
     patient_of = PatientFinder(predictor.reading.patient_pattern)
     task = predictor.task
 
-    def answers() -> Iterator[tuple[str, Sequence[float]]]:
+    def answers() -> Iterator[Answered]:
         with progress(len(pictures), 0) as on_read:
             for answer in predictor.predict_iter(pictures, on_read):
                 if seen is not None:
@@ -212,7 +212,8 @@ def _to_screen(
                     failed[answer.path] = answer.error
                     continue
                 print(f"{answer.path}: {in_words(answer)}")
-                yield patient_of(pictures[answer.path]), answer.probabilities
+                patient = patient_of(pictures[answer.path])
+                yield patient, answer.probabilities, answer.out_of_distribution
 
     return verdicts(answers(), task.classnames, task.positive)
 
@@ -285,13 +286,14 @@ def in_words(answer: Prediction) -> str:
 
 
 def _print_verdicts(found: Sequence[Verdict]) -> None:
-    from cerviclip.app.table.verdicts import RULE
+    from cerviclip.app.table.verdicts import RULE, caution
 
     if found:
         print(f"patients ({RULE}):")
     for verdict in found[:_SHOWN]:
         number = counted(verdict.pictures, "image")
-        print(f"  {verdict.patient} ({number}): {in_words(verdict.answer)}")
+        told = caution(Texts("en"), verdict)
+        print(f"  {verdict.patient} ({number}): {in_words(verdict.answer)}{told and f'. {told}'}")
     if len(found) > _SHOWN:
         print(f"  and {len(found) - _SHOWN} more")
 

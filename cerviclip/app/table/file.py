@@ -12,6 +12,7 @@ from typing import IO, Any
 from cerviclip.app.answer import Prediction
 from cerviclip.app.pictures import picture_sha256
 from cerviclip.app.table.columns import IDENTITY, Columns, as_text
+from cerviclip.app.table.verdicts import Answered
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
@@ -38,8 +39,8 @@ class AnswerFile:
         self.head = columns.names
         self._numbers = {picture: number for number, picture in enumerate(asked, 1)}
         place = self.head.index
-        self._path, self._patient, self._error, self._model, self._number = map(
-            place, ("path", "patient_id", "error", "model", "number")
+        self._path, self._patient, self._error, self._model, self._number, self._unlike = map(
+            place, ("path", "patient_id", "error", "model", "number", "out_of_distribution")
         )
         self._probabilities = [place(name) for name in columns.probabilities]
         self.done: set[str] = set()  # paths of pictures that have an answer
@@ -66,11 +67,13 @@ class AnswerFile:
             writer.writerow(map(as_text, self.columns.cells(answer, patient, self.model, *one)))
         self._handle.flush()
 
-    def answers(self) -> Iterator[tuple[str, list[float]]]:
-        """Patient and probabilities of every row that has an answer."""
+    def answers(self) -> Iterator[Answered]:
+        """Patient, probabilities and likeness of every row that has an answer."""
+        likeness = {"true": True, "false": False}
         for row in self._rows():
             if not row[self._error]:
-                yield row[self._patient], [float(row[i]) for i in self._probabilities]
+                probs = [float(row[i]) for i in self._probabilities]
+                yield row[self._patient], probs, likeness.get(row[self._unlike])
 
     def _repair(self) -> None:
         if self.path.is_dir():

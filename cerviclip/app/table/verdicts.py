@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +16,11 @@ from cerviclip.app.table.columns import USE
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from dassl.utils.files import atomic_write
 
+if TYPE_CHECKING:
+    from cerviclip.app.web.texts import Texts
+
+#: Of one picture: the patient, the class probabilities, whether it is unlike the training images.
+Answered = tuple[str, Sequence[float], bool | None]
 RULE = "mean of the probabilities of the patient's images"
 
 
@@ -25,11 +32,14 @@ class Verdict:
         patient: the id in the file names.
         pictures: how many were read.
         answer: class and probabilities, as for one picture.
+        unlike: how many of the pictures are unlike the training images; None where the run cannot
+            say.
     """
 
     patient: str
     pictures: int
     answer: Prediction
+    unlike: int | None = None
 
 
 class PatientFinder:
@@ -52,30 +62,43 @@ class PatientFinder:
 
 
 def verdicts(
-    answers: Iterable[tuple[str, Sequence[float]]],
+    answers: Iterable[Answered],
     classnames: Sequence[str],
     positive: Sequence[str],
 ) -> list[Verdict]:
     """A verdict for each patient, in the order in which they appear.
 
     Args:
-        answers: patient and class probabilities of each picture; those without a patient are left
-            out.
+        answers: of each picture; those without a patient are left out.
         classnames: in the order of the probabilities.
         positive: classes that count as disease.
     """
     sums: dict[str, np.ndarray] = {}
-    counts: dict[str, int] = {}
-    for patient, probs in answers:
+    counts, unlike = Counter[str](), Counter[str]()
+    silent: set[str] = set()  # patients with a picture of which the run cannot say
+    for patient, probs, is_unlike in answers:
         if patient:
             sums[patient] = sums.get(patient, np.zeros(len(classnames))) + np.asarray(probs)
-            counts[patient] = counts.get(patient, 0) + 1
+            counts[patient] += 1
+            unlike[patient] += bool(is_unlike)
+            silent |= {patient} if is_unlike is None else set()
     names, group = tuple(classnames), tuple(positive)
     return [
-        Verdict(patient, counts[patient], Prediction(names, tuple(map(float, mean)), group))
+        Verdict(
+            patient,
+            counts[patient],
+            Prediction(names, tuple(map(float, total / counts[patient])), group),
+            None if patient in silent else unlike[patient],
+        )
         for patient, total in sums.items()
-        for mean in [total / counts[patient]]
     ]
+
+
+def caution(t: Texts, verdict: Verdict) -> str:
+    """That some of a patient's pictures are unlike the training images, in words; "" for none."""
+    if not verdict.unlike:
+        return ""
+    return t("ood_patient", n=verdict.unlike, total=verdict.pictures)
 
 
 def write_verdicts(path: Path, found: Sequence[Verdict], classnames: Sequence[str]) -> None:
@@ -84,11 +107,12 @@ def write_verdicts(path: Path, found: Sequence[Verdict], classnames: Sequence[st
         writer = csv.writer(handle, lineterminator="\n")
         probs = [f"p_{name}" for name in classnames]
         head = ["patient_id", "pictures", "prediction", "positive_probability", *probs]
-        writer.writerow([*head, "rule", "use"])
+        writer.writerow([*head, "rule", "use", "pictures_out_of_distribution"])
         for verdict in found:
             answer, positive = verdict.answer, verdict.answer.positive_probability
             writer.writerow(
                 [verdict.patient, verdict.pictures, answer.predicted]
                 + ["" if positive is None else repr(positive)]
                 + [*map(repr, answer.probabilities), RULE, USE]
+                + ["" if verdict.unlike is None else verdict.unlike]
             )

@@ -9,10 +9,11 @@ import argparse
 import os
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dassl.errors import UserError, did_you_mean
+from dassl.errors import UserError, nearest
 
 _GOAL = re.compile(r"^Goal\n((?: +\S.*\n)+)", re.MULTILINE)
 _UNKNOWN = "unrecognized arguments: "  # argparse's own words
@@ -35,9 +36,9 @@ class Parser(argparse.ArgumentParser):
         if message.startswith(_UNKNOWN):
             words = message.removeprefix(_UNKNOWN).split() or ["''"]  # blanks alone in quotes
             message = _UNKNOWN + " ".join(words)
-            word = words[0].partition("=")[0]
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            hint = did_you_mean(word, flags) if word.startswith("--") else ""
+            unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
+            hint = _meant(unknown[0], flags) if unknown else ""
         raise UserError(f"{message}{hint} ({self.prog} --help lists the flags)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -53,6 +54,24 @@ class Parser(argparse.ArgumentParser):
             import argcomplete
 
             argcomplete.autocomplete(self)  # answers the shell and ends the process
+
+
+_ALIKE = 0.65  # of `similarity`, without the dashes, which all flags share
+_BEGINNING = 3  # letters that name a flag by its beginning, or the reverse
+
+
+def _meant(word: str, flags: Sequence[str]) -> str:
+    """A hint to a flag that is spelled nearly so, or begins so."""
+    name = word.lstrip("-")
+    names = [flag.lstrip("-") for flag in flags]
+    begun = [
+        flag
+        for flag in names
+        if min(len(flag), len(name)) >= _BEGINNING
+        and (flag.startswith(name) or name.startswith(flag))
+    ]
+    found = nearest(name, names, _ALIKE) or nearest(name, begun, 0.0)
+    return f", did you mean '--{found}'?" if found else ""
 
 
 _WRITTEN_TO = ("output_dir", "output", "out", "csv", "pdf")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from cerviclip.app.table.verdicts import verdicts
 from cerviclip.cli import main
 from helpers import write_images
 
@@ -53,14 +55,42 @@ def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path
         if not answer.error:
             assert float(row["positive_probability"]) == answer.positive_probability
     assert {row["patient_id"] for row in rows} == {"", *(r["patient_id"] for r in rows[:12])}
-    verdicts = rows_of(tmp_path / "out_patients.csv")
-    assert len(verdicts) == 4 and {v["pictures"] for v in verdicts} == {"3"}
-    for verdict in verdicts:
+    of_patients = rows_of(tmp_path / "out_patients.csv")
+    assert len(of_patients) == 4 and {v["pictures"] for v in of_patients} == {"3"}
+    for verdict in of_patients:
         own = [r for r in rows if r["patient_id"] == verdict["patient_id"]]
         mean = [np.mean([float(r[f"p_{name}"]) for r in own]) for name in predictor.classnames]
         assert [float(verdict[f"p_{n}"]) for n in predictor.classnames] == pytest.approx(mean)
         assert verdict["prediction"] == predictor.classnames[int(np.argmax(mean))]
         assert "mean" in verdict["rule"] and verdict["use"] == "research only"
+        unlike = sum(r["out_of_distribution"] == "true" for r in own)
+        assert verdict["pictures_out_of_distribution"] == str(unlike)
+
+
+def test_a_patient_is_told_with_her_images_that_are_unlike_the_training(
+    probe, predictor, new, tmp_path, capsys
+):
+    out = tmp_path / "out.csv"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    plain = [Image.new("RGB", (64, 64), colour) for colour in ("white", "black", "blue", "gray")]
+    strange = max([Image.fromarray(noise), *plain], key=lambda i: predictor.predict(i).ood_score)
+    assert predictor.predict(strange).out_of_distribution
+    first = sorted((new / "a").iterdir())[0]
+    strange.save(first.with_name(first.name.replace("img_", "img_9")))
+    for extra in ([], ["--csv", str(out)], ["--csv", str(out)]):  # the last reads the file alone
+        main(["predict", str(probe), str(new), *extra])
+        said = capsys.readouterr().out
+        patients = said[said.index("patients (") :]
+        assert re.search(r"Caution: \d of 4 of the patient's images are unlike", patients)
+    told = [
+        int(row["pictures_out_of_distribution"]) for row in rows_of(tmp_path / "out_patients.csv")
+    ]
+    assert max(told) >= 1
+
+
+def test_a_verdict_without_likeness_says_nothing_of_it():
+    answers = [("P1", [0.2, 0.8], None), ("P1", [0.4, 0.6], True), ("P2", [0.5, 0.5], False)]
+    assert [found.unlike for found in verdicts(answers, ("a", "b"), ("b",))] == [None, 0]
 
 
 def test_a_patient_without_a_readable_image_is_named(probe, new, tmp_path, capsys):

@@ -75,7 +75,9 @@ def _table(page: Any, model: Any, shown: Any) -> None:
 def _patients(page: Any, model: Any, answers: Any) -> None:
     """A verdict for each patient that file names tell."""
     t, patient_of = page.t, PatientFinder(model.pattern)
-    told = ((patient_of(a.path), a.probabilities) for a in answers if not a.error)
+    told = (
+        (patient_of(a.path), a.probabilities, a.out_of_distribution) for a in answers if not a.error
+    )
     task = model.predictor.task
     found = verdicts(told, task.classnames, task.positive)
     if not found:
@@ -89,6 +91,8 @@ def _patients(page: Any, model: Any, answers: Any) -> None:
                 t("column_prediction"): class_title(page, model, verdict.answer.predicted),
                 t("positive"): "–" if verdict.answer.positive_probability is None
                 else f"{100 * verdict.answer.positive_probability:.1f} %",
+                t("column_out_of_distribution"): "–" if verdict.unlike is None
+                else f"{verdict.unlike} / {verdict.pictures}",
             }
             for verdict in found
         ])  # fmt: skip

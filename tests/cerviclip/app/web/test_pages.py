@@ -174,6 +174,10 @@ def test_a_table_is_filtered_and_sorted(view, predictor, cells):
     page.run()
     table = page.dataframe[0].value
     assert table["uncertainty"].is_monotonic_decreasing and len(table) == len(paths)
+    unlike = (table["out_of_distribution"] == "true").groupby(table["patient_id"]).sum()
+    told = page.table[0].value
+    for patient, shown in zip(told.iloc[:, 0], told["unlike the training images"], strict=True):
+        assert shown == f"{unlike[patient]} / {sum(table['patient_id'] == patient)}"
     one = table["prediction"].iloc[0]
     page.multiselect[0].select(one)
     page.run()

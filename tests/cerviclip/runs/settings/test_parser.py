@@ -98,3 +98,29 @@ def test_an_argument_that_is_not_known_is_named_even_if_it_is_blank(word):
     parser.add_argument("--shots")
     with pytest.raises(UserError, match=f"^unrecognized arguments: {re.escape(shown)} "):
         parser.parse_args([word])
+
+
+HINTS = {
+    ("list", "--kind"): "",  # shares the dashes and a letter with --plugin
+    ("list", "--plugins"): "--plugin",
+    ("train", "--lr"): "",
+    ("train", "--epochs"): "",
+    ("train", "--batch-size"): "",
+    ("train", "--tariner"): "--trainer",
+    ("train", "--seeds"): "--seed",
+    ("split", "--file"): "",
+    ("sweep", "--workers"): "",
+    ("sweep", "--output"): "--output-dir",
+    ("sweep", "--retry"): "--retries",
+    ("check", "--json-file"): "--json",
+    ("web", "--port-number=3"): "--port",
+}
+
+
+@pytest.mark.parametrize("word, flag", HINTS)
+def test_a_hint_names_a_flag_that_is_spelled_nearly_so_or_none(word, flag):
+    with pytest.raises(UserError) as told:
+        load_command(word)([*(["x", "y"] if word in ("check", "split") else []), flag], prog=word)
+    said, wanted = str(told.value), HINTS[word, flag]
+    assert said.startswith("unrecognized arguments: ")
+    assert f"did you mean '{wanted}'?" in said if wanted else "did you mean" not in said
