@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cerviclip.runs.many.federations import tests_by_center, without_idle_rows
 from cerviclip.runs.many.load import table_runs
 from cerviclip.runs.report.costs import cost_markdown, search_markdown
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_latex, to_markdown
@@ -57,6 +58,8 @@ def make_text(
     metrics = metrics or (METRICS if form in ("csv", "json") else ("accuracy",))
     # A comparison reads more of each run than a table shows.
     runs = load_runs(folder) if baseline else table_runs(folder, metrics, advance)
+    if form in ("md", "latex") and not baseline:  # the others have each run's own names
+        runs = tests_by_center(runs)
     groups = group_runs(runs, sweep_order(folder))
     if form == "json":
         return to_json(summary(groups, runs, metrics))
@@ -69,7 +72,7 @@ def make_text(
 
         marks = marks_against(groups, baseline, metrics)
     tables = [t for metric in metrics for t in build_tables(groups, metric, marks.get(metric))]
-    return "\n".join(render(table) for table in tables)
+    return "\n".join(render(without_idle_rows(table)) for table in tables)
 
 
 def costs_text(folder: str, named_metric: bool, form: str) -> str:

@@ -8,6 +8,8 @@ from cerviclip.report.document import Document
 from cerviclip.report.study import Part, Study
 from cerviclip.runs.comparison.compare import Request, compare
 from cerviclip.runs.comparison.tables import difference_tables
+from cerviclip.runs.many.federations import tests_by_center, without_idle_rows
+from cerviclip.runs.report.groups import group_runs, runs_of
 from cerviclip.runs.report.pooled import Entry, pooled_entries, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables, column_name
 from dassl.errors import UserError
@@ -19,8 +21,11 @@ def all_methods(document: Document, study: Study, part: Part) -> None:
     """Tables of one data set's methods; with folds also of their predictions put together."""
     document.heading(f"All methods on {part.name}", "accuracy", level=2)
     pooled = pooled_entries(part.groups, study.folder)
+    order = [(group.trainer, group.variant) for group in part.groups]
+    groups = group_runs(tests_by_center(runs_of(part.groups)), order)
     for metric in METRICS:
-        for table in [*build_tables(part.groups, metric), *pooled_tables(pooled, metric)]:
+        tables = map(without_idle_rows, build_tables(groups, metric))
+        for table in [*tables, *pooled_tables(pooled, metric)]:
             _metric_table(document, table)
     if told := _not_pooled(pooled):
         document.text("Folds that are not put together:", "accuracy")

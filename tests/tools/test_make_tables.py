@@ -42,3 +42,32 @@ def test_curves_and_confusion_matrices(folder, tmp_path, capsys):
         "curves_Herlev_accuracy.png", "confusion_Herlev_CoOp_1.png",
         "confusion_Herlev_ZeroShotCLIP_0.png",
     }  # fmt: skip
+
+
+def test_the_test_sets_of_a_federation_are_called_by_their_centre(federation, tmp_path, capsys):
+    assert cli_main(make_tables.main, [str(federation)]) == 0
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if line.startswith("|")][2:]
+    assert rows == [
+        "| test of a | CoOp (federated-a) | 60.0 |",
+        "|  | CoOp (local-a) | 50.0 |",
+        "| test of b | CoOp (federated-b) | 80.0 |",
+        "|  | CoOp (local-b) | 70.0 |",
+        "| test of all | CoOp (pooled-all) | 90.0 |",
+    ]
+    assert "hardly comparable" not in said
+    assert cli_main(plot_curves.main, [str(federation), "--out", str(tmp_path / "figures")]) == 0
+
+
+def test_a_centre_whose_runs_were_split_in_two_ways_is_still_told(federation, capsys):
+    path = federation / "local" / "a" / "results.json"
+    path.write_text(path.read_text().replace("hash of a", "another"))
+    assert cli_main(make_tables.main, [str(federation)]) == 0
+    assert "hardly comparable" in capsys.readouterr().out
+
+
+def test_one_centre_alone_and_csv_keep_the_name_test(federation, capsys):
+    assert cli_main(make_tables.main, [str(federation / "local" / "a")]) == 0
+    assert "| test | CoOp (local-a) | 50.0 |" in capsys.readouterr().out
+    assert cli_main(make_tables.main, [str(federation), "--format", "csv"]) == 0
+    assert ",test,accuracy," in capsys.readouterr().out  # as results.json has it

@@ -9,6 +9,7 @@ import streamlit as st
 from cerviclip.app.web.charts import reliability_chart, roc_chart, shots_chart
 from cerviclip.app.web.points import in_percent
 from cerviclip.plugins import is_phantom
+from cerviclip.runs.many.federations import tests_by_center, without_idle_rows
 from cerviclip.runs.many.tidy import long_table
 from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.report.groups import METRICS, TITLES, group_runs, load_runs, sweep_order
@@ -32,8 +33,8 @@ def show(page: Any) -> None:
     metric = st.selectbox(
         t("metric"), METRICS, format_func=lambda m: t.maybe(f"metric_{m}", TITLES.get(m, m))
     )
-    groups = group_runs(done, sweep_order(folder))
-    for table in build_tables(groups, metric):
+    groups = group_runs(tests_by_center(done), sweep_order(folder))
+    for table in map(without_idle_rows, build_tables(groups, metric)):
         kind = (table.dataset, table.transductive)
         own = [group for group in groups if (group.dataset, group.transductive) == kind]
         _dataset(page, table, own, metric)
