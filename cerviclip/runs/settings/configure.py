@@ -15,7 +15,13 @@ from cerviclip.places import CONFIGS, HOME
 from cerviclip.runs.settings.config_hash import flatten
 from cerviclip.runs.settings.files.class_maps import fill_from_class_map
 from cerviclip.runs.settings.files.draw_files import follow_draw_file
-from cerviclip.runs.settings.folders import DEFAULT_ROOT, no_run, safe_part, without_file
+from cerviclip.runs.settings.folders import (
+    DEFAULT_ROOT,
+    no_run,
+    place_of_images,
+    safe_part,
+    without_file,
+)
 from cerviclip.runs.settings.pairs import check_given_features, check_pair
 from cerviclip.runs.settings.ranges import check_filled, check_ranges
 from cerviclip.runs.settings.requests import RunRequest, parse_shots
@@ -415,15 +421,11 @@ def _is_of_training(key: str) -> bool:
     return key == "DATASET.FOLD" or key.startswith(_TRAINED_WITH)  # FOLDER may be another
 
 
-_PLACE = ("NAME", "ROOT", "FOLDER", "FILE")  # of DATASET: where the images are
-
-
 def _forget_title(cfg: CfgNode, trained: CfgNode, request: RunRequest) -> None:
     """A saved run's title is that of its own images, not of others that its model is scored on."""
-    now, then = cfg.DATASET, trained.DATASET
-    elsewhere = any(now[key] != then[key] for key in _PLACE)
+    elsewhere = place_of_images(cfg.DATASET) != place_of_images(trained.DATASET)
     if elsewhere and not _overrides(request, TITLE):
-        now.TITLE = ""
+        cfg.DATASET.TITLE = ""
 
 
 def _check_fold(cfg: CfgNode) -> None:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from cerviclip.backbones.names import EMBEDDINGS, file_part
-from dassl.paths import is_file
+from dassl.paths import at_home, exists, is_file
 
 DEFAULT_ROOT = "output"
 RESULTS = "results.json"
@@ -32,6 +33,22 @@ def variant_of_center(folder: Path) -> str:
     """Variant of a centre's run in a federation by its folder, such as ``local-huaxi``. Centres may
     share a data set; a table tells their runs apart by it."""
     return f"{folder.parent.name}-{folder.name}"
+
+
+def place_of_images(dataset: Any) -> tuple[str, str, str]:
+    """Name, folder and list of a data set, whatever the spelling of the paths: relative or not, by
+    a link, with a slash at the end.
+
+    Args:
+        dataset: ``DATASET`` of a configuration.
+    """
+    root = at_home(dataset.ROOT or ".")
+    folder = root / at_home(dataset.FOLDER)
+    file = str(dataset.FILE)
+    if file:  # relative to the images, or to the root
+        candidates = [base / at_home(file) for base in (folder, root)]
+        file = os.path.realpath(next(filter(exists, candidates), candidates[0]))
+    return str(dataset.NAME), os.path.realpath(folder), file
 
 
 def backbone_label(name: str, weights_sha256: str = "") -> str:

@@ -317,3 +317,29 @@ def test_a_saved_runs_title_is_not_that_of_other_images(zoo, tmp_path):
     assert title() == "Hospital A"
     assert title(DATASET__FILE="other.csv") == title("--root", "elsewhere") == ""
     assert title(DATASET__FILE="other.csv", DATASET__TITLE="Hospital A") == "Hospital A"
+
+
+@pytest.mark.parametrize("trained", ["data", "data/", "./data/../data", "link", "absolute"])
+@pytest.mark.parametrize("now", ["data", "data//", "link", "absolute", "home"])
+def test_the_same_images_keep_the_title_however_their_folder_is_spelled(
+    zoo, tmp_path, monkeypatch, trained, now
+):
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    (tmp_path / "data" / "mine" / "list.csv").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spelled = {"absolute": str(tmp_path / "data"), "home": "~/data"}
+    first = ["--shots", "2", "--root", spelled.get(trained, trained)]
+    of_run = {
+        "DATASET__FOLDER": "mine",
+        "DATASET__FILE": "list.csv",
+        "DATASET__TITLE": "Hospital A",
+    }
+    (tmp_path / "config.yaml").write_text(make(zoo, *first, **of_run).dump())
+    evaluate = ["--eval-only", "--model-dir", ".", "--root", spelled.get(now, now)]
+    assert make(zoo, *evaluate).DATASET.TITLE == "Hospital A"
+    assert make(zoo, *evaluate, DATASET__FOLDER="mine/").DATASET.TITLE == "Hospital A"
+    listed = str(tmp_path / "data" / "mine" / "list.csv")
+    assert make(zoo, *evaluate, DATASET__FILE=listed).DATASET.TITLE == "Hospital A"
+    assert make(zoo, *evaluate, DATASET__FOLDER="").DATASET.TITLE == ""
