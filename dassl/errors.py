@@ -10,14 +10,17 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 AGAIN = "then give the same command again"
 GOES_ON = "the same command continues"  # after Ctrl-C
+_ENDS = ("SIGTERM", "SIGHUP")  # kill, a scheduler; a closed terminal
 _LONGEST = 2000  # characters of a message
 #: What the system refuses of a name or a folder that the user has given.
 _OF_FILES = (
@@ -117,21 +120,61 @@ def nearest_or_all(name: str, names: Sequence[str], shown_by: str, cutoff: float
     return f"{hint} ({shown_by} names all)" if hint else f" (known: {', '.join(names)})"
 
 
+class Terminated(KeyboardInterrupt):
+    """A signal that would have ended the process on the spot: it ends as by Ctrl-C, which takes its
+    child processes along.
+
+    Args:
+        text: what stays.
+        number: the signal's.
+    """
+
+    def __init__(self, text: str = "", number: int = signal.SIGTERM) -> None:
+        super().__init__(text)
+        self.number = number
+
+
 @contextmanager
 def says_what_stays(done: Callable[[], str], then: str = GOES_ON) -> Iterator[None]:
-    """Long work that Ctrl-C may stop: the command's last line tells what is finished.
+    """Long work that Ctrl-C, SIGTERM or a closed terminal may stop: the command's last line tells
+    what is finished.
 
     Args:
         done: asked at that moment what is finished.
         then: what the same command does.
 
     Raises:
-        KeyboardInterrupt: with that text.
+        KeyboardInterrupt: with that text; `Terminated` by a signal other than Ctrl-C's.
     """
     try:
-        yield
+        with _terminated_as_interrupted():
+            yield
+    except Terminated as stop:
+        raise Terminated(f"{done()}; {then}", stop.number) from stop
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{done()}; {then}") from stop
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """`Terminated` in place of the death by SIGTERM and SIGHUP; what somebody else handles or
+    ignores (``nohup``) stays so."""
+    numbers = [getattr(signal, name) for name in _ENDS if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()
+    ours = [n for n in numbers if main and signal.getsignal(n) is signal.SIG_DFL]
+
+    def stop(number: int, _: Any) -> None:
+        for one in ours:  # a second one must not interrupt the clearing up
+            signal.signal(one, signal.SIG_IGN)
+        raise Terminated(number=number)
+
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def cli_main(
@@ -145,7 +188,7 @@ def cli_main(
 
     Returns:
         0 done, 1 as ``main`` says or stopped by a disk, 2 user's error, 130 Ctrl-C, 141 nobody
-        reads on (``| head``).
+        reads on (``| head``), 128 and a signal's number for what else has stopped long work.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
@@ -159,8 +202,12 @@ def cli_main(
         print(f"{_error_word()} {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:  # its text says what stays
-        print(one_line(f"interrupted: {stop}" if str(stop) else "interrupted"), file=sys.stderr)
-        return 130
+        number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+        word = "interrupted"
+        word += f" by {signal.Signals(number).name}" if number != signal.SIGINT else ""
+        with suppress(OSError):  # the terminal may be gone
+            print(one_line(f"{word}: {stop}" if str(stop) else word), file=sys.stderr, flush=True)
+        return 128 + number
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return 141

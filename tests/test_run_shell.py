@@ -1,11 +1,13 @@
 """``run_shell.py`` as a user types it, in processes of its own: kill, Ctrl-C, table in seconds."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from run_fixtures import zoo
@@ -16,13 +18,13 @@ __all__ = ["zoo"]
 TEXT = "trainers: [ZooLinear, ZooSleeper]\nshots: [1, 2]\nseeds: [1]\n"
 
 
-def start(zoo, repo_dir, *flags, text=TEXT):
+def start(zoo, repo_dir, *flags, text=TEXT, on_interrupt=signal.default_int_handler):
     env = os.environ | {"PYTHONPATH": f"{repo_dir}:{repo_dir / 'tests'}", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, str(repo_dir / "run_shell.py"), *zoo.sweep(text, *flags)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=zoo.root, env=env,
         # A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, on_interrupt),
     )  # fmt: skip
 
 
@@ -38,15 +40,21 @@ def wait_for_sleeper(zoo, process):
 
 
 @pytest.mark.slow  # tests/recovery kills sweeps at single moments in seconds
-@pytest.mark.parametrize("sent, status", [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "sent, status",
+    [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
 def test_a_stopped_sweep_loses_the_run_in_progress_only(zoo, repo_dir, monkeypatch, sent, status):
     process = start(zoo, repo_dir)
     wait_for_sleeper(zoo, process)
     process.send_signal(sent)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == status
-    if sent == signal.SIGINT:
-        assert "interrupted: 2 of 4 runs are finished and stay; the same command cont" in printed
+    if sent != signal.SIGKILL:
+        by = "" if sent == signal.SIGINT else f" by {sent.name}"
+        assert (
+            f"interrupted{by}: 2 of 4 runs are finished and stay; the same command cont" in printed
+        )
     results = [json.loads(p.read_text()) for p in find_results(zoo.out)]
     assert [(r["trainer"], r["status"]) for r in results] == [("ZooLinear", "done")] * 2
     made = {p: p.stat().st_mtime_ns for p in find_results(zoo.out)}
@@ -91,3 +99,45 @@ def test_help_needs_no_torch(repo_dir):
         flag
     ) in "sweep trainers shots seeds datasets backbone output-dir jobs dry-run fresh".split():
         assert f"--{flag}" in done.stdout
+
+
+def children_of(pid):
+    """Process numbers below one, at any depth (Linux)."""
+    found, left = set(), [pid]
+    while left:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{left.pop()}/task").iterdir():
+                own = set(map(int, (task / "children").read_text().split()))
+                left += own - found
+                found |= own
+    return found
+
+
+def alive(pid):
+    with contextlib.suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_sweep_in_a_scripts_background_ends_whole_by_kill(zoo, repo_dir, sent):
+    """There Ctrl-C's signal is ignored from the start, for its worker processes too."""
+    text = "trainers: [ZooSleeper]\nshots: [1, 2]\nseeds: [1]\n"
+    process = start(zoo, repo_dir, "--jobs", "2", text=text, on_interrupt=signal.SIG_IGN)
+    wait_for_sleeper(zoo, process)
+    children = children_of(process.pid)
+    assert len(children) >= 2
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(sent)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + sent, printed
+    assert f"interrupted by {sent.name}: 0 of 2 runs are finished and stay; the same" in printed
+    assert "Traceback" not in printed
+    deadline = time.monotonic() + 10
+    while any(map(alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(filter(alive, children))
+    assert not list(zoo.out.rglob("*.tmp"))

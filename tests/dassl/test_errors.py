@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 
-from dassl.errors import UserError, cli_main, nearest_or_all, no_file
+from dassl.errors import UserError, cli_main, nearest_or_all, no_file, says_what_stays
 
 
 def refuse(argv):
@@ -85,3 +88,54 @@ def test_a_near_name_is_enough_and_else_all_are_named():
 def test_a_folder_is_no_absent_file(tmp_path):
     assert no_file(tmp_path) == "is a folder, and a file is needed"
     assert no_file(tmp_path / "x") == "does not exist"
+
+
+@pytest.mark.parametrize("sent, status", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_long_work_that_a_signal_stops_says_what_stays(capsys, sent, status):
+    cleared = []
+
+    def work(argv):
+        with says_what_stays(lambda: "1 of 3 runs stay"), says_what_stays(lambda: "2 of 9 stages"):
+            try:
+                os.kill(os.getpid(), getattr(signal, sent))
+                time.sleep(10)
+            finally:
+                if sent != "SIGINT":
+                    os.kill(os.getpid(), signal.SIGTERM)  # a second one does not stop the clearing
+                cleared.append(True)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli_main(work, []) == status
+    finally:
+        signal.signal(signal.SIGINT, before)
+    by = "" if sent == "SIGINT" else f" by {sent}"
+    told = f"interrupted{by}: 1 of 3 runs stay; the same command continues\n"
+    assert capsys.readouterr().err == told and cleared == [True]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_signals_that_somebody_else_handles_or_ignores_stay_theirs():
+    ours = [signal.SIG_IGN, lambda *_: seen.append(True)]
+    seen = []
+    for handler in ours:
+        before = signal.signal(signal.SIGTERM, handler)
+        try:
+            with says_what_stays(lambda: "nothing"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert signal.getsignal(signal.SIGTERM) is handler
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert seen == [True]
+
+
+def test_work_in_a_thread_takes_no_signal():
+    def work():
+        with says_what_stays(lambda: "nothing"):
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    found = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [signal.SIG_DFL]
