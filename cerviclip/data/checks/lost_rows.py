@@ -55,7 +55,7 @@ def _is_gray(rows: np.ndarray) -> np.ndarray:
     """(height, width): pixels of the middle gray, whatever their transparency."""
     colours = rows.reshape(*rows.shape[:2], -1)
     colours = colours[..., :3] if colours.shape[-1] > 1 else colours
-    return (colours == _NOTHING).all(axis=-1)
+    return np.asarray((colours == _NOTHING).all(axis=-1))
 
 
 def _lacks_data(content: bytes, rows: np.ndarray) -> bool:
@@ -112,7 +112,7 @@ def _begins_within(image: Image.Image) -> bool:
     Brightness alone is asked: colours that were stored at half the size reach into the gray.
     """
     bright = np.asarray(image.convert("L")).astype(np.int16)
-    empty = abs(bright - _NOTHING) <= 1
+    empty = np.asarray(abs(bright - _NOTHING) <= 1)
     lost = int(np.argmin(empty.all(axis=1)[::-1]))
     top = len(empty) - lost
     if top % _BLOCK:
