@@ -38,7 +38,7 @@ def lost_rows(image: Image.Image, content: bytes) -> tuple[int, bool]:
         return 0, False
     rows = np.asarray(image)
     empty = _is_gray(rows)
-    whole = empty.all(axis=1)
+    whole = np.logical_and.reduce(empty, axis=1)
     if whole[0]:
         return 0, False
     lost = int(np.argmin(whole[::-1]))  # the first row from below that holds anything
@@ -55,7 +55,7 @@ def _is_gray(rows: np.ndarray) -> np.ndarray:
     """(height, width): pixels of the middle gray, whatever their transparency."""
     colours = rows.reshape(*rows.shape[:2], -1)
     colours = colours[..., :3] if colours.shape[-1] > 1 else colours
-    return np.asarray((colours == _NOTHING).all(axis=-1))
+    return np.logical_and.reduce(colours == _NOTHING, axis=-1)
 
 
 def _lacks_data(content: bytes, rows: np.ndarray) -> bool:
@@ -112,15 +112,15 @@ def _begins_within(image: Image.Image) -> bool:
     Brightness alone is asked: colours that were stored at half the size reach into the gray.
     """
     bright = np.asarray(image.convert("L")).astype(np.int16)
-    empty = np.asarray(abs(bright - _NOTHING) <= 1)
-    lost = int(np.argmin(empty.all(axis=1)[::-1]))
+    empty = np.abs(bright - _NOTHING) <= 1
+    lost = int(np.argmin(np.logical_and.reduce(empty, axis=1)[::-1]))
     top = len(empty) - lost
     if top % _BLOCK:
         return False
     for height in (_BLOCK, 2 * _BLOCK):
         if top <= height:
             continue
-        columns = empty[top - height : top].all(axis=0)
+        columns = np.logical_and.reduce(empty[top - height : top])
         start = len(columns) - int(np.argmin(columns[::-1]))  # right of the last column with more
         above = empty[top - height - 1, start:]
         if start % _BLOCK == 0 and len(above) >= _BLOCK // 2 and not above.all():
