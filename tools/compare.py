@@ -42,6 +42,9 @@ def make_text(folder: str, form: str, request: Request) -> str:
     groups = group_runs(load_runs(folder), sweep_order(folder))
     notes: list[str] = []
     pairs = compare(groups, request, notes)
+    if not pairs:
+        why = "; ".join(notes) or "no other method of its data sets has runs at its shots"
+        raise UserError(f"nothing in {folder} to compare with {request.against}: {why}")
     if form == "json":
         return to_json(comparison_record(pairs, notes))
     if form == "csv":

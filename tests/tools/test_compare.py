@@ -28,3 +28,12 @@ def test_what_cannot_be_compared_is_one_line(folder, capsys, flags, words):
     assert cli_main(compare.main, [str(folder), *flags]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["md", "latex", "csv", "json"])
+def test_nothing_to_compare_is_said(folder, capsys, form):
+    words = [str(folder / "CoOp"), "--against", "CoOp", "--format", form]
+    assert cli_main(compare.main, words) == 2
+    said = capsys.readouterr()
+    assert "to compare with CoOp: no other method of its data sets has runs" in said.err
+    assert said.out == ""

@@ -96,6 +96,12 @@ def check_comparable(metric: str) -> str:
     raise UserError(f"no comparison of {metric!r}{said}")
 
 
+def is_of_calls(metric: str) -> bool:
+    """Whether a metric counts images that are called positive by their most probable class."""
+    head, _, last = metric.partition(".")
+    return head == "binary" and last not in _OF_SCORES
+
+
 def quantity(name: str, classnames: Sequence[str] = (), order: Sequence[str] = ()) -> Quantity:
     """A metric by its name.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.evaluation.comparing.difference import IDENTICAL
+from cerviclip.evaluation.comparing.quantities import is_of_calls
 from cerviclip.runs.comparison.compare import READER, Comparison
 from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.few import few_notes, nameless_notes
@@ -145,7 +146,7 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
         notes.append(READ_EARLY)
     reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
     notes += title_notes(_runs(part))
-    notes += rule_notes(part[0].metric)
+    notes += rule_notes(part[0].metric) if is_of_calls(part[0].metric) else []
     return [*notes, *(f"missing: {reason}" for reason in dict.fromkeys(reasons))]
 
 

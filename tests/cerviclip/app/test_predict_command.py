@@ -81,7 +81,7 @@ def test_a_patient_is_told_with_her_images_that_are_unlike_the_training(
         main(["predict", str(probe), str(new), *extra])
         said = capsys.readouterr().out
         patients = said[said.index("patients (") :]
-        assert re.search(r"Caution: \d of 4 of the patient's images are unlike", patients)
+        assert re.search(r"unlike the training images: \d of the patient's 4", patients)
     told = [
         int(row["pictures_out_of_distribution"]) for row in rows_of(tmp_path / "out_patients.csv")
     ]

@@ -178,6 +178,14 @@ def test_the_correction_is_of_all_tables_of_a_call(add_run):
         assert any("2 differences of these 2 tables together" in note for note in shown.notes)
 
 
+def test_what_makes_an_image_positive_is_said_of_calls_alone(add_run):
+    runs = [add_run(name, 1, {"test": planted(lambda p, i: False)}) for name in "AB"]
+    metrics = ["binary.sensitivity", "binary.brier"]
+    calls, scores = difference_tables(compare(group_runs(runs), Request("A", metrics)))
+    assert any("is called positive if" in note for note in calls.notes)
+    assert not any("is called positive if" in note for note in scores.notes)
+
+
 def test_images_of_a_patient_count_together(add_run):
     good, clustered = planted(lambda p, i: False), planted(lambda p, i: p < 2)
     runs = [add_run("A", 1, {"test": good}), add_run("B", 1, {"test": clustered})]

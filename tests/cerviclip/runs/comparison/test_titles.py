@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cerviclip.evaluation.comparing.quantities import COMPARABLE
+from cerviclip.evaluation.comparing.quantities import (
+    CALL,
+    COMPARABLE,
+    is_of_calls,
+    quantity,
+)
 from cerviclip.evaluation.measures.discrimination import MAX_FPR
 from cerviclip.runs.comparison.tables import DifferenceTable
 from cerviclip.runs.comparison.titles import title_of
@@ -33,3 +38,8 @@ def test_points_classes_and_unknown_names():
 @pytest.mark.parametrize("point", POINT_TITLES)
 def test_points_are_called_as_in_the_figures(point):
     assert title_of(f"{point}.ppv") == f"positive predictive value at {POINT_TITLES[point]}"
+
+
+@pytest.mark.parametrize("metric", COMPARABLE)
+def test_the_rule_of_a_positive_image_stands_where_a_metric_depends_on_it(metric):
+    assert is_of_calls(metric) == (quantity(metric, ("a", "b"), ("a", "b")).needs == CALL)
