@@ -306,7 +306,7 @@ def ensembles(
         join_seeds: the seeds of a number of shots together instead.
 
     Raises:
-        UserError: a method lacks a seed or a fold that another has.
+        UserError: a method lacks a seed or a fold that another has, or a run is alone.
     """
     trained = [run for run in runs if run["shots"] != 0]
     idle = [run for run in runs if run["shots"] == 0]  # one run suits each seed and shots
@@ -324,5 +324,11 @@ def ensembles(
             where = f"{key[0]}, shots {key[1]}, " + f"fold {key[2]}, " * bool(key[2])
             raise UserError(
                 f"{where}seed {key[3]}: no run of {', '.join(sorted(lacking))}, which others have"
+            )
+    for (dataset, shots, _, seed), members in cells.items():
+        if len(members) < 2:
+            raise UserError(
+                f"{dataset}, shots {shots}, seed {seed}: {members[0]['folder']} is the only run, and "
+                "an ensemble joins two or more; name the folders of more methods, or --join-seeds"
             )
     return [Ensemble(members, how, variant) for members in cells.values()]

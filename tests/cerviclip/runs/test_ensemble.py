@@ -234,3 +234,10 @@ def test_an_ensemble_has_the_title_of_its_members(quick, make_run, tmp_path):
     runs[0]["runtime"] = {}
     other = Ensemble(runs, MEAN, "other").write(tmp_path / "out")[1]
     assert "title" not in other["runtime"]
+
+
+@pytest.mark.parametrize("join_seeds", [False, True])
+def test_a_run_alone_is_no_ensemble(make_run, join_seeds):
+    one = make_run("A", 1)
+    with pytest.raises(UserError, match="is the only run, and an ensemble joins two or more"):
+        ensembles([one], MEAN, "mean", join_seeds)
