@@ -328,7 +328,7 @@ def ensembles(
     for (dataset, shots, _, seed), members in cells.items():
         if len(members) < 2:
             raise UserError(
-                f"{dataset}, shots {shots}, seed {seed}: {members[0]['folder']} is the only run, and "
-                "an ensemble joins two or more; name the folders of more methods, or --join-seeds"
+                f"{dataset}, shots {shots}, seed {seed}: {members[0]['folder']} is the only run, "
+                "and an ensemble joins two or more; name folders of more methods, or --join-seeds"
             )
     return [Ensemble(members, how, variant) for members in cells.values()]
