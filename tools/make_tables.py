@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cerviclip.runs.many.classes import check_class_of
 from cerviclip.runs.many.federations import tests_by_center, without_idle_rows
 from cerviclip.runs.many.load import table_runs
 from cerviclip.runs.report.costs import cost_markdown, search_markdown
@@ -61,6 +62,8 @@ def make_text(
     if form in ("md", "latex") and not baseline:  # the others have each run's own names
         runs = tests_by_center(runs)
     groups = group_runs(runs, sweep_order(folder))
+    for metric in metrics:
+        check_class_of(metric, groups)
     if form == "json":
         return to_json(summary(groups, runs, metrics))
     if form == "csv":

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cerviclip.runs.many.classes import check_class_of
 from cerviclip.runs.many.federations import tests_by_center
 from cerviclip.runs.report.groups import (
     METRICS,
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python tools/plot_curve
     args = parser.parse_args(argv)
     metrics = [check_metric(metric) for metric in args.metric]
     groups = group_runs(tests_by_center(load_runs(args.folder)), sweep_order(args.folder))
+    for metric in metrics:
+        check_class_of(metric, groups)
     for path in draw(groups, metrics, Path(args.out or Path(args.folder) / "figures"), args.format):
         print(path)
     return 0

@@ -71,3 +71,23 @@ def test_one_centre_alone_and_csv_keep_the_name_test(federation, capsys):
     assert "| test | CoOp (local-a) | 50.0 |" in capsys.readouterr().out
     assert cli_main(make_tables.main, [str(federation), "--format", "csv"]) == 0
     assert ",test,accuracy," in capsys.readouterr().out  # as results.json has it
+
+
+@pytest.mark.parametrize("tool", [make_tables, plot_curves])
+@pytest.mark.parametrize(
+    "metric, words",
+    [
+        ("per_class.c.f1", "no class 'c' in 'per_class.c.f1' (known: a, b)"),
+        ("per_class.a.f2", "no measure 'f2' of a class in 'per_class.a.f2' (known: f1)"),
+    ],
+)
+def test_a_class_that_no_run_has_is_refused(folder, capsys, tool, metric, words):
+    assert cli_main(tool.main, [str(folder), "--metric", metric]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.out == ""
+
+
+def test_a_class_without_a_value_anywhere_is_a_table_of_dashes(folder, capsys):
+    assert cli_main(make_tables.main, [str(folder), "--metric", "per_class.b.f1"]) == 0
+    assert "|  | CoOp | - |" in capsys.readouterr().out
