@@ -34,6 +34,7 @@ FINISHED_RUN = (
     splits.check_split_hash,
     splits.check_leaks,
     splits.check_predicted_images,
+    identity.check_sources,
     identity.check_classes,
     identity.check_settings,
     centers.check_images_once,

@@ -10,7 +10,7 @@ from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_parts, split_hash
-from cerviclip.data.split.repeated import draw_hash_of, hash_of_test_part
+from cerviclip.data.split.repeated import draw_hash_of, hash_of_rows, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.folders import WAYS, variant_of_center
@@ -26,11 +26,11 @@ def check_split_hash(run: AuditedRun) -> None:
         text = json.dumps(content, sort_keys=True)
         if hashlib.sha256(text.encode()).hexdigest() != split.get("hash"):
             run.note("split_edited", "its rows do not give the hash of split.json")
-    elif "sources" in split:
-        if not all("domain" in row for part in PARTS for row in split[part]):
-            text = "it names several data sets (sources), but its rows name none (domain)"
-            run.note("split_edited", text)
-        run.note("not_checked", "draw_hash: the split joins several data sets")
+    elif run.joins:
+        if "rows_hash" not in split:  # of an earlier version
+            run.note("not_checked", "draw_hash: the split joins several data sets")
+        elif hash_of_rows(split) != split["rows_hash"]:
+            run.note("split_edited", "its rows do not give the rows_hash of split.json")
     elif not any(_gives_hashes(split, prefix) for prefix in _prefixes(split)):
         run.note("split_edited", "its rows do not give the draw_hash or hash of split.json")
 
@@ -98,7 +98,7 @@ def check_leaks(run: AuditedRun) -> None:
         images = counted(len(twice), "image")
         run.note("image_leak", f"{images}, such as {path} in {' and '.join(where)}")
     for center, predictions in (run.predictions or {}).items():
-        if center in (IN_DOMAIN, "val") or "sources" in split:
+        if center in (IN_DOMAIN, "val"):
             continue
         common = sorted(set(predictions.paths) & places.keys())
         if common:

@@ -28,7 +28,11 @@ from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
 from cerviclip.runs.run.finished import finished_before
-from cerviclip.runs.run.inputs import changed_inputs, check_names_and_values
+from cerviclip.runs.run.inputs import (
+    changed_inputs,
+    check_has_training_images,
+    check_names_and_values,
+)
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.process.log import log_to, print_to_log
 from cerviclip.runs.run.process.outside import FROM_OUTSIDE, describe, outside_cause
@@ -321,6 +325,7 @@ class Run:
         set_random_seed(self.cfg.SEED)
         with main_first(), no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
+        check_has_training_images(self.trainer)
         if self.scores_new_classes:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre
