@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.federated.plan import Plan
+from cerviclip.federated.record import POOLED_SITE
 from cerviclip.runs.predictions import Predictions, read_predictions
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import WAYS
@@ -21,7 +22,7 @@ METRICS = {"accuracy": ("accuracy", "%"), "macro_auc": ("macro AUC", "")}
 
 def folder_of(out: Path, way: str, center: str) -> Path:
     """Where a run lies: ``out/local/huaxi``, ``out/federated/huaxi``, ``out/pooled/all``."""
-    return out / way / ("all" if way == "pooled" else center)
+    return out / way / (POOLED_SITE if way == "pooled" else center)
 
 
 def scores_of(plan: Plan, out: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
