@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import count
+from cerviclip.report.sentences.classes import explained
 from cerviclip.report.study import Study
 
 _DESCRIBE = "what the images show: organ, device, stain or scan, who took them and of whom"
-_HOME = ("test", "new")  # parts of the training's data set
 _SENTENCES = 6  # of each kind
 _DEFECTS = re.compile(
     r"no patient|not published|is published|copies|twice|misspel|leak|alone separates|resized|"
@@ -47,7 +48,7 @@ def card(
         seen, parts = source["seen"], source["parts"]
         rows.append(("Images (patients)", count(seen)))
         classes = dict.fromkeys(c for part in parts.values() for c in part["per_class"])
-        rows.append(("Classes", ", ".join(classes)))
+        rows.append(("Classes", explained(classes)))
         if seen["patients"] is None:
             rows.append(("Patients", "not known: no file names them"))
     rows.append(
@@ -67,12 +68,12 @@ def warnings_by_source(study: Study) -> dict[str, list[str]]:
         run, mixed = part.run, mixed_patients(part.run)
         found.setdefault(part.dataset, []).extend(run["warnings"] or ())
         for center, entry in run["centers"].items():
-            told = found.setdefault(part.dataset if center in _HOME else center, [])
+            told = found.setdefault(part.dataset if center in HOME_PARTS else center, [])
             if entry.get("note"):
                 told.append(f"{center}: {entry['note']}")
             if mixed.get(center):
                 number, patients = mixed[center], entry["n_patients"]
-                where = f"of the {center} part, " if center in _HOME else ""
+                where = f"of the {center} part, " if center in HOME_PARTS else ""
                 told.append(f"{where}{number} of {patients} patients have several classes")
     return found
 

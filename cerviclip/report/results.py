@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.evaluation.measures.patients import is_order
-from cerviclip.evaluation.names import NO_IDS, patients_known
+from cerviclip.evaluation.names import NO_IDS, VAL, patients_known
 from cerviclip.report import measured
 from cerviclip.report.cards import mixed_patients
 from cerviclip.report.compared import all_methods
 from cerviclip.report.document import Document, blank
-from cerviclip.report.numbers import INTERVAL, RULE, cell, count, digits_of, size_of, title_of
+from cerviclip.report.numbers import (
+    RULE,
+    cell,
+    count,
+    digits_of,
+    interval_note,
+    size_of,
+    title_of,
+)
+from cerviclip.report.sentences.captions import captions
+from cerviclip.report.sentences.classes import plain_name
+from cerviclip.report.sentences.ensembles import members_of
+from cerviclip.report.sentences.federation import federation_results
+from cerviclip.report.sentences.partitions import UNLABELLED, home_part
 from cerviclip.report.study import Part, Study
-from cerviclip.runs.report.figures import short_name
 from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import prediction_figures
 from cerviclip.runs.settings.folders import safe_part
 
+_UNLABELLED = (
+    "Unlabelled: kept without labels for methods that learn from such images; other methods never "
+    "read them."
+)
 _LEAKS = {
     "images_in_two_parts": "images in two parts of the split",
     "patients_in_two_parts": "patients in two parts of the split",
@@ -54,13 +70,14 @@ def results(document: Document, study: Study, figures: Path) -> None:
         ),
         "representativeness",
     )
+    federation_results(document, study)
     for part in study.parts:
         all_methods(document, study, part)
         _featured(document, part, figures)
     _failures(document, study)
 
 
-def closing(document: Document) -> None:
+def closing(document: Document, study: Study) -> None:
     """What follows the results; all of it is the authors'."""
     document.heading("Discussion")
     for title, topics, what in (
@@ -96,10 +113,12 @@ def closing(document: Document) -> None:
         ),
     ):
         document.text(f"{title}: {blank(what)}", *topics)
+    joined = any(map(members_of, study.done))
+    ensembles = " An ensemble names its members' configurations by their hashes." * joined
     document.text(
         "Code: the software and its commit are named under Methods. Each run keeps its "
         "configuration, its split with a hash, and a probability for each class and image "
-        "(predictions.csv), so every number here can be computed again.",
+        f"(predictions.csv), so every number here can be computed again.{ensembles}",
         "availability",
         "audit",
     )
@@ -133,6 +152,7 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
         "flow",
         "numbers",
         "external",
+        note=_flow_note(part, rows),
         labels=2,
     )
     excluded = [
@@ -164,6 +184,14 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
         document.bullets(part.run["warnings"], "flow")
 
 
+def _flow_note(part: Part, rows: Sequence[Sequence[str]]) -> str:
+    """Which of the images in the rows the run did not use, or not as other images of the part."""
+    told = [_UNLABELLED] if any(row[1] == UNLABELLED for row in rows) else []
+    if home_part(part.run) == VAL:
+        told.append("The run was scored on val alone; no test image was scored.")
+    return " ".join(told)
+
+
 def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
     classes = list(
         dict.fromkeys(
@@ -177,7 +205,7 @@ def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tupl
         for part, used in source["used"].items()
         if used["images"]
     ]
-    return rows, ("source", "part", "all", *map(short_name, shown))
+    return rows, ("source", "part", "all", *map(plain_name, shown))
 
 
 def leak_rows(dataset: str, flow: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -219,7 +247,7 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     document.heading(f"{part.label}{shots} on {part.name}", "accuracy", level=2)
     document.text(
         f"One run in detail: seed {run['seed']}{fold}. "
-        f"Positive group: {', '.join(run['positive_classes']) or 'none is set'}.",
+        f"Positive group: {', '.join(map(plain_name, run['positive_classes'])) or 'none is set'}.",
         "accuracy",
     )
     by_patient = (run["patient_level"] or {}).get("centers") or {}
@@ -237,35 +265,19 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     if samples:
         prefix = f"{safe_part(part.dataset)}_"
         drawn = prediction_figures(figures, samples, part.home(samples), prefix)
-    if "roc" in drawn:
-        document.figure(
-            "ROC curves by image, with the operating points chosen on val and carried unchanged.",
-            drawn["roc"],
-            "accuracy",
-            "thresholds",
-        )
+    told = captions(run)
+
+    def figure(name: str, *topics: str) -> None:
+        if name in drawn:
+            document.figure(told[name], drawn[name], *topics)
+
+    figure("roc", "accuracy", "thresholds")
     measured.subgroups(document, run)
     measured.points(document, run)
-    if "probabilities" in drawn:
-        document.figure(
-            "Probability of the positive group by outcome; lines are the thresholds.",
-            drawn["probabilities"],
-            "crosstab",
-        )
+    figure("probabilities", "crosstab")
     measured.calibration(document, run)
-    if "reliability" in drawn:
-        document.figure(
-            "Reliability by image before calibration and after maps that were fitted on "
-            "val; bars are 95 % intervals by patient.",
-            drawn["reliability"],
-            "calibration",
-        )
-    if "decision" in drawn:
-        document.figure(
-            "Decision curves by image: net benefit of acting on the model, on all and on none.",
-            drawn["decision"],
-            "benefit",
-        )
+    figure("reliability", "calibration")
+    figure("decision", "benefit")
     measured.conformal(document, run)
     measured.gap(document, run)
 
@@ -316,7 +328,7 @@ def _metric_table(
         [("patients with several classes", *(str(mixed.get(n, 0)) for n in names))] if mixed else []
     )
     rows = [(what, *sizes), *several, ("patients with / without the event", *events), *rows]
-    told = [INTERVAL]
+    told = [interval_note(centers)]
     if what != "patients" and any(row[0] == title_of("binary.sensitivity") for row in rows):
         told.append(RULE)
     if twice:
@@ -362,7 +374,7 @@ def _class_table(document: Document, run: Mapping[str, Any]) -> None:
             rows.append(
                 (
                     center,
-                    name.replace("_", " "),
+                    plain_name(name),
                     str(numbers["support"]),
                     cell(numbers["recall"]),
                     cell(numbers["precision"]),
@@ -371,13 +383,19 @@ def _class_table(document: Document, run: Mapping[str, Any]) -> None:
             )
     head = ("centre", "class", "images", "recall (%)", "precision (%)", "AUC")
     document.table(
-        "Performance by class.", head, rows, "accuracy", "alternatives", note=INTERVAL, labels=2
+        "Performance by class.",
+        head,
+        rows,
+        "accuracy",
+        "alternatives",
+        note=interval_note(run["centers"]),
+        labels=2,
     )
 
 
 def _crosstab(document: Document, run: Mapping[str, Any]) -> None:
     for center, entry in run["centers"].items():
-        classes = [short_name(name) for name in entry.get("per_class") or {}]
+        classes = [plain_name(name) for name in entry.get("per_class") or {}]
         if not entry.get("confusion_matrix") or len(classes) > 8:
             continue
         rows = [
@@ -438,5 +456,5 @@ def _worst_confusions(entry: Mapping[str, Any]) -> list[tuple[tuple[int, int], i
 
 
 def _confusion(entry: Mapping[str, Any], pair: tuple[int, int]) -> str:
-    names = [name.replace("_", " ") for name in entry["per_class"]]
+    names = [plain_name(name) for name in entry["per_class"]]
     return f"{names[pair[0]]} → {names[pair[1]]}"

@@ -1,0 +1,111 @@
+"""Splits, draws and what was scored are told with the numbers of the run in detail."""
+
+import pytest
+
+from cerviclip.report.sentences import partitions
+from cerviclip.report.sentences.partitions import (
+    home_part,
+    imbalance_sentence,
+    split_sentence,
+    use_of_test_sentence,
+)
+from cerviclip.report.study import Part, Study
+
+
+def per_class(**images):
+    return {
+        "images": sum(images.values()),
+        "per_class": {k: {"images": v} for k, v in images.items()},
+    }
+
+
+@pytest.fixture
+def part(runs):
+    return Study.read(runs).parts[0]
+
+
+def training_source(part):
+    (source,) = (s for s in part.run["flow"]["sources"].values() if s["role"] == "training")
+    return source
+
+
+def with_targets(part, monkeypatch, tested, unlabelled=None, **more):
+    record = {"by": "patient", "ratio": [0.6, 0.2, 0.2], "sources": ["b"], "targets": ["a"]}
+    part.__dict__["split"] = record | more
+    rows = [{"path": str(i), "domain": name} for i, name in enumerate(tested)]
+    monkeypatch.setattr(Part, "test_rows", rows)
+    source = training_source(part)
+    source["seen"]["patients"] = 9
+    source["used"].pop("unlabelled", None)
+    if unlabelled:
+        source["used"]["unlabelled"] = {"images": unlabelled, "per_class": {}}
+    return split_sentence(part)
+
+
+def test_a_target_that_is_partly_unlabelled_was_not_tested_on_as_a_whole(part, monkeypatch):
+    told = with_targets(part, monkeypatch, ["a"] * 138, unlabelled=102)
+    assert "Tested on were 138 images of a; 102 other images of a" in told
+    assert "without labels" in told and "were not tested on" in told and "all images" not in told
+    told = with_targets(part, monkeypatch, ["a"] * 138)
+    assert told.endswith("Tested on were 138 images of a.") and "labels" not in told
+    told = with_targets(part, monkeypatch, [])  # a record without the domains
+    assert told.endswith("Tested on were a.")
+    told = with_targets(part, monkeypatch, ["a"], left_out="a")
+    assert "tested on as a whole: a." in told and "Tested on were" not in told
+
+
+def test_runs_of_several_splits_are_said_to_be(part):
+    one = dict(part.groups[0].runs[0])
+    assert "different splits" not in split_sentence(part)
+    part.groups[0].runs.append(one | {"seed": 7, "split_hash": "another"})
+    assert split_sentence(part).startswith("The runs are of 2 different splits")
+
+
+def imbalance(part, train, test, positive=(), **run):
+    source = training_source(part)
+    source["used"] |= {"train": train, "test": test}
+    part.run.update({"shots": 2, "positive_classes": list(positive), **run})
+    return imbalance_sentence(part)
+
+
+def test_prevalences_differ_only_where_their_numbers_do(part):
+    told = imbalance(part, per_class(a=16, b=16), per_class(a=40, b=40))
+    assert "16 images of each class; every class has the same share" in told
+    assert "differ" not in told
+    told = imbalance(part, per_class(a=16, b=16), per_class(a=10, b=30), ["a"])
+    assert "the positive group is 50.0 % of the images in training and 25.0 % in test" in told
+    told = imbalance(part, per_class(a=9, b=9, c=9), per_class(a=10, b=20, c=15), ["a", "b"])
+    assert "positive group is 66.7 % of the images in training and 66.7" not in told
+    assert "the positive group has the same share" in told and "(66.7 %)" in told
+    assert "the class whose share differs most" in told
+    told = imbalance(part, per_class(a=16, b=16), per_class(a=10, b=30))
+    assert "positive" not in told and "a is 50.0 % of the images in training and 25.0 %" in told
+
+
+def test_a_class_with_fewer_images_than_shots_is_not_called_equal(part):
+    told = imbalance(part, per_class(a=16, b=11), per_class(a=1, b=1))
+    assert "11 to 16 images of each class" in told and "equally many" not in told
+
+
+def test_no_draw_no_balance(part):
+    told = imbalance(part, per_class(a=5, b=5), per_class(a=9, b=9), shots="full")
+    assert "no balance was made" in told and "differ" not in told
+    told = imbalance(part, per_class(a=5, b=5), per_class(a=9, b=1), shots=0)
+    assert told == "the run shown in detail learned from no image, so no balance was made"
+    assert imbalance(part, {}, {}) == (
+        "the draw takes equally many images of each class, where it has so many"
+    )
+
+
+def test_val_that_is_scored_is_called_val_everywhere(part):
+    run = part.featured.runs[0]
+    assert home_part(run) == "test" and "and the external centres" in use_of_test_sentence(part)
+    test = run["centers"].pop("test")
+    run["centers"] = {"test": test}
+    assert "external" not in use_of_test_sentence(part)
+    run["centers"] = {"val": test}
+    assert home_part(run) == "val" and partitions.external_centers(run) == []
+    told = use_of_test_sentence(part)
+    assert told == "The test part was not scored; the scores are those of val."
+    run["search"] = {"tries": 3, "labels": 4, "choices": {}}
+    assert use_of_test_sentence(part).endswith("so these scores are too good.")
