@@ -8,7 +8,7 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.plugins import is_phantom
-from cerviclip.report.cards import card, warnings_by_source
+from cerviclip.report.cards import card, classes_of, warnings_by_source
 from cerviclip.report.document import Document, blank
 from cerviclip.report.measured import prevalence_rows
 from cerviclip.report.runs import runs_table
@@ -21,6 +21,7 @@ from cerviclip.report.sentences.partitions import (
     draw_sentence,
     hidden_sentence,
     imbalance_sentence,
+    new_classes,
     split_sentence,
     use_of_test_sentence,
     was_calibrated,
@@ -31,6 +32,7 @@ from cerviclip.report.study import ON_VAL, Part, Study
 from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
 from cerviclip.runs.report.costs import NOTE as SEARCH_NOTE
 from cerviclip.runs.report.costs import chosen_settings, search_rows
+from cerviclip.runs.report.groups import split_hashes
 
 
 def introduction(document: Document, study: Study) -> None:
@@ -93,9 +95,7 @@ def methods(document: Document, study: Study, csv_name: str) -> None:
         "source",
         "setting",
     )
-    told = warnings_by_source(study)
-    for name, source in _sources(study).items():
-        card(document, name, source, told.get(name, ()), study.name_of(name))
+    _cards(document, study)
     _preparation(document, study)
     for part in study.parts:
         _partitions(document, part)
@@ -104,6 +104,24 @@ def methods(document: Document, study: Study, csv_name: str) -> None:
     _search(document, study)
     analysis(document, study)
     _provenance(document, study, csv_name)
+
+
+def _cards(document: Document, study: Study) -> None:
+    """A card of each data set and centre; names of classes are explained on the first that has
+    them."""
+    if any(len(hashes) > 1 for part in study.parts for hashes in split_hashes(part.groups)):
+        document.text(
+            "Runs are of several splits. Numbers on a card and in the data flow are of the run "
+            "shown in detail.",
+            "source",
+        )
+    told, done = warnings_by_source(study), set[str]()
+    unseen = {part.dataset: new_classes(part.run) for part in study.parts}
+    for name, source in _sources(study).items():
+        classes = [*classes_of(source), *unseen.get(name, ())]
+        explain = not set(classes) <= done
+        card(document, name, source, told.get(name, ()), study.name_of(name), classes, explain)
+        done.update(classes)
 
 
 def _people(document: Document, study: Study) -> None:

@@ -10,7 +10,7 @@ from cerviclip.counted import counted
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_IDS, VAL, patients_known
 from cerviclip.report import measured
-from cerviclip.report.cards import mixed_patients
+from cerviclip.report.cards import mixed_patients, without_root
 from cerviclip.report.compared import all_methods
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import (
@@ -170,7 +170,12 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
             labels=2,
         )
     else:
-        document.text("No image that was found was left out.", "flow", "exclusions")
+        document.text(
+            "Every image that was found is in a part of the split or in an external centre."
+            f"{_not_drawn(part.name, flow)}",
+            "flow",
+            "exclusions",
+        )
     document.table(
         "Leaks looked for before training.",
         ("where", "what", "found"),
@@ -181,7 +186,15 @@ def _flow(document: Document, part: Part, figures: Path) -> None:
     )
     if part.run["warnings"]:
         document.text("Warnings about these data:", "flow")
-        document.bullets(part.run["warnings"], "flow")
+        told = [without_root(text, part.run) for text in part.run["warnings"]]
+        document.bullets(told, "flow")
+
+
+def _not_drawn(name: str, flow: Mapping[str, Any]) -> str:
+    """How many images of a part the run in detail did not use; "" where it used all."""
+    numbers = (flow["sources"].get(name) or {}).get("not_drawn") or {}
+    told = [f"{number:,} of {part}" for part, number in numbers.items() if number]
+    return f" Not drawn, so not used as labelled images: {', '.join(told)}." if told else ""
 
 
 def _flow_note(part: Part, rows: Sequence[Sequence[str]]) -> str:
@@ -327,7 +340,8 @@ def _metric_table(
     several = (
         [("patients with several classes", *(str(mixed.get(n, 0)) for n in names))] if mixed else []
     )
-    rows = [(what, *sizes), *several, ("patients with / without the event", *events), *rows]
+    rates = [("patients with / without the event", *events)] if set(events) != {"-"} else []
+    rows = [(what, *sizes), *several, *rates, *rows]
     told = [interval_note(centers)]
     if what != "patients" and any(row[0] == title_of("binary.sensitivity") for row in rows):
         told.append(RULE)
@@ -426,7 +440,11 @@ def _failures(document: Document, study: Study) -> None:
         ],
         "failures",
     )
-    texts = dict.fromkeys(w for run in study.done for w in run["runtime"].get("warnings") or ())
+    texts = dict.fromkeys(
+        without_root(text, run)
+        for run in study.done
+        for text in run["runtime"].get("warnings") or ()
+    )
     document.bullets([f"Warning of the software: {text}" for text in texts], "failures")
     rows = []
     for part in study.parts:

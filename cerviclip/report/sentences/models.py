@@ -11,6 +11,7 @@ from cerviclip.report.document import Document, blank
 from cerviclip.report.runs import HASH_DIGITS
 from cerviclip.report.sentences.classes import plain_name
 from cerviclip.report.sentences.ensembles import ensemble_sentence, members_of, what_it_is
+from cerviclip.report.sentences.partitions import knows_patients
 from cerviclip.report.sentences.settings import GENERAL, words_of
 from cerviclip.report.setup import searched, texts_sentence, training_rows, unused
 from cerviclip.report.study import Part, Study
@@ -19,8 +20,14 @@ from cerviclip.runs.settings.config_hash import flatten
 from dassl.config import read_yaml
 from dassl.paths import is_file
 
+_BY = "DATASET.SPLIT_BY"
 #: Values at which a key says nothing.
-_OFF = {"TEST.SPLIT": "test", "TRAIN.FEDERATED_ROUNDS": 0, "TRAIN.FEDERATED_MU": 0}
+_OFF = {
+    "DATASET.SUBSAMPLE_CLASSES": "all",
+    "TEST.SPLIT": "test",
+    "TRAIN.FEDERATED_ROUNDS": 0,
+    "TRAIN.FEDERATED_MU": 0,
+}
 
 
 def models(document: Document, study: Study) -> None:
@@ -115,10 +122,11 @@ def setting_rows(part: Part) -> list[tuple[str, str, str]]:
     own = {key: flat[key] for key in flat if key.startswith(section)}
     found = {key: _at(config, key) for key in GENERAL} | own
     left_out = unused(part)
+    of_images = "" if knows_patients(part.run) else " (no patient is known, so each image is one)"
     rows = [(name, value, "-") for name, value in training_rows(part.run)]
     rows += [(words_of(key), value, key) for key, value in searched(part.run)]
     rows += [
-        (words_of(key), _shown(key, value), key)
+        (words_of(key), _shown(key, value) + of_images * (key == _BY and value == "patient"), key)
         for key, value in found.items()
         if key not in left_out and value not in ("", [], {}, None) and _OFF.get(key) != value
     ]

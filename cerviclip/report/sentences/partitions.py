@@ -13,6 +13,9 @@ from cerviclip.report.document import blank
 from cerviclip.report.sentences.classes import plain_name
 from cerviclip.report.study import Part
 from cerviclip.runs.report.groups import split_hashes
+from cerviclip.runs.report.tables import row_labels
+from dassl.config import read_yaml
+from dassl.paths import is_file
 
 _GIVEN = {
     "file": "as a file of a split says",
@@ -154,7 +157,41 @@ def draw_sentence(part: Part) -> str:
         told.append("With full shots a method learned from all training images, at every seed.")
     if 0 in shots:
         told.append("A zero-shot method learned from no image.")
-    return " ".join(told)
+    return " ".join([*told, *_without_labels(part), *_half_of_the_classes(part)])
+
+
+def _without_labels(part: Part) -> list[str]:
+    """Which methods learned from the rest of train as well, without its labels."""
+    labels = row_labels(part.groups)
+    found: dict[str, None] = {}
+    for group in part.groups:
+        path = Path(group.runs[0]["folder"]) / "config.yaml"
+        config = read_yaml(path, "config file") if is_file(path) else {}
+        own = (config.get("TRAINER") or {}).get(group.trainer.upper()) or {}
+        if own.get("WEIGHT_U") and not _unlabelled(group.runs[0]) and is_drawn(group.runs[0]):
+            found[labels[group.row]] = None
+    if not found:
+        return []
+    who = ", ".join(found)
+    return [f"{who} learned from the other images of train as well, without their labels."]
+
+
+def new_classes(run: Mapping[str, Any]) -> list[str]:
+    """The classes that a base-to-new run was tested on without having seen them."""
+    return list((run.get("base_to_new") or {}).get("new_classes") or ())
+
+
+def _half_of_the_classes(part: Part) -> list[str]:
+    """What base to new is, of which classes."""
+    of = part.run.get("base_to_new") or {}
+    if not of:
+        return []
+    base, new = (", ".join(map(plain_name, of[key])) for key in ("base_classes", "new_classes"))
+    return [
+        f"Learned were the base classes alone ({base}), and test has images of these. The methods "
+        f"then told apart the classes that they had not seen ({new}), on the test images of these, "
+        'which tables call "new".'
+    ]
 
 
 def _draw_files(part: Part) -> str:

@@ -18,6 +18,7 @@ GENERAL = {
     "DATASET.POSITIVE": "classes of the positive group",
     "DATASET.CLASS_MAP": "an external centre's name of a class, and ours",
     "DATASET.LEAVE_OUT": "patterns of files that were left out",
+    "DATASET.SUBSAMPLE_CLASSES": "classes that were learned: all, or one half of them",
     "DATASET.PROMPT_SET": "set of texts that describe the classes",
     "TRAIN.FEDERATED_ROUNDS": "rounds of averaging across centres",
     "TRAIN.FEDERATED_MU": "weight mu of FedProx's distance to the common weights; 0: FedAvg",

@@ -4,6 +4,7 @@ import pytest
 
 from cerviclip.report.sentences import partitions
 from cerviclip.report.sentences.partitions import (
+    draw_sentence,
     home_part,
     imbalance_sentence,
     split_sentence,
@@ -109,3 +110,17 @@ def test_val_that_is_scored_is_called_val_everywhere(part):
     assert told == "The test part was not scored; the scores are those of val."
     run["search"] = {"tries": 3, "labels": 4, "choices": {}}
     assert use_of_test_sentence(part).endswith("so these scores are too good.")
+
+
+def test_base_to_new_and_what_was_learned_without_labels_are_told(part, tmp_path):
+    assert "without their labels" not in draw_sentence(part) and "base" not in draw_sentence(part)
+    run = part.groups[0].runs[0]
+    part.run["base_to_new"] = {"base_classes": ["a_b"], "new_classes": ["c", "d"]}
+    told = draw_sentence(part)
+    assert "Learned were the base classes alone (a b)" in told and "not seen (c, d)" in told
+    run["folder"] = str(tmp_path)
+    section = run["trainer"].upper()
+    (tmp_path / "config.yaml").write_text(f"TRAINER:\n  {section}:\n    WEIGHT_U: 1.0\n")
+    assert "learned from the other images of train as well, without" in draw_sentence(part)
+    (tmp_path / "config.yaml").write_text(f"TRAINER:\n  {section}:\n    WEIGHT_U: 0.0\n")
+    assert "without their labels" not in draw_sentence(part)
