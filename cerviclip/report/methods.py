@@ -13,15 +13,13 @@ from cerviclip.report.document import Document, blank
 from cerviclip.report.measured import prevalence_rows
 from cerviclip.report.runs import runs_table
 from cerviclip.report.sentences.analysis import analysis, nameless_centers
+from cerviclip.report.sentences.draws import draw_sentence, imbalance_sentence, new_classes
 from cerviclip.report.sentences.ensembles import members_of
 from cerviclip.report.sentences.federation import federations
 from cerviclip.report.sentences.models import models
 from cerviclip.report.sentences.partitions import (
     chosen_on_val,
-    draw_sentence,
     hidden_sentence,
-    imbalance_sentence,
-    new_classes,
     split_sentence,
     use_of_test_sentence,
     was_calibrated,

@@ -9,11 +9,11 @@ from typing import Any
 from cerviclip.engine.task import Task
 from cerviclip.report.document import blank
 from cerviclip.report.sentences.analysis import has_conformal
+from cerviclip.report.sentences.draws import is_drawn
 from cerviclip.report.sentences.ensembles import PREPARED, ensemble_rows, members_of
 from cerviclip.report.sentences.partitions import (
     external_centers,
     given_split,
-    is_drawn,
     knows_patients,
 )
 from cerviclip.report.study import Part

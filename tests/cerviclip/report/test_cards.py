@@ -57,6 +57,20 @@ def test_images_that_were_not_drawn_are_counted(runs, tmp_path):
     assert "No image that was found was left out" not in text
 
 
+def test_unlabelled_images_are_not_counted_as_both_used_and_unused(runs, tmp_path):
+    def edit(results):
+        source = results["flow"]["sources"]["ZooMain"]
+        source["used"]["unlabelled"] = {"images": 5, "patients": 1, "per_class": {}}
+        source["excluded"] = [{"reason": "not drawn", "images": 9, "patients": 2}]
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    _, tables = texts(folder, tmp_path)
+    assert not [caption for caption in tables if "not used" in caption]
+    (table,) = (t for caption, t in tables.items() if "in no part above" in caption)
+    assert table.note == "The unlabelled images are among them."
+
+
 def test_classes_that_only_new_has_stand_on_the_card(runs, tmp_path):
     def edit(results):
         results["base_to_new"] = {"base_classes": ["a"], "new_classes": ["never_seen"]}

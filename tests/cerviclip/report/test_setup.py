@@ -10,8 +10,8 @@ from run_fixtures import Zoo
 
 from cerviclip import plugins
 from cerviclip.report.content import build_document
+from cerviclip.report.sentences.draws import draw_sentence
 from cerviclip.report.sentences.partitions import (
-    draw_sentence,
     hidden_sentence,
     split_sentence,
     thresholds_sentence,
