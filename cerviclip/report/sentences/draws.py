@@ -69,7 +69,7 @@ def _half_of_the_classes(part: Part) -> list[str]:
         return []
     base, new = (", ".join(map(plain_name, of[key])) for key in ("base_classes", "new_classes"))
     return [
-        f"Learned were the base classes alone ({base}), and test has images of these. The methods "
+        f"The methods learned the base classes alone ({base}), and test has images of these. They "
         f"then told apart the classes that they had not seen ({new}), on the test images of these, "
         'which tables call "new".'
     ]

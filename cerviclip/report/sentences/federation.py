@@ -150,10 +150,10 @@ def _of_a_round(epochs: int, rounds: int) -> str:
 def _sent(of: Federation) -> str:
     """What travelled, as the record or a centre's run says."""
     told = (
-        "Sent were, by each centre, the names of the classes once, and in each round the weights, "
-        "the number of training images and the mean loss; and to each centre the mean weights. No "
-        "image and no patient's name was sent, and of features of images only what weights are "
-        "made of."
+        "Each centre sent the names of its classes once, and in each round its weights, the number "
+        "of its training images and its mean loss. It received the mean weights. No image and no "
+        "patient's name was sent. Features of images were sent only as far as weights are made of "
+        "them, such as means of classes."
     )
     if of.record:
         mib = (of.record["bytes_up"] + of.record["bytes_down"]) / 2**20

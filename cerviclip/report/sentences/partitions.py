@@ -108,12 +108,13 @@ def _of_targets(part: Part) -> str:
     if not targets or part.split.get("left_out"):
         return ""
     tested = Counter(row.get("domain") for row in part.test_rows)
-    numbers = [f"{counted(tested[name], 'image')} of {name}" for name in targets]
+    names = " and ".join(targets)
+    numbers = ", ".join(f"{counted(tested[name], 'image')} of {name}" for name in targets)
     known = all(tested[name] for name in targets)
-    told = f" Tested on were {', '.join(numbers if known else targets)}"
+    told = f" The test images are {numbers if known else f'of {names}'}"
     if kept := unlabelled_images(part.run):
         told += (
-            f"; {kept:,} other images of {' and '.join(targets)}, the train part of the same "
+            f"; {kept:,} other images of {names}, the train part of the same "
             "split, were kept without labels for methods that adapt to them, and were not tested on"
         )
     return f"{told}."

@@ -64,7 +64,7 @@ def test_base_to_new_and_what_was_learned_without_labels_are_told(part, tmp_path
     run = part.groups[0].runs[0]
     part.run["base_to_new"] = {"base_classes": ["a_b"], "new_classes": ["c", "d"]}
     told = draw_sentence(part)
-    assert "Learned were the base classes alone (a b)" in told and "not seen (c, d)" in told
+    assert "learned the base classes alone (a b)" in told and "not seen (c, d)" in told
     run["folder"] = str(tmp_path)
     section = run["trainer"].upper()
     (tmp_path / "config.yaml").write_text(f"TRAINER:\n  {section}:\n    WEIGHT_U: 1.0\n")

@@ -36,14 +36,14 @@ def with_targets(part, monkeypatch, tested, unlabelled=None, **more):
 
 def test_a_target_that_is_partly_unlabelled_was_not_tested_on_as_a_whole(part, monkeypatch):
     told = with_targets(part, monkeypatch, ["a"] * 138, unlabelled=102)
-    assert "Tested on were 138 images of a; 102 other images of a" in told
+    assert "The test images are 138 images of a; 102 other images of a" in told
     assert "without labels" in told and "were not tested on" in told and "all images" not in told
     told = with_targets(part, monkeypatch, ["a"] * 138)
-    assert told.endswith("Tested on were 138 images of a.") and "labels" not in told
+    assert told.endswith("The test images are 138 images of a.") and "labels" not in told
     told = with_targets(part, monkeypatch, [])  # a record without the domains
-    assert told.endswith("Tested on were a.")
+    assert told.endswith("The test images are of a.")
     told = with_targets(part, monkeypatch, ["a"], left_out="a")
-    assert "tested on as a whole: a." in told and "Tested on were" not in told
+    assert "tested on as a whole: a." in told and "The test images are" not in told
 
 
 def test_runs_of_several_splits_are_said_to_be(part):
