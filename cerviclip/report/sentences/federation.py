@@ -162,8 +162,8 @@ def _sent(of: Federation) -> str:
     hosts = {run["runtime"].get("host") for run in of.runs[FEDERATED].values()}
     if len(of.runs[FEDERATED]) > 1 and len(hosts) == 1 and hosts != {None}:
         told += (
-            " All centres ran on one machine: this is a simulation of a federation, in which no "
-            "image had to stay anywhere."
+            " The runs of all centres name the same machine. Unless several machines have this "
+            "name, this is a simulation of a federation, in which no image had to stay anywhere."
         )
     return told
 
