@@ -24,13 +24,19 @@ A_RECORD = record(
 )
 
 
-def read_record(out: Path) -> dict[str, Any]:
+def read_record(
+    out: Path, way_out: str = "delete it to make the federation again"
+) -> dict[str, Any]:
     """A federation's record.
+
+    Args:
+        out: folder of the federation.
+        way_out: what to do where it is damaged.
 
     Raises:
         UserError: it cannot be read, or has another shape.
     """
-    return read_own_json(out / RECORD, A_RECORD, "delete it to make the federation again")
+    return read_own_json(out / RECORD, A_RECORD, way_out)
 
 
 def center_of(folder: Path, variant: str) -> str:

@@ -9,13 +9,12 @@ from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.federated.compare import METRICS, scores_of
-from cerviclip.federated.server import A_RECORD, RECORD
+from cerviclip.federated.record import RECORD, read_record
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import cell, interval_note
 from cerviclip.report.sentences.partitions import chosen_on_val
 from cerviclip.report.study import Study
 from cerviclip.runs.settings.folders import WAYS
-from cerviclip.shapes import read_own_json
 from dassl.errors import UserError
 from dassl.paths import is_file
 
@@ -83,8 +82,7 @@ def find_federations(study: Study) -> list[Federation]:
         if _federated(run):
             root = Path(run["folder"]).parent.parent
             if root not in found:
-                path = root / RECORD
-                record = read_own_json(path, A_RECORD, _WAY_OUT) if is_file(path) else {}
+                record = read_record(root, _WAY_OUT) if is_file(root / RECORD) else {}
                 found[root] = Federation(root, record)
             found[root].runs[FEDERATED][Path(run["folder"]).name] = run
     for run in study.done:

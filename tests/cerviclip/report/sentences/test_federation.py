@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from cerviclip.federated.server import RECORD
+from cerviclip.federated.record import RECORD
 from cerviclip.report.content import build_document
 from cerviclip.report.document import Table
 from cerviclip.report.study import BY_VAL, Study
