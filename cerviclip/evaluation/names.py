@@ -8,6 +8,10 @@ from typing import Any
 from dassl.errors import nearest_or_all
 
 IN_DOMAIN = "test"  # the centre that is the data set's own test part
+VAL = "val"  # scored in its place where TEST.SPLIT is val
+NEW = "new"  # the classes that a base-to-new run has not seen
+#: "Centres" of results.json that are parts of the training's own data set, and no other hospital.
+HOME_PARTS = (IN_DOMAIN, VAL, NEW)
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
 PER_CLASS = ("precision", "recall", "f1")
 BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")

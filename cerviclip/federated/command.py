@@ -26,13 +26,13 @@ from cerviclip.counted import counted
 from cerviclip.federated.certificates import CA, make_certificates
 from cerviclip.federated.compare import folder_of, write_table
 from cerviclip.federated.plan import SERVER, Plan, find_plan, read_plan
-from cerviclip.federated.server import A_RECORD, RECORD, serve_federation
+from cerviclip.federated.record import RECORD, read_record
+from cerviclip.federated.server import serve_federation
 from cerviclip.places import install_hint
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, WAYS, safe_part, variant_of_center
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
-from cerviclip.shapes import read_own_json
 from dassl.errors import UserError, cli_main, says_what_stays
 
 POLL_S = 0.2
@@ -113,6 +113,7 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
+    _name_by_center(plan, out)
     to_do = not _federated_is_done(plan, out)
     if to_do:
         _check_installed(insecure)
@@ -128,17 +129,31 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
         for way, site in alone:
             folder = folder_of(out, way, site.name)
             print(f"{way}: {site.name}")
-            run_one(
-                setup_cfg(plan.request(site, folder)), variant=variant_of_center(folder), echo=False
-            )
+            cfg = setup_cfg(plan.request(site, folder))
+            run_one(cfg, variant=variant_of_center(folder), echo=False)
             done += 1
         if to_do:
             federate_here(plan, out, insecure)
-    record = read_own_json(out / RECORD, A_RECORD, "delete it to make the federation again")
+    record = read_record(out)
     path = write_table(plan, out, record)
     print(path.read_text(encoding="utf-8"))
     print(f"table: {path}, record: {out / RECORD}")
     return 0
+
+
+def _name_by_center(plan: Plan, out: Path) -> None:
+    """Give finished runs of a federation of before the variant that tells centres apart: they were
+    called by their way alone, and a table took those of one data set for the same."""
+    from cerviclip.runs.run.finished import relabel
+
+    places = [(way, site.name) for site in plan.centers for way in WAYS[:2]]
+    places += [(WAYS[2], "")] if plan.pooled else []
+    folders = [folder_of(out, *place) for place in places]
+    before = [folder for folder in folders if (read_results(folder) or {}).get("variant") in WAYS]
+    renamed = [folder for folder in before if relabel(folder, variant_of_center(folder))]
+    if renamed:
+        of = f"{counted(len(renamed), 'run')} of an earlier version"
+        print(f"{of} now have their centre in their variant ({variant_of_center(renamed[0])})")
 
 
 def _check_installed(insecure: bool) -> None:
@@ -159,7 +174,7 @@ def _federated_is_done(plan: Plan, out: Path) -> bool:
     if not (out / RECORD).is_file():
         return False
     # A run's configuration does not say which other centres its weights were averaged with.
-    record = read_own_json(out / RECORD, A_RECORD, "delete it to make the federation again")
+    record = read_record(out)
     same = sorted(record.get("centers") or ()) == sorted(names)
     return same and all(done(name, folder_of(out, WAYS[1], name)) for name in names)
 

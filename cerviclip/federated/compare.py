@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.federated.plan import Plan
+from cerviclip.federated.record import POOLED_SITE
 from cerviclip.runs.predictions import Predictions, read_predictions
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import WAYS
@@ -21,16 +22,23 @@ METRICS = {"accuracy": ("accuracy", "%"), "macro_auc": ("macro AUC", "")}
 
 def folder_of(out: Path, way: str, center: str) -> Path:
     """Where a run lies: ``out/local/huaxi``, ``out/federated/huaxi``, ``out/pooled/all``."""
-    return out / way / ("all" if way == "pooled" else center)
+    return out / way / (POOLED_SITE if way == "pooled" else center)
 
 
-def scores_of(plan: Plan, out: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
+def scores_of(
+    centers: Sequence[str], out: Path, pooled: bool
+) -> dict[str, dict[str, Mapping[str, Any]]]:
     """The scores of each way of training on each centre's test images.
 
     All ways are scored on the very same images of a centre: those of its local run's test.
 
+    Args:
+        centers: names of the centres.
+        out: folder of the federation.
+        pooled: whether there is a run on the images of all centres.
+
     Returns:
-        ``{way: {centre: entry of results.json}}``; ``pooled`` only where the plan has it.
+        ``{way: {centre: entry of results.json}}``.
 
     Raises:
         UserError: two ways do not have predictions of the same images.
@@ -38,17 +46,17 @@ def scores_of(plan: Plan, out: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
     from cerviclip.runs.run.testing.scoring import score_predictions
 
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for site in plan.centers:
-        local = _test(folder_of(out, "local", site.name))
-        results = read_results(folder_of(out, "local", site.name)) or {}
+    for center in centers:
+        local = _test(folder_of(out, "local", center))
+        results = read_results(folder_of(out, "local", center)) or {}
         positive = results.get("positive_classes") or []
         for way in WAYS:
-            folder = folder_of(out, way, site.name)
-            if way == "pooled" and plan.pooled is None:
+            folder = folder_of(out, way, center)
+            if way == "pooled" and not pooled:
                 continue
             chosen = _same_images(_test(folder), local, folder)
             entry = score_predictions([chosen], local.classnames, positive, "few_patients")
-            found.setdefault(way, {})[site.name] = entry[chosen.center]
+            found.setdefault(way, {})[center] = entry[chosen.center]
     return found
 
 
@@ -109,7 +117,8 @@ def _number(value: float, unit: str) -> str:
 
 def write_table(plan: Plan, out: Path, record: Mapping[str, Any]) -> Path:
     """``out/federated.md``: the table, and what has travelled."""
-    scores = scores_of(plan, out)
+    centers = [site.name for site in plan.centers]
+    scores = scores_of(centers, out, plan.pooled is not None)
     rounds = record["rounds"]
     parts = max((row["participants"] for row in rounds), default=0)
     mib = (record["bytes_up"] + record["bytes_down"]) / 2**20

@@ -8,21 +8,8 @@ from pathlib import Path
 from cerviclip.federated.certificates import read_certificates
 from cerviclip.federated.flower import Ledger, import_flower, make_strategy
 from cerviclip.federated.plan import Plan
-from cerviclip.shapes import anything, count, flag, listed, mapping, text
-from cerviclip.shapes import record as shape_of
+from cerviclip.federated.record import RECORD
 from dassl.utils.files import atomic_write
-
-RECORD = "federation.json"
-#: What of it a table reads.
-A_RECORD = shape_of(
-    {
-        "rounds": listed(shape_of({"participants": count, "images": mapping(anything)})),
-        "bytes_up": count,
-        "bytes_down": count,
-        "encrypted": flag,
-    },
-    {"centers": listed(text)},
-)
 
 
 def serve_federation(plan: Plan, out: Path, address: str, certificates: Path | None) -> Path:

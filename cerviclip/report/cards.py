@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
+from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import count
+from cerviclip.report.sentences.classes import explained, plain_name
 from cerviclip.report.study import Study
 
 _DESCRIBE = "what the images show: organ, device, stain or scan, who took them and of whom"
-_HOME = ("test", "new")  # parts of the training's data set
 _SENTENCES = 6  # of each kind
 _DEFECTS = re.compile(
     r"no patient|not published|is published|copies|twice|misspel|leak|alone separates|resized|"
@@ -29,6 +30,8 @@ def card(
     source: Mapping[str, Any] | None,
     told: Sequence[str] = (),
     shown: str = "",
+    classes: Sequence[str] = (),
+    explain: bool = True,
 ) -> None:
     """Add the card of one data set.
 
@@ -37,6 +40,8 @@ def card(
         source: its entry in ``flow``; None in runs that have none.
         told: what the runs warned of it.
         shown: its title; "" for the registered name.
+        classes: its classes, as files call them.
+        explain: say what their names are short for; no earlier card has.
     """
     found, shown = facts(name), shown or name
     document.heading(f"Data card: {shown}", "source", level=2)
@@ -44,10 +49,10 @@ def card(
     if shown != name:
         rows.append(("Name in files and folders", name))
     if source:
-        seen, parts = source["seen"], source["parts"]
+        seen = source["seen"]
         rows.append(("Images (patients)", count(seen)))
-        classes = dict.fromkeys(c for part in parts.values() for c in part["per_class"])
-        rows.append(("Classes", ", ".join(classes)))
+        names = explained(classes) if explain else ", ".join(map(plain_name, classes))
+        rows.append(("Classes", names or "-"))
         if seen["patients"] is None:
             rows.append(("Patients", "not known: no file names them"))
     rows.append(
@@ -56,8 +61,21 @@ def card(
     rows.append(("Licence", found.get("licence") or blank("licence or agreement of use")))
     known = found.get("defects") or ""
     notes = "; ".join([*(source["notes"] if source else ()), *told])
+    notes = f"Noted by the runs: {notes}" if notes and known else notes
     rows.append(("Known defects", " ".join(filter(None, [known, notes])) or "none on record"))
     document.table(f"Data card of {shown}.", ("", ""), rows, "source", "datacard", labels=2)
+
+
+def classes_of(source: Mapping[str, Any] | None) -> list[str]:
+    """The classes of a source of ``flow``, as files call them."""
+    parts = (source or {}).get("parts") or {}
+    return list(dict.fromkeys(c for part in parts.values() for c in part["per_class"]))
+
+
+def without_root(text: str, run: Mapping[str, Any]) -> str:
+    """A warning without the place where somebody keeps her data."""
+    root = str((run["runtime"] or {}).get("data_root") or "").rstrip("/\\")
+    return text.replace(f"{root}/", "").replace(f"{root}\\", "") if root else text
 
 
 def warnings_by_source(study: Study) -> dict[str, list[str]]:
@@ -65,14 +83,15 @@ def warnings_by_source(study: Study) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for part in study.parts:
         run, mixed = part.run, mixed_patients(part.run)
-        found.setdefault(part.dataset, []).extend(run["warnings"] or ())
+        told_of_data = (without_root(text, run) for text in run["warnings"] or ())
+        found.setdefault(part.dataset, []).extend(told_of_data)
         for center, entry in run["centers"].items():
-            told = found.setdefault(part.dataset if center in _HOME else center, [])
+            told = found.setdefault(part.dataset if center in HOME_PARTS else center, [])
             if entry.get("note"):
                 told.append(f"{center}: {entry['note']}")
             if mixed.get(center):
                 number, patients = mixed[center], entry["n_patients"]
-                where = f"of the {center} part, " if center in _HOME else ""
+                where = f"of the {center} part, " if center in HOME_PARTS else ""
                 told.append(f"{where}{number} of {patients} patients have several classes")
     return found
 

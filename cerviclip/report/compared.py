@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cerviclip.report.document import Document
 from cerviclip.report.study import Part, Study
-from cerviclip.runs.comparison.compare import Request, compare
+from cerviclip.runs.comparison.compare import Comparison
 from cerviclip.runs.comparison.tables import difference_tables
 from cerviclip.runs.many.federations import tests_by_center, without_idle_rows
 from cerviclip.runs.report.groups import group_runs, runs_of
@@ -30,14 +30,16 @@ def all_methods(document: Document, study: Study, part: Part) -> None:
     if told := _not_pooled(pooled):
         document.text("Folds that are not put together:", "accuracy")
         document.bullets(told, "accuracy")
-    if len({g.row for g in part.groups}) < 2:
-        return
-    try:
-        compared = compare(part.groups, Request(part.label, ["accuracy"]))
-    except UserError as error:  # runs of a federation's centres, each of a split of its own
-        document.text(f"The methods are not compared in pairs: {error}.", "compare")
-        return
-    for table in difference_tables(compared):
+    found = part.differences
+    if isinstance(found, UserError):
+        why = str(found).replace(f"{study.folder.as_posix().rstrip('/')}/", "").split("; give ")[0]
+        document.text(f"The methods are not compared in pairs: {why}.", "compare")
+    elif found:
+        _difference_tables(document, part, found)
+
+
+def _difference_tables(document: Document, part: Part, found: Sequence[Comparison]) -> None:
+    for table in difference_tables(found):
         rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
         head = ("centre", f"{part.label} minus", *map(column_name, table.columns))
         note = "; ".join(table.notes) + "."

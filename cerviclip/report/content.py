@@ -24,5 +24,5 @@ def build_document(study: Study, figures: Path, csv_name: str = "report_runs.csv
     introduction(document, study)
     methods(document, study, csv_name)
     results(document, study, figures)
-    closing(document)
+    closing(document, study)
     return document

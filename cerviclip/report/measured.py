@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.report.document import Document
-from cerviclip.report.numbers import INTERVAL, cell, digits_of, size_of, title_of
+from cerviclip.report.numbers import cell, digits_of, interval_note, size_of, title_of
+from cerviclip.report.sentences.partitions import was_calibrated
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import POINT_TITLES
 
@@ -21,9 +22,10 @@ _RATES = ("sensitivity", "specificity", "ppv", "npv")
 def subgroups(document: Document, run: Mapping[str, Any]) -> None:
     """A table for each column that ``TEST.SUBGROUPS`` named."""
     for column, centers in (run.get("subgroups") or {}).items():
-        rows, notes = [], []
+        rows, notes, known = [], [], {}
         for center, groups in centers.items():
             for name, entry in groups.items():
+                known[f"{center} ({name})"] = entry
                 binary, carried = entry["binary"], entry["points"].get("youden") or {}
                 rows.append(
                     (
@@ -41,7 +43,8 @@ def subgroups(document: Document, run: Mapping[str, Any]) -> None:
                 "sensitivity (%)", "specificity (%)", "Youden: sens.", "Youden: spec.")  # fmt: skip
         document.table(
             f"Subgroups by {column}; the Youden threshold is the one that val chose for everybody.",
-            head, rows, "accuracy", "fairness", note=" ".join([INTERVAL, *notes]), labels=3,
+            head, rows, "accuracy", "fairness",
+            note=" ".join([interval_note(known), *notes]), labels=3,
         )  # fmt: skip
 
 
@@ -74,8 +77,9 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
             "NPV (%)",
             "loss of sens. / spec.",
         )
+        of_intervals = interval_note(run["centers"])
         notes = [
-            INTERVAL,
+            of_intervals,
             "Loss: by how many percentage points sensitivity and specificity are lower than at the "
             "threshold that the same rule would have chosen with the centre's own labels. A "
             "negative loss means that the threshold of val did better.",
@@ -97,7 +101,7 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
             prevalence_rows(block),
             "points",
             "imbalance",
-            note=f"{INTERVAL} By Bayes' rule from the likelihood ratios of the centre.",
+            note=f"{of_intervals} By Bayes' rule from the likelihood ratios of the centre.",
             labels=2,
         )
         if not rows and title == "by image":
@@ -143,7 +147,8 @@ def calibration(document: Document, run: Mapping[str, Any]) -> None:
                 losses = [cell(found[key], 3) for key in ("brier", "ece")]
                 rows.append((center, title, *numbers, *losses))
     head = ("centre", "probabilities", "intercept", "slope", "O/E", "Brier", "ECE")
-    note = f"{INTERVAL} Calibrated: intercept 0, slope 1, O/E 1. Maps were fitted on val."
+    note = f"{interval_note(run['centers'])} Calibrated: intercept 0, slope 1, O/E 1."
+    note += " Maps were fitted on val." * was_calibrated(run)
     document.table(
         "Calibration of the positive group's probability, by image.",
         head,
@@ -174,7 +179,7 @@ def conformal(document: Document, run: Mapping[str, Any]) -> None:
         ("centre", "sets", "coverage (%)", "classes in a set"),
         rows,
         "conformal",
-        note=f"{INTERVAL} {_SETS}",
+        note=f"{interval_note(run['centers'])} {_SETS}",
         labels=2,
     )
 
@@ -197,7 +202,7 @@ def gap(document: Document, run: Mapping[str, Any]) -> None:
         "gap",
         "external",
         "heterogeneity",
-        note=f"{INTERVAL} Above 0: worse outside (for ECE: below 0).",
+        note=f"{interval_note(run['centers'])} Above 0: worse outside (for ECE: below 0).",
     )
 
 

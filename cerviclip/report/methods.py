@@ -2,72 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.counted import counted
-from cerviclip.evaluation.names import patients_known
-from cerviclip.plugins import discover, is_phantom
-from cerviclip.report.cards import card, warnings_by_source
+from cerviclip.evaluation.names import HOME_PARTS
+from cerviclip.plugins import is_phantom
+from cerviclip.report.cards import card, classes_of, warnings_by_source
 from cerviclip.report.document import Document, blank
 from cerviclip.report.measured import prevalence_rows
-from cerviclip.report.numbers import RULE, title_of
-from cerviclip.report.runs import HASH_DIGITS, runs_table
-from cerviclip.report.setup import (
+from cerviclip.report.runs import runs_table
+from cerviclip.report.sentences.analysis import analysis, nameless_centers
+from cerviclip.report.sentences.draws import draw_sentence, imbalance_sentence, new_classes
+from cerviclip.report.sentences.ensembles import members_of
+from cerviclip.report.sentences.federation import federations
+from cerviclip.report.sentences.models import models
+from cerviclip.report.sentences.partitions import (
     chosen_on_val,
-    draw_sentence,
     hidden_sentence,
-    imbalance_sentence,
-    preparation,
-    replaced,
     split_sentence,
-    texts_sentence,
-    thresholds_sentence,
-    training_rows,
-    unused,
     use_of_test_sentence,
+    was_calibrated,
 )
-from cerviclip.report.study import BY_VAL, Part, Study
+from cerviclip.report.sentences.settings import words_of
+from cerviclip.report.setup import key_of, preparation
+from cerviclip.report.study import ON_VAL, Part, Study
 from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
 from cerviclip.runs.report.costs import NOTE as SEARCH_NOTE
-from cerviclip.runs.report.costs import search_rows
-from cerviclip.runs.report.tables import row_labels
-from cerviclip.runs.settings.config_hash import flatten
-from dassl.config import read_yaml
-from dassl.paths import is_file
-
-# Keys that hold for every method. What a method used of INPUT and OPTIM is in the run's ``setup``.
-_MEASURED = (
-    "Discrimination (AUC, average precision), accuracy, sensitivity and specificity, calibration "
-    "(intercept, slope, observed/expected, Brier score, log loss, ECE), net benefit and conformal "
-    "coverage"
-)
-_MEASURED_OF_CLASSES = (
-    "Discrimination (AUC of each class against the others), accuracy, recall and precision of each "
-    "class, calibration (Brier score, log loss, ECE) and conformal coverage"
-)
-_SETTINGS = (
-    "DATASET.SPLIT_BY",
-    "DATASET.SPLIT_RATIO",
-    "DATASET.SPLIT_SEED",
-    "DATASET.FOLD",
-    "DATASET.SPLIT_FILE",
-    "DATASET.DRAW_FILE",
-    "DATASET.NUM_SHOTS_VAL",
-    "DATASET.SHOTS_BY",
-    "DATASET.SHOTS_SCENARIO",
-    "DATASET.POSITIVE",
-    "DATASET.CLASS_MAP",
-    "DATASET.LEAVE_OUT",
-    "DATASET.PROMPT_SET",
-    "TEST.FINAL_MODEL",
-    "TEST.EXTERNAL",
-    "TEST.INTERVALS",
-    "TEST.PATIENT_RULE",
-    "TEST.MISS_COST",
-    "TEST.PREVALENCES",
-)
+from cerviclip.runs.report.costs import chosen_settings, search_rows
+from cerviclip.runs.report.groups import split_hashes
 
 
 def introduction(document: Document, study: Study) -> None:
@@ -88,7 +51,7 @@ def introduction(document: Document, study: Study) -> None:
     document.text(
         f"Title: {blank('name the target condition and the kind of images')}: diagnostic accuracy "
         "of a few-shot vision-language or deep-learning model, with "
-        f"{'sensitivity, specificity and AUC' if study.binary else 'accuracy and AUC of classes'}",
+        f"{_measures(study)}",
         "title",
     )
     for topic, what in (
@@ -106,6 +69,15 @@ def introduction(document: Document, study: Study) -> None:
         document.text(f"{topic.capitalize()}: {blank(what)}", topic)
 
 
+def _measures(study: Study) -> str:
+    """The measures that the title names; of data sets with and without a positive group both."""
+    if not study.binary:
+        return "accuracy and AUC of classes"
+    others = ", ".join(part.name for part in study.parts if part not in study.binary)
+    told = f"sensitivity, specificity and AUC{study.where_binary}"
+    return f"{told}, accuracy and AUC of the classes of {others}" if others else told
+
+
 def methods(document: Document, study: Study, csv_name: str) -> None:
     """All subsections of the methods.
 
@@ -121,16 +93,33 @@ def methods(document: Document, study: Study, csv_name: str) -> None:
         "source",
         "setting",
     )
-    told = warnings_by_source(study)
-    for name, source in _sources(study).items():
-        card(document, name, source, told.get(name, ()), study.name_of(name))
+    _cards(document, study)
     _preparation(document, study)
     for part in study.parts:
         _partitions(document, part)
-    _model(document, study)
+    models(document, study)
+    federations(document, study)
     _search(document, study)
-    _analysis(document, study)
+    analysis(document, study)
     _provenance(document, study, csv_name)
+
+
+def _cards(document: Document, study: Study) -> None:
+    """A card of each data set and centre; names of classes are explained on the first that has
+    them."""
+    if any(len(hashes) > 1 for part in study.parts for hashes in split_hashes(part.groups)):
+        document.text(
+            "Runs are of several splits. Numbers on a card and in the data flow are of the run "
+            "shown in detail.",
+            "source",
+        )
+    told, done = warnings_by_source(study), set[str]()
+    unseen = {part.dataset: new_classes(part.run) for part in study.parts}
+    for name, source in _sources(study).items():
+        classes = [*classes_of(source), *unseen.get(name, ())]
+        explain = not set(classes) <= done
+        card(document, name, source, told.get(name, ()), study.name_of(name), classes, explain)
+        done.update(classes)
 
 
 def _people(document: Document, study: Study) -> None:
@@ -188,7 +177,7 @@ def _sources(study: Study) -> dict[str, Mapping[str, Any] | None]:
     found: dict[str, Mapping[str, Any] | None] = {}
     for part in study.parts:
         sources = part.run["flow"].get("sources") or {}
-        names = [part.dataset, *(c for c in part.run["centers"] if c not in ("test", "new"))]
+        names = [part.dataset, *(c for c in part.run["centers"] if c not in HOME_PARTS)]
         for name in dict.fromkeys([*sources, *names]):
             found[name] = sources.get(name) or found.get(name)
     return found
@@ -199,12 +188,13 @@ def _preparation(document: Document, study: Study) -> None:
     for part in study.parts:
         for sentence in preparation(part):
             document.text(sentence, "preprocessing")
+    nameless = bool(nameless_centers(study))
     unknown = (
         " An image without a known patient counts as a patient of its own, which makes intervals "
         "too narrow."
     )
     document.text(
-        f"Missing data: an image without a class is not read.{unknown * bool(_nameless(study))} "
+        f"Missing data: an image without a class is not read.{unknown * nameless} "
         "The model gives an output for each readable image, so there are no indeterminate results. "
         + blank("missing or indeterminate reference standards"),
         "missing",
@@ -214,8 +204,7 @@ def _preparation(document: Document, study: Study) -> None:
 def _partitions(document: Document, part: Part) -> None:
     run = part.run
     document.heading(f"Partitions of {part.name}", "partition", level=2)
-    fitted = (run["calibration"] or {}).get("fitted_on") == "val"
-    maps = "calibration maps were fitted on val. " * fitted
+    maps = "calibration maps were fitted on val. " * was_calibrated(run)
     chosen = "Thresholds were chosen on val. " if chosen_on_val(run) else ""
     chosen = f"Thresholds were chosen, and {maps}" if chosen and maps else chosen or maps
     chosen = chosen[:1].upper() + chosen[1:]
@@ -239,98 +228,19 @@ def _partitions(document: Document, part: Part) -> None:
         ),
         "samplesize",
     )
-    hashes = (
-        f"split {run['split_hash'] or 'none'}, draw of the run shown {run['draw_hash'] or 'none'}"
-    )
+    draw = "" if members_of(run) else f", draw {run['draw_hash'] or 'none'}"
     document.text(
-        f"Hashes (sha256): {hashes}. The split is in split.json of each run.", "partition"
+        f"Hashes (sha256) of the run shown in detail: split {run['split_hash'] or 'none'}{draw}. "
+        "The split is in split.json of each run.",
+        "partition",
     )
-
-
-def _from_random_weights(run: Mapping[str, Any]) -> bool:
-    """Whether a run's network had no weights from anywhere, as far as its config.yaml says."""
-    path = Path(run["folder"]) / "config.yaml"
-    model = (read_yaml(path, "config file") if is_file(path) else {}).get("MODEL") or {}
-    pretrained = (model.get("BACKBONE") or {}).get("PRETRAINED", True)
-    return not pretrained and not model.get("INIT_WEIGHTS")
-
-
-def _model(document: Document, study: Study) -> None:
-    document.heading("Models and training", "model", level=2)
-    trainers = discover()["trainer"]
-    rows = []
-    for part in study.parts:
-        labels = row_labels(part.groups)
-        for group in {g.row: g for g in part.groups}.values():
-            entry = trainers.get(group.trainer)
-            weights = str(group.runs[0]["weights_sha256"] or "")[:HASH_DIGITS]
-            shots = ", ".join(str(g.shots) for g in part.groups if g.row == group.row)
-            row = (
-                labels[group.row],
-                entry.summary if entry else "",
-                group.backbone,
-                weights or ("random" if _from_random_weights(group.runs[0]) else "-"),
-            )
-            rows.append((*row, shots) if len(study.parts) == 1 else (*row, f"{part.name}: {shots}"))
-    head = ("method", "what it is", "backbone", "weights (sha256)", "shots")
-    document.table("Methods compared.", head, rows, "model", "init", labels=5)
-    document.text(
-        "A method starts from the pre-trained weights whose hash is in the table; of one without a "
-        "hash the files do not say which weights it started from. New parameters start from the "
-        "run's seed. "
-        + blank("what the backbone was pre-trained on, and whether test patients can be among it"),
-        "init",
-        "training",
-    )
-    for part in study.parts:
-        flat = flatten(part.config)
-        name = part.run["trainer"].upper()
-        keys = [*_SETTINGS, *(k for k in flat if k.startswith(f"TRAINER.{name}."))]
-        left_out = {*unused(part), *replaced(part.run)}
-        chosen = [
-            (k, _shown(flat[k]))
-            for k in keys
-            if k in flat and k not in left_out and flat[k] not in ("", [], {}, None)
-        ]
-        document.table(
-            f"Settings that {part.label} used on {part.name}; config.yaml of the run has the "
-            "keys of all methods.",
-            ("key", "value"),
-            [*training_rows(part.run), *chosen],
-            "training",
-            "specification",
-            labels=2,
-        )
-    for part in study.parts:
-        document.text(texts_sentence(part), "specification")
-    document.text(
-        "Output: a probability for each class. "
-        + "The probability of the positive group is the sum over its classes. " * study.binary
-        + "No models are combined into an ensemble unless the table above says so.",
-        "output",
-        "ensemble",
-    )
-    own = any(group.trainer == "SAVLT" for part in study.parts for group in part.groups)
-    maps = "attention maps of SAVLT" if own else "heat maps of class activation"
-    document.text(
-        "Explanations: " + blank("whether and how outputs were explained, such as " + maps),
-        "explain",
-    )
-
-
-def _shown(value: Any) -> str:
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else str(value)
-    )  # noqa: E501
 
 
 def _tried_on_val(part: Part) -> str:
     """That val's accuracy flatters a method whose settings val has chosen; "" for any other."""
     searches = [(run.get("search") or {}).get("choices") or {} for run in part.featured.runs]
     tries = max(found.get("settings", {}).get("tries", 0) for found in searches)
-    if not part.why.startswith(BY_VAL) or tries < 2:
+    if not part.why.startswith(ON_VAL) or tries < 2:
         return ""
     return (
         f" Val had chosen its settings as well, the best of {tries:,} tries on each run, so its "
@@ -349,11 +259,12 @@ def _search(document: Document, study: Study) -> None:
         )
     rows = search_rows([g for part in study.parts for g in part.groups])
     if rows:
+        note = f"{SEARCH_NOTE}{_chosen_in_words(study)}"
         document.table(
-            "Search budget.", SEARCH_HEAD, rows, "selection", "search", note=SEARCH_NOTE, labels=2
+            "Search budget.", SEARCH_HEAD, rows, "selection", "search", note=note, labels=2
         )
     else:
-        document.text("No run has chosen anything on val.", "selection", "search")
+        document.text("No run has chosen a setting on val.", "selection", "search")
     document.text(
         "Tried before these runs: "
         + blank("settings and methods that were tried and are not among these runs"),
@@ -361,90 +272,14 @@ def _search(document: Document, study: Study) -> None:
     )
 
 
-def _analysis(document: Document, study: Study) -> None:
-    document.heading("Statistical analysis", "statistics", level=2)
-    entry: Mapping[str, Any] = next(iter(study.parts[0].run["centers"].values()), {})
-    how = entry.get("uncertainty", {})
-    measured = _MEASURED if study.binary else _MEASURED_OF_CLASSES
-    document.text(
-        f"{measured} were computed on the test part and at each external centre, by image and by "
-        "patient.",
-        "metrics",
-    )
-    document.text(
-        f"Intervals are of {100 * how.get('level', 0.95):g} %, with the patient as the "
-        f"unit{_without_patients(study)}. {_interval_methods(how, study)}{_of_several(study)}",
-        "statistics",
-    )
-    if study.binary:
-        document.text(
-            f"{RULE} A patient is called positive by the same rule, from the one prediction that "
-            "is made of her images. AUC and operating points rest on the summed probability of the "
-            "positive group.",
-            "metrics",
-            "thresholds",
-        )
-    told = {part.dataset: thresholds_sentence(part.run) for part in study.parts}
-    for sentence in dict.fromkeys(told.values()):
-        names = ", ".join(study.name_of(d) for d, said in told.items() if said == sentence)
-        start = "" if len(set(told.values())) == 1 else f"{names}: "
-        document.text(start + sentence, "thresholds")
-    document.text(
-        "Rationale of the thresholds: " + blank("why these operating points suit the use"),
-        "thresholds",
-    )
-    document.text(
-        "Variability: scores are given for each centre and as deviations over seeds. "
-        + blank("further subgroups, and which analyses were planned beforehand"),
-        "variability",
-        "heterogeneity",
-    )
-    document.text(
-        "Fairness: " + blank("groups of patients that were compared, or why none were"), "fairness"
-    )
-    document.text(
-        "Robustness: " + blank("sensitivity analyses, such as blur, stain or missing inputs"),
-        "robustness",
-    )
-
-
-def _interval_methods(how: Mapping[str, Any], study: Study) -> str:
-    """``Rates: mid-P. Balanced accuracy, macro F1: MOVER ...``, a sentence for each method."""
-    told: dict[str, list[str]] = {}
-    for key, text in (how.get("method") or {}).items():
-        if key.startswith("binary/") and not study.binary:
-            continue
-        title = "Rates" if key == "default" else title_of(key.replace("/", ".")).partition(" (")[0]
-        told.setdefault(text, []).append(title)
-    return " ".join(f"{', '.join(titles)}: {text}." for text, titles in told.items())
-
-
-def _of_several(study: Study) -> str:
-    """What holds of several runs of a method and of several methods, where there are such."""
-    told = ""
-    if any(len(group.runs) > 1 for part in study.parts for group in part.groups):
-        told += " Means over seeds have a standard deviation over runs."
-    if any(len({group.row for group in part.groups}) > 1 for part in study.parts):
-        told += " Differences between methods are paired by patient."
-    return told
-
-
-def _nameless(study: Study) -> list[str]:
-    """Data sets, with the centre, where nobody knows the patients."""
-    return [
-        f"{part.name} ({center})"
-        for part in study.parts
-        for center, entry in part.run["centers"].items()
-        if not patients_known(entry)
-    ]
-
-
-def _without_patients(study: Study) -> str:
-    """At which centres an image counts as a patient, as a clause; "" at none."""
-    told = _nameless(study)
-    return (
-        f"; no patient is known of {', '.join(told)}, where the image is the unit" if told else ""
-    )
+def _chosen_in_words(study: Study) -> str:
+    """What the settings are that the table of the search calls by their keys; "" for none."""
+    told = {
+        f"{name} of {run['trainer']}": words_of(key_of(run, name))
+        for run in study.done
+        for name in chosen_settings(run)
+    }
+    return "".join(f" {name}: {words}." for name, words in told.items())
 
 
 def _provenance(document: Document, study: Study, csv_name: str) -> None:
@@ -454,8 +289,8 @@ def _provenance(document: Document, study: Study, csv_name: str) -> None:
     for key in dict.fromkeys(k for v in versions for k in v):
         values = dict.fromkeys(str(v[key]) for v in versions if v.get(key))
         rows.append((key, ", ".join(values) or "-"))
-    devices = dict.fromkeys(str(run["runtime"].get("device_name", "-")) for run in study.done)
-    rows.append(("device", ", ".join(devices)))
+    names = (run["runtime"].get("device_name") for run in study.done if not members_of(run))
+    rows.append(("device", ", ".join(dict.fromkeys(str(name or "-") for name in names)) or "-"))
     seconds = [run["runtime"].get("seconds", {}).get("total", 0.0) for run in study.done]
     rows.append(("time of all runs", f"{sum(seconds):.0f} s"))
     document.table("Software and machine.", ("what", "version"), rows, "software", labels=2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.evaluation.names import patients_known
-from cerviclip.evaluation.shown import INTERVAL as INTERVAL
+from cerviclip.evaluation.shown import INTERVAL
 from cerviclip.evaluation.shown import cell as cell
 from cerviclip.evaluation.shown import signed as signed
 from cerviclip.runs.report.groups import TITLES
@@ -29,6 +29,21 @@ SHORT = {
     "binary.ppv": "PPV (%)",
     "binary.npv": "NPV (%)",
 }
+
+
+def interval_note(centers: Mapping[str, Any]) -> str:
+    """Of what the intervals in brackets are: of patients, or of images where none is known.
+
+    Args:
+        centers: of results.json.
+    """
+    nameless = [name for name, entry in centers.items() if not patients_known(entry)]
+    if not nameless:
+        return INTERVAL
+    if len(nameless) == len(centers):
+        return "95 % interval by image in brackets, since no patient is known."
+    where = ", ".join(nameless)
+    return f"95 % interval by patient in brackets, at {where} by image: no patient is known there."
 
 
 def title_of(metric: str) -> str:

@@ -10,24 +10,26 @@ from cerviclip.counted import counted
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_IDS, patients_known
 from cerviclip.report import measured
-from cerviclip.report.cards import mixed_patients
+from cerviclip.report.cards import mixed_patients, without_root
 from cerviclip.report.compared import all_methods
 from cerviclip.report.document import Document, blank
-from cerviclip.report.numbers import INTERVAL, RULE, cell, count, digits_of, size_of, title_of
+from cerviclip.report.numbers import (
+    RULE,
+    cell,
+    digits_of,
+    interval_note,
+    size_of,
+    title_of,
+)
+from cerviclip.report.sentences.captions import captions
+from cerviclip.report.sentences.classes import plain_name
+from cerviclip.report.sentences.ensembles import members_of
+from cerviclip.report.sentences.federation import federation_results
+from cerviclip.report.sentences.flow import data_flow
 from cerviclip.report.study import Part, Study
-from cerviclip.runs.report.figures import short_name
-from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import prediction_figures
 from cerviclip.runs.settings.folders import safe_part
-
-_LEAKS = {
-    "images_in_two_parts": "images in two parts of the split",
-    "patients_in_two_parts": "patients in two parts of the split",
-    "copies_in_two_parts": "images that lie in two parts as copies of each other",
-    "images_of_training": "images of the training's data set, copies included",
-    "shared_patient_ids": "patient ids that the training's data set has too",
-}
 
 
 def results(document: Document, study: Study, figures: Path) -> None:
@@ -35,7 +37,7 @@ def results(document: Document, study: Study, figures: Path) -> None:
     figures.mkdir(parents=True, exist_ok=True)
     document.heading("Results")
     for part in study.parts:
-        _flow(document, part, figures)
+        data_flow(document, part, figures)
     document.text(
         "Patients: "
         + blank(
@@ -54,13 +56,14 @@ def results(document: Document, study: Study, figures: Path) -> None:
         ),
         "representativeness",
     )
+    federation_results(document, study)
     for part in study.parts:
         all_methods(document, study, part)
         _featured(document, part, figures)
     _failures(document, study)
 
 
-def closing(document: Document) -> None:
+def closing(document: Document, study: Study) -> None:
     """What follows the results; all of it is the authors'."""
     document.heading("Discussion")
     for title, topics, what in (
@@ -96,117 +99,15 @@ def closing(document: Document) -> None:
         ),
     ):
         document.text(f"{title}: {blank(what)}", *topics)
+    joined = any(map(members_of, study.done))
+    ensembles = " An ensemble names its members' configurations by their hashes." * joined
     document.text(
         "Code: the software and its commit are named under Methods. Each run keeps its "
         "configuration, its split with a hash, and a probability for each class and image "
-        "(predictions.csv), so every number here can be computed again.",
+        f"(predictions.csv), so every number here can be computed again.{ensembles}",
         "availability",
         "audit",
     )
-
-
-# -- data ---------------------------------------------------------------------------------------
-
-
-def _flow(document: Document, part: Part, figures: Path) -> None:
-    document.heading(f"Data flow of {part.name}", "flow", level=2)
-    flow = part.flow
-    if not flow:
-        document.text(
-            "The runs were made before flow was kept: " + blank("flow of patients and images"),
-            "flow",
-        )
-        return
-    path = figures / f"{safe_part(part.dataset)}_flow.png"
-    flow_figure(flow).savefig(path)
-    document.figure(
-        "Flow of images; patients are in brackets behind the images of each class. Drawn: the "
-        f"shots of the run shown in detail (seed {part.run['seed']}).",
-        path,
-        "flow",
-    )
-    rows, head = _count_rows(flow["sources"])
-    document.table(
-        "Images (patients) by source, part and class, as used in the run shown in detail.",
-        head,
-        rows,
-        "flow",
-        "numbers",
-        "external",
-        labels=2,
-    )
-    excluded = [
-        (name, entry["reason"], count(entry))
-        for name, source in flow["sources"].items()
-        for entry in source["excluded"]
-    ]
-    if excluded:
-        document.table(
-            "Images (patients) that were seen and not used.",
-            ("source", "reason", "images"),
-            excluded,
-            "flow",
-            "exclusions",
-            labels=2,
-        )
-    else:
-        document.text("No image that was found was left out.", "flow", "exclusions")
-    document.table(
-        "Leaks looked for before training.",
-        ("where", "what", "found"),
-        leak_rows(part.name, flow),
-        "flow",
-        "level",
-        labels=2,
-    )
-    if part.run["warnings"]:
-        document.text("Warnings about these data:", "flow")
-        document.bullets(part.run["warnings"], "flow")
-
-
-def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    classes = list(
-        dict.fromkeys(
-            c for s in sources.values() for p in s["used"].values() for c in p["per_class"]
-        )
-    )
-    shown = classes if len(classes) <= 7 else []
-    rows = [
-        (name, part, count(used), *(count(used["per_class"].get(c)) for c in shown))
-        for name, source in sources.items()
-        for part, used in source["used"].items()
-        if used["images"]
-    ]
-    return rows, ("source", "part", "all", *map(short_name, shown))
-
-
-def leak_rows(dataset: str, flow: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Each leak that was looked for, and how often it was found, or that this is not known.
-
-    Older runs have a 0 for patients whom nobody knows.
-    """
-    leaks, sources = flow["leaks"], flow["sources"]
-    rows = []
-    for key, title in _LEAKS.items():
-        if key in leaks:
-            found = leaks[key]
-            rows.append((dataset, title, _found(found["count"], found.get("reason"))))
-    unknown = [name for name in sources if sources[name]["seen"].get("patients") is None]
-    training = [name for name in sources if sources[name]["role"] == "training"]
-    for center, found in leaks["centers"].items():
-        nameless = [name for name in (center, *training) if name in unknown]
-        for key in (key for key in found if key in _LEAKS):
-            number, reason = found[key], found.get("reason")
-            if key == "shared_patient_ids" and not number and nameless:
-                number, reason = None, reason or f"{', '.join(nameless)}: no patient ids"
-            rows.append((center, _LEAKS[key], _found(number, reason)))
-    return rows
-
-
-def _found(count: int | None, reason: str | None) -> str:
-    if count is not None:
-        return str(count)
-    return f"not known: {reason}" if reason else "not known"
 
 
 # -- one run in detail --------------------------------------------------------------------------
@@ -219,7 +120,7 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     document.heading(f"{part.label}{shots} on {part.name}", "accuracy", level=2)
     document.text(
         f"One run in detail: seed {run['seed']}{fold}. "
-        f"Positive group: {', '.join(run['positive_classes']) or 'none is set'}.",
+        f"Positive group: {', '.join(map(plain_name, run['positive_classes'])) or 'none is set'}.",
         "accuracy",
     )
     by_patient = (run["patient_level"] or {}).get("centers") or {}
@@ -237,35 +138,19 @@ def _featured(document: Document, part: Part, figures: Path) -> None:
     if samples:
         prefix = f"{safe_part(part.dataset)}_"
         drawn = prediction_figures(figures, samples, part.home(samples), prefix)
-    if "roc" in drawn:
-        document.figure(
-            "ROC curves by image, with the operating points chosen on val and carried unchanged.",
-            drawn["roc"],
-            "accuracy",
-            "thresholds",
-        )
+    told = captions(run)
+
+    def figure(name: str, *topics: str) -> None:
+        if name in drawn:
+            document.figure(told[name], drawn[name], *topics)
+
+    figure("roc", "accuracy", "thresholds")
     measured.subgroups(document, run)
     measured.points(document, run)
-    if "probabilities" in drawn:
-        document.figure(
-            "Probability of the positive group by outcome; lines are the thresholds.",
-            drawn["probabilities"],
-            "crosstab",
-        )
+    figure("probabilities", "crosstab")
     measured.calibration(document, run)
-    if "reliability" in drawn:
-        document.figure(
-            "Reliability by image before calibration and after maps that were fitted on "
-            "val; bars are 95 % intervals by patient.",
-            drawn["reliability"],
-            "calibration",
-        )
-    if "decision" in drawn:
-        document.figure(
-            "Decision curves by image: net benefit of acting on the model, on all and on none.",
-            drawn["decision"],
-            "benefit",
-        )
+    figure("reliability", "calibration")
+    figure("decision", "benefit")
     measured.conformal(document, run)
     measured.gap(document, run)
 
@@ -315,8 +200,9 @@ def _metric_table(
     several = (
         [("patients with several classes", *(str(mixed.get(n, 0)) for n in names))] if mixed else []
     )
-    rows = [(what, *sizes), *several, ("patients with / without the event", *events), *rows]
-    told = [INTERVAL]
+    rates = [("patients with / without the event", *events)] if set(events) != {"-"} else []
+    rows = [(what, *sizes), *several, *rates, *rows]
+    told = [interval_note(centers)]
     if what != "patients" and any(row[0] == title_of("binary.sensitivity") for row in rows):
         told.append(RULE)
     if twice:
@@ -362,7 +248,7 @@ def _class_table(document: Document, run: Mapping[str, Any]) -> None:
             rows.append(
                 (
                     center,
-                    name.replace("_", " "),
+                    plain_name(name),
                     str(numbers["support"]),
                     cell(numbers["recall"]),
                     cell(numbers["precision"]),
@@ -371,13 +257,19 @@ def _class_table(document: Document, run: Mapping[str, Any]) -> None:
             )
     head = ("centre", "class", "images", "recall (%)", "precision (%)", "AUC")
     document.table(
-        "Performance by class.", head, rows, "accuracy", "alternatives", note=INTERVAL, labels=2
+        "Performance by class.",
+        head,
+        rows,
+        "accuracy",
+        "alternatives",
+        note=interval_note(run["centers"]),
+        labels=2,
     )
 
 
 def _crosstab(document: Document, run: Mapping[str, Any]) -> None:
     for center, entry in run["centers"].items():
-        classes = [short_name(name) for name in entry.get("per_class") or {}]
+        classes = [plain_name(name) for name in entry.get("per_class") or {}]
         if not entry.get("confusion_matrix") or len(classes) > 8:
             continue
         rows = [
@@ -408,7 +300,11 @@ def _failures(document: Document, study: Study) -> None:
         ],
         "failures",
     )
-    texts = dict.fromkeys(w for run in study.done for w in run["runtime"].get("warnings") or ())
+    texts = dict.fromkeys(
+        without_root(text, run)
+        for run in study.done
+        for text in run["runtime"].get("warnings") or ()
+    )
     document.bullets([f"Warning of the software: {text}" for text in texts], "failures")
     rows = []
     for part in study.parts:
@@ -438,5 +334,5 @@ def _worst_confusions(entry: Mapping[str, Any]) -> list[tuple[tuple[int, int], i
 
 
 def _confusion(entry: Mapping[str, Any], pair: tuple[int, int]) -> str:
-    names = [name.replace("_", " ") for name in entry["per_class"]]
+    names = [plain_name(name) for name in entry["per_class"]]
     return f"{names[pair[0]]} → {names[pair[1]]}"

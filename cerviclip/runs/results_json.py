@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.evaluation.names import BLOCKS
+from cerviclip.evaluation.names import NEW as NEW
 from cerviclip.runs.results_check import WAY_OUT, check_blocks, why_no_results
 from cerviclip.runs.settings.folders import RESULTS
 from cerviclip.shapes import plain_json, refuse_constant
 from dassl.errors import UserError
 
 SCHEMA_VERSION = 2
-NEW = "new"  # the centre of the classes that a base-to-new run has not seen
 
 KEYS = (
     "schema_version",

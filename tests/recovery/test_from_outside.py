@@ -134,7 +134,7 @@ def test_a_killed_worker_says_what_to_do_and_its_run_goes_on(full_zoo, capsys, m
 def test_a_failed_run_of_outside_is_gone_on_from_and_one_of_its_own_is_not(zoo, monkeypatch):
     """By the states that the next call finds."""
     from cerviclip.runs.results_json import write_results
-    from cerviclip.runs.run.runner import failed_results
+    from cerviclip.runs.run.failed import failed_results
 
     cfg, folder = zoo.cfg(), zoo.out / "run"
     folder.mkdir(parents=True)

@@ -10,6 +10,7 @@ from cerviclip.data.centers.external import check_nothing_is_the_trainings
 from cerviclip.data.imaging import ImagingDataset
 from cerviclip.data.split.folds import Fold, parse_fold
 from cerviclip.data.split.patient_grouped import hash_of
+from cerviclip.data.split.repeated import hash_of_rows
 from cerviclip.data.variants.names import is_variant
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from dassl.errors import UnknownNameError, UserError
@@ -41,13 +42,13 @@ class CentersAsDomains(DatasetBase):
     def __init__(self, cfg: CfgNode) -> None:
         self.centers = self._chosen(cfg)
         self.domains = list(self.centers)
-        sources = list(cfg.DATASET.SOURCE_DOMAINS) or self.domains[:1]
         targets = list(cfg.DATASET.TARGET_DOMAINS)
         fold = parse_fold(cfg.DATASET.FOLD)
         if fold is not None:
             self.left_out = self._center_of(fold)
-            sources = [name for name in self.domains if name != self.left_out]
             targets = [self.left_out]
+        sources = sources_of(self.domains, cfg.DATASET.SOURCE_DOMAINS, self.left_out or None)
+        if fold is not None:
             print(f"DATASET.FOLD {fold}: centre {self.left_out} is left out and tested on")
         self.check_input_domains(sources, targets)
         datasets = {name: self._dataset(cfg, name) for name in dict.fromkeys([*sources, *targets])}
@@ -184,16 +185,33 @@ class CentersAsDomains(DatasetBase):
             for name, items in tested.items()
             for item in items
         ]
+        first = datasets[sources[0]].split_record
         return {
-            **datasets[sources[0]].split_record,
+            **{key: value for key, value in first.items() if key != "test_hash"},
             "dataset": type(self).__name__,
             "sources": sources,
             "targets": [name for name in tested if name not in sources],
             **({"left_out": self.left_out} if self.left_out else {}),
             "hash": self.split_hash,
             "draw_hash": self.draw_hash,
+            "rows_hash": hash_of_rows(rows),
             **rows,
         }
+
+
+def sources_of(
+    domains: Sequence[str], named: Sequence[str], left_out: str | None = None
+) -> list[str]:
+    """The domains that are trained on.
+
+    Args:
+        domains: all of the data set, in its order.
+        named: SOURCE_DOMAINS; empty: the first domain.
+        left_out: the centre that DATASET.FOLD leaves out, whatever SOURCE_DOMAINS says.
+    """
+    if left_out is not None:
+        return [name for name in domains if name != left_out]
+    return list(named) or list(domains[:1])
 
 
 def join(centers: Mapping[str, list[Datum] | None]) -> list[Datum]:

@@ -17,7 +17,8 @@ _SHAPE = record(
     {
         **dict.fromkeys((*PARTS, "train_u"), _ROWS),
         **dict.fromkeys(("dataset", "hash", "draw_hash", "test_hash", "fold", "version"), text),
-        **dict.fromkeys(("by", "shots_by", "scenario"), text),
+        **dict.fromkeys(("by", "shots_by", "scenario", "rows_hash"), text),
+        **dict.fromkeys(("sources", "targets"), listed(text)),
         **dict.fromkeys(("shots", "draw_seed", "seed"), whole),
         "classes": listed(text),
         "images": maybe(mapping(text)),

@@ -98,6 +98,12 @@ def hash_of_test_part(drawn: Mapping[str, Sequence[Item]]) -> str:
     return hash_of([[i.path, i.classname] for i in drawn["test"]])
 
 
+def hash_of_rows(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Hash of the rows of a split that joins several: those of their draws are of more images."""
+    columns = ("path", "label", "patient", "domain")
+    return hash_of([[[row.get(key) for key in columns] for row in parts[p]] for p in PARTS])
+
+
 def check_draw_hash(path: Path, record: Mapping[str, Any], drawn: Split) -> None:
     """Refuse a file whose rows are not those that its hashes are of: somebody has changed it."""
     if record.get("test_hash", hash_of_test_part(drawn)) != hash_of_test_part(drawn):

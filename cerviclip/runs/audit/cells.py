@@ -164,7 +164,8 @@ def check_predictions(runs: Sequence[AuditedRun]) -> None:
                 continue
             other = found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), run)
             draws = {r.results["draw_hash"] for r in (run, other)}
-            if other is not run and (len(draws) > 1 or run.key.repeat == other.key.repeat):
+            # Of two runs of one key `check_keys` tells.
+            if run.key.repeat != other.key.repeat and len(draws) > 1:
                 run.note("same_run", f"another draw, but the predictions of {other.where}")
 
 

@@ -35,7 +35,7 @@ def check_copies(runs: Sequence[AuditedRun], root: str = "") -> int:
             continue
         parts = {part: tuple(r["path"] for r in run.split[part]) for part in PARTS}
         for center, predictions in (run.predictions or {}).items():
-            if center not in (IN_DOMAIN, "val") and "sources" not in run.split:
+            if center not in (IN_DOMAIN, "val"):
                 parts[f"centre {center}"] = tuple(predictions.paths)
         noted = run.results["runtime"].get("data_root") or run.option("DATASET", "ROOT") or "."
         place = root or str(noted)

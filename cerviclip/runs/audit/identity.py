@@ -13,6 +13,7 @@ from cerviclip.counted import counted
 from cerviclip.data.files.names import composed
 from cerviclip.data.variants.names import is_variant
 from cerviclip.plugins import discover
+from cerviclip.runs.audit.domains import sources_and_tested
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.config_hash import config_hash, flatten
 from cerviclip.runs.settings.files.named_files import named_files, named_folders
@@ -72,6 +73,35 @@ def check_identity(run: AuditedRun) -> None:
         _compare(run, "task.json", {"positive_classes": run.task["positive"]})
 
 
+def check_sources(run: AuditedRun) -> None:
+    """A split that joins several data sets joins those that config.yaml names: training images are
+    of SOURCE_DOMAINS, and the others of what is tested."""
+    split = run.split
+    if split is None or run.config is None or "sources" not in split:
+        return
+    name = run.option("DATASET", "NAME")
+    if not run.joins:
+        text = f"split.json joins several data sets (sources), and {name} is one"
+        run.note("identity", f"{text}: it is checked as one")
+        return
+    options = run.config.get("DATASET")
+    wanted = sources_and_tested(options if isinstance(options, Mapping) else {})
+    if wanted is None:
+        run.note("not_checked", f"sources of split.json: data set {name} is not known here")
+        sources = split["sources"]
+        tested = [*sources, *(split.get("targets") or ())]
+    else:
+        sources, tested = wanted
+    if sorted(sources) != sorted(split["sources"]):
+        said, ours = (", ".join(names) or "none" for names in (split["sources"], sources))
+        run.note("identity", f"sources are {said} in split.json and {ours} by config.yaml")
+    for part, allowed in (("train", sources), ("val", sources), ("test", tested)):
+        strange = [row["path"] for row in split[part] if row.get("domain") not in allowed]
+        if strange:
+            text = f"{counted(len(strange), 'row')} of {part}, such as {strange[0]}, of no domain "
+            run.note("split_edited", f"{text}that is used there ({', '.join(allowed)})")
+
+
 def _of_an_imaging_dataset(run: AuditedRun, split: Mapping[str, Any]) -> bool:
     """Whether split.json is one that is written with a draw_hash. A data set of a plug-in may have
     hashes of its own, which no split.json repeats."""
@@ -81,21 +111,27 @@ def _of_an_imaging_dataset(run: AuditedRun, split: Mapping[str, Any]) -> bool:
 
 
 def check_shots(run: AuditedRun, split: Mapping[str, Any]) -> None:
-    """No class has more training images than shots, nor val images than NUM_SHOTS_VAL. A variant of
-    an image is no shot of its own; shots of patients or of another scenario are not counted."""
+    """No class (of a domain) has more training images than shots, nor val images than
+    NUM_SHOTS_VAL. A variant of an image is no shot of its own; shots of patients or of another
+    scenario are not counted."""
     for key, option in (("shots_by", "SHOTS_BY"), ("scenario", "SHOTS_SCENARIO")):
         if key in split and run.config is not None and split[key] != run.option("DATASET", option):
             told = f"{option} {run.option('DATASET', option)}"
             run.note("identity", f"split.json says {key} {split[key]}, config.yaml {told}")
     shots = split.get("shots", -1)
-    if shots < 0 or "shots_by" in split or "scenario" in split or "sources" in split:
+    if shots < 0 or "shots_by" in split or "scenario" in split:
         return
     most = {"train": shots, "val": run.option("DATASET", "NUM_SHOTS_VAL", -1)}
     for part, limit in most.items():
-        rows = [row["label"] for row in split[part] if not is_variant(row["path"])]
-        label, count = next(iter(Counter(rows).most_common(1)), (0, 0))
+        rows = [
+            (row["label"], row.get("domain", "") if run.joins else "")
+            for row in split[part]
+            if not is_variant(row["path"])
+        ]
+        (label, domain), count = next(iter(Counter(rows).most_common(1)), ((0, ""), 0))
         if isinstance(limit, int) and 0 <= limit < count:
-            text = f"{counted(count, 'image')} of class {label} in {part} of split.json"
+            of = f" and domain {domain}" if domain else ""
+            text = f"{counted(count, 'image')} of class {label}{of} in {part} of split.json"
             run.note("identity", f"{text}, and {counted(limit, 'shot')} stated")
 
 

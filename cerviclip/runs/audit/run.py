@@ -12,7 +12,7 @@ from cerviclip.runs.audit.copies import check_copies
 from cerviclip.runs.audit.findings import KINDS, Finding, ordered, relative
 from cerviclip.runs.audit.report import Report
 from cerviclip.runs.audit.run_folder import AuditedRun
-from cerviclip.runs.audit.tables import check_tables
+from cerviclip.runs.audit.tables.files import by_tables, check_tables
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import Narrow
 from cerviclip.runs.report.groups import METRICS
@@ -34,6 +34,7 @@ FINISHED_RUN = (
     splits.check_split_hash,
     splits.check_leaks,
     splits.check_predicted_images,
+    identity.check_sources,
     identity.check_classes,
     identity.check_settings,
     centers.check_images_once,
@@ -46,10 +47,14 @@ FINISHED_RUN = (
 )
 #: Checks of all runs together.
 ALL_RUNS = (
-    splits.check_splits_agree,
+    splits.check_hashes_agree,
     splits.check_patients_agree,
     centers.check_centers_agree,
     members.check_members,
+)
+#: Checks of the runs of one folder's tables: those of another may have other settings.
+ONE_TABLE = (
+    splits.check_splits_agree,
     cells.check_alike,
     cells.check_seeds,
     cells.check_versions,
@@ -60,7 +65,7 @@ ALL_RUNS = (
 )
 #: Those that need results.json alone.
 QUICK_RUN = (identity.check_status, identity.check_place, cells.check_flags)
-QUICK_ALL = (
+QUICK_TABLE = (
     *(cells.check_alike, cells.check_seeds, cells.check_versions),
     *(cells.check_weights, cells.check_keys),
 )
@@ -108,9 +113,12 @@ def audit(
         advance(run)
     for check_all in ALL_RUNS:
         check_all(runs)
+    for own in by_tables(root, runs):
+        for check_all in ONE_TABLE:
+            check_all(own)
     unreached = check_copies(runs, data_root)
     findings += [finding for run in runs for finding in run.findings]
-    findings += check_tables(root, runs)
+    findings += check_tables(root, runs, full)
     if unreached:
         text = f"copies: images of {unreached} runs are not to be found (--root names their folder)"
         findings.append(Finding("not_checked", ".", text))
@@ -150,10 +158,11 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
                 check(run)
             runs.append(run)
     _check_found(root, runs, findings)
-    for check_all in QUICK_ALL:
-        check_all(runs)
+    for own in by_tables(root, runs):
+        for check_all in QUICK_TABLE:
+            check_all(own)
     findings += [finding for run in runs for finding in run.findings]
-    findings += check_tables(root, runs)
+    findings += check_tables(root, runs, quick=True)
     done = sum(run.done for run in runs)
     return Report(root, len(runs), done, 0, ordered(findings), quick=True)
 

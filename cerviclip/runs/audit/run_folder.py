@@ -10,6 +10,7 @@ from typing import Any
 
 from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.data.split.record import read_split_record
+from cerviclip.runs.audit.domains import domains_of
 from cerviclip.runs.audit.findings import Finding, relative
 from cerviclip.runs.predictions import (
     PREDICTIONS,
@@ -86,6 +87,12 @@ class AuditedRun:
         except (OSError, ValueError, KeyError) as error:
             self._lost("split.json", error)
             return None
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether its split joins several data sets: its word counts where config.yaml's data set
+        may do so, or is not known here."""
+        return "sources" in (self.split or {}) and domains_of(self.option("DATASET", "NAME")) != ()
 
     @cached_property
     def task(self) -> dict[str, Any] | None:

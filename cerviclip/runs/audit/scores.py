@@ -22,7 +22,8 @@ from dassl.paths import exists
 # Sums in another order, as on another machine, move the last digits.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
 _LONGEST = 120  # letters of a value that are shown
-_OF_INTERVALS = ("low", "high", "reason", "uncertainty", "note")
+#: Keys of a score that only its intervals need.
+OF_INTERVALS = ("low", "high", "reason", "uncertainty", "note")
 
 
 def check_values(run: AuditedRun) -> None:
@@ -82,7 +83,7 @@ def check_new_classes(run: AuditedRun, how: str = POINTS, kind: str = "scores") 
     p = found[0]
     entry = score(p.labels.tolist(), p.probs, p.known_patients, p.classnames, [], how)
     # Which of the new classes are positive is not noted; all else does not depend on it.
-    skip = (*(_OF_INTERVALS if how == POINTS else ()), "binary", "counts", "note")
+    skip = (*(OF_INTERVALS if how == POINTS else ()), "binary", "counts", "note")
     _say(run, kind, list(differences(entry, said, NEW, skip)))
 
 
@@ -129,7 +130,7 @@ def _check_centers(run: AuditedRun, how: str, kind: str) -> None:
         make = score_groups if is_coarse(p.labels) else score
         of = (p.labels.tolist(), p.probs, p.known_patients, p.classnames)
         entry = make(*of, run.results["positive_classes"], how)
-        skip = _OF_INTERVALS if how == POINTS else ()
+        skip = OF_INTERVALS if how == POINTS else ()
         _say(run, kind, list(differences(entry, said[name], name, skip)))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_parts, split_hash
-from cerviclip.data.split.repeated import draw_hash_of, hash_of_test_part
+from cerviclip.data.split.repeated import draw_hash_of, hash_of_rows, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.federated.record import center_of
 from cerviclip.runs.audit.run_folder import AuditedRun
-from cerviclip.runs.settings.folders import WAYS, variant_of_center
 
 
 def check_split_hash(run: AuditedRun) -> None:
@@ -26,11 +26,11 @@ def check_split_hash(run: AuditedRun) -> None:
         text = json.dumps(content, sort_keys=True)
         if hashlib.sha256(text.encode()).hexdigest() != split.get("hash"):
             run.note("split_edited", "its rows do not give the hash of split.json")
-    elif "sources" in split:
-        if not all("domain" in row for part in PARTS for row in split[part]):
-            text = "it names several data sets (sources), but its rows name none (domain)"
-            run.note("split_edited", text)
-        run.note("not_checked", "draw_hash: the split joins several data sets")
+    elif run.joins:
+        if "rows_hash" not in split:  # of an earlier version
+            run.note("not_checked", "draw_hash: the split joins several data sets")
+        elif hash_of_rows(split) != split["rows_hash"]:
+            run.note("split_edited", "its rows do not give the rows_hash of split.json")
     elif not any(_gives_hashes(split, prefix) for prefix in _prefixes(split)):
         run.note("split_edited", "its rows do not give the draw_hash or hash of split.json")
 
@@ -98,7 +98,7 @@ def check_leaks(run: AuditedRun) -> None:
         images = counted(len(twice), "image")
         run.note("image_leak", f"{images}, such as {path} in {' and '.join(where)}")
     for center, predictions in (run.predictions or {}).items():
-        if center in (IN_DOMAIN, "val") or "sources" in split:
+        if center in (IN_DOMAIN, "val"):
             continue
         common = sorted(set(predictions.paths) & places.keys())
         if common:
@@ -150,21 +150,24 @@ def check_predicted_images(run: AuditedRun) -> None:
 
 
 def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
-    """Runs of one data set and fold have one split, in a federation those of one centre; equal
-    hashes mean equal images."""
+    """Runs of one data set and fold have one split, in a federation those of one centre."""
     first: dict[tuple[str, ...], AuditedRun] = {}
-    lists: dict[tuple[str, str], tuple[AuditedRun, Any]] = {}
     for run in runs:
         if not run.done or run.split is None:
             continue
-        of_center = run.folder.parent.name in WAYS and (
-            run.key.variant == variant_of_center(run.folder)
-        )
-        key = (run.key.dataset, run.key.fold, run.folder.name if of_center else "")
+        key = (run.key.dataset, run.key.fold, center_of(run.folder, run.key.variant))
         other = first.setdefault(key, run)
         left_out = [r.results["left_out_center"] for r in (run, other)]
         if run.results["split_hash"] != other.results["split_hash"] and len(set(left_out)) == 1:
             run.note("split_differs", f"it was split otherwise than {other.where}")
+
+
+def check_hashes_agree(runs: Sequence[AuditedRun]) -> None:
+    """Equal hashes of splits and draws mean equal images."""
+    lists: dict[tuple[str, str], tuple[AuditedRun, Any]] = {}
+    for run in runs:
+        if not run.done or run.split is None:
+            continue
         wanted = {f"split {run.results['split_hash']}": sorted(_rows(run, "test"))}
         wanted[f"draw {run.results['draw_hash']}"] = _rows(run, "train") + _rows(run, "val")
         for name, rows in wanted.items():

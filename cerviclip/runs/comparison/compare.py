@@ -28,7 +28,7 @@ from cerviclip.evaluation.comparing.difference import (
 )
 from cerviclip.evaluation.comparing.quantities import Quantity, quantity
 from cerviclip.evaluation.comparing.significance import holm
-from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
 from cerviclip.runs.comparison.outputs import Outputs, OutputsOfRuns
 from cerviclip.runs.comparison.readers import ReaderStudy, reader_outputs
@@ -176,7 +176,7 @@ def _check_names(
         if name not in labels:
             hint = did_you_mean(name, labels)
             raise UserError(f"no runs of {name!r}{hint} (known: {', '.join(labels)})")
-    external = dict.fromkeys(c for g in groups for c in g.predicted_centers if c != IN_DOMAIN)
+    external = dict.fromkeys(c for g in groups for c in g.predicted_centers if c not in HOME_PARTS)
     for name in request.centers:
         if name not in external:
             known = ", ".join(external) or "none"
@@ -290,7 +290,7 @@ def _of_metrics(
     label, ours, other, shots, repeats, fewer = of
     request = call.request
     parts = dict(_with_subgroups(sides, request.subgroups))
-    external = [c for c in sides if c not in (IN_DOMAIN, NEW)]
+    external = [c for c in sides if c not in HOME_PARTS]
     means = [c for c in external if not request.centers or c in request.centers]
     for name in request.metrics:
         found = {c: _difference(name, both, paired, c) for c, both in parts.items()}

@@ -37,10 +37,15 @@ COST_NOTE = (
 )
 
 
+def budget_rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+    """A row for each cell of the tables: tries and labels of val, and what was chosen."""
+    return [(*place, *_budget(group.runs)) for place, group in _by_row(groups)]
+
+
 def search_rows(
     groups: Sequence[Group], before: Mapping[str, Chosen] | None = None
 ) -> list[tuple[str, ...]]:
-    """A row for each cell of the tables; none where no method has chosen anything on val.
+    """The same, with what was tried before; none where no method has chosen anything on val.
 
     Args:
         groups: of the tables.
@@ -49,9 +54,12 @@ def search_rows(
     chosen_in_runs = any(run.get("search") for group in groups for run in group.runs)
     if not (chosen_in_runs or before):
         return []
+    rows = budget_rows(groups)
+    if not before:
+        return rows
+    ordered = (group for _, group in _by_row(groups))
     return [
-        (*place, *_budget(group.runs), *(() if not before else _budget_before(group, before)))
-        for place, group in _by_row(groups)
+        (*row, *_budget_before(group, before)) for row, group in zip(rows, ordered, strict=True)
     ]
 
 

@@ -170,11 +170,18 @@ class ConfusionTemplate:
         self.figure.savefig(path)
 
 
+_SHORT = {"high-grade squamous intraepithelial lesion": "HSIL"}
+
+
+def plain_name(name: str) -> str:
+    """A class name as people read it: blanks, and the short form that the field uses."""
+    name = name.replace("_", " ")
+    return _SHORT.get(name, name)
+
+
 def short_name(name: str, limit: int = 18) -> str:
     """A class name short enough for a tick."""
-    name = name.replace("_", " ")
-    known = {"high-grade squamous intraepithelial lesion": "HSIL"}
-    name = known.get(name, name)
+    name = plain_name(name)
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 

@@ -22,7 +22,7 @@ from cerviclip.evaluation import report
 from cerviclip.evaluation.bounds import BOOTSTRAP_METHOD
 from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.measures.blocks import measure_folds
-from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN
+from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN, POINTS
 from cerviclip.runs.measured import sample_of
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
@@ -40,24 +40,37 @@ from cerviclip.runs.results_json import finite_or_none
 from cerviclip.runs.results_shape import CENTER as CENTER_SHAPE
 from cerviclip.runs.settings.run_key import Cell, shots_order
 from cerviclip.runs.study_title import marked_name, title_notes, titles_of
-from cerviclip.shapes import listed, maybe, parse_json, record, text
+from cerviclip.shapes import either, listed, maybe, parse_json, record, text, whole
 from dassl.errors import UserError
 
 POOLED = "pooled.json"
-_SHAPE = record({"pooled": listed(record({"source": text, "score": maybe(CENTER_SHAPE)}))})
 CELL = tuple(f.name for f in fields(Cell))
+_ENTRY = record(
+    {
+        **dict.fromkeys(("dataset", "trainer", "backbone", "variant", "source"), text),
+        **dict.fromkeys(("folds", "seed"), whole),
+        "shots": either(whole, text),
+        "score": maybe(CENTER_SHAPE),
+    },
+    {"repeat": whole},
+)
+_SHAPE = record({"pooled": listed(_ENTRY)})
 CENTER = "test, pooled"  # how tables call it
 ALL_MODELS = "each image counts once for each fold's model"
 
 Entry = dict[str, Any]
 
 
-def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
+def pooled_entries(
+    groups: Sequence[Group], folder: str | Path | None = None, how: str = ""
+) -> list[Entry]:
     """One entry of pooled.json for each cell with folds and each of its seeds.
 
     Args:
         groups: of ``groups.group_runs``, their runs with ``folder``.
         folder: the sweep's; what its pooled.json says of the same predictions is not scored again.
+            None scores all anew.
+        how: POINTS for scores without intervals and measures; "" takes the runs' own intervals.
 
     Returns:
         Entries with what names the cell, ``seed test_read_early source`` and ``score``, which is as
@@ -65,9 +78,10 @@ def pooled_entries(groups: Sequence[Group], folder: str | Path) -> list[Entry]:
         ``measures``, the blocks of results.json, in which thresholds and the like are chosen out of
         fold.
     """
-    known = {entry["source"]: entry for entry in read_pooled(folder) if entry["source"]}
+    before = read_pooled(folder) if folder is not None else []
+    known = {entry["source"]: entry for entry in before if entry["source"]}
     return [
-        _entry(group, seed, repeat, known)
+        _entry(group, seed, repeat, known, how)
         for group in groups
         if group.folds
         for seed in group.seeds
@@ -79,16 +93,28 @@ def read_pooled(folder: str | Path) -> list[Entry]:
     """The entries of a folder's pooled.json; none where there is no such file, or one that is
     damaged: then all is scored again."""
     try:
-        content = parse_json((Path(folder) / POOLED).read_text(encoding="utf-8"))
-        _SHAPE(content, "")
-        for entry in content["pooled"]:
-            check_center(entry["score"] or {}, "score")
-        return list(content["pooled"])
+        return checked_entries(Path(folder) / POOLED)
     except (OSError, ValueError):
         return []
 
 
-def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> Entry:
+def checked_entries(path: Path) -> list[Entry]:
+    """The entries of a pooled.json.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file; in one line why.
+    """
+    content = parse_json(path.read_text(encoding="utf-8"))
+    _SHAPE(content, "")
+    for entry in content["pooled"]:
+        check_center(entry["score"] or {}, "score")
+    return list(content["pooled"])
+
+
+def _entry(
+    group: Group, seed: int, repeat: int, known: Mapping[str, Entry], how: str = ""
+) -> Entry:
     runs = [
         run for run in group.runs if run["seed"] == seed and fold_of(run["fold"]).repeat == repeat
     ]
@@ -121,7 +147,9 @@ def _entry(group: Group, seed: int, repeat: int, known: Mapping[str, Entry]) -> 
     reason = why_not_pooled(parts, group.folds)
     if reason:
         return entry | {"reason": reason}
-    score = _score(parts, runs)
+    score = _score(parts, runs, how)
+    if how == POINTS:
+        return entry | {"score": score}
     return entry | {"score": score, "measures": _measures(parts, _elsewhere(found), runs, score)}
 
 
@@ -140,11 +168,13 @@ def why_not_pooled(parts: Sequence[Predictions], folds: int) -> str:
     return ""
 
 
-def _score(parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _score(
+    parts: Sequence[Predictions], runs: Sequence[Mapping[str, Any]], how: str = ""
+) -> dict[str, Any]:
     whole, positive = pooled(parts), runs[0]["positive_classes"]
     labels, patients = whole.labels.tolist(), whole.known_patients
     return report.score(
-        labels, whole.probs, patients, whole.classnames, positive, intervals_of(runs)
+        labels, whole.probs, patients, whole.classnames, positive, how or intervals_of(runs)
     )
 
 

@@ -159,6 +159,11 @@ def _notes(groups: Sequence[Group], only_idle: bool, marks: str) -> list[str]:
     return notes
 
 
+def says_something(table: Table) -> bool:
+    """Whether any of its cells has a number."""
+    return any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells)
+
+
 def rule_notes(metric: str) -> list[str]:
     """What makes an image positive, where a metric depends on it."""
     kind, _, name = metric.partition(".")

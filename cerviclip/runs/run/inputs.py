@@ -10,6 +10,7 @@ from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 from cerviclip.adopt.spec import is_adopted
+from dassl.errors import UserError
 from dassl.utils.distributed import world_size
 
 
@@ -31,6 +32,22 @@ def check_data(cfg: Any, silent: bool = False) -> dict[str, Any]:
         dataset = build_dataset(cfg)
         centers = build_external_datasets(cfg, dataset)
     return flow_of(dataset, centers)["sources"]
+
+
+def check_has_training_images(trainer: Any) -> None:
+    """Refuse to train on a data set that is only tested on, as an external centre: some methods
+    would give the zero-shot scores under their own name.
+
+    Raises:
+        UserError: there is no image to train on.
+    """
+    dataset = trainer.dm.dataset
+    if not dataset.train_x and getattr(trainer, "needs_training", True):
+        name = type(dataset).__name__
+        raise UserError(
+            f"{name} has no training images, and {type(trainer).__name__} trains; train on another "
+            f"data set and name this one as a centre (TEST.EXTERNAL \"['{name}']\")"
+        )
 
 
 def uses_backbone(cfg: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,7 +14,6 @@ from typing import Any
 
 from cerviclip.data.reading import Reading
 from cerviclip.engine.task import Task, check_same_classes
-from cerviclip.environment import job_record
 from cerviclip.locks import claimed
 from cerviclip.parallel.agreement import check_same_images
 from cerviclip.runs.predictions import (
@@ -27,11 +25,16 @@ from cerviclip.runs.predictions import (
 from cerviclip.runs.report.groups import NEW
 from cerviclip.runs.results_json import is_finished, read_results, write_results
 from cerviclip.runs.run import run_files
+from cerviclip.runs.run.failed import record_failure
 from cerviclip.runs.run.finished import finished_before
-from cerviclip.runs.run.inputs import changed_inputs, check_names_and_values
+from cerviclip.runs.run.inputs import (
+    changed_inputs,
+    check_has_training_images,
+    check_names_and_values,
+)
 from cerviclip.runs.run.load import trained_classes
 from cerviclip.runs.run.process.log import log_to, print_to_log
-from cerviclip.runs.run.process.outside import FROM_OUTSIDE, describe, outside_cause
+from cerviclip.runs.run.process.outside import FROM_OUTSIDE
 from cerviclip.runs.run.process.rescue import rescued
 from cerviclip.runs.run.process.runtime import begin_peak_memory, runtime_record
 from cerviclip.runs.run.process.shown_warnings import kept_warnings
@@ -109,7 +112,7 @@ def run_one(
     check_resume(cfg, folder, fresh)
     done = train and not fresh and is_tidy(folder) and state_of(folder, cfg) == "done"
     if done:
-        return finished_before(folder, cfg, echo)
+        return finished_before(folder, cfg, variant, echo)
     work = partial(
         _run_in,
         cfg=cfg,
@@ -124,16 +127,21 @@ def run_one(
             state_of(folder, cfg, fresh)
             with folder_beside(folder, keep=False) as new:
                 return work(new, train=False)
-        return _run_claimed(folder, cfg, fresh, echo, work)
+        return _run_claimed(folder, cfg, variant, fresh, echo, work)
 
 
 def _run_claimed(
-    folder: Path, cfg: CfgNode, fresh: bool, echo: bool, work: Callable[[Path], dict[str, Any]]
+    folder: Path,
+    cfg: CfgNode,
+    variant: str,
+    fresh: bool,
+    echo: bool,
+    work: Callable[[Path], dict[str, Any]],
 ) -> dict[str, Any]:
     """The run in its folder, whatever that holds."""
     old = state_of(folder, cfg, fresh)
     if old == "done" and not fresh:
-        return finished_before(folder, cfg, echo, held=True)
+        return finished_before(folder, cfg, variant, echo, held=True)
     if old == "unfinished" and not fresh or old == "failed" and resumes_from(cfg, folder):
         (folder / RESULTS).unlink(missing_ok=True)  # its checkpoints are what the run goes on from
     elif old in ("failed", "unfinished"):
@@ -234,33 +242,6 @@ def in_folder(cfg: CfgNode, folder: Path) -> CfgNode:
     return copy
 
 
-def failed_results(
-    cfg: CfgNode, variant: str, error: BaseException | str, started: float | None = None
-) -> dict[str, Any]:
-    """results.json of a run that did not end well."""
-    text = error if isinstance(error, str) else describe(error, cfg.OUTPUT_DIR)
-    runtime: dict[str, Any] = {"seconds": {}}
-    if started is not None:
-        runtime["seconds"] = {"total": time.perf_counter() - started}
-    if isinstance(error, str) or outside_cause(error):  # a text: its process died
-        runtime[FROM_OUTSIDE] = True
-    if job := job_record():
-        runtime["job"] = job
-    return run_files.results_record(
-        RunKey.of(cfg, variant), cfg, status="failed", error=text, runtime=runtime
-    )
-
-
-def record_failure(
-    folder: Path, cfg: CfgNode, variant: str, error: BaseException, started: float
-) -> None:
-    """Say in log.txt and results.json why a run broke; on a full disk it can be said nowhere."""
-    with suppress(OSError):
-        print_to_log(traceback.format_exc())
-    with suppress(OSError):
-        write_results(folder, failed_results(cfg, variant, error, started))
-
-
 class Run:
     """The steps of one run, and what they leave for results.json."""
 
@@ -321,6 +302,7 @@ class Run:
         set_random_seed(self.cfg.SEED)
         with main_first(), no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
+        check_has_training_images(self.trainer)
         if self.scores_new_classes:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cerviclip.counted import counted
-from cerviclip.evaluation.names import IN_DOMAIN, patients_known
-from cerviclip.runs.report.groups import NEW, Group
+from cerviclip.evaluation.names import HOME_PARTS, patients_known
+from cerviclip.runs.report.groups import Group
 from cerviclip.runs.study_title import shown_name
 from dassl.config.yaml_file import read_yaml
 from dassl.errors import UserError
-
-_HOME = (IN_DOMAIN, NEW)  # parts of the training's data set
 
 
 def about_lines(groups: Sequence[Group]) -> list[str]:
@@ -39,7 +37,7 @@ def _line(dataset: str, runs: Sequence[Mapping[str, Any]]) -> str:
             entries.setdefault(center, []).append(entry)
     folders = options.get("EXTERNAL_FOLDERS") or {}
     for center, found in entries.items():
-        place = "" if center in _HOME else _place(folders.get(center))
+        place = "" if center in HOME_PARTS else _place(folders.get(center))
         parts.append(f"{center}{place}: {_size(found)}")
     source = _place(options.get("FOLDER"), options.get("FILE"))
     return f"- {shown_name(dataset, runs)}{source}; {'; '.join(parts)}"

@@ -253,7 +253,7 @@ def make_runs(
 def record_failure(run: PlannedRun, error: str) -> None:
     """See to it that the folder of a failed run says so (the run itself may have died)."""
     from cerviclip.runs.results_json import write_results
-    from cerviclip.runs.run.runner import failed_results
+    from cerviclip.runs.run.failed import failed_results
 
     with suppress(AtWorkError, OSError), claimed(run.folder):  # another sweep may try it already
         if read_results(run.folder) is None:

@@ -14,7 +14,7 @@ from cerviclip.runs.report.costs import search_markdown
 from cerviclip.runs.report.formats import summary, to_csv, to_json, to_markdown
 from cerviclip.runs.report.groups import METRICS, Group, in_tables
 from cerviclip.runs.report.pooled import POOLED, Entry, pooled_tables
-from cerviclip.runs.report.tables import Table, build_tables
+from cerviclip.runs.report.tables import build_tables, says_something
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.plan import Plan
 from cerviclip.runs.sweep.about import about_lines
@@ -123,7 +123,7 @@ def results_markdown(
         lines += [*about, ""]
     for metric in METRICS:
         tables = [*build_tables(groups, metric), *pooled_tables(pooled, metric)]
-        lines += [to_markdown(table) for table in tables if _says_something(table)]
+        lines += [to_markdown(table) for table in tables if says_something(table)]
     lines += filter(None, [search_markdown(groups, plan.searched)])
     if warned := warnings_of(runs):
         lines += ["## Warnings on the data", "", *warned, ""]
@@ -178,10 +178,6 @@ def _failed_line(run: Mapping[str, Any], root: Path) -> str:
     line = f"- {Path(run['folder']).relative_to(root)}: {run['error']}"
     log = run["runtime"].get("job", {}).get("log")
     return f"{line} (log of its job: {log})" if log else line
-
-
-def _says_something(table: Table) -> bool:
-    return any(cell != "-" for _, rows in table.blocks for _, cells in rows for cell in cells)
 
 
 def _figures(root: Path, groups: Sequence[Group], changed: bool) -> list[Path]:

@@ -115,11 +115,14 @@ def check_torchvision(arch: str) -> None:
     """Refuse a name that no classifier of torchvision has."""
     from torchvision import models
 
+    if not arch:
+        raise UserError("no backbone is named; --backbone NAME, such as resnet50 or timm:resnet50")
     known = models.list_models(module=models)
     if arch not in known:
         raise UnknownNameError(
             f"torchvision has no model {arch!r}{did_you_mean(arch, known)} "
-            "(python -c 'import torchvision; print(torchvision.models.list_models())')"
+            "(--backbone NAME; all: python -c 'import torchvision; "
+            "print(torchvision.models.list_models())')"
         )
 
 

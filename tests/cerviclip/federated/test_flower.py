@@ -103,6 +103,11 @@ def test_three_processes_train_together_over_tls(write_plan, tmp_path, capsys):
 
     assert [f for f in audit(out, full=0).findings if f.severity == "error"] == []
     assert len(group_runs(load_runs(out))) == 6, "a table tells them all apart"
+    from cerviclip.report.command import write_report
+
+    draft = write_report(out, tmp_path / "draft.md", "md")[0].read_text()
+    assert "one model across 3 centres" in draft and "for 2 epochs (4 in all)" in draft
+    assert "| federated |" in draft and "this is a simulation of a federation" in draft
     capsys.readouterr()
     assert cli_main(main, [str(path), "--output-dir", str(out)]) == 0
     assert "federated: 3 centres" not in capsys.readouterr().out, "nothing is trained again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cerviclip.federated.plan import _site, find_plan, read_plan
-from cerviclip.federated.server import A_RECORD
+from cerviclip.federated.record import A_RECORD
 from cerviclip.places import FEDERATIONS
 from cerviclip.runs.settings.configure import setup_cfg
 from cerviclip.shapes import Misshapen

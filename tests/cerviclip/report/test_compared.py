@@ -7,7 +7,7 @@ import pytest
 from run_fixtures import Zoo, run_sweep
 
 from cerviclip import plugins
-from cerviclip.report import compared
+from cerviclip.report import study
 from cerviclip.report.command import main
 from cerviclip.runs.report.pooled import POOLED
 from dassl.errors import UserError
@@ -52,7 +52,7 @@ def test_methods_that_cannot_be_paired_do_not_cost_the_draft(folded, tmp_path, m
     def refuse(*_):
         raise UserError("runs of test are on different splits")
 
-    monkeypatch.setattr(compared, "compare", refuse)
+    monkeypatch.setattr(study, "compare", refuse)
     text = draft(folded, tmp_path / "draft.md")
     assert "The methods are not compared in pairs: runs of test are on different splits." in text
 

@@ -14,12 +14,13 @@ from cerviclip.report.command import WRITERS, load_writer, main
 from cerviclip.report.content import build_document
 from cerviclip.report.document import BLANK, Document, Table, blank, pieces
 from cerviclip.report.measured import prevalence_rows
-from cerviclip.report.methods import _without_patients
 from cerviclip.report.numbers import RULE, SHORT, cell, size_of
 from cerviclip.report.results import _metric_table, patient_note
+from cerviclip.report.sentences.analysis import unit_of_intervals
 from cerviclip.report.study import BUT_TRANSDUCTIVE, BY_BEING_ALONE, BY_NAME, BY_VAL, Study
 from cerviclip.runs.report.groups import Group
 from cerviclip.runs.run.finished import retitle
+from cerviclip.runs.settings.run_key import Repeat
 from dassl.errors import UserError
 
 
@@ -120,6 +121,11 @@ def test_the_method_in_detail_is_chosen_by_val_or_by_name(runs):
         Study.read(runs, "ZooLinaer")
 
 
+def val(accuracy, paths="ab"):
+    """One seed's val images and the accuracy on them, as `study` keeps them."""
+    return {Repeat("", 1): study._Val(frozenset(paths), accuracy)}
+
+
 def test_a_transductive_method_is_not_chosen_beside_the_others(monkeypatch):
     """It has seen all images that it is compared on."""
 
@@ -128,11 +134,34 @@ def test_a_transductive_method_is_not_chosen_beside_the_others(monkeypatch):
 
     groups = [group("LinearProbe", 4, False), group("CoOp", 4, False), group("TransCLIP", 8, True)]
     accuracy = {"LinearProbe": 0.5, "CoOp": 0.6, "TransCLIP": 0.9}
-    monkeypatch.setattr(study, "_val_accuracy", lambda g: accuracy[g.trainer])
+    monkeypatch.setattr(study, "_vals", lambda g: val(accuracy[g.trainer]))
     part = study._part("Zoo", groups, "")
     assert (part.featured.trainer, part.why) == ("CoOp", BY_VAL + BUT_TRANSDUCTIVE)
     assert study._part("Zoo", groups[2:], "").featured.trainer == "TransCLIP"
     assert study._part("Zoo", groups, "TransCLIP").why == BY_NAME
+
+
+def test_val_ranks_methods_on_the_same_images_alone(monkeypatch):
+    """Images of another centre's val may be easier, and those of another seed are others too."""
+
+    def why(**vals):
+        groups = [
+            Group("Zoo", trainer, "B", "default", 4, 0, [{"trainer": trainer}]) for trainer in vals
+        ]
+        monkeypatch.setattr(study, "_vals", lambda g: vals[g.trainer])
+        part = study._part("Zoo", groups, "")
+        return part.featured.trainer, part.why
+
+    assert why(A=val(0.5), B=val(0.6)) == ("B", BY_VAL)
+    assert why(A=val(0.5), B=val(0.6), C={}) == ("B", BY_VAL + study.BUT_WITHOUT_VAL)
+    assert why(A={}, B={}) == ("A", study.BY_ORDER)
+    assert why(A=val(0.5), B=val(0.9, "xy")) == ("A", study.BY_OTHER_VALS)
+    chosen, told = why(A=val(0.9, "xy"), B=val(0.5), C=val(0.6))
+    assert chosen == "C" and told.startswith(f"{study.ON_VAL} among B, C, whose")
+    assert study.THE_MOST in told
+    two = {Repeat("", 2): study._Val(frozenset("cd"), 0.0)}
+    assert why(A=val(0.7) | two, B=val(0.6))[0] == "A", "only the seed that both have counts"
+    assert why(A=val(0.5), B=two)[1] == study.BY_OTHER_VALS
 
 
 def test_a_wrong_folder_is_told_before_a_library_is_asked_for(tmp_path, monkeypatch):
@@ -180,9 +209,9 @@ def test_a_csv_has_every_run_with_whole_hashes(runs, tmp_path):
 
 def test_centers_without_patients_are_named_beside_the_unit(runs):
     part = Study.read(runs).parts[0]
-    assert "where the image is the unit" not in _without_patients(Study(runs, [], [part]))
+    assert "where the image is the unit" not in unit_of_intervals(Study(runs, [], [part]))
     part.run["centers"]["test"]["uncertainty"] = {"unit": "image"}
-    told = _without_patients(Study(runs, [], [part]))
+    told = unit_of_intervals(Study(runs, [], [part]))
     assert f"{part.dataset} (test), where the image is the unit" in told
 
 

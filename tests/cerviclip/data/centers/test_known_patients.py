@@ -8,7 +8,7 @@ from data_fixtures import CLASSES
 from cerviclip.data.centers.external import build_external_datasets
 from cerviclip.data.centers.known_patients import shared_patients, without_patients
 from cerviclip.data.flow import flow_of
-from cerviclip.report.results import leak_rows
+from cerviclip.report.sentences.flow import leak_rows
 from cerviclip.runs.results_shape import BLOCKS
 from dassl.data.datasets import Datum, build_dataset
 

@@ -23,7 +23,6 @@ from audit_fixtures import (
 )
 
 from cerviclip.runs.audit.run import audit
-from cerviclip.runs.audit.tables import _sections
 from cerviclip.runs.predictions import read_predictions, write_predictions
 from cerviclip.runs.results_json import write_results
 from cerviclip.severity import NOTE
@@ -431,16 +430,6 @@ def test_results_without_a_key_are_named(honest, tmp_path, key):
     edit_json(run_folder(tmp_path / "out", 2) / "results.json", lambda r: r.pop(key))
     found = [f for f in audit(tmp_path / "out", full=0).findings if f.kind == "unreadable"]
     assert [f.text for f in found] == [f"it lacks the key '{key}'"] and "seed_2" in found[0].where
-
-
-def test_of_two_tables_with_one_title_the_first_is_that_of_the_runs():
-    """Older results.md files of folds call the table over pooled folds as the one before it."""
-    text = "### D: accuracy (%)\n| test | 50 ± 1 |\n\n### D: accuracy (%)\n| test, pooled | 51 |\n"
-    text += "### D: macro F1\n| test | 40 |\n"
-    assert _sections(text) == {
-        "D: accuracy (%)": ["| test | 50 ± 1 |"],
-        "D: macro F1": ["| test | 40 |"],
-    }
 
 
 def test_a_copied_run_hides_no_edited_table(honest, tmp_path):

@@ -358,6 +358,9 @@ def test_unknown_names_are_refused_with_the_known_ones(add_run):
         pairs(runs, "savlt")
     with pytest.raises(UserError, match="no external centre 'test'.*known: FarA, FarB"):
         pairs(runs, "SAVLT", centers=["test"])
+    alone = [add_run(trainer, 2, {"val": rows(0.6)}) for trainer in ("SAVLT", "CoOp")]
+    with pytest.raises(UserError, match="no external centre 'val'.*known: none"):
+        pairs(alone, "SAVLT", centers=["val"])
     with pytest.raises(UserError, match="binary.jaccard.*accuracy"):
         check_comparable("binary.jaccard")
     with pytest.raises(UserError, match="no class 'cist' in .*known: cyst"):

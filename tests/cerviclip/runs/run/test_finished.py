@@ -8,7 +8,7 @@ from run_fixtures import whole_results
 
 from cerviclip.locks import AtWorkError, claimed
 from cerviclip.runs.results_json import read_results, write_results
-from cerviclip.runs.run.finished import retitle
+from cerviclip.runs.run.finished import relabel, retitle
 from cerviclip.runs.run.runner import run_one
 from dassl.errors import UserError
 
@@ -69,3 +69,23 @@ def test_a_new_run_keeps_its_title_under_runtime(zoo, tmp_path):
     results = run_one(zoo.cfg(*flags, DATASET__TITLE="Hospital A"), echo=False)
     assert results["runtime"]["title"] == "Hospital A" and results["dataset"] == "ZooMain"
     assert "Hospital A" not in json.dumps({k: v for k, v in results.items() if k != "runtime"})
+
+
+def test_a_finished_run_takes_another_variant_and_nothing_else(zoo, tmp_path, capsys):
+    flags = ("ZooLinear", "2", "--output-dir", str(tmp_path / "run"))
+    first = run_one(zoo.cfg(*flags), variant="one", echo=False)
+    again = run_one(zoo.cfg(*flags), variant="other")
+    assert "its variant is now 'other'" in capsys.readouterr().out
+    assert again == first | {"variant": "other"}
+    assert run_one(zoo.cfg(*flags), echo=False)["variant"] == "other"  # the flag is not given
+
+
+def test_a_variant_that_cannot_be_written_is_told(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    assert relabel(folder, "B") and not relabel(folder, "B") and not relabel(folder, "default")
+    assert not relabel(folder / "none", "B")
+    monkeypatch.setattr("dassl.utils.files.atomic_write", full)
+    with pytest.raises(UserError, match="cannot be given the variant 'C'.*leave --variant out"):
+        relabel(folder, "C")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from data_fixtures import write_oct
 from run_fixtures import asked, whole_results
 
 from cerviclip.runs.results_json import write_results
@@ -80,3 +81,23 @@ def test_a_sweep_says_it_too(words, tmp_path, capsys):
     ):
         assert cli_main(run_shell.main, [*flags, *opts]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trainer", ["TipAdapter", "LinearProbe", "CoOp"])
+def test_a_data_set_that_is_only_tested_on_trains_nothing(tmp_path, capsys, trainer):
+    """Some methods gave the zero-shot scores under their own name."""
+    write_oct(tmp_path)
+    flags = ["--trainer", trainer, "--dataset", "HuaxiOCT", "--root", str(tmp_path)]
+    flags += ["--backbone", "PhantomCLIP", "--output-dir", str(tmp_path / "run")]
+    assert cli_main(main, flags) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(f"error: HuaxiOCT has no training images, and {trainer} trains")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cnn_without_a_name_asks_for_one(tmp_path, capsys):
+    write_images(tmp_path / "mine", {"benign": 12, "malign": 12}, patients=6, size=8)
+    flags = ["--trainer", "CNNBaseline", "--dataset", "FolderDataset", "--root", str(tmp_path)]
+    flags += ["--output-dir", str(tmp_path / "run"), "DATASET.FOLDER", "mine", *PATTERN]
+    assert cli_main(main, flags) == 2
+    assert "no backbone is named; --backbone NAME" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Sentences of the draft on one matter each, and the words that they take."""

@@ -1,0 +1,258 @@
+"""summary.json, summary.csv, pooled.json and results.md again from the runs that they name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cerviclip.counted import counted
+from cerviclip.data.split.folds import parse_fold
+from cerviclip.evaluation.names import POINTS
+from cerviclip.runs.audit.findings import Finding, relative
+from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.audit.scores import OF_INTERVALS, differences
+from cerviclip.runs.audit.tables.markdown import (
+    Wanted,
+    and_more,
+    differing_rows,
+    faults_of,
+    unchecked_titles,
+)
+from cerviclip.runs.report.formats import summary, to_csv
+from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of
+from cerviclip.runs.report.pooled import POOLED, Entry, checked_entries, pooled_entries
+from cerviclip.shapes import plain_json
+from dassl.paths import is_file
+
+JSON, CSV, MARKDOWN = "summary.json", "summary.csv", "results.md"
+_CELL = ("dataset", "trainer", "backbone", "variant", "shots")
+_TABLES = 3  # of a results.md that are told one by one
+_OF_CSV = 4  # columns of numbers
+_Key = tuple[Any, ...]  # of an entry of pooled.json: its cell with folds, seed and repetition
+
+
+def check_tables(
+    root: Path, runs: Sequence[AuditedRun], full: int | None = 0, quick: bool = False
+) -> list[Finding]:
+    """The tables of every sweep's folder: ``root``, and those above or below it that have some.
+
+    Args:
+        root: the audited folder.
+        runs: all of it.
+        full: of how many entries of each pooled.json the intervals are made again; None for all.
+        quick: the runs have what results.json says of their scores alone, and no predictions.
+    """
+    found: list[Finding] = []
+    folders = folders_with_tables(root)
+    own = _by_nearest(folders, runs)
+    for folder in folders:
+        # A sweep into a folder below has tables of its own. Where all lie in such, they are these.
+        below = own.get(folder) or [run for run in runs if run.folder.is_relative_to(folder)]
+        if below:
+            found += _Tables(folder, root, below).check(full, quick)
+    return found
+
+
+def folders_with_tables(root: Path) -> list[Path]:
+    """Every folder at or below ``root`` in which a sweep has left tables."""
+    names = {JSON, CSV, MARKDOWN, POOLED}
+    return sorted(Path(folder) for folder, _, files in os.walk(root) if names.intersection(files))
+
+
+def by_tables(root: Path, runs: Sequence[AuditedRun]) -> list[list[AuditedRun]]:
+    """The runs of each sweep: of the nearest folder with tables at or above a run, and all that lie
+    below none together."""
+    return list(_by_nearest(folders_with_tables(root), runs).values())
+
+
+def _by_nearest(
+    folders: Iterable[Path], runs: Sequence[AuditedRun]
+) -> dict[Path | None, list[AuditedRun]]:
+    known = set(folders)
+    found: dict[Path | None, list[AuditedRun]] = {}
+    for run in runs:
+        own = next((folder for folder in run.folder.parents if folder in known), None)
+        found.setdefault(own, []).append(run)
+    return found
+
+
+class _Tables:
+    """The tables of one folder and the runs below it."""
+
+    def __init__(self, folder: Path, root: Path, runs: Sequence[AuditedRun]) -> None:
+        self.folder, self.root = folder, root
+        self.failed = [run.results for run in runs if not run.done]
+        self.done = [run.results | {"folder": str(run.folder)} for run in _one_of_each(runs)]
+        self.found: list[Finding] = []
+
+    def check(self, full: int | None, quick: bool) -> list[Finding]:
+        groups = group_runs(self.done)
+        shown = self._check_json(groups)
+        if not shown:  # no summary.json, or one of other runs: results.md is held to those here
+            shown = groups
+        self._check_csv(shown)
+        pooled = None if quick else self._check_pooled(shown, full)
+        self._check_markdown(shown, pooled)
+        return self.found
+
+    def say(self, name: str, kind: str, text: str) -> None:
+        self.found.append(Finding(kind, relative(self.folder / name, self.root), text))
+
+    def _check_json(self, groups: Sequence[Group]) -> list[Group] | None:
+        """Compare summary.json; returns the groups that it shows, with the runs it names."""
+        path = self.folder / JSON
+        if not is_file(path):
+            return None
+        try:
+            records = plain_json(path.read_text(encoding="utf-8"))["groups"]
+            by_cell = {_cell_of(vars(group)): group for group in groups}
+            return [group for r in records if (group := self._check_group(r, by_cell))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.say(JSON, "unreadable", f"it is no summary of a sweep ({error!r})")
+            return None
+
+    def _check_group(
+        self, record: Mapping[str, Any], by_cell: Mapping[tuple[Any, ...], Group]
+    ) -> Group | None:
+        cell = _cell_of(record)
+        title = f"{record['trainer']} on {record['dataset']}, shots {record['shots']}"
+        named = {
+            repeat
+            for metrics in record["centers"].values()
+            for stat in metrics.values()
+            for repeat in stat["values"]
+        }
+        whole = by_cell.get(cell)
+        there = {str(repeat_of(run)): run for run in (whole.runs if whole else ())}
+        failed = {str(repeat_of(run)) for run in self.failed if _cell_of(_with_folds(run)) == cell}
+        for repeat in sorted(named - there.keys()):
+            if repeat in failed:
+                self.say(JSON, "failed_in_table", f"{title}: seed {repeat} has failed")
+            else:
+                self.say(JSON, "table", f"{title}: there is no finished run of seed {repeat}")
+        if whole is None:
+            return None
+        if left := sorted(there.keys() - named):
+            self.say(JSON, "left_out", f"{title}: it leaves out {', '.join(left)}")
+        group = replace(whole, runs=[run for repeat, run in there.items() if repeat in named])
+        if not group.runs or named - there.keys():
+            return group
+        wanted = summary([group], [], METRICS)["groups"][0]
+        unlike = list(differences(wanted, {k: record[k] for k in record if k in wanted}))
+        if unlike:
+            where, ours, theirs = unlike[0]
+            text = f"{title}: {where} is {theirs!r}, the runs give {ours!r}{and_more(unlike)}"
+            self.say(JSON, "table", text)
+        return group
+
+    def _check_csv(self, groups: Sequence[Group]) -> None:
+        """Every line of summary.csv; numbers may differ by rounding."""
+        path = self.folder / CSV
+        if not is_file(path):
+            return
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            rows = [tuple(row) for row in csv.reader(io.StringIO(text)) if row]
+        except (ValueError, csv.Error) as error:  # saved by another program
+            self.say(CSV, "unreadable", f"it is no CSV in UTF-8 ({error})")
+            return
+        wanted = [tuple(row) for row in csv.reader(io.StringIO(to_csv(groups)))]
+        keys = len(wanted[0]) - _OF_CSV
+        said = list(differing_rows(rows, Wanted([CSV], wanted, keys=keys)))
+        if said:
+            self.say(CSV, "table", said[0] + and_more(said))
+
+    def _check_pooled(self, groups: Sequence[Group], full: int | None) -> list[Entry]:
+        """Compare pooled.json with the folds' predictions: every value, and of as many entries as
+        ``full`` says the intervals and all measures; returns what it holds."""
+        path = self.folder / POOLED
+        if not is_file(path):
+            return []
+        try:
+            entries = checked_entries(path)
+        except ValueError as error:
+            self.say(POOLED, "unreadable", f"it holds no scores of pooled folds ({error})")
+            return []
+        ours = {_key_of(e): e for e in pooled_entries(groups, how=POINTS)}
+        theirs = {_key_of(e): e for e in entries}
+        said = [f"there are no runs of {_title_of(key)}" for key in theirs if key not in ours]
+        said += [f"it lacks {_title_of(key)}" for key in ours if key not in theirs]
+        both = [key for key in ours if key in theirs]
+        for key in both:
+            said += _unlike_entry(key, ours[key], theirs[key], OF_INTERVALS)
+        if said:
+            self.say(POOLED, "table", said[0] + and_more(said))
+            return entries
+        chosen = both if full is None else both[:full]
+        groups_of = {cell: group for group in groups if (cell := _cell_of(vars(group)))}
+        for cell in dict.fromkeys(_cell_of(theirs[key]) for key in chosen):
+            for entry in pooled_entries([groups_of[cell]]):
+                key = _key_of(entry)
+                said += _unlike_entry(key, entry, theirs[key]) if key in chosen else []
+        if said:
+            self.say(POOLED, "table", said[0] + and_more(said))
+        return entries
+
+    def _check_markdown(self, groups: Sequence[Group], pooled: Sequence[Entry] | None) -> None:
+        """Every table of results.md; of folds put together it is held to pooled.json."""
+        path = self.folder / MARKDOWN
+        if not is_file(path):
+            return
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except ValueError as error:
+            self.say(MARKDOWN, "unreadable", f"it is no text in UTF-8 ({error})")
+            return
+        faults = list(faults_of(text, groups, pooled))
+        for fault in faults[:_TABLES]:
+            self.say(MARKDOWN, "table", fault)
+        if more := faults[_TABLES:]:
+            self.say(MARKDOWN, "table", f"{counted(len(more), 'more table')} of it: {more[0]} ...")
+        if pooled is None and unchecked_titles(text):
+            named = ", ".join(unchecked_titles(text)[:3])
+            self.say(MARKDOWN, "not_checked", f"{named}: read without --quick")
+
+
+def _unlike_entry(key: _Key, ours: Entry, theirs: Entry, skip: tuple[str, ...] = ()) -> list[str]:
+    """Where an entry of pooled.json differs; of older versions it lacks its measures."""
+    ours, theirs = ({k: e.get(k) for k in ("score", "measures")} for e in (ours, theirs))
+    left_out = ("measures",) if skip or theirs["measures"] is None else ()
+    return [
+        f"{_title_of(key)}: {path} is {said!r}, the folds' predictions give {own!r}"
+        for path, own, said in differences(ours, theirs, "", (*skip, *left_out))
+    ]
+
+
+def _key_of(entry: Entry) -> _Key:
+    return (*_cell_of(entry), entry["seed"], entry.get("repeat", 1))
+
+
+def _title_of(key: _Key) -> str:
+    dataset, trainer, _, _, shots, folds, seed, repeat = key
+    again = f", repetition {repeat}" if repeat > 1 else ""
+    return f"{trainer} on {dataset}, shots {shots}, {folds} folds, seed {seed}{again}"
+
+
+def _one_of_each(runs: Sequence[AuditedRun]) -> list[AuditedRun]:
+    """The finished runs, of two with one key (which ``same_run`` names) the one that lies in its
+    folder: so a copied run hides no edited table."""
+    found: dict[Any, AuditedRun] = {}
+    right_first = sorted(runs, key=lambda run: any(f.kind == "misplaced" for f in run.findings))
+    for run in right_first:
+        if run.done:
+            found.setdefault(run.key, run)
+    return list(found.values())
+
+
+def _cell_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*(facts[name] for name in _CELL), facts.get("folds", 0))
+
+
+def _with_folds(run: Mapping[str, Any]) -> dict[str, Any]:
+    fold = parse_fold(run["fold"])
+    return {**run, "folds": fold.folds if fold else 0}

@@ -1,0 +1,116 @@
+"""Data cards and data flow: of whom, and without the place where somebody keeps her data."""
+
+import json
+import shutil
+
+from cerviclip.report.cards import without_root
+from cerviclip.report.content import build_document
+from cerviclip.report.document import Table
+from cerviclip.report.study import Study
+
+
+def texts(folder, tmp_path):
+    document = build_document(Study.read(folder), tmp_path / "figures")
+    tables = {b.caption: b for b in document.blocks if isinstance(b, Table)}
+    return "\n".join(block.words for block in document.blocks), tables
+
+
+def copy(runs, tmp_path):
+    """A copy of the runs' folder, and a function that changes the results of the one run."""
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    path = folder / "ZooLinear" / "results.json"
+
+    def change(edit):
+        results = json.loads(path.read_text())
+        edit(results)
+        path.write_text(json.dumps(results))
+
+    return folder, change
+
+
+def test_places_of_data_are_not_told(runs, tmp_path):
+    run = {"runtime": {"data_root": "/home/ada/data"}}
+    assert without_root("/home/ada/data/cells: no ids", run) == "cells: no ids"
+    assert without_root("/home/ada/data2: no ids", run) == "/home/ada/data2: no ids"
+    assert without_root("x", {"runtime": {}}) == "x"
+
+    def edit(results):
+        root = results["runtime"]["data_root"] = "/home/ada/data"
+        results["warnings"] = results["runtime"]["warnings"] = [f"{root}/cells: no ids"]
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    text, tables = texts(folder, tmp_path)
+    assert "cells: no ids" in text and "/home/ada" not in text
+    assert "cells: no ids" in dict(tables["Data card of ZooMain."].rows)["Known defects"]
+
+
+def test_images_that_were_not_drawn_are_counted(runs, tmp_path):
+    def edit(results):
+        source = results["flow"]["sources"]["ZooMain"]
+        source["excluded"], source["not_drawn"] = [], {"train": 1424, "val": 0, "test": 0}
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    text, _ = texts(folder, tmp_path)
+    assert "not used as labelled images: 1,424 of train." in text
+    assert "No image that was found was left out" not in text
+
+
+def test_unlabelled_images_are_not_counted_as_both_used_and_unused(runs, tmp_path):
+    def edit(results):
+        source = results["flow"]["sources"]["ZooMain"]
+        source["used"]["unlabelled"] = {"images": 5, "patients": 1, "per_class": {}}
+        source["excluded"] = [{"reason": "not drawn", "images": 9, "patients": 2}]
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    _, tables = texts(folder, tmp_path)
+    assert not [caption for caption in tables if "not used" in caption]
+    (table,) = (t for caption, t in tables.items() if "in no part above" in caption)
+    assert table.note == "The unlabelled images are among them."
+
+
+def test_classes_that_only_new_has_stand_on_the_card(runs, tmp_path):
+    def edit(results):
+        results["base_to_new"] = {"base_classes": ["a"], "new_classes": ["never_seen"]}
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    _, tables = texts(folder, tmp_path)
+    first, second = (
+        dict(tables[f"Data card of {name}."].rows)["Classes"] for name in ("ZooMain", "ZooFar")
+    )
+    assert "never seen" in first and "in files and folders" in first
+    assert "in files and folders" not in second, "explained once"
+
+
+def test_a_row_of_events_stands_only_where_there_is_a_positive_group(runs, tmp_path):
+    def edit(results):
+        results["positive_classes"] = []
+        for entry in results["centers"].values():
+            entry.get("counts", {}).clear()
+
+    folder, change = copy(runs, tmp_path)
+    whole = texts(folder, tmp_path)[1]["Performance by image."]
+    assert "patients with / without the event" in [row[0] for row in whole.rows]
+    change(edit)
+    table = texts(folder, tmp_path)[1]["Performance by image."]
+    assert "patients with / without the event" not in [row[0] for row in table.rows]
+
+
+def test_a_split_by_patient_of_unknown_patients_is_not_shown_as_one(runs, tmp_path):
+    def edit(results):
+        for source in results["flow"]["sources"].values():
+            source["seen"]["patients"] = None
+
+    folder, change = copy(runs, tmp_path)
+
+    def shown():
+        _, tables = texts(folder, tmp_path)
+        (table,) = (t for caption, t in tables.items() if caption.startswith("Settings that"))
+        return {row[2]: row[1] for row in table.rows}.get("DATASET.SPLIT_BY", "patient")
+
+    assert shown() == "patient"
+    change(edit)
+    assert "no patient is known" in shown()
