@@ -15,6 +15,8 @@ HOME_PARTS = (IN_DOMAIN, VAL, NEW)
 OVERALL = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece")
 PER_CLASS = ("precision", "recall", "f1")
 BINARY = ("accuracy", "auc", "sensitivity", "specificity", "ppv", "npv")
+#: Those of the positive group that no image needs to be called positive for.
+BINARY_OF_SCORES = ("auc", "auprc", "partial_auc", "brier", "log_loss", "ece")
 #: Values of ``TEST.INTERVALS``: methods that hold with few patients, and resampled patients. Older
 #: runs have it empty or not at all: theirs are resampled patients.
 INTERVALS = FEW, BOOTSTRAP, OLD = ("few_patients", "bootstrap", "")
@@ -54,3 +56,9 @@ def metric_hint(metric: str, names: Sequence[str]) -> str:
     if meant:
         return f", did you mean {' or '.join(dict.fromkeys(meant[:3]))}?"
     return nearest_or_all(metric, names, "docs/compare.md")
+
+
+def is_of_calls(metric: str) -> bool:
+    """Whether a metric counts images that are called positive by their most probable class."""
+    head, _, last = metric.partition(".")
+    return head == "binary" and last not in BINARY_OF_SCORES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.settings.folders import WAYS, variant_of_center
+from cerviclip.runs.settings.folders import WAYS, center_named
 from cerviclip.shapes import anything, count, flag, listed, mapping, read_own_json, record, text
 from dassl.errors import UserError
 from dassl.paths import is_file
@@ -49,10 +49,10 @@ def center_of(folder: Path, variant: str) -> str:
     Returns:
         "" for a run that no record has beside it, or that is of no centre of it.
     """
-    if folder.parent.name not in WAYS or variant != variant_of_center(folder):
-        return ""
-    pooled = folder.parent.name == WAYS[2] and folder.name == POOLED_SITE
-    return folder.name if pooled or folder.name in _centers(folder.parent.parent) else ""
+    name = center_named(folder, variant)
+    known = _centers(folder.parent.parent) if name else ()
+    pooled = folder.parent.name == WAYS[2] and name == POOLED_SITE
+    return name if name in known or (known and pooled) else ""
 
 
 def _centers(out: Path) -> tuple[str, ...]:

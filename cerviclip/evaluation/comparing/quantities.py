@@ -17,7 +17,7 @@ from cerviclip.evaluation.intervals.generic import one_by_one
 from cerviclip.evaluation.intervals.paired import OF_SCORES, OF_VERDICTS
 from cerviclip.evaluation.measures.discrimination import MAX_FPR
 from cerviclip.evaluation.measures.thresholds.operating_points import POINTS
-from cerviclip.evaluation.names import BINARY, PER_CLASS, metric_hint
+from cerviclip.evaluation.names import BINARY, BINARY_OF_SCORES, PER_CLASS, metric_hint
 from dassl.errors import UserError
 
 #: What a method must give of an image for a quantity of it, in words of a message.
@@ -41,10 +41,9 @@ _OF_CLASSES = {
     "brier": PROBS,
     "log_loss": PROBS,
 }
-_OF_SCORES = ("auc", "auprc", "partial_auc", "brier", "log_loss", "ece")
 COMPARABLE = (
     *_OF_CLASSES,
-    *(f"binary.{name}" for name in dict.fromkeys((*BINARY, *_OF_SCORES))),
+    *(f"binary.{name}" for name in dict.fromkeys((*BINARY, *BINARY_OF_SCORES))),
     *(f"{point}.{rate}" for point in POINTS for rate in _RATES),
 )
 _CLASS_PARTS = (*PER_CLASS, "auc", "auprc")
@@ -96,12 +95,6 @@ def check_comparable(metric: str) -> str:
     raise UserError(f"no comparison of {metric!r}{said}")
 
 
-def is_of_calls(metric: str) -> bool:
-    """Whether a metric counts images that are called positive by their most probable class."""
-    head, _, last = metric.partition(".")
-    return head == "binary" and last not in _OF_SCORES
-
-
 def quantity(name: str, classnames: Sequence[str] = (), order: Sequence[str] = ()) -> Quantity:
     """A metric by its name.
 
@@ -117,7 +110,7 @@ def quantity(name: str, classnames: Sequence[str] = (), order: Sequence[str] = (
     if head in POINTS:
         return _of_calls(name, last, POINT, head)
     if head == "binary":
-        return _of_scores(name, last) if last in _OF_SCORES else _of_calls(name, last, CALL)
+        return _of_scores(name, last) if last in BINARY_OF_SCORES else _of_calls(name, last, CALL)
     return _of_one_class(name, head.removeprefix("per_class."), last, classnames)
 
 

@@ -32,7 +32,6 @@ from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.evaluation.report import FEW_PATIENTS, undefined
 from cerviclip.runs.comparison.outputs import Outputs, OutputsOfRuns
 from cerviclip.runs.comparison.readers import ReaderStudy, reader_outputs
-from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.groups import (
     NEW,
     Group,
@@ -42,6 +41,7 @@ from cerviclip.runs.report.groups import (
     split_hashes,
 )
 from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.report.titles import title_of
 from cerviclip.runs.settings.run_key import Repeat, Shots, shots_order
 from cerviclip.runs.subgroups import UNKNOWN, Subgroups
 from dassl.errors import UserError, did_you_mean

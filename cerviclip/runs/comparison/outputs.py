@@ -26,9 +26,9 @@ from cerviclip.evaluation.comparing.quantities import (
 from cerviclip.evaluation.groups_only import WHY as NO_CLASSES
 from cerviclip.evaluation.measures.patients import is_order
 from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, WHOLE_POSITIVE_GROUP
-from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.predictions import NEW_PREDICTIONS, Predictions, read_predictions
 from cerviclip.runs.report.groups import NEW, fold_of
+from cerviclip.runs.report.titles import title_of
 from cerviclip.runs.results_check import check_blocks
 from cerviclip.runs.results_shape import COMPARED
 

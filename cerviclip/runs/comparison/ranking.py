@@ -19,10 +19,10 @@ from cerviclip.evaluation.comparing.ranks import (
 )
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.plugins import is_phantom
-from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.figures import INK, new_figure
 from cerviclip.runs.report.groups import Group, in_tables, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, column_name, row_labels
+from cerviclip.runs.report.titles import title_of
 from cerviclip.runs.settings.run_key import Shots, shots_order
 from cerviclip.runs.study_title import shown_name
 from dassl.errors import UserError

@@ -10,12 +10,11 @@ from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.evaluation.comparing.difference import IDENTICAL
-from cerviclip.evaluation.comparing.quantities import is_of_calls
 from cerviclip.runs.comparison.compare import READER, Comparison
-from cerviclip.runs.comparison.titles import title_of
 from cerviclip.runs.report.few import few_notes, nameless_notes
 from cerviclip.runs.report.groups import has_folds, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, Table, column_name, rule_notes
+from cerviclip.runs.report.titles import title_of
 from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import marked_name, title_notes
 
@@ -146,7 +145,7 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
         notes.append(READ_EARLY)
     reasons = [e["reason"] for c in part for e in c.centers.values() if "reason" in e]
     notes += title_notes(_runs(part))
-    notes += rule_notes(part[0].metric) if is_of_calls(part[0].metric) else []
+    notes += rule_notes(part[0].metric)
     return [*notes, *(f"missing: {reason}" for reason in dict.fromkeys(reasons))]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cerviclip.runs.report.curves import COLOURS
 from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
-from cerviclip.runs.report.groups import TITLES
+from cerviclip.runs.report.titles import heading_of
 
 PANEL = 2.6  # inches
 _STYLES = ("o-", "s--", "^-.", "D:")
@@ -43,7 +43,7 @@ def robustness_figure(record: Mapping[str, Any], metric: str, path: Path) -> Non
         axes.tick_params(labelsize=8)
         axes.grid(color=GRID, lw=0.5)
         open_frame(axes)
-    panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
+    panels[0].set_ylabel(heading_of(metric), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="lower center", ncols=4, fontsize=8, frameon=False,

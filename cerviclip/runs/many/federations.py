@@ -9,20 +9,13 @@ from typing import Any
 
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.report.tables import Table
-from cerviclip.runs.settings.folders import WAYS, variant_of_center
+from cerviclip.runs.settings.folders import center_named
 
 TEST_OF = "test of "
 
 
-def center_of(run: Mapping[str, Any]) -> str:
-    """The centre whose run of a federation it is (``all`` of a pooled one); "" for other runs.
-
-    Args:
-        run: contents of results.json, with ``folder``.
-    """
-    folder = Path(run["folder"]).absolute()
-    ours = folder.parent.name in WAYS and run["variant"] == variant_of_center(folder)
-    return folder.name if ours else ""
+def _center_of(run: Mapping[str, Any]) -> str:
+    return center_named(Path(run["folder"]).absolute(), run["variant"])
 
 
 def tests_by_center(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -34,13 +27,13 @@ def tests_by_center(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     centers: dict[str, set[str]] = {}
     splits: dict[tuple[str, str, str], set[str]] = {}
     for run in runs:
-        if name := center_of(run):
+        if name := _center_of(run):
             centers.setdefault(run["dataset"], set()).add(name)
             key = run["dataset"], name, run["fold"]
             splits.setdefault(key, set()).add(run.get("split_hash") or "")
     return [
         _renamed(run, name, len(splits[run["dataset"], name, run["fold"]]) == 1)
-        if (name := center_of(run)) and len(centers[run["dataset"]]) > 1
+        if (name := _center_of(run)) and len(centers[run["dataset"]]) > 1
         else dict(run)
         for run in runs
     ]

@@ -19,7 +19,7 @@ from cerviclip.runs.report.figures import (
     open_frame,
     with_same_classes,
 )
-from cerviclip.runs.report.groups import TITLES, Group, most_runs, repeats_text, runs_of
+from cerviclip.runs.report.groups import Group, most_runs, repeats_text, runs_of
 from cerviclip.runs.report.tables import (
     READ_EARLY,
     TRANSDUCTIVE,
@@ -27,6 +27,7 @@ from cerviclip.runs.report.tables import (
     has_fewer,
     row_labels,
 )
+from cerviclip.runs.report.titles import heading_of
 from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import marked_name, shown_name
 
@@ -55,7 +56,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     for axes, center in zip(panels, centers, strict=True):
         axes.set_title(center, fontsize=10, color=INK)
         axes.set_xlabel("shots per class", fontsize=9)
-    panels[0].set_ylabel(TITLES.get(metric, metric), fontsize=9)
+    panels[0].set_ylabel(heading_of(metric), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
     apart = f", {TRANSDUCTIVE}" if groups[0].transductive else ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cerviclip.evaluation.names import is_of_calls
 from cerviclip.runs.report.few import HINT as FEW_HINT
 from cerviclip.runs.report.few import few_notes
 from cerviclip.runs.report.groups import (
-    TITLES,
     Group,
     Stat,
     fold_of,
@@ -18,6 +18,7 @@ from cerviclip.runs.report.groups import (
     runs_of,
     split_hashes,
 )
+from cerviclip.runs.report.titles import heading_of
 from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import marked, marked_name, title_notes
 
@@ -52,7 +53,7 @@ class Table:
 
     @property
     def heading(self) -> str:
-        return TITLES.get(self.metric, self.metric)
+        return heading_of(self.metric)
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,7 @@ def says_something(table: Table) -> bool:
 
 def rule_notes(metric: str) -> list[str]:
     """What makes an image positive, where a metric depends on it."""
-    kind, _, name = metric.partition(".")
-    return [POSITIVE_RULE] if kind == "binary" and name != "auc" else []
+    return [POSITIVE_RULE] if is_of_calls(metric) else []
 
 
 def _differing_tests(groups: Sequence[Group]) -> list[str]:

@@ -51,6 +51,14 @@ def place_of_images(dataset: Any) -> tuple[str, str, str]:
     return str(dataset.NAME), os.path.realpath(folder), file
 
 
+def center_named(folder: Path, variant: str) -> str:
+    """The centre whose run of a federation a folder and a variant name (``all`` of a pooled one);
+    "" for other runs. A federation.json above it is the proof (`federated.record.center_of`)."""
+    return (
+        folder.name if folder.parent.name in WAYS and variant == variant_of_center(folder) else ""
+    )
+
+
 def backbone_label(name: str, weights_sha256: str = "") -> str:
     """A backbone's name in tables and paths; local weights add the start of their hash.
 

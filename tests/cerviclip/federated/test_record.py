@@ -27,7 +27,7 @@ def write_record(out, centers):
 
 def test_a_centre_is_one_that_the_record_names(tmp_path):
     local, pooled = tmp_path / "local" / "huaxi", tmp_path / "pooled" / "all"
-    assert center_of(local, "local-huaxi") == ""  # no record
+    assert center_of(local, "local-huaxi") == "" == center_of(pooled, "pooled-all")  # no record
     write_record(tmp_path, ["huaxi", "xiangya"])
     assert center_of(local, "local-huaxi") == "huaxi"
     assert center_of(pooled, "pooled-all") == "all"

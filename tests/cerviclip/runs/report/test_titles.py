@@ -7,13 +7,15 @@ import pytest
 from cerviclip.evaluation.comparing.quantities import (
     CALL,
     COMPARABLE,
-    is_of_calls,
     quantity,
 )
 from cerviclip.evaluation.measures.discrimination import MAX_FPR
+from cerviclip.evaluation.names import is_of_calls
 from cerviclip.runs.comparison.tables import DifferenceTable
-from cerviclip.runs.comparison.titles import title_of
+from cerviclip.runs.report.groups import METRICS, TITLES
 from cerviclip.runs.report.prediction_figures import POINT_TITLES
+from cerviclip.runs.report.tables import rule_notes
+from cerviclip.runs.report.titles import heading_of, title_of
 
 PER_CLASS = [f"per_class.HSIL.{part}" for part in ("precision", "recall", "f1", "auc", "auprc")]
 
@@ -43,3 +45,18 @@ def test_points_are_called_as_in_the_figures(point):
 @pytest.mark.parametrize("metric", COMPARABLE)
 def test_the_rule_of_a_positive_image_stands_where_a_metric_depends_on_it(metric):
     assert is_of_calls(metric) == (quantity(metric, ("a", "b"), ("a", "b")).needs == CALL)
+
+
+@pytest.mark.parametrize("metric", [*METRICS, *PER_CLASS])
+def test_a_tables_heading_has_words_and_its_unit(metric):
+    heading = heading_of(metric)
+    assert "_" not in heading and "." not in heading
+    assert heading == TITLES.get(metric, heading)
+    assert heading.endswith("(%)") == (not metric.endswith(("auc", "ece", "auprc")))
+
+
+def test_the_note_on_positive_images_stands_below_their_metrics_alone():
+    noted = {metric for metric in METRICS if rule_notes(metric)}
+    names = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+    assert noted == {f"binary.{name}" for name in names}
+    assert not rule_notes("binary.brier") and not rule_notes("per_class.HSIL.f1")

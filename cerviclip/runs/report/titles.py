@@ -1,4 +1,4 @@
-"""The metrics that can be compared in the field's words, as headings have them."""
+"""Metrics in the field's words, as headings and sentences have them."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def title_of(metric: str) -> str:
     if head.startswith("per_class.") and last in _OF_CLASS:
         return _OF_CLASS[last].format(head.removeprefix("per_class."))
     return _MORE.get(metric, TITLES.get(metric, metric)).removesuffix(" (%)")
+
+
+def heading_of(metric: str) -> str:
+    """The same for a heading, with its unit."""
+    if metric in TITLES:
+        return TITLES[metric]
+    title = title_of(metric)
+    of_class = title != metric and metric.startswith("per_class.")
+    return f"{title} (%)" if of_class and not metric.endswith(("auc", "auprc")) else title
