@@ -10,7 +10,12 @@ from cerviclip.shapes import either, listed, mapping, maybe, parse_json, record,
 
 FILE = "split.json"
 _ROWS = maybe(
-    listed(record({"path": text}, {"label": whole, "patient": maybe(either(whole, text))}))
+    listed(
+        record(
+            {"path": text},
+            {"label": whole, "patient": maybe(either(whole, text)), "domain": maybe(text)},
+        )
+    )
 )
 _SHAPE = record(
     {},

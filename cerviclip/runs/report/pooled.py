@@ -136,6 +136,8 @@ def _entry(
         entry["source"] = _source(runs)
     except FileNotFoundError as error:
         return entry | {"reason": f"{error.filename} does not exist"}
+    except OSError as error:
+        return entry | {"reason": f"{error.filename or PREDICTIONS} cannot be read ({error})"}
     if entry["source"] in known:
         old = known[entry["source"]]
         return entry | {key: old[key] for key in ("score", "measures", "reason") if key in old}

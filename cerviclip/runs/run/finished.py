@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.locks import claimed
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import RESULTS
+from cerviclip.runs.settings.run_key import RunKey
 from cerviclip.runs.study_title import KEY, title_of
 from cerviclip.shapes import plain_json
 from dassl.errors import UserError
@@ -37,14 +38,17 @@ def finished_before(
     """
     renamed = retitle(folder, cfg.DATASET.TITLE, held)
     relabelled = relabel(folder, variant, held)
+    results = read_results(folder) or {}
     if echo:
         print(f"finished before: {folder} (--fresh runs it again)")
         if renamed:
             print(f"its title is now {cfg.DATASET.TITLE!r}")
         if relabelled:
             print(f"its variant is now {variant!r}")
+        elif variant not in ("default", own := results.get("variant")):
+            print(f"its variant stays {own!r}, by which its folder is called")
     broadcast_object("")  # nothing to help with
-    return read_results(folder) or {}
+    return results
 
 
 def retitle(folder: Path, title: str, held: bool = False) -> bool:
@@ -80,7 +84,8 @@ def relabel(folder: Path, variant: str, held: bool = False) -> bool:
 
     Args:
         folder: the run's.
-        variant: "default" leaves the run as it is, whatever variant it has.
+        variant: "default" leaves the run as it is, whatever variant it has; so does a folder that
+            is called by the run's own variant, as those of a sweep are.
         held: the caller has claimed the folder.
 
     Returns:
@@ -91,6 +96,9 @@ def relabel(folder: Path, variant: str, held: bool = False) -> bool:
     """
     results = read_results(folder)
     if results is None or variant in ("default", results["variant"]):
+        return False
+    own = RunKey.of_results(results).folder("").parts
+    if folder.absolute().parts[-len(own) :] == own:
         return False
     _rewrite(
         folder,

@@ -269,6 +269,7 @@ class Run:
         if not train:
             print("built everything; nothing was trained (--no-train)")
             return {}
+        check_has_training_images(self.trainer)
         dm = self.trainer.dm
         self.check_classes()
         self.mark_resumed()
@@ -302,7 +303,6 @@ class Run:
         set_random_seed(self.cfg.SEED)
         with main_first(), no_weights_are_an_error():
             self.trainer = build_trainer(self.cfg)
-        check_has_training_images(self.trainer)
         if self.scores_new_classes:
             check_can_be_built_anew(self.trainer)
         self.trainer.test_after_train = False  # scored here, centre by centre

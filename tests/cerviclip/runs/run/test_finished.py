@@ -89,3 +89,11 @@ def test_a_variant_that_cannot_be_written_is_told(folder, monkeypatch):
     monkeypatch.setattr("dassl.utils.files.atomic_write", full)
     with pytest.raises(UserError, match="cannot be given the variant 'C'.*leave --variant out"):
         relabel(folder, "C")
+
+
+def test_a_folder_that_is_called_by_the_variant_keeps_it(zoo, capsys):
+    place = zoo.out / "ZooMain" / "ZooLinear" / "none" / "one" / "shots_2" / "seed_1"
+    flags = ("ZooLinear", "2", "--output-dir", str(place))
+    run_one(zoo.cfg(*flags), variant="one", echo=False)
+    assert run_one(zoo.cfg(*flags), variant="other")["variant"] == "one"
+    assert "its variant stays 'one'" in capsys.readouterr().out

@@ -101,3 +101,16 @@ def test_a_cnn_without_a_name_asks_for_one(tmp_path, capsys):
     flags += ["--output-dir", str(tmp_path / "run"), "DATASET.FOLDER", "mine", *PATTERN]
     assert cli_main(main, flags) == 2
     assert "no backbone is named; --backbone NAME" in capsys.readouterr().err
+
+
+def test_a_data_set_that_is_only_tested_on_can_be_evaluated_and_built(tmp_path, capsys):
+    write_oct(tmp_path)
+    flags = ["--trainer", "LinearProbe", "--root", str(tmp_path), "--backbone", "PhantomCLIP"]
+    trained = ["--dataset", "MixedCenterOCT", "--shots", "2", "--output-dir", str(tmp_path / "run")]
+    assert cli_main(main, [*flags, *trained, "TEST.EXTERNAL", "[]"]) == 0
+    tested = ["--dataset", "HuaxiOCT", "--output-dir", str(tmp_path / "eval")]
+    model = ["--eval-only", "--model-dir", str(tmp_path / "run")]
+    assert cli_main(main, [*flags, *tested, *model, "TEST.EXTERNAL", "[]"]) == 0
+    assert "test: 30 images" in capsys.readouterr().out
+    built = [*tested[:-1], str(tmp_path / "built"), "--no-train", "TEST.EXTERNAL", "[]"]
+    assert cli_main(main, [*flags, *built]) == 0
