@@ -20,7 +20,7 @@ _SIGNS = ",.:;()/+-&%'?!="
 # Signs that Markdown, LaTeX, HTML, rich or matplotlib read as a command are in none of them, so
 # that a title needs no escape wherever it is shown; LaTeX's & and % are escaped with all others.
 _ASCII = frozenset(string.ascii_letters + string.digits + " " + _SIGNS)
-_PHANTOM = " (phantom data)"
+PHANTOM = " (phantom data)"
 _MOST_NAMED = 5  # titles of one note
 
 
@@ -88,7 +88,7 @@ def _short(value: Any) -> str:
 
 def named(dataset: str, title: str) -> str:
     """The title, else the registered name. A title does not hide that data are phantoms."""
-    return title + _PHANTOM * is_phantom(dataset) if title else dataset
+    return title + PHANTOM * is_phantom(dataset) if title else dataset
 
 
 def title_of(run: Mapping[str, Any]) -> str:
@@ -116,7 +116,7 @@ def marked_name(dataset: str, runs: Iterable[Mapping[str, Any]]) -> str:
 
 def marked(dataset: str) -> str:
     """A registered name, phantoms marked."""
-    return dataset + _PHANTOM * is_phantom(dataset)
+    return dataset + PHANTOM * is_phantom(dataset)
 
 
 def title_notes(runs: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.data.split.folds import Fold
@@ -95,8 +96,12 @@ def check_alike(runs: Sequence[AuditedRun]) -> None:
 
 
 def _classes(run: AuditedRun) -> tuple[str, ...]:
+    return tuple(run.results.get("classes") or classes_of(run.results))
+
+
+def classes_of(results: Mapping[str, Any]) -> tuple[str, ...]:
     """The classes that results.json has scores of; a half of them has a half's positive ones."""
-    entry = run.results["centers"].get(IN_DOMAIN) or {}
+    entry = results["centers"].get(IN_DOMAIN) or {}
     return tuple(entry.get("per_class") or ())
 
 

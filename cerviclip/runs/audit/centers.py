@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cerviclip.counted import counted
@@ -11,8 +12,10 @@ from cerviclip.data.split.patient_grouped import PARTS
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.predictions import Predictions
+from cerviclip.runs.report.groups import NEW
 
 _NOT_EXTERNAL = (IN_DOMAIN, "val")
+_Counts = tuple[int, Counter[str] | None, set[str]]
 
 
 def external(run: AuditedRun) -> dict[str, Predictions]:
@@ -67,6 +70,8 @@ def check_patients_of_centers(run: AuditedRun) -> None:
 def check_flow(run: AuditedRun) -> None:
     """The counts of ``flow`` are those of split.json and predictions.csv."""
     flow = run.results["flow"] or {}
+    if flow.get("sources"):
+        _check_sources(run, flow["sources"])
     for name, said in (flow.get("sources") or {}).items():
         wanted = _counts_of_split(run) if said["role"] == "training" else _of_center(run, name)
         for part, counts in wanted.items():
@@ -79,8 +84,23 @@ def check_flow(run: AuditedRun) -> None:
                 run.note("flow", text)
 
 
-def _counts_of_split(run: AuditedRun) -> dict[str, tuple[int, Counter[str] | None]]:
-    """Part -> images, and images of each class where split.json names classes."""
+def _check_sources(run: AuditedRun, sources: Mapping[str, Any]) -> None:
+    """One source is trained on, and the others are the centres that were tested."""
+    trained = [name for name, said in sources.items() if said["role"] == "training"]
+    if len(trained) != 1:
+        run.note("flow", f"flow.sources has {counted(len(trained), 'source')} of the training")
+    told = {name for name, said in sources.items() if said["role"] != "training"}
+    # A centre without images has no line in predictions.csv.
+    tested = {name for name in run.results["centers"] if name not in (*_NOT_EXTERNAL, NEW)}
+    if missing := sorted(tested - told):
+        run.note("flow", f"centre {missing[0]} was scored and is not in flow.sources")
+    whole = run.option("TEST", "SPLIT") == "test" and not run.option("TEST", "NO_TEST")
+    if whole and (more := sorted(told - tested)):
+        run.note("flow", f"centre {more[0]} is in flow.sources and was not scored")
+
+
+def _counts_of_split(run: AuditedRun) -> dict[str, _Counts]:
+    """Part -> images, those of each class where split.json names classes, and patients."""
     split = run.split
     if split is None:
         return {}
@@ -89,29 +109,34 @@ def _counts_of_split(run: AuditedRun) -> dict[str, tuple[int, Counter[str] | Non
         labels = [row["label"] for row in split[part]]
         named = bool(names) and all(0 <= label < len(names) for label in labels)
         of_classes = Counter(names[label] for label in labels) if named else None
-        counts[part] = (len(labels), of_classes)
+        rows = [(Path(row["path"]).stem, str(row["patient"])) for row in split[part]]
+        known = any(stem != patient for stem, patient in rows)  # else they repeat the files' names
+        counts[part] = (len(labels), of_classes, {p for _, p in rows} if known else set())
     return counts
 
 
-def _of_center(run: AuditedRun, center: str) -> dict[str, tuple[int, Counter[str] | None]]:
+def _of_center(run: AuditedRun, center: str) -> dict[str, _Counts]:
     """The same of an external centre, whose images are tested."""
     p = external(run).get(center)
     if p is None:
         return {}
     labels = p.labels.tolist()
     classes = Counter(p.classnames[label] for label in labels) if min(labels) >= 0 else None
-    return {"test": (len(p), classes)}
+    return {"test": (len(p), classes, set(p.known_patients))}
 
 
-def _compare(
-    run: AuditedRun, where: str, said: Any, counts: tuple[int, Counter[str] | None]
-) -> None:
-    images, classes = counts
+def _compare(run: AuditedRun, where: str, said: Any, counts: _Counts) -> None:
+    images, classes, patients = counts
     said = said or {"images": 0, "per_class": {}}
     if said["images"] != images:
         text = f"{where}.images is {said['images']}; there are {counted(images, 'image')}"
         run.note("flow", text)
         return
+    if said.get("patients") is not None and patients and "" not in patients:
+        if said["patients"] != len(patients):
+            text = f"{where}.patients is {said['patients']}; there are {len(patients)}"
+            run.note("flow", text)
+            return
     told = {name: entry["images"] for name, entry in said["per_class"].items() if entry["images"]}
     if classes is not None and told != dict(classes):
         name = sorted(name for name in {*told, *classes} if told.get(name, 0) != classes[name])[0]

@@ -34,10 +34,12 @@ KINDS: dict[str, tuple[str, str]] = {
     "same_run": (ERROR, "two runs that one table takes for the same, or that are copies"),
     "read_early": (WARNING, "the test set was read before the training had ended"),
     "missing_seed": (WARNING, "a cell lacks seeds or folds that others have"),
+    "title": (WARNING, "a table calls its data otherwise than the runs do"),
     "left_out": (WARNING, "a table leaves out finished runs of one of its cells"),
     "versions": (WARNING, "runs of one table come from different versions"),
     "machines": (NOTE, "runs of one table had other devices or numbers of threads"),
     "failed": (NOTE, "a run has failed"),
+    "unshown": (NOTE, "finished runs stand in no table of their folder"),
     "declared_leak": (NOTE, "DATASET.SPLIT_BY image: a patient may be in several parts"),
     "not_checked": (NOTE, "something could not be checked here"),
 }

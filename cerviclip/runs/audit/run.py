@@ -12,7 +12,8 @@ from cerviclip.runs.audit.copies import check_copies
 from cerviclip.runs.audit.findings import KINDS, Finding, ordered, relative
 from cerviclip.runs.audit.report import Report
 from cerviclip.runs.audit.run_folder import AuditedRun
-from cerviclip.runs.audit.tables.files import by_tables, check_tables
+from cerviclip.runs.audit.tables.files import check_tables
+from cerviclip.runs.audit.tables.scope import by_tables, folders_with_tables
 from cerviclip.runs.many.index import Index
 from cerviclip.runs.many.load import Narrow
 from cerviclip.runs.report.groups import METRICS
@@ -69,7 +70,7 @@ QUICK_TABLE = (
     *(cells.check_alike, cells.check_seeds, cells.check_versions),
     *(cells.check_weights, cells.check_keys),
 )
-_QUICK_KEYS = ("weights_sha256", "runtime")
+_QUICK_KEYS = ("weights_sha256", "runtime", "classes")
 #: What every run's results.json has had since the first version, and the checks read.
 _READ_BY_CHECKS = (
     *("config_hash", "split_hash", "draw_hash", "weights_sha256", "runtime"),
@@ -113,7 +114,7 @@ def audit(
         advance(run)
     for check_all in ALL_RUNS:
         check_all(runs)
-    for own in by_tables(root, runs):
+    for own in by_tables(folders_with_tables(root), runs).values():
         for check_all in ONE_TABLE:
             check_all(own)
     unreached = check_copies(runs, data_root)
@@ -153,12 +154,13 @@ def audit_results(folder: str | Path, advance: Callable[[Path], object] = lambda
                 findings.append(Finding("unreadable", where, text))
                 continue
             slim = {**found.results, "runtime": _kept_runtime(found.results)}
+            slim["classes"] = cells.classes_of(found.results)
             run = AuditedRun(found.path.parent, root, narrow.run(slim, _QUICK_KEYS))
             for check in QUICK_RUN:
                 check(run)
             runs.append(run)
     _check_found(root, runs, findings)
-    for own in by_tables(root, runs):
+    for own in by_tables(folders_with_tables(root), runs).values():
         for check_all in QUICK_TABLE:
             check_all(own)
     findings += [finding for run in runs for finding in run.findings]

@@ -138,11 +138,12 @@ def _say(run: AuditedRun, kind: str, found: list[tuple[str, Any, Any]]) -> None:
     if found:
         path, ours, theirs = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        text = f"{path} is {_short(theirs)}; the predictions give {_short(ours)}{more}"
+        text = f"results.json: {path} is {short(theirs)}; predictions give {short(ours)}{more}"
         run.note(kind, text)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in one line, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 

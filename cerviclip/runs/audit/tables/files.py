@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from cerviclip.data.split.folds import parse_fold
 from cerviclip.evaluation.names import POINTS
 from cerviclip.runs.audit.findings import Finding, relative
 from cerviclip.runs.audit.run_folder import AuditedRun
-from cerviclip.runs.audit.scores import OF_INTERVALS, differences
+from cerviclip.runs.audit.scores import OF_INTERVALS, differences, short
 from cerviclip.runs.audit.tables.markdown import (
     Wanted,
     and_more,
@@ -23,14 +24,22 @@ from cerviclip.runs.audit.tables.markdown import (
     faults_of,
     unchecked_titles,
 )
+from cerviclip.runs.audit.tables.scope import (
+    CSV,
+    JSON,
+    MARKDOWN,
+    by_tables,
+    folders_with_tables,
+)
+from cerviclip.runs.audit.tables.text import named_lines
 from cerviclip.runs.report.formats import summary, to_csv
 from cerviclip.runs.report.groups import METRICS, Group, group_runs, repeat_of
 from cerviclip.runs.report.pooled import POOLED, Entry, checked_entries, pooled_entries
 from cerviclip.shapes import plain_json
-from dassl.paths import is_file
+from dassl.paths import exists, is_file
 
-JSON, CSV, MARKDOWN = "summary.json", "summary.csv", "results.md"
 _CELL = ("dataset", "trainer", "backbone", "variant", "shots")
+_OF_GROUP = ("transductive", "ensemble_of")  # that are left out where they are false
 _TABLES = 3  # of a results.md that are told one by one
 _OF_CSV = 4  # columns of numbers
 _Key = tuple[Any, ...]  # of an entry of pooled.json: its cell with folds, seed and repetition
@@ -49,35 +58,12 @@ def check_tables(
     """
     found: list[Finding] = []
     folders = folders_with_tables(root)
-    own = _by_nearest(folders, runs)
+    own = by_tables(folders, runs)
     for folder in folders:
-        # A sweep into a folder below has tables of its own. Where all lie in such, they are these.
+        # Where no run lies as a sweep's do, its tables are of all that lie below.
         below = own.get(folder) or [run for run in runs if run.folder.is_relative_to(folder)]
         if below:
             found += _Tables(folder, root, below).check(full, quick)
-    return found
-
-
-def folders_with_tables(root: Path) -> list[Path]:
-    """Every folder at or below ``root`` in which a sweep has left tables."""
-    names = {JSON, CSV, MARKDOWN, POOLED}
-    return sorted(Path(folder) for folder, _, files in os.walk(root) if names.intersection(files))
-
-
-def by_tables(root: Path, runs: Sequence[AuditedRun]) -> list[list[AuditedRun]]:
-    """The runs of each sweep: of the nearest folder with tables at or above a run, and all that lie
-    below none together."""
-    return list(_by_nearest(folders_with_tables(root), runs).values())
-
-
-def _by_nearest(
-    folders: Iterable[Path], runs: Sequence[AuditedRun]
-) -> dict[Path | None, list[AuditedRun]]:
-    known = set(folders)
-    found: dict[Path | None, list[AuditedRun]] = {}
-    for run in runs:
-        own = next((folder for folder in run.folder.parents if folder in known), None)
-        found.setdefault(own, []).append(run)
     return found
 
 
@@ -86,7 +72,7 @@ class _Tables:
 
     def __init__(self, folder: Path, root: Path, runs: Sequence[AuditedRun]) -> None:
         self.folder, self.root = folder, root
-        self.failed = [run.results for run in runs if not run.done]
+        self.failed = [run.results | {"folder": str(run.folder)} for run in runs if not run.done]
         self.done = [run.results | {"folder": str(run.folder)} for run in _one_of_each(runs)]
         self.found: list[Finding] = []
 
@@ -95,10 +81,20 @@ class _Tables:
         shown = self._check_json(groups)
         if not shown:  # no summary.json, or one of other runs: results.md is held to those here
             shown = groups
-        self._check_csv(shown)
-        pooled = None if quick else self._check_pooled(shown, full)
-        self._check_markdown(shown, pooled)
+        for check in (self._check_csv, partial(self._check_folds, full=full, quick=quick)):
+            try:
+                check(shown)
+            except OSError as error:
+                self.say(Path(str(error.filename or "")).name, "unreadable", f"({error})")
         return self.found
+
+    def _check_folds(self, groups: Sequence[Group], full: int | None, quick: bool) -> None:
+        pooled = None if quick else self._check_pooled(groups, full)
+        if not pooled and not quick and any(group.folds for group in groups):
+            if not exists(self.folder / POOLED):
+                text = f"there are folds and no {POOLED}: tables of folds put together"
+                self.say(POOLED, "not_checked", text)
+        self._check_markdown(groups, pooled)
 
     def say(self, name: str, kind: str, text: str) -> None:
         self.found.append(Finding(kind, relative(self.folder / name, self.root), text))
@@ -109,12 +105,31 @@ class _Tables:
         if not is_file(path):
             return None
         try:
-            records = plain_json(path.read_text(encoding="utf-8"))["groups"]
+            content = plain_json(path.read_text(encoding="utf-8"))
+            records = content["groups"]
             by_cell = {_cell_of(vars(group)): group for group in groups}
-            return [group for r in records if (group := self._check_group(r, by_cell))]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            shown = [group for r in records if (group := self._check_group(r, by_cell))]
+            self._check_failed(content.get("failed") or ())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.say(JSON, "unreadable", f"it is no summary of a sweep ({error!r})")
             return None
+        rest = [group for cell, group in by_cell.items() if cell not in map(_cell_of, records)]
+        if rest and shown and not rest[0].members:
+            named = f"{rest[0].trainer} on {rest[0].dataset}, shots {rest[0].shots}"
+            text = f"finished runs stand in no table of this folder: {named}{and_more(rest)}"
+            self.say(JSON, "unshown", text)
+        return shown
+
+    def _check_failed(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """A failed run that the tables name is there; since then it may have been finished."""
+        keys = (*_CELL, "seed")
+        known = {tuple(run[key] for key in keys) for run in (*self.failed, *self.done)}
+        for record in records:
+            if tuple(record[key] for key in keys) not in known:
+                named = f"{record['trainer']} on {record['dataset']}, shots {record['shots']}"
+                text = f"there is no failed run of {named}, seed {record['seed']}"
+                self.say(JSON, "table", text)
+                return
 
     def _check_group(
         self, record: Mapping[str, Any], by_cell: Mapping[tuple[Any, ...], Group]
@@ -143,7 +158,8 @@ class _Tables:
         if not group.runs or named - there.keys():
             return group
         wanted = summary([group], [], METRICS)["groups"][0]
-        unlike = list(differences(wanted, {k: record[k] for k in record if k in wanted}))
+        kept = {key: record[key] for key in record if key in wanted or key in _OF_GROUP}
+        unlike = list(differences(wanted, kept))
         if unlike:
             where, ours, theirs = unlike[0]
             text = f"{title}: {where} is {theirs!r}, the runs give {ours!r}{and_more(unlike)}"
@@ -167,21 +183,24 @@ class _Tables:
         if said:
             self.say(CSV, "table", said[0] + and_more(said))
 
-    def _check_pooled(self, groups: Sequence[Group], full: int | None) -> list[Entry]:
+    def _check_pooled(self, groups: Sequence[Group], full: int | None) -> list[Entry] | None:
         """Compare pooled.json with the folds' predictions: every value, and of as many entries as
-        ``full`` says the intervals and all measures; returns what it holds."""
+        ``full`` says the intervals and all measures; returns what it holds, None for what cannot be
+        read."""
         path = self.folder / POOLED
         if not is_file(path):
             return []
         try:
             entries = checked_entries(path)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             self.say(POOLED, "unreadable", f"it holds no scores of pooled folds ({error})")
-            return []
+            return None
         ours = {_key_of(e): e for e in pooled_entries(groups, how=POINTS)}
         theirs = {_key_of(e): e for e in entries}
         said = [f"there are no runs of {_title_of(key)}" for key in theirs if key not in ours]
         said += [f"it lacks {_title_of(key)}" for key in ours if key not in theirs]
+        twice = Counter(map(_key_of, entries)) - Counter(list(theirs))
+        said += [f"it has two entries of {_title_of(key)}" for key in twice]
         both = [key for key in ours if key in theirs]
         for key in both:
             said += _unlike_entry(key, ours[key], theirs[key], OF_INTERVALS)
@@ -208,11 +227,16 @@ class _Tables:
         except ValueError as error:
             self.say(MARKDOWN, "unreadable", f"it is no text in UTF-8 ({error})")
             return
-        faults = list(faults_of(text, groups, pooled))
-        for fault in faults[:_TABLES]:
+        failed = {relative(run["folder"], self.folder): str(run["error"]) for run in self.failed}
+        found = faults_of(text, groups, pooled, failed)
+        for fault in found.tables[:_TABLES]:
             self.say(MARKDOWN, "table", fault)
-        if more := faults[_TABLES:]:
-            self.say(MARKDOWN, "table", f"{counted(len(more), 'more table')} of it: {more[0]} ...")
+        if more := found.tables[_TABLES:]:
+            self.say(MARKDOWN, "table", f"{counted(len(more), 'more fault')} of it: {more[0]} ...")
+        if found.titles:
+            self.say(MARKDOWN, "title", found.titles[0] + and_more(found.titles))
+        if told := named_lines(found.strange):
+            self.say(MARKDOWN, "not_checked", told)
         if pooled is None and unchecked_titles(text):
             named = ", ".join(unchecked_titles(text)[:3])
             self.say(MARKDOWN, "not_checked", f"{named}: read without --quick")
@@ -220,10 +244,11 @@ class _Tables:
 
 def _unlike_entry(key: _Key, ours: Entry, theirs: Entry, skip: tuple[str, ...] = ()) -> list[str]:
     """Where an entry of pooled.json differs; of older versions it lacks its measures."""
-    ours, theirs = ({k: e.get(k) for k in ("score", "measures")} for e in (ours, theirs))
+    keys = ("test_read_early", "transductive", "score", "measures")
+    ours, theirs = ({k: e.get(k) for k in keys} for e in (ours, theirs))
     left_out = ("measures",) if skip or theirs["measures"] is None else ()
     return [
-        f"{_title_of(key)}: {path} is {said!r}, the folds' predictions give {own!r}"
+        f"{_title_of(key)}: {path} is {short(said)}, the folds' predictions give {short(own)}"
         for path, own, said in differences(ours, theirs, "", (*skip, *left_out))
     ]
 

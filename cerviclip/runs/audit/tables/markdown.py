@@ -6,14 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
+from cerviclip.runs.audit.tables.text import (
+    head_faults,
+    note_faults,
+    other_line,
+    section_faults,
+)
 from cerviclip.runs.report.costs import BEFORE, HEAD, SEARCH, budget_rows, search_rows
 from cerviclip.runs.report.formats import to_markdown
 from cerviclip.runs.report.groups import METRICS, Group, runs_of
 from cerviclip.runs.report.pooled import CENTER, POOLED, Entry, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables, says_something
-from cerviclip.runs.study_title import marked, named, titles_of
+from cerviclip.runs.study_title import PHANTOM, marked, named, titles_of
 
 Row = tuple[str, ...]
 _RUNS = "the runs"
@@ -26,6 +33,8 @@ class Wanted:
     Attributes:
         titles: what it may be called; the first is how it would be called now.
         rows: its head, and its rows with the centre in each.
+        notes: its lines below.
+        ending: of its title, without the name of the data set.
         source: what it was made again from.
         keys: how many columns name a row.
         same: other names of a data set -> the one that ``rows`` have.
@@ -33,64 +42,126 @@ class Wanted:
 
     titles: Sequence[str]
     rows: Sequence[Row]
+    notes: Sequence[str] = ()
+    ending: str = ""
     source: str = _RUNS
     keys: int = 2
     same: Mapping[str, str] = field(default_factory=dict)
 
 
-def faults_of(text: str, groups: Sequence[Group], pooled: Sequence[Entry] | None) -> Iterator[str]:
-    """What is wrong with the tables of a results.md, one line each.
+@dataclass
+class Section:
+    """A heading of a results.md, the rows below it, and its other lines."""
+
+    title: str
+    rows: list[Row] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Faults:
+    """What is wrong with a results.md.
+
+    Attributes:
+        tables: one line for each table or line that the runs do not give.
+        titles: tables under an earlier name of their data.
+        strange: lines in other words than this version's.
+    """
+
+    tables: list[str] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+
+
+def faults_of(
+    text: str,
+    groups: Sequence[Group],
+    pooled: Sequence[Entry] | None,
+    failed: Mapping[str, str] = MappingProxyType({}),
+) -> Faults:
+    """What is wrong with a results.md.
 
     Args:
         text: of results.md.
         groups: of the runs that it should show.
         pooled: of pooled.json; None: neither they nor the search's budget are known here.
+        failed: folder -> error of the runs that have failed.
     """
+    found, renamed = Faults(), dict[str, str]()
     known = [*_of_runs(groups), *_of_folds(pooled or ())]
-    there = _tables_of(text)
-    for title, rows in there:
-        wanted = next((w for w in known if title in w.titles), None)
+    head, *sections = _sections_of(text)
+    found.tables += head_faults(head.lines, groups, len(failed), found.strange)
+    if head.rows:
+        found.tables.append("nothing stands behind the table without a heading")
+    for section in sections:
+        if not section.rows:
+            of = (section.title, section.lines, failed, found.strange)
+            found.tables += section_faults(*of)
+            continue
+        wanted = next((w for w in known if section.title in w.titles), None)
+        if wanted is None and (wanted := _renamed(section, known)):
+            found.titles.append(f"{section.title!r} is called {wanted.titles[0]!r} by its runs")
+            old, new = section.title, wanted.titles[0]
+            renamed[old.removesuffix(wanted.ending)] = new.removesuffix(wanted.ending)
         if wanted is not None:
             known.remove(wanted)  # of two tables with one title each has its own
-            yield from _unlike(title, rows, wanted)
-        elif title == SEARCH and pooled is not None:
-            yield from _search_faults(rows, groups)
-        elif not _may_be(title, rows, pooled):
-            yield f"no runs stand behind its table {title!r}"
-    yield from (f"the table {wanted.titles[0]!r} is missing" for wanted in known)
-    if pooled is not None and search_rows(groups) and SEARCH not in dict(there):
-        yield f"the table {SEARCH!r} is missing"
+            found.tables += _unlike(section.title, section.rows, wanted)
+            of_note = (section.title, section.lines, wanted.notes, wanted.source, found.strange)
+            found.tables += note_faults(*of_note)
+        elif section.title == SEARCH and pooled is not None:
+            found.tables += _search_faults(section.rows, groups, renamed)
+            found.tables += (f for x in section.lines for f in other_line(x, found.strange))
+        elif not (pooled is None and _needs_more(section)):
+            found.tables.append(f"nothing stands behind its table {section.title!r}")
+    found.tables += (f"the table {wanted.titles[0]!r} is missing" for wanted in known)
+    titles = {section.title for section in sections}
+    if pooled is not None and search_rows(groups) and SEARCH not in titles:
+        found.tables.append(f"the table {SEARCH!r} is missing")
+    return found
 
 
-def _may_be(title: str, rows: Sequence[Row], pooled: Sequence[Entry] | None) -> bool:
-    """Whether a table is one of those that cannot be made from results.json files alone."""
-    return pooled is None and _needs_more(title, rows)
+def _renamed(section: Section, known: Sequence[Wanted]) -> Wanted | None:
+    """The table that a section is but for the name of its data: runs may have got a title since."""
+    for wanted in known:
+        name = wanted.titles[0].removesuffix(wanted.ending)
+        ending = (PHANTOM if name.endswith(PHANTOM) else "") + wanted.ending
+        if section.title.endswith(ending) and not [*_unlike("", section.rows, wanted)]:
+            return wanted
+    return None
 
 
-def _needs_more(title: str, rows: Sequence[Row]) -> bool:
-    return title == SEARCH or any(row[0] == CENTER for row in rows)
+def _needs_more(section: Section) -> bool:
+    """Whether a table is one of those that results.json files alone do not give."""
+    return section.title == SEARCH or any(row[0] == CENTER for row in section.rows)
 
 
 def unchecked_titles(text: str) -> list[str]:
     """The tables of a results.md that results.json files alone do not give."""
-    return [title for title, rows in _tables_of(text) if _needs_more(title, rows)]
+    return [section.title for section in _sections_of(text) if _needs_more(section)]
 
 
 def _of_runs(groups: Sequence[Group]) -> Iterator[Wanted]:
     for metric in METRICS:
         for table in filter(says_something, build_tables(groups, metric)):
-            yield Wanted(_titles(table, groups), _rows_of(table))
+            yield _wanted(table, _titles(table, groups), _RUNS)
 
 
 def _of_folds(pooled: Sequence[Entry]) -> Iterator[Wanted]:
     for metric in METRICS:
         for table in filter(says_something, pooled_tables(pooled, metric)):
             # In older files it has the title of the table before it.
-            titles = [table.title, replace(table, pooled=False).title]
-            yield Wanted(titles, _rows_of(table), POOLED)
+            yield _wanted(table, [table.title, replace(table, pooled=False).title], POOLED)
 
 
-def _search_faults(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[str]:
+def _wanted(table: Table, titles: Sequence[str], source: str) -> Wanted:
+    _, section = _sections_of(to_markdown(table))
+    ending = replace(table, name="-").title.removeprefix("-")
+    return Wanted(titles, section.rows, section.lines, ending, source)
+
+
+def _search_faults(
+    rows: Sequence[Row], groups: Sequence[Group], renamed: Mapping[str, str]
+) -> Iterator[str]:
     """What was tried before a sweep is known to its yaml alone; the other columns are compared."""
     before = rows[0] == (*HEAD, *BEFORE)
     made = budget_rows(groups) if before else search_rows(groups)
@@ -100,6 +171,7 @@ def _search_faults(rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[str
         for titles in [titles_of(_runs(groups, dataset))]
         for name in (dataset, *(named(dataset, title) for title in titles))
     }
+    same = {**renamed, **same}
     have = [row[: len(HEAD)] for row in rows] if before else rows
     yield from _unlike(SEARCH, have, Wanted([SEARCH], [HEAD, *made], keys=3, same=same))
 
@@ -148,7 +220,7 @@ def differing_rows(have: Sequence[Row], wanted: Wanted) -> Iterator[str]:
                 if own != said and not _rounded(own, said):
                     yield f"{_shown(key)}, {name}: it says {said[:80]}, {wanted.source} {own[:80]}"
     yield from (
-        f"{wanted.source} have no row {_shown(key)} ({' | '.join(theirs[key])[:80]})"
+        f"there is no row {_shown(key)} ({' | '.join(theirs[key])[:80]}) in {wanted.source}"
         for key in theirs
         if key not in ours
     )
@@ -187,21 +259,23 @@ def and_more(found: Sequence[Any]) -> str:
 # -- reading ------------------------------------------------------------------------------------
 
 
-def _rows_of(table: Table) -> list[Row]:
-    [(_, rows)] = _tables_of(to_markdown(table))
-    return rows
-
-
-def _tables_of(text: str) -> list[tuple[str, list[Row]]]:
-    """Every table under its heading, in order; the centre, which stands in the first of its rows
-    alone, in each of them. Notes below were said in other words by earlier versions."""
-    found: list[tuple[str, list[Row]]] = [("", [])]
-    for line in text.splitlines():
+def _sections_of(text: str) -> list[Section]:
+    """The parts of a results.md under their headings, in order; the first is above all of them but
+    that of the file. The centre, which stands in the first of its rows alone, is in each of them.
+    """
+    found = [Section("")]
+    for number, line in enumerate(text.splitlines()):
+        if line.startswith("# ") and not number:
+            continue  # the sweep's name
         if line.startswith("#"):
-            found.append((line.lstrip("# ").rstrip(), []))
+            found.append(Section(line.lstrip("# ").rstrip()))
         elif line.startswith("|"):
-            found[-1][1].append(_row(line, found[-1][1]))
-    return [(title, [r for r in rows if not _is_rule(r)]) for title, rows in found if rows]
+            found[-1].rows.append(_row(line, found[-1].rows))
+        elif line.strip():
+            found[-1].lines.append(line)
+    for section in found:
+        section.rows = [row for row in section.rows if not _is_rule(row)]
+    return found
 
 
 def _row(line: str, before: Sequence[Row]) -> Row:

@@ -279,6 +279,29 @@ def flow_with_other_classes(run):
     flow_of(run, sources__Far__used__test__per_class__lesion=counted(9))
 
 
+def flow_with_other_patients(run):
+    flow_of(run, sources__AuditSet__used__test__patients=99)
+
+
+def flow_that_calls_the_training_a_centre(run):
+    flow_of(run, sources__AuditSet__role="external")
+
+
+def flow_of_a_centre_that_nobody_scored(run):
+    flow_of(run)
+    results = results_of(run)
+    sources = results["flow"]["sources"]
+    sources["Mayo"] = {**sources["Far"], "used": {"test": counted(5000) | {"per_class": {}}}}
+    write_results(run, results)
+
+
+def flow_without_a_centre(run):
+    flow_of(run)
+    results = results_of(run)
+    del results["flow"]["sources"]["Far"]
+    write_results(run, results)
+
+
 def flow_that_denies_a_leak(run):
     flow_of(run)
     flow = results_of(run)["flow"]
@@ -313,6 +336,10 @@ FRAUDS = {
     second_line_of_summary_csv: "table",
     flow_with_more_training: "flow",
     flow_with_other_classes: "flow",
+    flow_with_other_patients: "flow",
+    flow_that_calls_the_training_a_centre: "flow",
+    flow_of_a_centre_that_nobody_scored: "flow",
+    flow_without_a_centre: "flow",
     flow_that_denies_a_leak: "flow",
 }
 

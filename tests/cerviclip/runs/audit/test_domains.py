@@ -158,3 +158,9 @@ def test_options_that_are_no_names_are_not_believed():
     left = sources_and_tested(own | lists | {"FOLD": "3/3"})
     assert left == (["mixed", "huaxi"], ["xiangya"])
     assert sources_and_tested({**own, **lists, "NAME": ["x"]}) is None
+
+
+@joined
+def test_a_domain_that_is_no_text_is_named(run):
+    edit_json(run / "split.json", lambda split: split["train"][0].update(domain=["mixed"]))
+    assert "train[0].domain" in found(run)["unreadable"]

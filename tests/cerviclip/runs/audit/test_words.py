@@ -60,4 +60,4 @@ def test_a_note_of_few_patients_that_was_taken_out_is_found(run, how):
         results["calibration"]["note"] = ""
     write_results(output / "run", results)
     [found] = faults(output)
-    assert found.kind == "blocks" and found.text.startswith("calibration.note is ")
+    assert found.kind == "blocks" and found.text.startswith("results.json: calibration.note is ")

@@ -87,7 +87,7 @@ def test_an_edited_number_is_told_with_its_place(out):
 def test_a_table_of_folds_under_another_heading_is_nobodys(out, heading):
     edit(out, lambda text: text.replace(": accuracy (%), folds pooled", f": {heading}"))
     texts = [text for _, text in said(out)]
-    assert f"no runs stand behind its table 'FolderDataset: {heading}'" in texts
+    assert f"nothing stands behind its table 'FolderDataset: {heading}'" in texts
     assert "the table 'FolderDataset: accuracy (%), folds pooled' is missing" in texts
 
 
@@ -206,11 +206,11 @@ def test_rows_swapped_between_two_centres_are_found(folded):
 
     tables = [t for m in METRICS for t in build_tables(groups, m) if says_something(t)]
     text = "\n".join(map(to_markdown, tables))
-    assert list(faults_of(text, groups, None)) == []
+    assert faults_of(text, groups, None).tables == []
     rows = [line for line in text.splitlines() if line.startswith("|  |")][:2]
     swapped = text.replace(rows[0], "#0", 1).replace(rows[1], rows[0], 1).replace("#0", rows[1], 1)
     assert swapped != text
-    [fault] = faults_of(swapped, groups, None)
+    [fault] = faults_of(swapped, groups, None).tables
     assert "Far, Zoo" in fault or "test, Zoo" in fault
 
 
@@ -224,4 +224,51 @@ def test_the_quick_audit_says_which_tables_it_does_not_read(out):
 def test_of_many_wrong_tables_the_first_are_told_and_the_others_counted(out):
     edit(out, lambda text: re.sub(r"(ZooLinear \| )[\d.]+", r"\g<1>33.3", text))
     texts = [text for where, text in said(out, full=0) if where == "results.md"]
-    assert len(texts) == 4 and re.match(r"\d+ more tables of it: FolderDataset", texts[-1])
+    assert len(texts) == 4 and re.match(r"\d+ more faults of it: FolderDataset", texts[-1])
+
+
+@pytest.mark.parametrize(
+    "old, new, told",
+    [
+        ("over 3 folds", "over 30 folds", "its note says 'mean ± sd over 30 folds'"),
+        ("one seed", "five seeds", "its note says"),
+        (r"; few patients[^;]*", "", "its note lacks 'few patients"),
+        ("positive group: a", "positive group: a, b", "says 'positive group: a, b'"),
+        (r"test: (\d+) images", r"test: 9\1 images", "says 'test: 9"),
+        (r"\A(.*\n\n)\d+ runs", r"\g<1>60 runs", "it says 60 runs"),
+        (r"backbones: \w+", "backbones: ViT-L/14", "it names the backbones ViT-L/14"),
+        (r"(\| test \| ZooC[^\n]*)", r"\1\n | test | Mine | 99.9 |", "may be read as a table"),
+        (r"\Z", "\n## More\n\nMine | 99.9\n--- | ---\n", "may be read as a table"),
+        (r"\Z", "\n<table><tr><td>Mine</td></tr></table>\n", "may be read as a table"),
+        (r"\Z", "\n<!-- nothing of this counts -->\n", "may be read as a table"),
+        (r"\Z", "\n## Failed runs\n\n- A/Rival/seed_1: it broke\n", "no run in A/Rival/seed_1 has"),
+    ],
+)
+def test_what_stands_beside_the_tables_is_read_too(out, old, new, told):
+    edit(out, lambda text: re.sub(old, new, text, count=1))
+    texts = [text for where, text in said(out, full=0) if where == "results.md"]
+    assert texts and told in texts[0]
+
+
+def test_a_sentence_of_somebody_is_named_and_not_judged(out):
+    edit(out, lambda text: text + "\nZooLinear was significantly better (p < 0.001).\n")
+    assert said(out, full=0) == []
+    [note] = [f.text for f in audit(out, full=0).findings if f.where == "results.md"]
+    assert "not checked: 'ZooLinear was significantly better" in note
+
+
+def test_two_entries_of_one_cell_and_other_marks_are_found(out):
+    edit_json(out / "pooled.json", lambda content: content["pooled"].append(content["pooled"][0]))
+    assert "it has two entries of" in dict(said(out, full=0))["pooled.json"]
+
+
+@pytest.mark.parametrize("key", ["test_read_early", "transductive"])
+def test_marks_of_pooled_json_are_those_of_the_runs(out, key):
+    edit_json(out / "pooled.json", lambda content: content["pooled"][1].update({key: True}))
+    assert f"{key} is True" in dict(said(out, full=0))["pooled.json"]
+
+
+def test_a_pooled_json_that_was_taken_away_is_named(out):
+    (out / "pooled.json").unlink()
+    notes = {f.where: f.text for f in audit(out, full=0).findings if f.kind == "not_checked"}
+    assert "there are folds and no pooled.json" in notes["pooled.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from audit_fixtures import edit_json, results_of, run_folder, write_honest, write_run, write_tables
@@ -87,3 +88,78 @@ def test_a_seed_that_one_sweep_lacks_is_missed_there(tmp_path):
     write_tables(tmp_path / "b" / "output")
     texts = [f.text for f in audit(tmp_path, full=0).findings if f.kind == "missing_seed"]
     assert texts == ["Method on AuditSet, shots 2: no finished run of seed 2"]
+
+
+@pytest.mark.parametrize("name", ["pooled.json", "summary.csv", "results.md"])
+def test_a_file_called_as_a_table_hides_no_run(output, name):
+    """Runs of one table that differ, and decoys in the folders between."""
+    trainer = run_folder(output, 3).parents[3]
+    edit_json(run_folder(output, 3) / "results.json", lambda r: r.update(weights_sha256="1" * 64))
+    (trainer / name).write_text('{"pooled": []}')
+    hidden = run_folder(output, 3).parent / "old"
+    hidden.mkdir()
+    shutil.move(run_folder(output, 3), hidden / "seed_3")
+    (hidden / name).write_text('{"pooled": []}')
+    assert "weights" in kinds(output)
+
+
+def test_the_quick_audit_compares_positive_groups(output):
+    edit_json(run_folder(output, 3) / "results.json", lambda r: r.update(positive_classes=["x"]))
+    assert "unlike" in {f.kind for f in audit_results(output).findings}
+
+
+def test_runs_that_stand_in_no_table_are_named(output):
+    shutil.copytree(run_folder(output, 1).parents[3], output / "AuditSet" / "Other")
+    for path in (output / "AuditSet" / "Other").rglob("results.json"):
+        edit_json(path, lambda r: r.update(trainer="Other"))
+    found = [f.text for f in audit(output, full=0).findings if f.kind == "unshown"]
+    assert found == ["finished runs stand in no table of this folder: Other on AuditSet, shots 2"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["groups"][0].update(transductive=True),
+        lambda content: content["groups"][0].update(ensemble_of=["A", "B"]),
+        lambda content: content["failed"].append(
+            {**{k: content["groups"][0][k] for k in ("dataset", "backbone", "variant", "shots")},
+             "trainer": "Rival", "seed": 1, "error": "it broke"}
+        ),
+    ],
+    ids=["transductive", "ensemble", "failed"],
+)  # fmt: skip
+def test_what_summary_json_adds_of_its_own_is_found(output, change):
+    edit_json(output / "summary.json", change)
+    found = [f for f in audit(output, full=0).findings if f.where == "summary.json"]
+    assert [f.kind for f in found] == ["table"]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "summary.csv", "pooled.json", "results.md"])
+def test_a_table_that_cannot_be_read_ends_nothing(output, name, monkeypatch):
+    (output / name).write_text("x") if not (output / name).exists() else None
+    real = Path.read_text
+
+    def read_text(path, *args, **options):
+        if path.name == name:
+            raise OSError(5, "Input/output error", str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    found = [(f.kind, f.where) for f in audit(output, full=0).findings]
+    assert ("unreadable", name) in found
+
+
+def test_runs_with_another_title_since_are_named_and_not_called_lies(output):
+    for seed in (1, 2, 3):
+        folder = run_folder(output, seed)
+        results = results_of(folder)
+        write_results(folder, results | {"runtime": results["runtime"] | {"title": "Clinic A"}})
+    write_tables(output)
+    assert kinds(output) == set()
+    for seed in (1, 2, 3):
+        folder = run_folder(output, seed)
+        results = results_of(folder)
+        write_results(folder, results | {"runtime": results["runtime"] | {"title": "Clinic B"}})
+    found = [f for f in audit(output, full=0).findings if f.severity != NOTE]
+    assert [f.kind for f in found] == ["title"]
+    assert "'Clinic A: accuracy (%)' is called 'Clinic B: accuracy (%)'" in found[0].text
