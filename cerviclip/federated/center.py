@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from cerviclip.federated.plan import Plan
+from cerviclip.federated.preflight import check_trainer
+from cerviclip.federated.record import folder_of
 from cerviclip.federated.weights import (
     add_proximal_gradient,
     anchors_of,
@@ -24,7 +27,7 @@ from cerviclip.federated.weights import (
 )
 from cerviclip.runs.run.runner import Run, run_one
 from cerviclip.runs.settings.configure import setup_cfg
-from cerviclip.runs.settings.folders import variant_of_center
+from cerviclip.runs.settings.folders import WAYS, variant_of_center
 from dassl.errors import UserError
 
 Arrays = list[np.ndarray]
@@ -91,13 +94,13 @@ class CenterRun(Run):
         super().build()
         trainer, self.rounds = self.trainer, self.cfg.TRAIN.FEDERATED_ROUNDS
         self.mu = self.cfg.TRAIN.FEDERATED_MU
+        check_trainer(trainer, self.rounds, self.mu)
         self.anchors: list[Any] = []
         self.rounds_done, self.bytes_up, self.bytes_down = 0, 0, 0
         before_epoch, after_epoch = trainer.before_epoch, trainer.after_epoch
 
         def begin() -> None:
             if trainer.epoch == 0:
-                self._check_trainer()
                 self._exchange()  # all centres start from the first one's weights
             before_epoch()
 
@@ -110,13 +113,6 @@ class CenterRun(Run):
         trainer.before_epoch, trainer.after_epoch = begin, end
         if self.mu > 0:
             self._hold_to_the_federation()
-
-    def _check_trainer(self) -> None:
-        if self.trainer.max_epoch < self.rounds:
-            raise UserError(
-                f"{self.rounds} rounds are more than the {self.trainer.max_epoch} epochs of this "
-                "centre's training; give fewer rounds or more epochs or iterations"
-            )
 
     def _exchange(self) -> None:
         trainer = self.trainer
@@ -141,8 +137,6 @@ class CenterRun(Run):
 
     def _hold_to_the_federation(self) -> None:
         trainer = self.trainer
-        if getattr(getattr(trainer, "precision", None), "scaler", None) is not None:
-            raise UserError("fedprox does not work with PREC amp; take fp32 or bf16")
         update = trainer.model_update
 
         def held(names: Any = None) -> None:
@@ -150,6 +144,25 @@ class CenterRun(Run):
             update(names)
 
         trainer.model_update = held
+
+
+def check_training(plan: Plan, out: Path) -> None:
+    """Build every centre's training and leave nothing of it.
+
+    Args:
+        plan: a federation's.
+        out: its folder.
+
+    Raises:
+        UserError: one of them cannot be part of it.
+    """
+    for site in plan.centers:
+        folder = folder_of(out, WAYS[1], site.name)
+        cfg = setup_cfg(plan.request(site, folder, federated=True))
+        variant = variant_of_center(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its runs show them
+            run_one(cfg, variant=variant, fresh=True, echo=False, train=False, make=CenterRun)
 
 
 def start_run(plan: Plan, center: str, out: Path, root: str = "") -> tuple[Turns, threading.Thread]:

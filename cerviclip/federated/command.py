@@ -14,28 +14,26 @@ failed, 2 something to correct.
 from __future__ import annotations
 
 import argparse
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from cerviclip.counted import counted
 from cerviclip.federated.certificates import CA, make_certificates
-from cerviclip.federated.compare import folder_of, write_table
-from cerviclip.federated.plan import SERVER, Plan, find_plan, read_plan
-from cerviclip.federated.record import RECORD, read_record
+from cerviclip.federated.compare import write_table
+from cerviclip.federated.leaks import NOT_LOOKED_FOR, check_centers, images_of, warnings_of
+from cerviclip.federated.plan import Plan, find_plan, read_plan
+from cerviclip.federated.processes import federate_here
+from cerviclip.federated.record import RECORD, folder_of, read_record, write_leaks
 from cerviclip.federated.server import serve_federation
 from cerviclip.places import install_hint
 from cerviclip.runs.results_json import is_finished, read_results
 from cerviclip.runs.settings.config_hash import config_hash
 from cerviclip.runs.settings.folders import DEFAULT_ROOT, WAYS, safe_part, variant_of_center
 from cerviclip.runs.settings.parser import Parser, add_debug_flag, add_plugin_flag
-from dassl.errors import UserError, cli_main, says_what_stays
-
-POLL_S = 0.2
+from dassl.errors import MissingFileError, UserError, cli_main, says_what_stays
 
 
 def build_parser(prog: str) -> Parser:
@@ -88,6 +86,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip federate") ->
         _check_encryption(args.insecure, args.certificates, "--certificates DIR")
         folder = Path(args.certificates) if args.certificates else None
         print(f"record: {serve_federation(plan, out, args.serve, folder)}")
+        print(f"Warning: {NOT_LOOKED_FOR}")
         return 0
     if args.join:
         _check_encryption(args.insecure, args.ca, "--ca FILE")
@@ -109,7 +108,12 @@ def _check_encryption(insecure: bool, given: str, flag: str) -> None:
 
 
 def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[str] = ()) -> int:
-    """Every run of a plan on this machine, finished ones are kept; then the table."""
+    """Every run of a plan on this machine, finished ones are kept; then the table.
+
+    Raises:
+        UserError: two centres have the same image, or their training cannot be federated.
+    """
+    from cerviclip.federated.center import check_training
     from cerviclip.runs.run.runner import run_one
     from cerviclip.runs.settings.configure import setup_cfg
 
@@ -117,6 +121,9 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
     to_do = not _federated_is_done(plan, out)
     if to_do:
         _check_installed(insecure)
+    leaks = _leaks_between(plan, out, to_do)
+    if to_do:
+        check_training(plan, out)
     alone = [("local", site) for site in plan.centers]
     alone += [("pooled", plan.pooled)] if plan.pooled else []
     done = 0
@@ -134,11 +141,36 @@ def run_here(plan: Plan, out: Path, insecure: bool = False, plugins: Sequence[st
             done += 1
         if to_do:
             federate_here(plan, out, insecure)
+    if leaks is not None:
+        write_leaks(out, leaks)
     record = read_record(out)
     path = write_table(plan, out, record)
     print(path.read_text(encoding="utf-8"))
     print(f"table: {path}, record: {out / RECORD}")
     return 0
+
+
+def _leaks_between(plan: Plan, out: Path, to_do: bool) -> list[dict[str, Any]] | None:
+    """Look for images and patients that several centres have.
+
+    Returns:
+        What is to be put on record; None where it is there already, or where a finished federation
+        is put in a table at a place that has not the images of all centres.
+
+    Raises:
+        UserError: two centres have the same image.
+    """
+    if not to_do and "leaks" in read_record(out):
+        return None
+    try:
+        leaks = check_centers(images_of(plan, out))
+    except MissingFileError:
+        if to_do:
+            raise
+        return None
+    for text in warnings_of(leaks):
+        print(f"Warning: {text}")
+    return leaks
 
 
 def _name_by_center(plan: Plan, out: Path) -> None:
@@ -177,67 +209,6 @@ def _federated_is_done(plan: Plan, out: Path) -> bool:
     record = read_record(out)
     same = sorted(record.get("centers") or ()) == sorted(names)
     return same and all(done(name, folder_of(out, WAYS[1], name)) for name in names)
-
-
-def federate_here(plan: Plan, out: Path, insecure: bool = False) -> None:
-    """A server and every centre, each a process of its own, over loopback.
-
-    Raises:
-        UserError: one of them failed; the others are ended.
-    """
-    address = f"127.0.0.1:{_free_port()}"
-    logs = out / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    common = [sys.executable, "-m", "cerviclip.federated.command", str(plan.path)]
-    common += ["--output-dir", str(out)]
-    if plan.weights:
-        common += ["--weights", plan.weights]
-    security, trust = ["--insecure"], ["--insecure"]
-    if not insecure:
-        folder = out / "certificates" / str(time.time_ns())
-        make_certificates(folder, ["127.0.0.1", "localhost"], days=1)
-        security, trust = ["--certificates", str(folder)], ["--ca", str(folder / CA)]
-    words = {SERVER: [*common, "--serve", address, *security]}
-    for site in plan.centers:
-        root = ["--root", site.root] if site.root else []
-        words[site.name] = [*common, *root, "--join", address, "--center", site.name, *trust]
-    print(f"federated: {len(plan.centers)} centres, {plan.rounds} rounds; logs in {logs}")
-    processes = {}
-    for name, argv in words.items():
-        with open(logs / f"{name}.txt", "w") as log:
-            processes[name] = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _wait_for(processes, logs)
-    finally:
-        for process in processes.values():
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
-def _wait_for(processes: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
-    """Until all have ended well, or one has not."""
-    while True:
-        states = {name: process.poll() for name, process in processes.items()}
-        for name, status in states.items():
-            if status:
-                raise UserError(f"{name} failed: {_last_line(logs / f'{name}.txt')}")
-        if all(status == 0 for status in states.values()):
-            return
-        time.sleep(POLL_S)
-
-
-def _last_line(log: Path) -> str:
-    """What a process said last, its own error rather than Flower's notes."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("error:")]
-    return f"{(errors or lines or ['it said nothing'])[-1]} ({log})"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

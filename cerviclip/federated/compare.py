@@ -9,20 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.federated.leaks import sentences
 from cerviclip.federated.plan import Plan
-from cerviclip.federated.record import POOLED_SITE
+from cerviclip.federated.record import folder_of
 from cerviclip.runs.predictions import Predictions, read_predictions
+from cerviclip.runs.report.few import few_in
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.settings.folders import WAYS
 from dassl.errors import UserError
 from dassl.utils.files import atomic_write
 
 METRICS = {"accuracy": ("accuracy", "%"), "macro_auc": ("macro AUC", "")}
-
-
-def folder_of(out: Path, way: str, center: str) -> Path:
-    """Where a run lies: ``out/local/huaxi``, ``out/federated/huaxi``, ``out/pooled/all``."""
-    return out / way / (POOLED_SITE if way == "pooled" else center)
 
 
 def scores_of(
@@ -136,6 +133,9 @@ def write_table(plan: Plan, out: Path, record: Mapping[str, Any]) -> Path:
         table(plan, scores),
         "Each centre's own test images; 95 % intervals by patient. `local` is trained on that "
         "centre alone.",
+        "",
+        *(f"Note: {text}." for text in few_in(scores[WAYS[0]])),
+        *sentences(record.get("leaks")),
         "",
     ]
     path = out / "federated.md"

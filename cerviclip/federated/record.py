@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cerviclip.runs.settings.folders import WAYS, center_named
-from cerviclip.shapes import anything, count, flag, listed, mapping, read_own_json, record, text
+from cerviclip.shapes import (
+    anything,
+    count,
+    flag,
+    listed,
+    mapping,
+    maybe,
+    read_own_json,
+    record,
+    text,
+)
 from dassl.errors import UserError
 from dassl.paths import is_file
+from dassl.utils.files import atomic_write
 
 RECORD = "federation.json"
 POOLED_SITE = "all"  # the folder of the run on all centres' images
+#: Two centres whose images were compared before training; a federation over a network has none.
+A_PAIR = record(
+    {"centers": listed(text), "images_in_both": count, "shared_patient_ids": maybe(count)},
+    {"example": text, "reason": text},
+)
 #: What of it a table reads.
 A_RECORD = record(
     {
@@ -20,8 +38,13 @@ A_RECORD = record(
         "bytes_down": count,
         "encrypted": flag,
     },
-    {"centers": listed(text)},
+    {"centers": listed(text), "leaks": listed(A_PAIR)},
 )
+
+
+def folder_of(out: Path, way: str, center: str) -> Path:
+    """Where a run lies: ``out/local/huaxi``, ``out/federated/huaxi``, ``out/pooled/all``."""
+    return out / way / (POOLED_SITE if way == "pooled" else center)
 
 
 def read_record(
@@ -37,6 +60,13 @@ def read_record(
         UserError: it cannot be read, or has another shape.
     """
     return read_own_json(out / RECORD, A_RECORD, way_out)
+
+
+def write_leaks(out: Path, leaks: Sequence[Mapping[str, Any]]) -> None:
+    """Put what was found between the centres into a federation's record, as its last key."""
+    whole = read_record(out) | {"leaks": [dict(pair) for pair in leaks]}
+    with atomic_write(out / RECORD) as handle:
+        json.dump(whole, handle, indent=2)
 
 
 def center_of(folder: Path, variant: str) -> str:

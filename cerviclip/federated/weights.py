@@ -21,12 +21,7 @@ def learnt_tensors(trainer: Any) -> dict[str, torch.Tensor]:
     Raises:
         UserError: the method keeps features of single images among its weights.
     """
-    if keeps_image_features(trainer):
-        raise UserError(
-            f"{trainer.cfg.TRAINER.NAME} keeps the features of its training images among its "
-            "weights, and these may not leave a centre; take a method that learns prompts, "
-            "adapters or LoRA, such as CoOp, ClipAdapter or CLIPLoRA"
-        )
+    check_no_image_features(trainer)
     found = {
         f"{name}.{key}": value
         for name, model in trainer._models.items()
@@ -36,6 +31,16 @@ def learnt_tensors(trainer: Any) -> dict[str, torch.Tensor]:
     if not found:
         raise UserError(f"{trainer.cfg.TRAINER.NAME} learns no weights that could be averaged")
     return dict(sorted(found.items()))
+
+
+def check_no_image_features(trainer: Any) -> None:
+    """Refuse a method that keeps features of single images among its weights."""
+    if keeps_image_features(trainer):
+        raise UserError(
+            f"{trainer.cfg.TRAINER.NAME} keeps the features of its training images among its "
+            "weights, and these may not leave a centre; take a method that learns prompts, "
+            "adapters or LoRA, such as CoOp, ClipAdapter or CLIPLoRA"
+        )
 
 
 def keeps_image_features(trainer: Any) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cerviclip import plugins
 from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import NAMES, binary_map_of, group_of
+from cerviclip.data.centers.common import KnownImages, all_images
 from cerviclip.data.centers.known_patients import shared_patients, without_patients
-from cerviclip.data.files.copies import Contents, resaved_among
 from cerviclip.data.files.folders import class_folders
 from cerviclip.data.files.names import class_map_of, clean, parts_of, quoted
 from cerviclip.data.imaging import ImagingDataset
@@ -99,7 +97,7 @@ def _warn_of_unknown_patients(
 ) -> None:
     """Warn of centres without patient ids beside a training that has them."""
     pattern = cfg.DATASET.PATIENT_PATTERN or getattr(dataset, "patient_pattern", "")
-    patients = list(dict(_all_images(dataset)).values())
+    patients = list(dict(all_images(dataset)).values())
     for text in without_patients(centers, patients, folders if pattern else ()):
         _keep_warnings(dataset, [text])
         warnings.warn(text, stacklevel=3)
@@ -321,7 +319,7 @@ def check_nothing_is_the_trainings(
     Raises:
         UserError: a centre has such an image.
     """
-    return check_no_common_images(centers, dict(_all_images(dataset)), training, dataset)
+    return check_no_common_images(centers, dict(all_images(dataset)), training, dataset)
 
 
 def check_no_common_images(
@@ -341,22 +339,12 @@ def check_no_common_images(
     Raises:
         UserError: a centre has such an image.
     """
-    real = cache(os.path.realpath)
-
-    def real_path(path: str) -> str:
-        if os.path.islink(path):
-            return os.path.realpath(path)
-        folder, name = os.path.split(path)
-        return os.path.join(real(folder), name)
-
-    own = {real_path(path) for path in images}
     patients = list(images.values())
-    contents = Contents(images)
+    known = KnownImages(images)
     found: dict[str, dict[str, Any]] = {}
     for name, items in centers.items():
         paths = [item.impath for item in items]
-        common = [path for path in paths if real_path(path) in own]
-        common = common or contents.found_in(paths) or resaved_among(paths, list(images))
+        common = known.found_in(paths)
         if common:
             raise UserError(
                 f"external centre {name}: {len(common)} of its {len(items)} images belong to "
@@ -375,20 +363,6 @@ def check_no_common_images(
                 _keep_warnings(dataset, [text])
             warnings.warn(text, stacklevel=4)
     return found
-
-
-def _all_images(dataset: DatasetBase) -> Iterator[tuple[str, str]]:
-    """Path and patient of all images of a data set, those that the few-shot draw left out
-    included; the patient is empty where nobody knows."""
-    if isinstance(dataset, ImagingDataset):
-        known = dataset.patients_known
-        for items in dataset.full_split.values():
-            for item in items:
-                path = f"{dataset.image_dir}{os.sep}{item.path}"
-                yield path, item.patient if known else ""
-        return
-    for part in (dataset.train_x, dataset.train_u, dataset.val, dataset.test):
-        yield from ((item.impath, item.patient_id) for item in part or ())
 
 
 def _options(cfg: CfgNode, name: str, folder: str) -> CfgNode:

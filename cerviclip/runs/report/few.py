@@ -17,6 +17,10 @@ from cerviclip.evaluation.names import (
 from cerviclip.runs.report.groups import Group
 
 EVENTS = {"events": "with the event", "non_events": "without it"}
+WANTED = (
+    f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the event, "
+    "without it or of a class)"
+)
 HINT = "results.json has the intervals"  # where a table has none
 
 
@@ -33,7 +37,7 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
         together = folds_together and center == IN_DOMAIN
         entries = [e for g in groups for e in _test_sets(g, center, together)]
         fewest = _fewest(entries)
-        numbers = _few(fewest, "image" if center in nameless else "patient")
+        numbers = few_of(fewest, "image" if center in nameless else "patient")
         if numbers:
             said.append(f"{center} {', '.join(numbers)}")
             kinds = sum(count for kind, count in fewest.items() if kind)
@@ -41,12 +45,23 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
     notes = nameless_notes(groups)
     if not said:
         return notes
-    wanted = (
-        f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the "
-        "event, without it or of a class)"
-    )
     both = "; a patient with images of several kinds counts for each" if several else ""
-    return [*notes, f"{wanted}: {'; '.join(said)}{both}"]
+    return [*notes, f"{WANTED}: {'; '.join(said)}{both}"]
+
+
+def few_in(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The same notes for scores that are no run's.
+
+    Args:
+        entries: a test set's entry, as results.json has it, by the test set's name.
+    """
+    nameless = [name for name, entry in entries.items() if not patients_known(entry)]
+    notes = [f"{', '.join(nameless)}: {NO_IDS}"] if nameless else []
+    said = []
+    for name, entry in entries.items():
+        numbers = few_of(patients_of(entry), "image" if name in nameless else "patient")
+        said += [f"{name} {', '.join(numbers)}"] if numbers else []
+    return [*notes, f"{WANTED}: {'; '.join(said)}"] if said else notes
 
 
 def nameless_notes(groups: Sequence[Group]) -> list[str]:
@@ -98,7 +113,13 @@ def _fewest(entries: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return out
 
 
-def _few(patients: Mapping[str, int], unit: str) -> list[str]:
+def few_of(patients: Mapping[str, int], unit: str = "patient") -> list[str]:
+    """The numbers of patients that are fewer than wanted, in words.
+
+    Args:
+        patients: kind -> how many, as `patients_of` has them.
+        unit: what is counted where nobody knows the patients.
+    """
     return [
         f"{count} {kind}" if kind else counted(count, unit)
         for kind, count in patients.items()

@@ -98,6 +98,8 @@ def test_three_processes_train_together_over_tls(write_plan, tmp_path, capsys):
     assert all(np.array_equal(a, b) for a, b in zip(*final, strict=True)), "one model for all"
     text = (out / "federated.md").read_text()
     assert "| local |" in text and "| federated |" in text and "[" in text
+    assert "Note: few patients" in text and "No image of one centre was found at another" in text
+    assert len(record["leaks"]) == 3 and not list(out.rglob("*.key"))
     from cerviclip.runs.audit.run import audit
     from cerviclip.runs.report.groups import group_runs, load_runs
 
@@ -117,7 +119,7 @@ def test_three_processes_train_together_over_tls(write_plan, tmp_path, capsys):
 def test_a_centre_that_fails_ends_all_of_them(write_plan, tmp_path):
     path = write_plan("TipAdapterF")
     plan = read_plan(path)
-    from cerviclip.federated.command import federate_here
+    from cerviclip.federated.processes import federate_here
 
-    with pytest.raises(UserError, match=r"failed: error: .*TipAdapterF keeps the features"):
+    with pytest.raises(UserError, match=r"failed: TipAdapterF keeps the features"):
         federate_here(plan, tmp_path / "out")

@@ -9,8 +9,7 @@ import pytest
 from audit_fixtures import edit_json, write_honest
 
 from cerviclip.federated import command
-from cerviclip.federated.compare import folder_of
-from cerviclip.federated.record import RECORD, center_of, read_record
+from cerviclip.federated.record import RECORD, center_of, folder_of, read_record
 from cerviclip.runs.audit.run import audit
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.runner import run_one
