@@ -5,15 +5,20 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cerviclip import plugins
-from cerviclip.evaluation.names import HOME_PARTS
+from cerviclip.evaluation.names import HOME_PARTS, IN_DOMAIN
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import count
+from cerviclip.report.sentences.centers import all_views
 from cerviclip.report.sentences.classes import explained, plain_name
-from cerviclip.report.study import Study
+from cerviclip.report.study import Part, Study
+from cerviclip.runs.report.few import few_in_folds, test_of_folds
+from cerviclip.runs.report.groups import Group, fold_of, repeat_of
+from cerviclip.runs.study_title import shown_name
 
 _DESCRIBE = "what the images show: organ, device, stain or scan, who took them and of whom"
 _SENTENCES = 6  # of each kind
@@ -24,11 +29,26 @@ _DEFECTS = re.compile(
 )
 
 
+@dataclass
+class Told:
+    """What the runs say of the images of a data set or centre.
+
+    Args:
+        title: of the runs, where the card has another name.
+        defects: warnings about the images.
+        limits: how few patients were tested, which is no defect of the images.
+    """
+
+    title: str = ""
+    defects: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+
+
 def card(
     document: Document,
     name: str,
     source: Mapping[str, Any] | None,
-    told: Sequence[str] = (),
+    told: Told | None = None,
     shown: str = "",
     classes: Sequence[str] = (),
     explain: bool = True,
@@ -38,14 +58,16 @@ def card(
     Args:
         name: as it is registered.
         source: its entry in ``flow``; None in runs that have none.
-        told: what the runs warned of it.
+        told: what the runs say of it.
         shown: its title; "" for the registered name.
         classes: its classes, as files call them.
         explain: say what their names are short for; no earlier card has.
     """
-    found, shown = facts(name), shown or name
+    found, shown, told = facts(name), shown or name, told or Told()
     document.heading(f"Data card: {shown}", "source", level=2)
     rows = [("What it is", found.get("summary") or blank(_DESCRIBE))]
+    if told.title not in ("", shown):
+        rows.append(("Title", told.title))
     if shown != name:
         rows.append(("Name in files and folders", name))
     if source:
@@ -60,9 +82,11 @@ def card(
     )
     rows.append(("Licence", found.get("licence") or blank("licence or agreement of use")))
     known = found.get("defects") or ""
-    notes = "; ".join([*(source["notes"] if source else ()), *told])
+    notes = "; ".join([*(source["notes"] if source else ()), *dict.fromkeys(told.defects)])
     notes = f"Noted by the runs: {notes}" if notes and known else notes
     rows.append(("Known defects", " ".join(filter(None, [known, notes])) or "none on record"))
+    if told.limits:
+        rows.append(("Limits of the scores", "; ".join(dict.fromkeys(told.limits))))
     document.table(f"Data card of {shown}.", ("", ""), rows, "source", "datacard", labels=2)
 
 
@@ -78,22 +102,46 @@ def without_root(text: str, run: Mapping[str, Any]) -> str:
     return text.replace(f"{root}/", "").replace(f"{root}\\", "") if root else text
 
 
-def warnings_by_source(study: Study) -> dict[str, list[str]]:
-    """Data set or centre -> what the runs themselves say against it."""
-    found: dict[str, list[str]] = {}
-    for part in study.parts:
-        run, mixed = part.run, mixed_patients(part.run)
-        told_of_data = (without_root(text, run) for text in run["warnings"] or ())
-        found.setdefault(part.dataset, []).extend(told_of_data)
-        for center, entry in run["centers"].items():
-            told = found.setdefault(part.dataset if center in HOME_PARTS else center, [])
-            if entry.get("note"):
-                told.append(f"{center}: {entry['note']}")
-            if mixed.get(center):
-                number, patients = mixed[center], entry["n_patients"]
-                where = f"of the {center} part, " if center in HOME_PARTS else ""
-                told.append(f"{where}{number} of {patients} patients have several classes")
+def told_by_source(study: Study) -> dict[str, Told]:
+    """Data set, centre of a federation or external centre -> what the runs themselves say of it."""
+    found: dict[str, Told] = {}
+    for part in all_views(study):
+        key = part.shown or part.dataset
+        own = found.setdefault(key, Told(shown_name(part.dataset, part.run_list)))
+        own.title = "" if not part.shown or own.title == part.dataset else own.title
+        own.defects += [without_root(text, part.run) for text in part.run["warnings"] or ()]
+        for center in part.run["centers"]:
+            told = found.setdefault(key if center in HOME_PARTS else center, Told())
+            _tell(told, part, center)
     return found
+
+
+def _tell(told: Told, part: Part, center: str) -> None:
+    """What the run in detail says of a centre; of folds, what all of them tested together."""
+    entry, where = part.run["centers"][center], f"of the {center} part, "
+    number, patients = mixed_patients(part.run).get(center), entry["n_patients"]
+    if center == IN_DOMAIN and part.featured.folds:
+        runs = _folds_of_one_seed(part.featured, part.run)
+        together = f"the test parts of {len(runs)} folds together"
+        where, patients = f"of {together}, ", test_of_folds(part.featured).get("", patients)
+        number = sum(mixed_patients(run).get(center, 0) for run in runs)
+        if few := few_in_folds(part.featured):
+            told.limits.append(f"{together}: few patients ({few})")
+    elif entry.get("note"):
+        told.limits.append(f"{center}: {entry['note']}")
+    if number:
+        where = where if center in HOME_PARTS else ""
+        told.defects.append(f"{where}{number} of {patients} patients have several classes")
+
+
+def _folds_of_one_seed(group: Group, run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs of all folds beside a run, of its seed and its way of dealing."""
+    repeat = fold_of(run["fold"]).repeat
+    return [
+        other
+        for other in group.runs
+        if other["seed"] == run["seed"] and fold_of(repeat_of(other).fold).repeat == repeat
+    ]
 
 
 def mixed_patients(run: Mapping[str, Any]) -> dict[str, int]:

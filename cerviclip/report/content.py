@@ -8,12 +8,16 @@ from pathlib import Path
 from cerviclip.report.document import Document
 from cerviclip.report.methods import introduction, methods
 from cerviclip.report.results import closing, results
+from cerviclip.report.sentences.centers import centers_of
 from cerviclip.report.study import Study
 
 
 def build_document(study: Study, figures: Path, csv_name: str = "report_runs.csv") -> Document:
     """The report; its figures are written to a folder, and `write_runs` writes the CSV."""
-    names = ", ".join(part.name for part in study.parts)
+    names = ", ".join(
+        part.name + (f" ({', '.join(centers_of(part))})" if centers_of(part) else "")
+        for part in study.parts
+    )
     ended = [str(run["runtime"].get("ended", "")) for run in study.done]
     last = max(ended) or datetime.now(timezone.utc).isoformat(timespec="seconds")
     document = Document(

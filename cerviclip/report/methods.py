@@ -8,22 +8,24 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.plugins import is_phantom
-from cerviclip.report.cards import card, classes_of, warnings_by_source
+from cerviclip.report.cards import card, classes_of, told_by_source
 from cerviclip.report.document import Document, blank
 from cerviclip.report.measured import prevalence_rows
 from cerviclip.report.runs import runs_table
 from cerviclip.report.sentences.analysis import analysis, nameless_centers
+from cerviclip.report.sentences.centers import POOLED, all_views, views
 from cerviclip.report.sentences.draws import draw_sentence, imbalance_sentence, new_classes
 from cerviclip.report.sentences.ensembles import members_of
 from cerviclip.report.sentences.federation import federations
 from cerviclip.report.sentences.models import models
 from cerviclip.report.sentences.partitions import (
-    chosen_on_val,
     hidden_sentence,
+    in_fold,
     split_sentence,
     use_of_test_sentence,
-    was_calibrated,
+    use_of_val_sentence,
 )
+from cerviclip.report.sentences.ranks import ranks_sentence
 from cerviclip.report.sentences.settings import words_of
 from cerviclip.report.setup import key_of, preparation
 from cerviclip.report.study import ON_VAL, Part, Study
@@ -107,18 +109,19 @@ def methods(document: Document, study: Study, csv_name: str) -> None:
 def _cards(document: Document, study: Study) -> None:
     """A card of each data set and centre; names of classes are explained on the first that has
     them."""
-    if any(len(hashes) > 1 for part in study.parts for hashes in split_hashes(part.groups)):
+    if any(len(hashes) > 1 for part in all_views(study) for hashes in split_hashes(part.groups)):
         document.text(
             "Runs are of several splits. Numbers on a card and in the data flow are of the run "
             "shown in detail.",
             "source",
         )
-    told, done = warnings_by_source(study), set[str]()
-    unseen = {part.dataset: new_classes(part.run) for part in study.parts}
-    for name, source in _sources(study).items():
-        classes = [*classes_of(source), *unseen.get(name, ())]
+    told, done = told_by_source(study), set[str]()
+    unseen = {part.shown or part.dataset: new_classes(part.run) for part in all_views(study)}
+    for (name, center), source in _sources(study).items():
+        classes = [*classes_of(source), *unseen.get(center or name, ())]
         explain = not set(classes) <= done
-        card(document, name, source, told.get(name, ()), study.name_of(name), classes, explain)
+        shown = center or study.name_of(name)
+        card(document, name, source, told.get(center or name), shown, classes, explain)
         done.update(classes)
 
 
@@ -173,13 +176,16 @@ def _people(document: Document, study: Study) -> None:
     document.text(hidden_sentence(study.done), "blinding")
 
 
-def _sources(study: Study) -> dict[str, Mapping[str, Any] | None]:
-    found: dict[str, Mapping[str, Any] | None] = {}
-    for part in study.parts:
+def _sources(study: Study) -> dict[tuple[str, str], Mapping[str, Any] | None]:
+    """Registered name, and the centre of a federation, of all that needs a card -> its flow."""
+    found: dict[tuple[str, str], Mapping[str, Any] | None] = {}
+    for part in all_views(study):
         sources = part.run["flow"].get("sources") or {}
         names = [part.dataset, *(c for c in part.run["centers"] if c not in HOME_PARTS)]
         for name in dict.fromkeys([*sources, *names]):
-            found[name] = sources.get(name) or found.get(name)
+            key = name, part.shown if name == part.dataset else ""
+            if not key[1].startswith(POOLED):  # the cards of its centres are there
+                found[key] = sources.get(name) or found.get(key)
     return found
 
 
@@ -202,24 +208,21 @@ def _preparation(document: Document, study: Study) -> None:
 
 
 def _partitions(document: Document, part: Part) -> None:
-    run = part.run
+    run, of_centers = part.run, views(part)
     document.heading(f"Partitions of {part.name}", "partition", level=2)
-    maps = "calibration maps were fitted on val. " * was_calibrated(run)
-    chosen = "Thresholds were chosen on val. " if chosen_on_val(run) else ""
-    chosen = f"Thresholds were chosen, and {maps}" if chosen and maps else chosen or maps
-    chosen = chosen[:1].upper() + chosen[1:]
-    document.text(
-        f"{split_sentence(part)} {draw_sentence(part)} {chosen}{use_of_test_sentence(part)}",
-        "partition",
-        "level",
-    )
+    uses = " ".join(filter(None, [use_of_val_sentence(part), use_of_test_sentence(part)]))
+    for view in of_centers:
+        told = f"{_at(view)}{split_sentence(view)} {draw_sentence(view)}"
+        told += f" {uses}" * (len(of_centers) == 1)
+        document.text(told, "partition", "level")
+    if len(of_centers) > 1:
+        document.text(uses, "partition", "level")
     shares = dict.fromkeys(row[2] for row in prevalence_rows(run["operating_points"]))
     given = f" The results give PPV and NPV at prevalences of {', '.join(shares)} % as well."
-    other = given if shares else ""
-    document.text(
-        f"Class imbalance: {imbalance_sentence(part)}.{other}",
-        "imbalance",
-    )
+    for view in of_centers:
+        other = given if shares and view is of_centers[-1] else ""
+        told = f"Class imbalance{', ' * bool(view.shown)}{view.shown}: {imbalance_sentence(view)}."
+        document.text(f"{told}{other}", "imbalance")
     document.text(
         "Sample size: "
         + blank(
@@ -228,12 +231,23 @@ def _partitions(document: Document, part: Part) -> None:
         ),
         "samplesize",
     )
+    for view in of_centers:
+        document.text(
+            f"{_at(view)}{_hashes(view)}. The split is in split.json of each run.", "partition"
+        )
+
+
+def _at(view: Part) -> str:
+    """``clinic_a: `` before what is told of one centre of a federation alone."""
+    return f"{view.shown}: " if view.shown else ""
+
+
+def _hashes(view: Part) -> str:
+    """Of the run that the numbers of a data set or centre are of."""
+    run = view.run
     draw = "" if members_of(run) else f", draw {run['draw_hash'] or 'none'}"
-    document.text(
-        f"Hashes (sha256) of the run shown in detail: split {run['split_hash'] or 'none'}{draw}. "
-        "The split is in split.json of each run.",
-        "partition",
-    )
+    which = f"run of {view.label}" if view.shown else f"run shown in detail{in_fold(run)}"
+    return f"Hashes (sha256) of the {which}: split {run['split_hash'] or 'none'}{draw}"
 
 
 def _tried_on_val(part: Part) -> str:
@@ -253,8 +267,8 @@ def _search(document: Document, study: Study) -> None:
     for part in study.parts:
         document.text(
             f"The model shown in detail for {part.name} is {part.label} with "
-            f"{part.featured.shots} shots, fold and seed of its first run: "
-            f"{part.why}.{_tried_on_val(part)}",
+            f"{part.featured.shots} shots, of its runs the first (seed {part.run['seed']}"
+            f"{in_fold(part.run)}): {part.why}.{ranks_sentence(part)}{_tried_on_val(part)}",
             "selection",
         )
     rows = search_rows([g for part in study.parts for g in part.groups])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.counted import counted
 from cerviclip.report.sentences.classes import plain_name
+from cerviclip.report.sentences.ensembles import members_of
 from cerviclip.report.sentences.partitions import home_part, unlabelled_images
 from cerviclip.report.study import Part
 from cerviclip.runs.report.tables import row_labels
@@ -86,21 +87,31 @@ def is_drawn(run: Mapping[str, Any]) -> bool:
 
 
 def imbalance_sentence(part: Part) -> str:
-    """How many images of each class the run in detail learned from, and how the shares of the
-    classes differ from those of what it was scored on."""
+    """How many images of each class the runs learned from, and how the shares of the classes, over
+    the runs of the method in detail, differ from those of what it was scored on."""
     run = part.run
-    used = _used(run)
-    learned, scored = (_per_class(used.get(name)) for name in ("train", home_part(run)))
     if run["shots"] == 0:
         return "the run shown in detail learned from no image, so no balance was made"
     if not is_drawn(run):
         made = "no balance was made: the classes have the shares of the training part"
     elif part.split.get("scenario", "balanced") == "balanced":
-        made = f"the draw takes {_taken(learned)}"
+        made = f"the draw takes {_taken(part)}"
     else:
         made = "the draw keeps the classes' shares"
-    differs = _shares_differ(learned, scored, run["positive_classes"], home_part(run))
-    return f"{made}{differs and '; '}{differs}"
+    home = home_part(run)
+    learned, scored = (_over_runs(part.featured.runs, name) for name in ("train", home))
+    differs = _shares_differ(learned, scored, run["positive_classes"], home)
+    folds = part.featured.folds
+    over = f"over the {folds} folds, which are all test once, " if folds and differs else ""
+    return f"{made}{differs and '; '}{over}{differs}"
+
+
+def _over_runs(runs: Sequence[Mapping[str, Any]], name: str) -> dict[str, int]:
+    """Class -> images of a part, summed over runs."""
+    total: Counter[str] = Counter()
+    for run in runs:
+        total.update(_per_class(_used(run).get(name)))
+    return dict(total)
 
 
 def _used(run: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,14 +123,23 @@ def _per_class(part: Mapping[str, Any] | None) -> dict[str, int]:
     return {name: entry["images"] for name, entry in ((part or {}).get("per_class") or {}).items()}
 
 
-def _taken(learned: Mapping[str, int]) -> str:
-    """``16 images of each class``, or how many where some class had fewer."""
-    if not learned:
+def _taken(part: Part) -> str:
+    """``2 or 8 images of each class``: of all shots; ``5 to 8`` where some class had fewer."""
+    found: dict[Any, list[int]] = {}
+    for run in (run for group in part.groups for run in group.runs):
+        learned = _per_class(_used(run).get("train"))
+        if is_drawn(run) and not members_of(run) and learned:
+            found.setdefault(run["shots"], []).extend(learned.values())
+    if not found:
         return "equally many images of each class, where it has so many"
-    low, high = min(learned.values()), max(learned.values())
-    if low == high:
-        return f"{counted(low, 'image')} of each class"
-    return f"{low:,} to {high:,} images of each class, fewer where a class or centre has no more"
+    spans = [(min(numbers), max(numbers)) for _, numbers in sorted(found.items())]
+    told = dict.fromkeys(f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in spans)
+    *first, last = told
+    words = f"{', '.join(first)} or {last}" if first else last
+    shots = ", by the shots of the run" * bool(first)
+    unit = "image" if words == "1" else "images"
+    fewer = ", fewer where a class or centre has no more" * any(a != b for a, b in spans)
+    return f"{words} {unit} of each class{shots}{fewer}"
 
 
 def _shares_differ(

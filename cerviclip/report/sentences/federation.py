@@ -11,9 +11,10 @@ from cerviclip.counted import counted
 from cerviclip.federated.compare import METRICS, scores_of
 from cerviclip.federated.record import RECORD, read_record
 from cerviclip.report.document import Document, blank
-from cerviclip.report.numbers import cell, interval_note
+from cerviclip.report.numbers import cell, interval_note, size_of
 from cerviclip.report.sentences.partitions import chosen_on_val
 from cerviclip.report.study import Study
+from cerviclip.runs.report.few import WANTED, few_patients
 from cerviclip.runs.settings.folders import WAYS
 from dassl.errors import UserError
 from dassl.paths import is_file
@@ -203,7 +204,11 @@ def federation_results(document: Document, study: Study) -> None:
             why = str(error).replace(f"{of.folder.as_posix()}/", "") or "predictions are not there"
             document.text(f"The ways of training are not put side by side: {why}.", "accuracy")
             continue
-        intervals = interval_note({name: scores[LOCAL][name] for name in both})
+        entries = {name: scores[LOCAL][name] for name in both}
+        note = (
+            f"{interval_note(entries)} All ways are scored on the very same images of a centre. "
+            f"{_sizes(entries)}"
+        )
         for key, (title, unit) in METRICS.items():
             digits = 1 if unit else 3
             rows = [
@@ -217,5 +222,16 @@ def federation_results(document: Document, study: Study) -> None:
                 rows,
                 "accuracy",
                 "heterogeneity",
-                note=f"{intervals} All ways are scored on the very same images of a centre.",
+                note=note,
             )
+
+
+def _sizes(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """How much each centre's test is, and which of them are too small to tell the ways apart."""
+    sizes = ", ".join(f"{name} {size_of(entry)}" for name, entry in entries.items())
+    told = f"Test images / patients: {sizes}."
+    few = {name: few_patients(entry) for name, entry in entries.items()}
+    if said := "; ".join(f"{name} {text}" for name, text in few.items() if text):
+        told += f" {WANTED[:1].upper()}{WANTED[1:]}: {said}. Such a centre hardly tells the ways "
+        told += "apart, and a mean over centres counts it like a large one."
+    return told

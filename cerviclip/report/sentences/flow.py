@@ -10,8 +10,9 @@ from cerviclip.evaluation.names import VAL
 from cerviclip.report.cards import without_root
 from cerviclip.report.document import Document, blank
 from cerviclip.report.numbers import count
+from cerviclip.report.sentences.centers import views
 from cerviclip.report.sentences.classes import plain_name
-from cerviclip.report.sentences.partitions import UNLABELLED, home_part
+from cerviclip.report.sentences.partitions import UNLABELLED, home_part, in_fold
 from cerviclip.report.study import Part
 from cerviclip.runs.report.flow_figure import flow_figure
 from cerviclip.runs.settings.folders import safe_part
@@ -33,24 +34,27 @@ _LEAKS = {
 def data_flow(document: Document, part: Part, figures: Path) -> None:
     """The section of one data set; the figure is written to a folder."""
     document.heading(f"Data flow of {part.name}", "flow", level=2)
-    flow = part.flow
-    if not flow:
+    of_centers = views(part)
+    flows = {view.name: view.flow for view in of_centers if view.flow}
+    if not flows:
         document.text(
             "The runs were made before flow was kept: " + blank("flow of patients and images"),
             "flow",
         )
         return
+    sources = _together(flows)
     path = figures / f"{safe_part(part.dataset)}_flow.png"
-    flow_figure(flow).savefig(path)
+    flow_figure({"sources": sources}).savefig(path)
+    which = _which(part, of_centers)
     document.figure(
         "Flow of images; patients are in brackets behind the images of each class. Drawn: the "
-        f"shots of the run shown in detail (seed {part.run['seed']}).",
+        f"shots of {which}.",
         path,
         "flow",
     )
-    rows, head = _count_rows(flow["sources"])
+    rows, head = _count_rows(sources)
     document.table(
-        "Images (patients) by source, part and class, as used in the run shown in detail.",
+        f"Images (patients) by source, part and class, as used in {which}.",
         head,
         rows,
         "flow",
@@ -59,9 +63,54 @@ def data_flow(document: Document, part: Part, figures: Path) -> None:
         note=_flow_note(part, rows),
         labels=2,
     )
+    _left_out(document, flows, sources, any(row[1] == UNLABELLED for row in rows))
+    document.table(
+        "Leaks looked for before training.",
+        ("where", "what", "found"),
+        [row for name, flow in flows.items() for row in leak_rows(name, flow, len(flows) > 1)],
+        "flow",
+        "level",
+        labels=2,
+    )
+    if len(of_centers) > 1:
+        document.text(
+            "Each centre looked for leaks in its own images. Whether a patient was seen at two "
+            "centres is not in the files: " + blank("whether any patient was seen at two centres"),
+            "flow",
+            "level",
+        )
+    told = dict.fromkeys(
+        without_root(text, view.run) for view in of_centers for text in view.run["warnings"] or ()
+    )
+    if told:
+        document.text("Warnings about these data:", "flow")
+        document.bullets(list(told), "flow")
+
+
+def _which(part: Part, of_centers: Sequence[Part]) -> str:
+    """The runs whose numbers the flow has."""
+    if len(of_centers) > 1:
+        return "one run of each centre"
+    return f"the run shown in detail (seed {part.run['seed']}{in_fold(part.run)})"
+
+
+def _together(flows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The sources of several flows; an external centre that several have tested stands once."""
+    found: dict[str, Any] = {}
+    for owner, flow in flows.items():
+        for name, source in flow["sources"].items():
+            again = name in found and found[name] != source
+            found[f"{name} (tested for {owner})" if again else name] = source
+    return found
+
+
+def _left_out(
+    document: Document, flows: Mapping[str, Any], sources: Mapping[str, Any], unlabelled: bool
+) -> None:
+    """What was seen and not used, and why."""
     excluded = [
         (name, entry["reason"], count(entry))
-        for name, source in flow["sources"].items()
+        for name, source in sources.items()
         for entry in source["excluded"]
     ]
     if excluded:
@@ -71,34 +120,25 @@ def data_flow(document: Document, part: Part, figures: Path) -> None:
             excluded,
             "flow",
             "exclusions",
-            note=_AMONG * any(row[1] == UNLABELLED for row in rows),
+            note=_AMONG * unlabelled,
             labels=2,
         )
-    else:
-        document.text(
-            "Every image that was found is in a part of the split or in an external centre."
-            f"{_not_drawn(part.name, flow)}",
-            "flow",
-            "exclusions",
-        )
-    document.table(
-        "Leaks looked for before training.",
-        ("where", "what", "found"),
-        leak_rows(part.name, flow),
+        return
+    document.text(
+        "Every image that was found is in a part of the split or in an external centre."
+        f"{_not_drawn(flows)}",
         "flow",
-        "level",
-        labels=2,
+        "exclusions",
     )
-    if part.run["warnings"]:
-        document.text("Warnings about these data:", "flow")
-        told = [without_root(text, part.run) for text in part.run["warnings"]]
-        document.bullets(told, "flow")
 
 
-def _not_drawn(name: str, flow: Mapping[str, Any]) -> str:
-    """How many images of a part the run in detail did not use; "" where it used all."""
-    numbers = (flow["sources"].get(name) or {}).get("not_drawn") or {}
-    told = [f"{number:,} of {part}" for part, number in numbers.items() if number]
+def _not_drawn(flows: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many images of a part the runs of the flow did not use; "" where they used all."""
+    told = []
+    for name, flow in flows.items():
+        numbers = (flow["sources"].get(name) or {}).get("not_drawn") or {}
+        at = f" at {name}" * (len(flows) > 1)
+        told += [f"{number:,} of {part}{at}" for part, number in numbers.items() if number]
     return f" Not drawn, so not used as labelled images: {', '.join(told)}." if told else ""
 
 
@@ -126,10 +166,17 @@ def _count_rows(sources: Mapping[str, Any]) -> tuple[list[tuple[str, ...]], tupl
     return rows, ("source", "part", "all", *map(plain_name, shown))
 
 
-def leak_rows(dataset: str, flow: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def leak_rows(
+    dataset: str, flow: Mapping[str, Any], several: bool = False
+) -> list[tuple[str, str, str]]:
     """Each leak that was looked for, and how often it was found, or that this is not known.
 
     Older runs have a 0 for patients whom nobody knows.
+
+    Args:
+        dataset: what the training's data set or centre is called.
+        flow: of results.json.
+        several: whether rows of other centres' training stand beside these.
     """
     leaks, sources = flow["leaks"], flow["sources"]
     rows = []
@@ -145,7 +192,8 @@ def leak_rows(dataset: str, flow: Mapping[str, Any]) -> list[tuple[str, str, str
             number, reason = found[key], found.get("reason")
             if key == "shared_patient_ids" and not number and nameless:
                 number, reason = None, reason or f"{', '.join(nameless)}: no patient ids"
-            rows.append((center, _LEAKS[key], _found(number, reason)))
+            where = f"{center}, model of {dataset}" if several else center
+            rows.append((where, _LEAKS[key], _found(number, reason)))
     return rows
 
 

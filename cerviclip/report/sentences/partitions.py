@@ -9,8 +9,10 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.evaluation.names import HOME_PARTS, IN_DOMAIN, VAL, patients_known
 from cerviclip.report.document import blank
-from cerviclip.report.study import Part
+from cerviclip.report.study import ON_VAL, Part
+from cerviclip.runs.report.costs import chosen_settings
 from cerviclip.runs.report.groups import split_hashes
+from cerviclip.runs.report.tables import row_labels
 
 _GIVEN = {
     "file": "as a file of a split says",
@@ -97,7 +99,14 @@ def _how_split(part: Part, unit: str) -> str:
         return f"The images of {sources} were {by_shares}"
     if part.featured.folds:
         folds = f"{part.featured.folds} folds by {unit}"
-        return f"The images were dealt into {folds}, stratified by class"
+        told = f"The images were dealt into {folds}, stratified by class; each fold is test once"
+        train, val = (list(record.get("ratio") or ()) + [0, 0])[:2]
+        if not (train and val):
+            return told
+        return (
+            f"{told}, and the images of the other folds are split by {unit} into train and val "
+            f"(shares {train / (train + val):.2g} / {val / (train + val):.2g})"
+        )
     return f"The images were {by_shares}"
 
 
@@ -146,6 +155,41 @@ def use_of_test_sentence(part: Part) -> str:
     external = " and the external centres were" * any(map(external_centers, runs)) or " was"
     used = f"The test part{external} used for nothing but the final scores"
     return f"{used}{', except ' * bool(exceptions)}{'; and '.join(exceptions)}."
+
+
+def use_of_val_sentence(part: Part) -> str:
+    """All that val was used for, by any run; "" where it was used for nothing."""
+    runs = [run for group in part.groups for run in group.runs]
+    uses = ["to choose thresholds"] * any(map(chosen_on_val, runs))
+    uses += ["to fit calibration maps"] * any(map(was_calibrated, runs))
+    sets = any((run.get("conformal") or {}).get("centers") for run in runs)
+    uses += ["to calibrate prediction sets"] * sets
+    if told := _settings_of_val(part):
+        uses.append(f"to choose settings ({told})")
+    if part.why.startswith(ON_VAL):
+        uses.append("to choose the method that is shown in detail")
+    if len(uses) > 1:
+        return f"Val was used {', '.join(uses[:-1])} and {uses[-1]}."
+    return f"Val was used {uses[0]}." if uses else ""
+
+
+def _settings_of_val(part: Part) -> str:
+    """``C of LinearProbe; alpha, beta of TipAdapterF``: what val has chosen for each method."""
+    labels = row_labels(part.groups)
+    found: dict[str, dict[str, None]] = {}
+    for group in part.groups:
+        for run in group.runs:
+            choices = (run.get("search") or {}).get("choices") or {}
+            names = [name for name in choices if name != "settings"]
+            settings = list(chosen_settings(run)) or ["settings"]
+            names += settings if "settings" in choices else []
+            found.setdefault(labels[group.row], {}).update(dict.fromkeys(names))
+    return "; ".join(f"{', '.join(names)} of {label}" for label, names in found.items() if names)
+
+
+def in_fold(run: Mapping[str, Any]) -> str:
+    """``, fold 1/4`` of a run in folds."""
+    return f", fold {run['fold']}" if run["fold"] else ""
 
 
 def chosen_on_val(run: Mapping[str, Any]) -> bool:

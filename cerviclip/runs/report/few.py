@@ -14,12 +14,12 @@ from cerviclip.evaluation.names import (
     WANTED_PATIENTS,
     patients_known,
 )
-from cerviclip.runs.report.groups import Group
+from cerviclip.runs.report.groups import Group, fold_of
 
 EVENTS = {"events": "with the event", "non_events": "without it"}
 WANTED = (
-    f"few patients (fewer than {WANTED_PATIENTS}, or fewer than {WANTED_EVENTS} with the event, "
-    "without it or of a class)"
+    f"few patients (fewer than {WANTED_PATIENTS} in all, or fewer than {WANTED_EVENTS} of one "
+    "kind: with the event, without it, or of one class)"
 )
 HINT = "results.json has the intervals"  # where a table has none
 
@@ -39,7 +39,9 @@ def few_notes(groups: Sequence[Group], folds_together: bool = False) -> list[str
         fewest = _fewest(entries)
         numbers = few_of(fewest, "image" if center in nameless else "patient")
         if numbers:
-            said.append(f"{center} {', '.join(numbers)}")
+            of_folds = center == IN_DOMAIN and not folds_together and any(g.folds for g in groups)
+            where = f"{center} (the smallest of the folds)" if of_folds else center
+            said.append(f"{where} {', '.join(numbers)}")
             kinds = sum(count for kind, count in fewest.items() if kind)
             several |= kinds > fewest.get("", kinds)
     notes = nameless_notes(groups)
@@ -62,6 +64,22 @@ def few_in(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         numbers = few_of(patients_of(entry), "image" if name in nameless else "patient")
         said += [f"{name} {', '.join(numbers)}"] if numbers else []
     return [*notes, f"{WANTED}: {'; '.join(said)}"] if said else notes
+
+
+def few_patients(entry: Mapping[str, Any]) -> str:
+    """``3 patients, 1 with the event``: what a centre has too few of; "" of none."""
+    return ", ".join(_few(patients_of(entry), "patient" if patients_known(entry) else "image"))
+
+
+def test_of_folds(group: Group) -> dict[str, int]:
+    """Kind of patients -> how many were tested, all folds of a seed together."""
+    return _fewest(_test_sets(group, IN_DOMAIN, together=True))
+
+
+def few_in_folds(group: Group) -> str:
+    """What the folds of a seed have too few of together; "" of none."""
+    known = all(patients_known(run["centers"].get(IN_DOMAIN) or {}) for run in group.runs)
+    return ", ".join(_few(test_of_folds(group), "patient" if known else "image"))
 
 
 def nameless_notes(groups: Sequence[Group]) -> list[str]:
@@ -87,7 +105,8 @@ def _test_sets(group: Group, center: str, together: bool) -> list[dict[str, int]
     found: dict[Any, dict[str, int]] = {}
     for i, run in enumerate(group.runs):
         if run["centers"].get(center):
-            total = found.setdefault(run["seed"] if together and group.folds else i, {})
+            whole = (run["seed"], fold_of(run["fold"]).repeat)  # each repeat deals all patients
+            total = found.setdefault(whole if together and group.folds else i, {})
             for kind, count in patients_of(run["centers"][center]).items():
                 total[kind] = total.get(kind, 0) + (count or 0)  # null in an empty centre
     return list(found.values())

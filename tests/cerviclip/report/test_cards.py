@@ -1,9 +1,10 @@
 """Data cards and data flow: of whom, and without the place where somebody keeps her data."""
 
+import dataclasses
 import json
 import shutil
 
-from cerviclip.report.cards import without_root
+from cerviclip.report.cards import told_by_source, without_root
 from cerviclip.report.content import build_document
 from cerviclip.report.document import Table
 from cerviclip.report.study import Study
@@ -114,3 +115,38 @@ def test_a_split_by_patient_of_unknown_patients_is_not_shown_as_one(runs, tmp_pa
     assert shown() == "patient"
     change(edit)
     assert "no patient is known" in shown()
+
+
+def test_few_patients_are_no_defect_of_the_data(runs, tmp_path):
+    def edit(results):
+        results["warnings"] = []
+        results["patient_level"]["mixed_patients"] = {}
+        results["centers"]["test"]["note"] = "only 3 patients"
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    card = dict(texts(folder, tmp_path)[1]["Data card of ZooMain."].rows)
+    assert "only 3" not in card["Known defects"]
+    assert card["Limits of the scores"] == "test: only 3 patients"
+
+
+def test_folds_are_tested_together(runs):
+    part = Study.read(runs).parts[0]
+    run = part.run | {"fold": "1/2"}
+    run["patient_level"] = run["patient_level"] | {"mixed_patients": {"test": 1}}
+    entry = {"n_patients": 12, "note": "only 12 patients", "n_images": 12}
+    entry["counts"] = {"events": {"patients": 5}, "non_events": {"patients": 7}}
+    run["centers"] = {"test": entry}
+    other = run | {"fold": "2/2"}
+    again = [one | {"fold": f"{one['fold']}@2"} for one in (run, other)]
+    runs_ = [run, other, *again]
+    part.groups = [dataclasses.replace(part.groups[0], folds=2, runs=runs_)]
+    part.run, part.featured = run, part.groups[0]
+    told = told_by_source(Study(runs, [], [part]))["ZooMain"]
+    assert told.limits == []  # 24 patients, 10 of them with the event
+    assert told.defects[-1] == (
+        "of the test parts of 2 folds together, 2 of 24 patients have several classes"
+    )
+    entry["counts"]["events"]["patients"] = 4
+    told = told_by_source(Study(runs, [], [part]))["ZooMain"]
+    assert told.limits == ["the test parts of 2 folds together: few patients (8 with the event)"]

@@ -1,5 +1,8 @@
 """What was drawn, and how its classes compare with those that were scored, with their numbers."""
 
+import copy
+import dataclasses
+
 import pytest
 
 from cerviclip.report.sentences.draws import draw_sentence, imbalance_sentence
@@ -47,6 +50,26 @@ def test_prevalences_differ_only_where_their_numbers_do(part):
 def test_a_class_with_fewer_images_than_shots_is_not_called_equal(part):
     told = imbalance(part, per_class(a=16, b=11), per_class(a=1, b=1))
     assert "11 to 16 images of each class" in told and "equally many" not in told
+
+
+def test_draws_of_all_shots_are_told(part):
+    told = imbalance(part, per_class(a=2, b=2), per_class(a=1, b=1))
+    assert "takes 2 images of each class;" in told
+    other = {**part.run, "shots": 8, "flow": copy.deepcopy(part.run["flow"]), "folder": "-"}
+    next(iter(other["flow"]["sources"].values()))["used"]["train"] = per_class(a=8, b=8)
+    part.groups.append(dataclasses.replace(part.groups[0], shots=8, runs=[other]))
+    told = imbalance_sentence(part)
+    assert "takes 2 or 8 images of each class, by the shots of the run" in told
+
+
+def test_shares_in_folds_are_of_all_folds(part):
+    """One fold's shares were told as if they were the study's."""
+    imbalance(part, per_class(a=2, b=2), per_class(a=9, b=1))
+    second = {**part.run, "fold": "2/2", "flow": copy.deepcopy(part.run["flow"])}
+    next(iter(second["flow"]["sources"].values()))["used"]["test"] = per_class(a=1, b=9)
+    part.featured = dataclasses.replace(part.featured, folds=2, runs=[part.run, second])
+    told = imbalance_sentence(part)
+    assert "over the 2 folds, which are all test once, every class has the same share" in told
 
 
 def test_no_draw_no_balance(part):

@@ -150,3 +150,49 @@ def test_the_run_in_detail_is_not_chosen_on_other_centres_val_images(folder):
 
 def test_no_federation_no_word_of_one(document):
     assert "federat" not in text_of(document).lower()
+
+
+def rows_of(document, start):
+    return next(
+        b.rows for b in document.blocks if isinstance(b, Table) and b.caption.startswith(start)
+    )
+
+
+def test_every_centre_has_its_card_parts_and_leaks(folder, tmp_path):
+    """The draft showed the data of one centre alone."""
+    place = folder / "federated" / "west"
+    results = json.loads((place / "results.json").read_text())
+    results["flow"]["sources"]["ZooMain"]["seen"] = {"images": 4321, "patients": 77}
+    results["flow"]["leaks"]["patients_in_two_parts"]["count"] = 5
+    results["warnings"] = ["west has a warning"]
+    results["runtime"]["title"] = "Hospital West"
+    (place / "results.json").write_text(json.dumps(results))
+    document = draft(folder, tmp_path)
+    assert document.title == "Methods and results: ZooMain (east, west)"
+    text = text_of(document)
+    for name in CENTERS:
+        assert f"Class imbalance, {name}: " in text and f"{name}: Hashes (sha256)" in text
+        assert f"\n{name}: " in text
+    card = dict(rows_of(document, "Data card of west."))
+    assert card["Images (patients)"] == "4,321 (77)" and "west has" in card["Known defects"]
+    assert dict(rows_of(document, "Data card of east."))["Images (patients)"] != "4,321 (77)"
+    parts = {row[:2] for row in rows_of(document, "Images (patients) by source")}
+    pooled = "all centres (pooled)"
+    assert {(c, p) for c in (*CENTERS, pooled) for p in ("train", "val", "test")} <= parts
+    leaks = {row[:2]: row[2] for row in rows_of(document, "Leaks looked for")}
+    assert leaks["west", "patients in two parts of the split"] == "5"
+    assert leaks["east", "patients in two parts of the split"] != "5"
+    assert any(row[0] == "ZooFar, model of west" for row in rows_of(document, "Leaks looked for"))
+    assert "whether any patient was seen at two centres" in text
+    assert f"Data card of {pooled}" not in text and "Data card of ZooFar." in text
+
+
+def test_few_test_patients_stand_below_the_ways_of_training(folder, tmp_path):
+    document = draft(folder, tmp_path)
+    start = "Accuracy (%) of each way of training"
+    (table,) = (b for b in document.blocks if isinstance(b, Table) and b.caption.startswith(start))
+    whole = next(b for b in document.blocks if isinstance(b, Table) and "by image." in b.caption)
+    size = next(row[1] for row in whole.rows if row[0] == "images / patients")
+    assert f"Test images / patients: east {size}, west {size}." in table.note
+    assert "Few patients (fewer than 20 in all" in table.note
+    assert "a mean over centres counts it like a large one" in table.note

@@ -1,5 +1,7 @@
 """Splits, draws and what was scored are told with the numbers of the run in detail."""
 
+import dataclasses
+
 import pytest
 
 from cerviclip.report.sentences import partitions
@@ -7,8 +9,10 @@ from cerviclip.report.sentences.partitions import (
     home_part,
     split_sentence,
     use_of_test_sentence,
+    use_of_val_sentence,
 )
-from cerviclip.report.study import Part, Study
+from cerviclip.report.sentences.ranks import ranks_sentence
+from cerviclip.report.study import BY_VAL, Part, Study
 
 
 @pytest.fixture
@@ -65,3 +69,32 @@ def test_val_that_is_scored_is_called_val_everywhere(part):
     assert told == "The test part was not scored; the scores are those of val."
     run["search"] = {"tries": 3, "labels": 4, "choices": {}}
     assert use_of_test_sentence(part).endswith("so these scores are too good.")
+
+
+def test_all_uses_of_val_are_told(part):
+    """Settings and the method in detail were chosen on val too, which the draft did not say."""
+    run = part.groups[0].runs[0]
+    run["search"] = {"tries": 6, "labels": 9, "choices": {"settings": {"tries": 6}}}
+    run["runtime"]["trainer"] = {"search": {"chosen": {"C": 0.1}}}
+    part.why = BY_VAL
+    told = use_of_val_sentence(part)
+    assert told.startswith("Val was used to choose thresholds, to fit calibration maps, ")
+    assert "to choose settings (C of ZooLinear) and to choose the method that is shown" in told
+    part.why, run["search"] = "", {}
+    assert "settings" not in use_of_val_sentence(part) and "method" not in use_of_val_sentence(part)
+
+
+def test_val_that_has_ranked_is_shown_with_its_size(part):
+    assert ranks_sentence(part) == ""
+    part.on_val = {"A": 0.5, "B": 0.75}
+    told = ranks_sentence(part)
+    assert "Accuracy on val: B 75.0 %, A 50.0 %. Val has " in told
+    assert "so few that the order may be chance" in told and "Of equal" not in told
+    part.on_val = {"A": 0.5, "B": 0.5}
+    assert "Of equal ones the first of the table was taken" in ranks_sentence(part)
+
+
+def test_folds_say_how_the_rest_is_split(part, monkeypatch):
+    part.__dict__["split"] = {"by": "class", "ratio": [0.45, 0.15, 0.4]}
+    part.featured = dataclasses.replace(part.featured, folds=4)
+    assert "into train and val (shares 0.75 / 0.25)" in split_sentence(part)

@@ -4,6 +4,7 @@ import pytest
 
 from cerviclip.evaluation.names import NO_IDS
 from cerviclip.runs.report.few import HINT, few_notes
+from cerviclip.runs.report.few import test_of_folds as of_folds
 from cerviclip.runs.report.formats import to_latex, to_markdown
 from cerviclip.runs.report.groups import group_runs
 from cerviclip.runs.report.tables import build_tables
@@ -63,9 +64,13 @@ def test_the_run_with_the_fewest_counts_and_each_centre_is_named():
 
 def test_folds_are_one_test_set_where_they_are_put_together():
     runs = [run(f"{k}/3", test=center(15, 6), far=center(12)) for k in (1, 2, 3)]
-    assert "test 15 patients, 6 with the event, 9 without it; far 12 patients" in notes(*runs)[0]
+    told = "test (the smallest of the folds) 15 patients, 6 with the event, 9 without it; far 12 "
+    assert told in notes(*runs)[0]
     [note] = notes(*runs, folds_together=True)
     assert "far 12 patients" in note and "test" not in note
+    runs += [run(f"{k}/3@2", test=center(15, 6)) for k in (1, 2, 3)]
+    [group] = group_runs(runs)
+    assert of_folds(group)[""] == 45, "each repeat deals the same patients anew"
 
 
 def test_a_centre_without_patient_ids_is_named_and_its_images_are_no_patients():
