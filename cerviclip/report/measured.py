@@ -149,6 +149,8 @@ def calibration(document: Document, run: Mapping[str, Any]) -> None:
     head = ("centre", "probabilities", "intercept", "slope", "O/E", "Brier", "ECE")
     note = f"{interval_note(run['centers'])} Calibrated: intercept 0, slope 1, O/E 1."
     note += " Maps were fitted on val." * was_calibrated(run)
+    undefined = any(row[3] == "-" for row in rows)
+    note += " A dash: not defined, such as the slope of probabilities that are equal." * undefined
     document.table(
         "Calibration of the positive group's probability, by image.",
         head,
@@ -173,13 +175,21 @@ def conformal(document: Document, run: Mapping[str, Any]) -> None:
                         cell(found["set_size"], 2),
                     )
                 )
+    empty = any(
+        (found.get("set_size") or {}).get("value", 1) is not None
+        and (found.get("set_size") or {}).get("value", 1) < 1
+        for methods in (block.get("centers") or {}).values()
+        for found in methods.values()
+        if isinstance(found, Mapping)
+    )
+    told = " Fewer than one class in a set: some sets are empty, and hold no class." * empty
     document.table(
         f"Conformal prediction sets, calibrated on val for a coverage of "
         f"{100 * block.get('coverage', 0.9):g} %.",
         ("centre", "sets", "coverage (%)", "classes in a set"),
         rows,
         "conformal",
-        note=f"{interval_note(run['centers'])} {_SETS}",
+        note=f"{interval_note(run['centers'])} {_SETS}{told}",
         labels=2,
     )
 

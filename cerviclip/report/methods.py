@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cerviclip.backbones.names import PHANTOM
 from cerviclip.counted import counted
 from cerviclip.evaluation.names import HOME_PARTS
 from cerviclip.plugins import is_phantom
@@ -48,6 +49,12 @@ def introduction(document: Document, study: Study) -> None:
         document.text(
             f"{', '.join(phantoms)}: rendered phantoms. No patient is behind any image. These "
             "numbers say that the software works and nothing about a hospital."
+        )
+    if any(run["backbone"] == PHANTOM for run in study.done):
+        document.text(
+            f"{PHANTOM} is a small CLIP that was pre-trained on rendered phantoms and is shipped "
+            "for trying out the software only. Its scores say nothing about a method on a real "
+            "backbone."
         )
     document.heading("Title, abstract and introduction")
     document.text(
@@ -306,6 +313,9 @@ def _provenance(document: Document, study: Study, csv_name: str) -> None:
     names = (run["runtime"].get("device_name") for run in study.done if not members_of(run))
     rows.append(("device", ", ".join(dict.fromkeys(str(name or "-") for name in names)) or "-"))
     seconds = [run["runtime"].get("seconds", {}).get("total", 0.0) for run in study.done]
-    rows.append(("time of all runs", f"{sum(seconds):.0f} s"))
-    document.table("Software and machine.", ("what", "version"), rows, "software", labels=2)
+    summed = f"{sum(seconds):.0f} s (sum over the finished runs, each from its start to its files)"
+    rows.append(("time of the runs", summed))
+    document.table(
+        "Software and machine.", ("what", "version or value"), rows, "software", labels=2
+    )
     runs_table(document, study, csv_name)

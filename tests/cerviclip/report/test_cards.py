@@ -150,3 +150,28 @@ def test_folds_are_tested_together(runs):
     entry["counts"]["events"]["patients"] = 4
     told = told_by_source(Study(runs, [], [part]))["ZooMain"]
     assert told.limits == ["the test parts of 2 folds together: few patients (8 with the event)"]
+
+
+def test_the_toy_backbone_is_called_one_and_time_says_what_is_summed(runs, tmp_path):
+    folder, change = copy(runs, tmp_path)
+    text, tables = texts(folder, tmp_path)
+    assert "for trying out the software only" not in text
+    assert tables["Software and machine."].head == ("what", "version or value")
+    assert (
+        "sum over the finished runs"
+        in dict(tables["Software and machine."].rows)["time of the runs"]
+    )
+    change(lambda results: results.update(backbone="PhantomCLIP"))
+    assert "for trying out the software only" in texts(folder, tmp_path)[0]
+
+
+def test_dashes_and_empty_sets_are_explained_where_they_are(runs, tmp_path):
+    def edit(results):
+        found = results["calibration"]["centers"]["test"]["before"]["binary"]["slope"]
+        found.update(value=None, low=None, high=None)
+        results["conformal"]["centers"]["test"]["lac"]["set_size"]["value"] = 0.75
+
+    folder, change = copy(runs, tmp_path)
+    change(edit)
+    text, _ = texts(folder, tmp_path)
+    assert "A dash: not defined, such as the slope" in text and "some sets are empty" in text
