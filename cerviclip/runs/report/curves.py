@@ -27,7 +27,7 @@ from cerviclip.runs.report.tables import (
     has_fewer,
     row_labels,
 )
-from cerviclip.runs.report.titles import heading_of
+from cerviclip.runs.report.titles import heading_of, is_fraction
 from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import marked_name, shown_name
 
@@ -118,7 +118,8 @@ def _draw_panel(
         mean = [s.mean for _, s in stats]
         # A single run has no deviation: a band of no width there would look the most certain.
         sd = [np.nan if s.sd is None else s.sd for _, s in stats]
-        low, high = np.subtract(mean, sd), np.add(mean, sd)
+        most_of_it = 1.0 if is_fraction(metric) else 100.0  # a band ends where the metric does
+        low, high = (np.clip(m, 0, most_of_it) for m in (np.subtract(mean, sd), np.add(mean, sd)))
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         if (alone := _alone(np.isfinite(sd))).any():
             at = np.array(x)[alone]
@@ -158,7 +159,7 @@ def save_pooled_confusion(group: Group, label: str, path: Path) -> None:
         correct = 100 * np.trace(counts[-1]) / total if total else 0.0
         heads.append(f"{center}: {correct:.1f} %")
     shots = "" if group.shots == 0 else f", {column_name(str(group.shots))}"
-    repeats = f", {repeats_text([group])}" if len(group.runs) > 1 else ""
+    repeats = f", {repeats_text([group])}, counts added up" if len(group.runs) > 1 else ""
     name = shown_name(group.dataset, group.runs)
     title = f"{label} on {name}{shots}{repeats}"
     ConfusionTemplate(centers, classes, dpi=150).save(path, counts, heads, title)

@@ -18,7 +18,7 @@ from cerviclip.runs.report.groups import (
     runs_of,
     split_hashes,
 )
-from cerviclip.runs.report.titles import heading_of
+from cerviclip.runs.report.titles import heading_of, is_fraction
 from cerviclip.runs.settings.run_key import shots_order
 from cerviclip.runs.study_title import marked, marked_name, title_notes
 
@@ -219,6 +219,6 @@ def format_stat(stat: Stat, metric: str) -> str:
     """``63.2 ± 1.4``; AUC and ECE with three decimals; a dash where nothing is defined."""
     if stat.mean is None:
         return "-"
-    digits = 3 if metric.rsplit(".", 1)[-1] in ("auc", "macro_auc", "ece") else 1
+    digits = 3 if is_fraction(metric) else 1
     text = f"{stat.mean:.{digits}f}"
     return text if stat.sd is None else f"{text} ± {stat.sd:.{digits}f}"

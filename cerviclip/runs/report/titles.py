@@ -52,3 +52,8 @@ def heading_of(metric: str) -> str:
     title = title_of(metric)
     of_class = title != metric and metric.startswith("per_class.")
     return f"{title} (%)" if of_class and not metric.endswith(("auc", "auprc")) else title
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is in 0-1 (AUC, ECE), not in percent."""
+    return metric.rsplit(".", 1)[-1] in ("auc", "macro_auc", "ece")

@@ -178,7 +178,7 @@ def test_folds_are_pooled_in_confusion_matrices(tmp_path, monkeypatch):
     save_pooled_confusion(group_runs(runs)[0], "CoOp", tmp_path / "c.png")
     [(_, counts, _, title)] = drawn
     assert counts[0].tolist() == (4 * np.array(GOOD["confusion_matrix"])).tolist()
-    assert title == "CoOp on PhantomOCT, 4 shots, 2 folds x 2 seeds"
+    assert title == "CoOp on PhantomOCT, 4 shots, 2 folds x 2 seeds, counts added up"
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
@@ -218,5 +218,20 @@ def test_curves_are_headed_by_the_title(monkeypatch):
 
     curves, confusion = heads("Cervix OCT", "Cervix OCT")
     assert curves == "Cervix OCT (phantom data)"
-    assert confusion == "CoOp on Cervix OCT (phantom data), 4 shots, 2 seeds"
+    assert confusion == "CoOp on Cervix OCT (phantom data), 4 shots, 2 seeds, counts added up"
     assert heads("A", "B")[0] == "PhantomOCT (phantom data)"
+
+
+def test_a_band_ends_where_its_metric_does():
+    def run(seed, shots, value):
+        entry = {"macro_auc": {"value": value, "low": None, "high": None}, "n_images": 9}
+        return {
+            "status": "done", "dataset": "D", "trainer": "T", "backbone": "B", "fold": "",
+            "variant": "default", "shots": shots, "seed": seed, "test_read_early": False,
+            "centers": {"test": entry}, "runtime": {},
+        }  # fmt: skip
+
+    runs = [run(seed, k, v) for k in (1, 2) for seed, v in ((1, 0.8), (2, 1.0))]
+    figure = shots_figure(group_runs(runs), "macro_auc")
+    [band] = figure.axes[0].collections
+    assert band.get_paths()[0].vertices[:, 1].max() == 1.0
