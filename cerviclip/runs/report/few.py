@@ -68,7 +68,7 @@ def few_in(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def few_patients(entry: Mapping[str, Any]) -> str:
     """``3 patients, 1 with the event``: what a centre has too few of; "" of none."""
-    return ", ".join(_few(patients_of(entry), "patient" if patients_known(entry) else "image"))
+    return ", ".join(few_of(patients_of(entry), "patient" if patients_known(entry) else "image"))
 
 
 def test_of_folds(group: Group) -> dict[str, int]:
@@ -79,7 +79,7 @@ def test_of_folds(group: Group) -> dict[str, int]:
 def few_in_folds(group: Group) -> str:
     """What the folds of a seed have too few of together; "" of none."""
     known = all(patients_known(run["centers"].get(IN_DOMAIN) or {}) for run in group.runs)
-    return ", ".join(_few(test_of_folds(group), "patient" if known else "image"))
+    return ", ".join(few_of(test_of_folds(group), "patient" if known else "image"))
 
 
 def nameless_notes(groups: Sequence[Group]) -> list[str]:

@@ -193,7 +193,7 @@ def test_nothing_is_claimed_of_a_positive_group_where_there_is_none(runs, tmp_pa
         "The probability of the positive group",
         "net benefit",
         "sensitivity, specificity and AUC",
-        "hresholds were chosen",
+        "to choose thresholds",
         "on val alone",
     ):
         assert claim in whole and claim not in text, claim
