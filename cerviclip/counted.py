@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _SINGULAR = {"are": "is", "have": "has", "were": "was"}
 
 
@@ -18,3 +20,9 @@ def counted(number: int, noun: str, verb: str = "") -> str:
     else:
         words = [f"{noun}es" if noun.endswith("s") else f"{noun}s", verb]
     return " ".join([f"{number:,}", *filter(None, words)])
+
+
+def some_of(names: Sequence[str], most: int = 4) -> str:
+    """``a, b, c, d and 3 more``."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cerviclip.counted import some_of
 from cerviclip.data.files.folders import (
     class_folders,
     image_files,
@@ -200,8 +201,7 @@ class FolderDataset(ImagingDataset):
         same = same_inner_folders(self.image_dir, top)
         if len({*same} - {*parts_of(same)}) < 2 or _of_patients(same, pattern):
             same = []
-        first = ", ".join(same[:4]) + (" ..." if len(same) > 4 else "")
-        holding = f"{self.image_dir}: {quoted(top[:4])} hold the same folders ({first})"
+        holding = f"{self.image_dir}: {quoted(top[:4])} hold the same folders ({some_of(same)})"
         if same and parts:
             raise UserError(
                 f"{holding}, and {quoted(parts)} is a part of a split; call the others so too "

@@ -214,11 +214,15 @@ def why_unreadable(error: Exception, path: str | os.PathLike[str] = "") -> str:
 
     Args:
         error: as it was raised.
-        path: the file, which is asked whether it is a TIFF.
+        path: the file, which is asked whether it begins as a PNG, JPEG or TIFF.
     """
     if isinstance(error, UnidentifiedImageError) and path:
         with suppress(OSError), open(path, "rb") as file:
-            if file.read(4) in _TIFF_STARTS:
+            start = file.read(8)
+            if start.startswith((_PNG_START, b"\xff\xd8\xff")):
+                kind = "PNG" if start == _PNG_START else "JPEG"
+                return f"it begins as a {kind}, and what follows is damaged; copy or export it anew"
+            if start[:4] in _TIFF_STARTS:
                 return (
                     "it is a TIFF that Pillow cannot read, such as one of colours or 64 bits in "
                     "floats; save it with 8 or 16 bits"

@@ -1,4 +1,4 @@
-from cerviclip.counted import counted
+from cerviclip.counted import counted, some_of
 
 
 def test_one_and_several():
@@ -14,3 +14,8 @@ def test_one_and_several():
     )
     assert [counted(1, "run", verb) for verb in ("are", "have")] == ["1 run is", "1 run has"]
     assert counted(2, "run", "are") == "2 runs are"
+
+
+def test_some_are_named_and_the_others_counted():
+    assert some_of(["a", "b"]) == "a, b" and some_of([]) == ""
+    assert some_of(list("abcdefg")) == "a, b, c, d and 3 more"

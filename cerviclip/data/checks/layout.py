@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cerviclip.counted import some_of
 from cerviclip.data.checks.findings import Finding, shown, such_as
 from cerviclip.data.checks.survey import WHOLE, Survey
 from cerviclip.data.files.folders import same_inner_folders, warn_of_levels
@@ -82,8 +83,8 @@ def _class_names(survey: Survey) -> Iterator[Finding]:
         yield Finding("class_names", text, count=len(several))
     top = [] if survey.below or survey.unsorted else names
     if same := _shared_folders(survey.folder, top):
-        text = f"the classes {quoted(map(shown, top[:4]))} hold the same folders ({same[0]}, "
-        yield Finding("class_names", f"{text}{same[1]}), as the parts of a split do")
+        text = f"the classes {quoted(map(shown, top[:4]))} hold the same folders"
+        yield Finding("class_names", f"{text} ({some_of(same)}), as the parts of a split do")
     numbers = [name for name in names if is_number(name)]
     if numbers:
         text = f"the classes {quoted(numbers[:5])} are numbers: no text prompt can name them"

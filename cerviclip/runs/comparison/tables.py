@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cerviclip.counted import counted
+from cerviclip.counted import counted, some_of
 from cerviclip.evaluation.comparing.difference import IDENTICAL
 from cerviclip.runs.comparison.compare import READER, Comparison
 from cerviclip.runs.report.few import few_notes, nameless_notes
@@ -119,7 +119,11 @@ def _notes(part: Sequence[Comparison], words: str) -> list[str]:
     random = f"patients and {repeats} both taken as random"
     if part[0].fixed_runs or all(len(c.repeats) < 2 for c in part):
         random = "over patients alone: it does not hold that of training again"
-    notes = [f"mean over the {repeats} that both have [95 % interval, {random}]"]
+    elif with_folds and all(len(c.seeds) < 2 for c in part):
+        random += ", at test patients alone"
+    notes = [f"mean over the {repeats} that both methods have [95 % interval, {random}]"]
+    if with_folds:
+        notes.append("at test the predictions of a seed's folds are put together and count as one")
     named = [test for test in tests if test != IDENTICAL]
     if named:
         notes += [_tests(part, named), words]
@@ -166,7 +170,7 @@ def _tests(part: Sequence[Comparison], named: Sequence[str]) -> str:
         }
         if sum(map(len, told.values())) == len({one for places in told.values() for one in places}):
             break
-    return "tests: " + "; ".join(f"{test} ({', '.join(rows)})" for test, rows in told.items())
+    return "tests: " + "; ".join(f"{test} ({some_of(list(rows))})" for test, rows in told.items())
 
 
 def comparison_record(

@@ -187,6 +187,13 @@ def check_metric(metric: str) -> str:
     """The metric's name if there is such a metric."""
     if metric in METRICS or (metric.startswith("per_class.") and metric.count(".") >= 2):
         return metric
+    from cerviclip.evaluation.comparing.quantities import COMPARABLE  # brings SciPy
+
+    if metric in COMPARABLE:
+        raise UserError(
+            f"{metric!r} is no metric of tables and curves; cerviclip compare --metric {metric} "
+            "takes it"
+        )
     said = metric_hint(metric, [*METRICS, "per_class.<class>.f1"])
     raise UserError(f"unknown metric {metric!r}{said}")
 

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dassl.errors import MissingFileError, UserError
 from dassl.utils import read_image
@@ -226,3 +226,13 @@ def test_a_limit_that_is_no_number_is_named_where_it_would_count(monkeypatch):
     assert told.endswith("its number of pixels (it is '1e9', no whole number)")
     monkeypatch.setenv("CERVICLIP_MAX_PIXELS", "200000000")
     assert why_unreadable(Image.DecompressionBombError()).endswith("its number of pixels")
+
+
+@pytest.mark.parametrize(
+    "start, kind", [(b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff\xe0", "JPEG")]
+)
+def test_a_file_that_begins_as_an_image_is_called_damaged(tmp_path, start, kind):
+    path = tmp_path / "cut.img"
+    path.write_bytes(start + b"rubbish" * 9)
+    told = why_unreadable(UnidentifiedImageError(), path)
+    assert told.startswith(f"it begins as a {kind}, and what follows is damaged")

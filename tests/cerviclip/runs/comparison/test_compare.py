@@ -311,7 +311,12 @@ def test_folds_are_put_together_at_home_and_counted_one_by_one_elsewhere(add_run
     ours, other = ([plain("accuracy", lines) for lines in far[t]] for t in "AB")
     assert pair.centers["FarA"]["value"] == pytest.approx(np.mean(ours) - np.mean(other))
     table = difference_tables([pair])[0]
-    assert "mean over the folds and seeds that both have" in "; ".join(table.notes)
+    told = "; ".join(table.notes)
+    assert "mean over the folds and seeds that both methods have [95 % interval, patients" in told
+    assert "at test the predictions of a seed's folds are put together" in told
+    assert "at test patients alone" not in told
+    one = pairs([run for run in runs if run["seed"] == 1])
+    assert "taken as random, at test patients alone]" in "; ".join(difference_tables(one)[0].notes)
     record = comparison_record([pair])
     assert (record["schema_version"], record["comparisons"][0]["folds"]) == (4, 5)
     line = next(csv.DictReader(comparison_csv([pair]).splitlines()))

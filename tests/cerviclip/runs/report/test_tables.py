@@ -248,6 +248,8 @@ def test_metric_names():
         check_metric("acc")
     with pytest.raises(UserError, match=r"'auc', did you mean binary.auc or macro_auc\?$"):
         check_metric("auc")
+    with pytest.raises(UserError, match="compare --metric sensitivity_95.sensitivity takes it"):
+        check_metric("sensitivity_95.sensitivity")
     with pytest.raises(UserError, match="unknown metric 'zzz' .known: accuracy, "):
         check_metric("zzz")
 
