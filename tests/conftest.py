@@ -119,6 +119,16 @@ def _seed() -> None:
         torch.default_generator.manual_seed(0)
 
 
+def _forget_lost_plugins() -> None:
+    """Plug-ins of a test's own folder, which is removed: later tests would look for them."""
+    plugins = sys.modules.get("cerviclip.plugins")
+    given = list(plugins._plugin_specs) if plugins else []
+    kept = [spec for spec in given if not os.path.isabs(spec) or os.path.isfile(spec)]
+    if len(kept) < len(given):
+        plugins.reset_plugins()
+        plugins.add_plugins(kept)
+
+
 @pytest.fixture(autouse=True)
 def _seeded_and_isolated(tmp_path_factory, monkeypatch):
     """Each test starts from one seed, in a cache of its own, and leaves the registries alone."""
@@ -130,6 +140,7 @@ def _seeded_and_isolated(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("CERVICLIP_CACHE", str(cache))
     before = {id(r): (r, dict(r._obj_map)) for r in _registries()}
     yield
+    _forget_lost_plugins()
     for registry in _registries():
         _, saved = before.get(id(registry), (registry, {}))  # a test may be the first to import it
         # A module of ours is imported once per process and cannot register a second time.

@@ -23,9 +23,15 @@ def start(zoo, repo_dir, *flags, text=TEXT, on_interrupt=signal.default_int_hand
     return subprocess.Popen(
         [sys.executable, str(repo_dir / "run_shell.py"), *zoo.sweep(text, *flags)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=zoo.root, env=env,
-        # A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, on_interrupt),
+        preexec_fn=lambda: _handle(on_interrupt),
     )  # fmt: skip
+
+
+def _handle(on_interrupt):
+    """A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C; nohup a
+    closed terminal."""
+    signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for_sleeper(zoo, process):

@@ -104,11 +104,13 @@ def test_long_work_that_a_signal_stops_says_what_stays(capsys, sent, status):
                     os.kill(os.getpid(), signal.SIGTERM)  # a second one does not stop the clearing
                 cleared.append(True)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {one: signal.signal(one, handler) for one, handler in handlers.items()}  # of nohup too
     try:
         assert cli_main(work, []) == status
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
     by = "" if sent == "SIGINT" else f" by {sent}"
     told = f"interrupted{by}: 1 of 3 runs stay; the same command continues\n"
     assert capsys.readouterr().err == told and cleared == [True]

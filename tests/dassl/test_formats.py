@@ -52,6 +52,8 @@ def test_no_other_place_lets_pillow_choose():
     found = set()
     for package in ("dassl", "cerviclip", "datasets", "trainers"):
         for file in (REPO / package).rglob("*.py"):
-            if re.search(r"(?<!`)\bImage\.open\((?!.*formats=\(kind)", file.read_text("utf-8")):
+            if re.search(
+                r"(?<!`)\bImage\.open\((?!.*formats=\((?:kind|\"JPEG\"))", file.read_text("utf-8")
+            ):
                 found.add(file.relative_to(REPO).as_posix())
     assert found == own

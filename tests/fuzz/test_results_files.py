@@ -137,7 +137,9 @@ def test_an_audit_names_such_a_number_and_goes_on(runs, value):
 def test_pooled_scores_that_were_edited_are_scored_again(tmp_path):
     from cerviclip.runs.report.pooled import POOLED, read_pooled
 
-    entry = {"source": "x", "score": {"n_images": 4, "accuracy": {"value": 75.0}}}
+    score = {"n_images": 4, "accuracy": {"value": 75.0}}
+    cell = dict.fromkeys(("dataset", "trainer", "backbone", "variant"), "x")
+    entry = cell | {"shots": 4, "folds": 3, "seed": 1, "source": "x", "score": score}
     sound = {"schema_version": 1, "pooled": [entry]}
     (tmp_path / POOLED).write_text(json.dumps(sound))
     assert read_pooled(tmp_path) == [entry]

@@ -67,7 +67,8 @@ def _lacks_data(content: bytes, rows: np.ndarray) -> bool:
         more = bytes(draw.randrange(1, 255) for _ in range(_MORE))  # no 0xFF: no marker
         for data in (more, b"".join(b"\xff%c" % (0xD0 + n) + more[:64] for n in range(8))):
             try:
-                with Image.open(io.BytesIO(content[:end] + data + content[end:])) as other:
+                changed = io.BytesIO(content[:end] + data + content[end:])
+                with Image.open(changed, formats=("JPEG",)) as other:
                     if not np.array_equal(np.asarray(other), rows):
                         return True
             except (OSError, SyntaxError, ValueError):
