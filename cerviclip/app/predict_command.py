@@ -42,7 +42,7 @@ from dassl.errors import MissingFileError, UserError, cli_main, says_what_stays
 if TYPE_CHECKING:
     from cerviclip.app.answer import Prediction
     from cerviclip.app.predictor import Predictor
-    from cerviclip.app.table.verdicts import Answered, Verdict
+    from cerviclip.app.table.verdicts import Answered, Verdicts
 
 _SHOWN = 20  # lines of a list on the screen
 _ROWS = 64  # answers that are written at a time
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     work = _to_screen if args.csv is None else _to_file
     seen: dict[str, Prediction] | None = None if args.pdf is None else {}
     found = work(predictor, pictures, failed, args.csv, seen)
-    _print_verdicts(found)
+    _print_verdicts(found, args.csv)
     _print_failed(failed, args.csv)
     if seen is not None:
         _to_pdf(predictor, pictures, seen, args)
@@ -187,7 +187,9 @@ def _to_pdf(
             class_title=title,
             on_page=on_page,
         )
-    print(f"report on {counted(len(answers), 'image')}: {args.pdf}")
+    unread = sum(bool(one.error) for one in answers)
+    note = f" ({unread} could not be read)" if unread else ""
+    print(f"report on {counted(len(answers), 'image')}{note}: {args.pdf}")
 
 
 def _to_screen(
@@ -196,7 +198,7 @@ def _to_screen(
     failed: dict[str, str],
     _: None,
     seen: dict[str, Prediction] | None,
-) -> list[Verdict]:
+) -> Verdicts:
     """Print a line per picture as answers come; the verdicts."""
     from cerviclip.app.table.verdicts import PatientFinder, verdicts
 
@@ -224,7 +226,7 @@ def _to_file(
     failed: dict[str, str],
     path: Path,
     seen: dict[str, Prediction] | None,
-) -> list[Verdict]:
+) -> Verdicts:
     """Append a row per picture that has none yet; the verdicts over all rows.
 
     Args:
@@ -239,7 +241,7 @@ def _to_file(
     from cerviclip.app.table.verdicts import PatientFinder, verdicts, write_verdicts
 
     patient_of = PatientFinder(predictor.reading.patient_pattern)
-    task, partly = predictor.task, 0
+    task, partly, unread = predictor.task, 0, 0
     with AnswerFile(path, Columns.of(predictor), predictor.model_id, pictures) as file:
         left = [one for one in pictures if one not in file.done]
         done = len(pictures) - len(left)
@@ -257,16 +259,18 @@ def _to_file(
                 file.append((one, patient_of(pictures[one.path])) for one in some)
                 done += len(some)
                 failed.update({one.path: one.error for one in some if one.error})
-                partly += sum(bool(one.note) for one in some)
+                unread += sum(bool(one.error) for one in some)
+                partly += sum(bool(one.note) and not one.error for one in some)
         found = verdicts(file.answers(), task.classnames, task.positive)
-    print(f"{counted(len(left), 'image')} predicted: {path}")
+    of_all = f"{len(left) - unread:,} of " if unread else ""
+    print(f"{of_all}{counted(len(left), 'image')} predicted: {path}")
     if partly:
         print(f"{partly} of them have several pages or frames; the first of each was read (note)")
-    if found:
+    if found.patients:
         by_patient = path.with_name(f"{path.stem}_patients.csv")
-        write_verdicts(by_patient, found, task.classnames)
-        print(f"{len(found)} patients: {by_patient}")
-        known = {verdict.patient for verdict in found} | {""}
+        write_verdicts(by_patient, found.patients, task.classnames)
+        print(f"{counted(len(found.patients), 'patient')}: {by_patient}")
+        known = {verdict.patient for verdict in found.patients} | {""}
         of_failed = dict.fromkeys(patient_of(pictures[one]) for one in failed)
         if lost := [patient for patient in of_failed if patient not in known]:
             print(f"without a row, as no image of theirs could be read: {', '.join(lost)}")
@@ -285,17 +289,20 @@ def in_words(answer: Prediction) -> str:
     return f"{text}. {told[0]}" if told and told[1] else text
 
 
-def _print_verdicts(found: Sequence[Verdict]) -> None:
+def _print_verdicts(found: Verdicts, csv: Path | None) -> None:
     from cerviclip.app.table.verdicts import RULE, caution
 
-    if found:
+    patients = found.patients
+    if patients:
         print(f"patients ({RULE}):")
-    for verdict in found[:_SHOWN]:
+    for verdict in patients[:_SHOWN]:
         number = counted(verdict.pictures, "image")
         told = caution(Texts("en"), verdict)
         print(f"  {verdict.patient} ({number}): {in_words(verdict.answer)}{told and f'. {told}'}")
-    if len(found) > _SHOWN:
-        print(f"  and {len(found) - _SHOWN} more")
+    if len(patients) > _SHOWN:
+        print(f"  and {len(patients) - _SHOWN} more")
+    if line := found.left_out_line(csv):
+        print(f"  {line}")
 
 
 def _print_failed(failed: dict[str, str], csv: Path | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cerviclip.app.answer import Prediction
 from cerviclip.app.table.columns import USE
+from cerviclip.counted import counted
 from cerviclip.data.patients import STEM, compile_pattern, patient_in
 from dassl.utils.files import atomic_write
 
@@ -42,6 +43,31 @@ class Verdict:
     unlike: int | None = None
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """What a model says of patients.
+
+    Attributes:
+        patients: a verdict each, in the order in which they appear.
+        left_out: how many pictures belong to no patient.
+    """
+
+    patients: list[Verdict]
+    left_out: int = 0
+
+    def left_out_line(self, csv: Path | None = None) -> str:
+        """That pictures belong to no patient, in words; "" where all do, or where none does.
+
+        Args:
+            csv: where each picture has a row.
+        """
+        if not self.patients or not self.left_out:
+            return ""
+        number = counted(self.left_out, "image", "belong")
+        where = "" if csv is None else f" (patient_id is empty in {csv})"
+        return f"{number} to no patient and {'is' if self.left_out == 1 else 'are'} left out{where}"
+
+
 class PatientFinder:
     """Patients by a run's pattern; "" for files that tell none.
 
@@ -65,16 +91,17 @@ def verdicts(
     answers: Iterable[Answered],
     classnames: Sequence[str],
     positive: Sequence[str],
-) -> list[Verdict]:
+) -> Verdicts:
     """A verdict for each patient, in the order in which they appear.
 
     Args:
-        answers: of each picture; those without a patient are left out.
+        answers: of each picture; those without a patient are counted and left out.
         classnames: in the order of the probabilities.
         positive: classes that count as disease.
     """
     sums: dict[str, np.ndarray] = {}
     counts, unlike = Counter[str](), Counter[str]()
+    left_out = 0
     silent: set[str] = set()  # patients with a picture of which the run cannot say
     for patient, probs, is_unlike in answers:
         if patient:
@@ -82,8 +109,10 @@ def verdicts(
             counts[patient] += 1
             unlike[patient] += bool(is_unlike)
             silent |= {patient} if is_unlike is None else set()
+        else:
+            left_out += 1
     names, group = tuple(classnames), tuple(positive)
-    return [
+    found = [
         Verdict(
             patient,
             counts[patient],
@@ -92,6 +121,7 @@ def verdicts(
         )
         for patient, total in sums.items()
     ]
+    return Verdicts(found, left_out)
 
 
 def caution(t: Texts, verdict: Verdict) -> str:

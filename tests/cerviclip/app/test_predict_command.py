@@ -90,7 +90,27 @@ def test_a_patient_is_told_with_her_images_that_are_unlike_the_training(
 
 def test_a_verdict_without_likeness_says_nothing_of_it():
     answers = [("P1", [0.2, 0.8], None), ("P1", [0.4, 0.6], True), ("P2", [0.5, 0.5], False)]
-    assert [found.unlike for found in verdicts(answers, ("a", "b"), ("b",))] == [None, 0]
+    assert [found.unlike for found in verdicts(answers, ("a", "b"), ("b",)).patients] == [None, 0]
+
+
+def test_counts_are_of_what_was_read_and_of_whom(probe, new, tmp_path, capsys):
+    pytest.importorskip("fpdf")
+    out, pdf = tmp_path / "out.csv", tmp_path / "r.pdf"
+    for file in [*sorted((new / "a").iterdir())[1:], *(new / "b").glob("M*")]:
+        file.unlink()
+    words = ["predict", str(probe), str(new)]
+    left_out = "1 image belongs to no patient and is left out"
+    assert main(words) == 1  # on the screen
+    assert f"\n  {left_out}\n" in capsys.readouterr().out
+    assert main([*words, "--csv", str(out), "--pdf", str(pdf)]) == 1
+    said = capsys.readouterr().out
+    assert f"\n2 of 3 images predicted: {out}\n" in said
+    assert f"\n1 patient: {tmp_path / 'out_patients.csv'}\n" in said
+    assert f"\n  {left_out} (patient_id is empty in {out})\n" in said
+    assert f"report on 3 images (1 could not be read): {pdf}\n" in said
+    (new / "nobody.png").unlink()
+    main([*words, "--csv", str(tmp_path / "fresh.csv")])
+    assert "no patient" not in capsys.readouterr().out
 
 
 def test_a_patient_without_a_readable_image_is_named(probe, new, tmp_path, capsys):
@@ -120,7 +140,7 @@ def test_it_goes_on_where_it_was_killed(probe, new, tmp_path, capsys):
         capsys.readouterr()
         main(["predict", str(probe), str(new), "--csv", str(out)])
         said = capsys.readouterr().out
-        assert "5 of 14 images are in" in said and "9 images predicted" in said
+        assert "5 of 14 images are in" in said and "8 of 9 images predicted" in said
         assert [row["path"] for row in rows_of(out)] == [row["path"] for row in rows_of(whole)]
         assert len(rows_of(tmp_path / "out_patients.csv")) == 4
 

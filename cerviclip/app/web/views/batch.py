@@ -80,10 +80,12 @@ def _patients(page: Any, model: Any, answers: Any) -> None:
     )
     task = model.predictor.task
     found = verdicts(told, task.classnames, task.positive)
-    if not found:
+    if not found.patients:
         return
-    with st.expander(t("patients", n=len(found))):
+    with st.expander(t("patients", n=len(found.patients))):
         st.caption(t("patients_rule"))
+        if found.left_out:
+            st.caption(t("patients_left_out", n=found.left_out))
         st.table([
             {
                 t("column_patient_id"): verdict.patient,
@@ -94,5 +96,5 @@ def _patients(page: Any, model: Any, answers: Any) -> None:
                 t("column_out_of_distribution"): "–" if verdict.unlike is None
                 else f"{verdict.unlike} / {verdict.pictures}",
             }
-            for verdict in found
+            for verdict in found.patients
         ])  # fmt: skip
