@@ -31,3 +31,9 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def document(runs, tmp_path_factory):
     return build_document(Study.read(runs), tmp_path_factory.mktemp("figures"))
+
+
+@pytest.fixture
+def part(runs):
+    """What the draft tells of the run's data set; a test may change it."""
+    return Study.read(runs).parts[0]

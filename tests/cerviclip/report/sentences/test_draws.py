@@ -3,10 +3,9 @@
 import copy
 import dataclasses
 
-import pytest
+from report_fixtures import training_source
 
 from cerviclip.report.sentences.draws import draw_sentence, imbalance_sentence
-from cerviclip.report.study import Study
 
 
 def per_class(**images):
@@ -14,16 +13,6 @@ def per_class(**images):
         "images": sum(images.values()),
         "per_class": {k: {"images": v} for k, v in images.items()},
     }
-
-
-@pytest.fixture
-def part(runs):
-    return Study.read(runs).parts[0]
-
-
-def training_source(part):
-    (source,) = (s for s in part.run["flow"]["sources"].values() if s["role"] == "training")
-    return source
 
 
 def imbalance(part, train, test, positive=(), **run):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import pytest
+from report_fixtures import training_source
 
 from cerviclip.report.sentences import partitions
 from cerviclip.report.sentences.partitions import (
@@ -12,17 +12,7 @@ from cerviclip.report.sentences.partitions import (
     use_of_val_sentence,
 )
 from cerviclip.report.sentences.ranks import ranks_sentence
-from cerviclip.report.study import BY_VAL, Part, Study
-
-
-@pytest.fixture
-def part(runs):
-    return Study.read(runs).parts[0]
-
-
-def training_source(part):
-    (source,) = (s for s in part.run["flow"]["sources"].values() if s["role"] == "training")
-    return source
+from cerviclip.report.study import BY_VAL, Part
 
 
 def with_targets(part, monkeypatch, tested, unlabelled=None, **more):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from audit_fixtures import edit_json, run_folder, write_honest
 from run_fixtures import Zoo
 
 from cerviclip import plugins
@@ -61,3 +62,14 @@ def test_a_note_of_few_patients_that_was_taken_out_is_found(run, how):
     write_results(output / "run", results)
     [found] = faults(output)
     assert found.kind == "blocks" and found.text.startswith("results.json: calibration.note is ")
+
+
+def test_an_edited_split_accuses_no_other_run(tmp_path):
+    """The first of the runs is the edited one: the others are right."""
+    output = write_honest(tmp_path, seeds=(1, 2, 3))
+    edit_json(run_folder(output, 1) / "split.json", lambda s: s["train"].pop())
+    edit_json(run_folder(output, 1) / "results.json", lambda r: r.update(split_hash="0" * 64))
+    found = {(f.kind, f.where) for f in audit(output, full=0).findings}
+    own = str(run_folder(output, 1).relative_to(output))
+    assert ("split_edited", own) in found
+    assert {where for kind, where in found if kind == "split_differs"} <= {own}
