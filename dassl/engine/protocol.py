@@ -26,6 +26,7 @@ class Trains(Protocol):
     _averaged: Sequence[str]
     _history: list[dict[str, float]]
     _search: dict[str, dict[str, int]]
+    extra_results: dict[str, Any]
 
     def get_model_names(self, names: str | Sequence[str] | None = None) -> list[str]: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import os.path as osp
 import re
@@ -26,6 +27,7 @@ def training_state(trainer: Trains) -> dict[str, Any]:
         "best_result": float(trainer.best_result),
         "history": [dict(row) for row in trainer._history],
         "search": {what: dict(cost) for what, cost in trainer._search.items()},
+        "extra_results": _extra_results(trainer),
         "test_read_early": bool(getattr(getattr(trainer, "dm", None), "test_read_early", False)),
         "rng": get_rng_state(),
         "scaler": None if scaler is None else scaler.state_dict(),
@@ -77,10 +79,12 @@ def resume_training(trainer: Trains, directory: str) -> int:
 
 
 def _take_over(trainer: Trains, checkpoint: Mapping[str, Any]) -> None:
-    """History, best result, search and random states; files of upstream know none of these."""
+    """History, best result, what was chosen and random states; files of upstream know none."""
     trainer.best_result = checkpoint.get("best_result", trainer.best_result)
     trainer._history = [dict(row) for row in checkpoint.get("history", [])]
     trainer._search.update(checkpoint.get("search") or {})
+    if kept := checkpoint.get("extra_results"):  # what this process has found itself is newer
+        trainer.extra_results = {**kept, **(getattr(trainer, "extra_results", None) or {})}
     if checkpoint.get("test_read_early"):
         if (dm := getattr(trainer, "dm", None)) is not None:
             dm.test_read_early = True
@@ -89,6 +93,19 @@ def _take_over(trainer: Trains, checkpoint: Mapping[str, Any]) -> None:
         scaler.load_state_dict(checkpoint["scaler"])
     if checkpoint.get("rng") is not None:
         set_rng_state(checkpoint["rng"])
+
+
+def _extra_results(trainer: Any) -> dict[str, Any]:
+    """What results.json is to hold besides the scores, such as the settings chosen on val.
+
+    Empty where a trainer of one's own keeps something there that no checkpoint could be read with.
+    """
+    record = getattr(trainer, "extra_results", None)
+    try:
+        plain = json.loads(json.dumps(record))
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
 
 
 def check_backbone(checkpoint: Mapping[str, Any], trainer: Any, path: object) -> None:

@@ -50,6 +50,7 @@ class TrainerBase:
     # Of this process in the mean of gradients, where a run has several: its images among those of
     # the batch. None: all processes alike.
     gradient_share: float | None = None
+    extra_results: dict[str, Any]  # for results.json, besides the scores; not every trainer has any
     _averaged: Sequence[str] = ()  # models that move without an optimiser, after another's weights
 
     def __init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cases import registered, trainer_cases, what_is_missing
 
+from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.run_files import search_budget, trainable_params
 
 CASES = trainer_cases()
@@ -27,6 +28,14 @@ def test_trains_and_its_saved_model_predicts_the_same(name, run, evaluate):
     assert results["test_read_early"] is False
     assert 0 <= results["centers"]["test"]["accuracy"]["value"] <= 100
     assert evaluate(folder) == (folder / "predictions.csv").read_text()
+    chosen = said_of_choices(results)
+    assert said_of_choices(read_results(folder.parent / "evaluated")) == chosen
+    (folder / "results.json").unlink()  # as if it had been killed after its last checkpoint
+    assert said_of_choices(run(name, *case.opts, **case.run_options)[1]) == chosen
+
+
+def said_of_choices(results):
+    return results["search"], results["runtime"].get("trainer", {}).get("search")
 
 
 @pytest.mark.parametrize("name", [n for n, case in OWN.items() if case.backbone == "CLIP"])

@@ -168,6 +168,27 @@ def test_a_run_that_was_done_only_tests_again(tiny, capsys):
     assert_same(first, second)
 
 
+def test_what_was_found_before_the_kill_is_still_known(tiny):
+    cfg = tiny(**OPTIONS)
+    first = build_trainer(cfg)
+    first.extra_results = {"search": {"chosen": {"alpha": 2.5}}, "roi": {"images": 3}}
+    first.train()
+    second = build_trainer(cfg)
+    second.extra_results = {"roi": {"images": 4}}  # found again: it stands, the same object
+    second.before_train()
+    assert second.extra_results == {"search": {"chosen": {"alpha": 2.5}}, "roi": {"images": 4}}
+
+
+def test_what_a_trainer_of_ones_own_keeps_there_damages_no_checkpoint(tiny):
+    cfg = tiny(**OPTIONS)
+    first = build_trainer(cfg)
+    first.extra_results = {"tower": torch.nn.Linear(1, 1)}
+    first.train()
+    second = build_trainer(cfg)
+    second.before_train()
+    assert second.start_epoch == 4 and not hasattr(second, "extra_results")
+
+
 def test_a_folder_without_checkpoints_is_no_reason_to_stop(tiny, capsys):
     cfg = tiny(**OPTIONS)
     (Path(cfg.OUTPUT_DIR) / "model").mkdir(parents=True)

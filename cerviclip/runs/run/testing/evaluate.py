@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -75,6 +75,7 @@ def evaluate_run(
             if is_main():
                 learned.write_split(folder)
             trainer.load_model(model_dir, epoch=epoch)
+            _bring_choices(trainer, old, epoch)
         predictions, centers = run.score()
         run.write(folder, predictions, centers, bool(old.get("test_read_early", False)))
     return folder
@@ -100,6 +101,24 @@ def _mark(dataset: Any, learned: TrainedOn, cfg: CfgNode, folder: Path) -> None:
         kept += said
     elif said:
         dataset.warnings = said
+
+
+def _bring_choices(trainer: Any, old: Mapping[str, Any], epoch: int | None) -> None:
+    """Count what was chosen on val for the saved model: nothing is chosen again here.
+
+    Args:
+        trainer: holds the model.
+        old: results of its run.
+        epoch: asked for, and so not the one that was chosen; None: the final model.
+    """
+    choices = dict((old.get("search") or {}).get("choices") or {})
+    if epoch is not None:
+        choices.pop("epoch", None)
+    trainer._search = {**choices, **(getattr(trainer, "_search", None) or {})}
+    record = ((old.get("runtime") or {}).get("trainer") or {}).get("search")
+    if record:
+        own = getattr(trainer, "extra_results", None) or {}
+        trainer.extra_results = {"search": record, **own}
 
 
 _OF_A_MODEL = ("TRAINER.", "MODEL.HEAD.", "INPUT.")
