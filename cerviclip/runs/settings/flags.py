@@ -122,6 +122,8 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         UserError: a flag that argparse took for a trailing override, or ``--eval-only`` alone.
     """
     for word in args.opts[::2]:
+        if word == "--":
+            raise UserError("-- has no meaning here: leave it out, and put flags before KEY VALUE")
         if word.startswith("--"):
             raise UserError(f"flag {word} stands after KEY VALUE overrides; put it before them")
     if args.eval_only and not args.model_dir:

@@ -188,6 +188,12 @@ def test_flags_after_overrides_are_refused():
         asked(["--trainer", "X", "OPTIM.LR", "1", "--seed", "2"])
 
 
+def test_two_dashes_alone_are_refused_as_what_they_are():
+    """Some versions of Python take them away."""
+    with pytest.raises(UserError, match="^-- has no meaning here|--seed stands after"):
+        asked(["--trainer", "X", "--", "--seed", "2"])
+
+
 def test_abbreviated_flags_are_refused():
     with pytest.raises(UserError):
         asked(["--train", "X"])
