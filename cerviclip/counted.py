@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 _SINGULAR = {"are": "is", "have": "has", "were": "was"}
@@ -26,3 +27,9 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
     """``a, b, c, d and 3 more``."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def most_of(counts: Counter[str], most: int = 4) -> str:
+    """``6 .dcm, 2 .heic``: the largest numbers, equal ones by name, as folders list in any order."""
+    ranked = sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+    return ", ".join(f"{number} {name}" for name, number in ranked[:most])

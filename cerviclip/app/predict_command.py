@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.parts.names import DICOM_SUFFIXES, is_there
 from cerviclip.app.web.texts import Texts, likeness
-from cerviclip.counted import counted
+from cerviclip.counted import counted, most_of
 from cerviclip.data.files.folders import Skipped, image_files
 from cerviclip.data.files.names import is_text
 from cerviclip.places import install_hint
@@ -97,8 +97,8 @@ def _not_looked_for(skipped: Skipped) -> str:
         others.update(files.all)
     if not others:
         return ""
-    said = ", ".join(f"{number} {suffix}" for suffix, number in others.most_common(4))
-    named = [suffix for suffix in others if suffix.lower() in DICOM_SUFFIXES]
+    said = most_of(others)
+    named = [suffix for suffix in sorted(others) if suffix.lower() in DICOM_SUFFIXES]
     way_out = f"; name the files themselves: FOLDER/*{named[0]}" if named else ""
     return f" (they hold {said}){way_out}"
 

@@ -1,4 +1,6 @@
-from cerviclip.counted import counted, some_of
+from collections import Counter
+
+from cerviclip.counted import counted, most_of, some_of
 
 
 def test_one_and_several():
@@ -19,3 +21,9 @@ def test_one_and_several():
 def test_some_are_named_and_the_others_counted():
     assert some_of(["a", "b"]) == "a, b" and some_of([]) == ""
     assert some_of(list("abcdefg")) == "a, b, c, d and 3 more"
+
+
+def test_the_largest_numbers_come_first_and_equal_ones_by_name():
+    counts = Counter({".txt": 1, ".dcm": 2, ".heic": 1})
+    assert most_of(counts) == "2 .dcm, 1 .heic, 1 .txt"
+    assert most_of(counts, 1) == "2 .dcm" and most_of(Counter()) == ""

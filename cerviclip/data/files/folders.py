@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from cerviclip.counted import counted
+from cerviclip.counted import counted, most_of
 from cerviclip.data.files.masks import MASK_FOLDERS
 from cerviclip.data.files.names import parts_of
 from cerviclip.data.files.unread import UnreadFiles
@@ -75,7 +75,7 @@ class Skipped:
                 continue
             said.append(f"left out by {why}: {counted(len(files), 'image')} (such as {files[0]})")
         if others:
-            said.append(f"other files: {_counts(others)}")
+            said.append(f"other files: {most_of(others)}")
         for what, names in (
             ("folders of the system", self.system),
             ("folders that are no part of the split", self.folders),
@@ -89,7 +89,7 @@ class Skipped:
         return said
 
     def _why(self, folder: str) -> str:
-        return _counts(self.unread[folder].all) if folder in self.unread else "empty"
+        return most_of(self.unread[folder].all) if folder in self.unread else "empty"
 
 
 def is_system(name: str) -> bool:
@@ -106,7 +106,7 @@ def class_folders(folder: Path, skipped: Skipped | None = None) -> list[str]:
     """
     found = []
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             if not _is_folder(entry):
                 stray = entry.name.lower().endswith(IMAGE_SUFFIXES) and not is_system(entry.name)
                 if stray and skipped is not None:
@@ -116,7 +116,7 @@ def class_folders(folder: Path, skipped: Skipped | None = None) -> list[str]:
                 found.append(entry.name)
             elif skipped is not None and not entry.name.startswith("."):
                 skipped.system.append(entry.name)
-    return sorted(found)
+    return found
 
 
 def same_inner_folders(folder: Path, top: Sequence[str]) -> list[str]:
@@ -145,7 +145,7 @@ def image_files(folder: Path, skipped: Skipped | None = None, name: str = "") ->
     while waiting:
         inner = waiting.pop()
         with os.scandir(folder / inner) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):  # of links the first stays
                 path = f"{inner}{entry.name}"
                 if is_system(entry.name):
                     if not entry.name.startswith(".") and _is_folder(entry):
@@ -258,7 +258,3 @@ def _leads_back(link: str, start: Path, entered: set[str]) -> bool:
 
 def _within(inner: str, outer: str) -> bool:
     return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
-
-
-def _counts(found: Counter[str]) -> str:
-    return ", ".join(f"{number} {suffix}" for suffix, number in found.most_common(4))

@@ -71,6 +71,16 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path):
     assert sorted(skipped.links) == ["HSIL/in2", "HSIL/up"]
 
 
+def test_of_two_links_to_one_place_the_first_by_name_is_read(tmp_path):
+    touch(tmp_path, "elsewhere/c.png")
+    (tmp_path / "HSIL").mkdir()
+    for name in ("b", "d", "a", "c"):  # a folder may list them in any order
+        os.symlink("../elsewhere", tmp_path / "HSIL" / name)
+    skipped = Skipped()
+    assert image_files(tmp_path / "HSIL", skipped, "HSIL") == ["a/c.png"]
+    assert skipped.links == ["HSIL/b", "HSIL/c", "HSIL/d"]
+
+
 def test_fields_and_crops_in_one_class_are_on_two_levels():
     """Fault 10."""
     paths = ["a/a/000.bmp", "a/a/CROPPED/000_00.bmp", "b/P1/1.png", "b/P2/2.png"]
