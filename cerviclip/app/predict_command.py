@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.demo import check_run, run_folder
 from cerviclip.app.parts.names import DICOM_SUFFIXES, is_there
+from cerviclip.app.web.basis import coinciding, rests_on
 from cerviclip.app.web.texts import Texts, likeness
 from cerviclip.counted import counted, most_of
 from cerviclip.data.files.folders import Skipped, image_files
@@ -143,8 +144,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "cerviclip predict") -> 
     _print_failed(failed, args.csv)
     if seen is not None:
         _to_pdf(predictor, pictures, seen, args)
+    for line in _basis(predictor, args):
+        print(line)
     print(predictor.notice)
     return 1 if failed else 0
+
+
+def _basis(predictor: Predictor, args: argparse.Namespace) -> list[str]:
+    """What the values that stand in the CSV or the PDF alone rest on: thresholds and more."""
+    t, home = Texts("en"), predictor.knowledge.home
+    if args.csv is None and args.pdf is None:
+        return []
+    same = [] if args.csv is None else coinciding(t, home.thresholds, home.chosen_on)
+    return [line for line in [*same, rests_on(t, home)] if line]
 
 
 def _check_pdf(path: Path) -> None:

@@ -25,7 +25,8 @@ WANTED_PATIENTS = 20  # fewer: a note
 WANTED_EVENTS = 10  # the same for patients with the event and without it, or with a class
 #: Values of ``TEST.PATIENT_RULE``: how a patient's images become one prediction.
 PATIENT_RULES = ("mean", "max", "share")
-NO_IDS = "no patient ids: each image counts as a patient of its own, so intervals may be too narrow"
+EACH_IMAGE = "no patient ids: each image counts as a patient"
+NO_IDS = f"{EACH_IMAGE} of its own, so intervals may be too narrow"
 NO_POSITIVE_CLASSES = "no positive classes are set (DATASET.POSITIVE)"
 WHOLE_POSITIVE_GROUP = "every class is in the positive group"
 #: Keys of results.json that ``measures.measure`` makes; None where a run was not measured.

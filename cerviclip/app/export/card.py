@@ -95,13 +95,17 @@ def _metrics(results: Mapping[str, Any]) -> list[str]:
 def _points(results: Mapping[str, Any]) -> list[str]:
     block = results.get("operating_points") or {}
     rows = ["| threshold of home | centre | sensitivity, % | specificity, % |", "|---" * 4 + "|"]
-    for name, point in block.get("points", {}).items():
+    points = block.get("points", {})
+    named: dict[float, list[str]] = {}
+    for name, point in points.items():
         if point["threshold"] is not None:
-            rows += [
-                f"| {name}: {point['threshold']:.4f} | {center} | "
-                f"{said(entry.get('sensitivity'))} | {said(entry.get('specificity'))} |"
-                for center, entry in point["centers"].items()
-            ]
+            named.setdefault(point["threshold"], []).append(name)
+    for threshold, names in named.items():
+        rows += [
+            f"| {', '.join(names)}: {threshold:.4f} | {center} | "
+            f"{said(entry.get('sensitivity'))} | {said(entry.get('specificity'))} |"
+            for center, entry in points[names[0]]["centers"].items()
+        ]
     return rows if len(rows) > 2 else ["No operating points: " + block.get("reason", "none set")]
 
 
@@ -110,12 +114,12 @@ def patients_said(entry: Mapping[str, Any]) -> str:
     return f"{entry['n_patients']} patients" if patients_known(entry) else "patients not known"
 
 
-def said(number: Mapping[str, Any] | None) -> str:
-    """``65.4 (60.1 to 70.2)``; a dash for what is undefined."""
+def said(number: Mapping[str, Any] | None, to: str = "to") -> str:
+    """``65.4 (60.1 to 70.2)``, with another word for "to"; a dash for what is undefined."""
     if not number or number.get("value") is None:
         return "–"
     digits = 1 if abs(number["value"]) > 1 else 3
     text = f"{number['value']:.{digits}f}"
     if number.get("low") is None:
         return text
-    return f"{text} ({number['low']:.{digits}f} to {number['high']:.{digits}f})"
+    return f"{text} ({number['low']:.{digits}f} {to} {number['high']:.{digits}f})"

@@ -18,11 +18,16 @@ _TRACK = (232, 236, 240)
 _TOP = 18.0  # mm above a page's content
 _HEADING, _QUIET = (10.5, 5.2), (8.0, 3.9)  # pt, and mm of a line
 _BARS = 8.2  # pt
+_SHORT = 6  # lines of a paragraph that stays on one page
 _PAD = 2.2  # mm: fpdf2's own margins of a cell
 _TABLE, _ROW = 7.8, 4.0  # pt of a table's text, mm of its line
 _CHINESE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-#: What a line holds together: a Chinese character with the marks behind it, a word, a space.
-_PARTS = re.compile(rf"[{_CHINESE}][、。,:;!?)”》」]*|\s|[^\s{_CHINESE}]+")
+_OPEN = r"\uff08\u300a\u300c\u3010\u201c"
+_CLOSE = r"\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f\uff09\u3011\u201d\u300b\u300d,:;!?)"
+_WORD = rf"[^\s{_CHINESE}]+(?: %[^\s{_CHINESE}]*)?"
+#: What a line holds together: a Chinese character or a word, with the marks that open and close
+#: it; a number with its per cent; a space.
+_PARTS = re.compile(rf"[{_OPEN}]*(?:[{_CHINESE}]|{_WORD})[{_CLOSE}]*|\s|[{_CHINESE}]")
 _PIXELS = 900  # px of an embedded picture's longer side
 
 
@@ -97,8 +102,13 @@ class Document(FPDF):
         self.ln(0.8)
 
     def paragraph(self, text: str, alarm: bool = False, quiet: bool = False) -> None:
-        self._style(_QUIET[0] if quiet else 9, _ALARM if alarm else _GREY if quiet else _INK)
-        self._block(text, _QUIET[1] if quiet else _LINE)
+        """Text; a short one is not divided between pages."""
+        size, line = _QUIET if quiet else (9, _LINE)
+        height = self._height(text, size, line, 0.0)
+        if height <= _SHORT * line and self.will_page_break(height):
+            self.add_page()
+        self._style(size, _ALARM if alarm else _GREY if quiet else _INK)
+        self._block(text, line)
         self.ln(0.8)
 
     def rows(
@@ -215,8 +225,9 @@ class Document(FPDF):
             self.set_xy(_MARGIN + name_width + full + 4, y)
             self.cell(note_width, _LINE, self.text_of(note))
             self.set_xy(_MARGIN, y + height)
+        self.ln(0.8)
 
-    def pictures(self, images: Sequence[tuple[Image.Image, str]], highest: float = 78) -> None:
+    def pictures(self, images: Sequence[tuple[Image.Image, str]], highest: float = 53) -> None:
         """Pictures side by side, each with a line below.
 
         Args:

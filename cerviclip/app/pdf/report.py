@@ -23,6 +23,15 @@ from cerviclip.app.answer import Prediction
 from cerviclip.app.fonts import REMEDY
 from cerviclip.app.parts.names import is_there
 from cerviclip.app.pictures import open_picture, picture_sha256
+from cerviclip.app.web.basis import (
+    by_threshold,
+    calibrations,
+    coinciding,
+    joined,
+    part,
+    point_titles,
+    rests_on,
+)
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.texts import Texts, likeness, possible_classes
 from cerviclip.places import install_hint
@@ -236,6 +245,8 @@ class _Writer:
             pdf.paragraph(line, alarm=alarm)
         self._bars(answer)
         self._points(answer)
+        if self.predictor is not None and (said := rests_on(t, self.predictor.knowledge.home)):
+            pdf.paragraph(said, alarm=True)
 
     def _phantom(self) -> None:
         """Said on each page with answers, which may be handed on without the others."""
@@ -291,24 +302,25 @@ class _Writer:
         """Sentences on an answer, and whether each is a caution."""
         t, found = self.t, []
         if answer.positive_probability is not None:
-            names = ", ".join(map(self.title, answer.positive))
-            text = t("positive_sum", names=names, percent=_percent(answer.positive_probability))
+            names = t("between").join(map(self.title, answer.positive))
+            percent = _percent(answer.positive_probability)
             if answer.calibrated_positive is not None:
-                percent = _percent(answer.calibrated_positive)
-                text += " " + t("calibrated_positive", on=self._chosen_on(answer), percent=percent)
-            found.append((text, False))
+                other = f"{100 * answer.calibrated_positive:.1f}"
+                percent = t("beside", one=percent, other=t("by_isotonic", percent=other))
+            found.append((t("positive_sum", names=names, percent=percent), False))
         if possible := possible_classes(t, answer, self.title):
             found.append((possible, False))
         if said := likeness(t, answer):
             found.append(said)
         if answer.neighbours:  # their paths may tell patients: classes alone
             near = [f"{self.title(one.label)} ({one.distance:.3f})" for one in answer.neighbours]
-            found.append((t("neighbours", names=", ".join(near)), False))
+            found.append((t("neighbours", names=t("between").join(near)), False))
         return found
 
     def _chosen_on(self, answer: Prediction) -> str:
         points = answer.operating_points or {}
-        return next((point.chosen_on for point in points.values()), "val")
+        home = "" if self.predictor is None else self.predictor.knowledge.home.chosen_on
+        return next((point.chosen_on for point in points.values()), home)
 
     def _bars(self, answer: Prediction) -> None:
         t, pdf = self.t, self.pdf
@@ -318,13 +330,16 @@ class _Writer:
         for name, share in order[:_BARS]:
             note = _percent(share)
             if answer.calibrated is not None:
-                note = t("calibrated_note", percent=note, other=_percent(best[name]))
+                other = t("by_temperature", percent=f"{100 * best[name]:.1f}")
+                note = t("beside", one=note, other=other)
             values.append((self.title(name), share, note, name in answer.positive))
         pdf.bars(values, t("probabilities"))
         if len(order) > _BARS:
             rest = sum(share for _, share in order[_BARS:])
             pdf.paragraph(t("rest", n=len(order) - _BARS, percent=_percent(rest)), quiet=True)
-        pdf.paragraph(t("bars_note" if answer.positive else "bars_plain"), quiet=True)
+        said = [t("bars_note" if answer.positive else "bars_plain")]
+        said += [told for told in [calibrations(t, answer, self._chosen_on(answer))] if told]
+        pdf.paragraph(t("sentence_gap").join(said), quiet=True)
 
     def _points(self, answer: Prediction) -> None:
         t, pdf = self.t, self.pdf
@@ -334,18 +349,22 @@ class _Writer:
             why = answer.reasons.get("operating_points") or t("no_points_reason")
             pdf.paragraph(t("no_points", why=why), quiet=True)
             return
+        thresholds = {name: point.threshold for name, point in points.items()}
         rows = [
             [
-                t.maybe(f"point_{point.name}", point.name),
-                t.maybe(f"means_{point.name}", "–"),
-                f"{100 * point.threshold:.1f} %",
-                t("called_positive" if point.called_positive else "called_negative"),
+                joined(t, point_titles(t, names)),
+                "\n".join(t.maybe(f"means_{name}", "–") for name in names),
+                threshold,
+                t("called_positive" if points[names[0]].called_positive else "called_negative"),
             ]
-            for point in points.values()
+            for names, threshold in by_threshold(thresholds)
         ]
         head = [t(key) for key in ("point", "meaning", "threshold", "this_image")]
-        said = t("points_meaning", on=self._chosen_on(answer))
-        pdf.rows(head, rows, (18, 54, 14, 14), t("operating_points"), said)
+        on = self._chosen_on(answer)
+        said = t("points_meaning", on=part(t, on))
+        pdf.rows(head, rows, (19, 58.5, 10.5, 12), t("operating_points"), said)
+        for told in coinciding(t, thresholds, on):
+            pdf.paragraph(told)
 
     def _missing(self) -> None:
         """One line on characters that no font has."""

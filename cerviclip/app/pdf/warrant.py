@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cerviclip.app.export.card import said
+from cerviclip.app.web.basis import by_threshold, joined, point_titles
 from cerviclip.app.web.texts import Texts
 from cerviclip.evaluation.names import patients_known
 from cerviclip.plugins import is_phantom
@@ -87,8 +88,8 @@ def _figures(pdf: Document, t: Texts, results: Mapping[str, Any]) -> None:
         patients = entry.get("n_patients", "–") if patients_known(entry) else "–"
         rows.append(
             [name, f"{entry.get('n_images', '–')} / {patients}"]
-            + [said(entry.get(key)) for key in _FIGURES]
-            + [said(binary.get(key)) for key in _BINARY]
+            + [said(entry.get(key), t("to")) for key in _FIGURES]
+            + [said(binary.get(key), t("to")) for key in _BINARY]
         )
     head = [t(key) for key in ("center", "images_patients", *_FIGURES, *_BINARY)]
     pdf.rows(head, rows, (15, 13, 15, 15, 15, 14, 14), t("test_figures"))
@@ -117,14 +118,19 @@ def _interval(t: Texts, results: Mapping[str, Any]) -> str:
 
 def _points(pdf: Document, t: Texts, blocks: Mapping[str, Any]) -> None:
     """What each threshold of home did at each centre."""
-    points = (blocks.get("operating_points") or {}).get("points") or {}
-    rows = [
-        [t.maybe(f"point_{name}", name), f"{100 * point['threshold']:.1f} %", center]
-        + [said(entry.get(key)) for key in _BINARY]
-        for name, point in points.items()
-        if point.get("threshold") is not None
-        for center, entry in (point.get("centers") or {}).items()
-    ]
-    if rows:
+    if rows := point_rows(t, blocks):
         head = [t(key) for key in ("point", "threshold", "center", *_BINARY)]
         pdf.rows(head, rows, (24, 14, 20, 21, 21), t("point_figures"))
+
+
+def point_rows(t: Texts, blocks: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each threshold and centre."""
+    points = (blocks.get("operating_points") or {}).get("points") or {}
+    known = {name: point.get("threshold") for name, point in points.items()}
+    thresholds = {name: value for name, value in known.items() if value is not None}
+    return [
+        [joined(t, point_titles(t, names)), threshold, center]
+        + [said(entry.get(key), t("to")) for key in _BINARY]
+        for names, threshold in by_threshold(thresholds)
+        for center, entry in (points[names[0]].get("centers") or {}).items()
+    ]

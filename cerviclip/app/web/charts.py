@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Figure = Any  # plotly.graph_objects.Figure
 
 BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], "#8a8a8a"
-_NOTE = 110  # px, the width of what is written at a bar
+_NOTE = 126  # px, the width of what is written at a bar
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 

@@ -87,4 +87,5 @@ def title_of(folder: str) -> str:
         return str(folder)
     name = shown_name(results["dataset"], [results])
     parts = [name, *(results[key] for key in ("trainer", "backbone"))]
-    return f"{', '.join(parts)}, {results['shots']} shots, seed {results['seed']}"
+    shots = "1 shot" if results["shots"] == 1 else f"{results['shots']} shots"
+    return f"{', '.join(parts)}, {shots}, seed {results['seed']}"

@@ -74,7 +74,7 @@ def possible_classes(t: Texts, answer: Prediction, title: Callable[[str], str]) 
     if not answer.conformal_set:
         return ""
     coverage = "–" if answer.coverage is None else f"{100 * answer.coverage:.1f} %"
-    names = ", ".join(map(title, answer.conformal_set))
+    names = t("between").join(map(title, answer.conformal_set))
     return t("conformal", names=names, coverage=coverage)
 
 

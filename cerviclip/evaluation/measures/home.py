@@ -14,6 +14,7 @@ from cerviclip.evaluation.measures.probabilities.conformal import METHODS, Confo
 from cerviclip.evaluation.measures.probabilities.recalibration import ByFold, Isotonic, Temperature
 from cerviclip.evaluation.measures.sample import Sample, Settings
 from cerviclip.evaluation.measures.thresholds import operating_points
+from cerviclip.evaluation.names import EACH_IMAGE
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Home:
     note: str = ""
     reason: str = ""
     no_binary: str = ""
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether ``counts`` are of patients; else each image counts as one."""
+        return EACH_IMAGE not in self.note
 
     @classmethod
     def fit(cls, sample: Sample, settings: Settings) -> Home:

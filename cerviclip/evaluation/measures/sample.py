@@ -16,7 +16,12 @@ from cerviclip.counted import counted
 from cerviclip.data.centers.coarse import class_stand_ins, is_coarse
 from cerviclip.evaluation.bootstrap import MIN_PATIENTS, patient_indices
 from cerviclip.evaluation.intervals import proportion_intervals
-from cerviclip.evaluation.names import NO_POSITIVE_CLASSES, SUM_TOLERANCE, WHOLE_POSITIVE_GROUP
+from cerviclip.evaluation.names import (
+    EACH_IMAGE,
+    NO_POSITIVE_CLASSES,
+    SUM_TOLERANCE,
+    WHOLE_POSITIVE_GROUP,
+)
 
 LEVEL = 0.95  # of every interval
 FEWEST_EVENTS = 10  # patients with the event, or without; fewer: a note
@@ -200,8 +205,14 @@ class Sample:
         if not notes and found["n_patients"] < FEWEST_EVENTS:
             notes.append(counted(found["n_patients"], "patient"))
         few = f"rests on only {' and '.join(notes)} of {self.center}" if notes else ""
-        unknown = "" if self.known else "no patient ids: each image counts as a patient"
+        unknown = "" if self.known else EACH_IMAGE
         return "; ".join(filter(None, (few, unknown)))
+
+
+def is_few(counts: Mapping[str, int]) -> bool:
+    """Whether `Sample.counts` have a number of patients that `Sample.note` tells."""
+    keys = ("n_patients", "events", "non_events")
+    return any(counts.get(key, FEWEST_EVENTS) < FEWEST_EVENTS for key in keys)
 
 
 def _check_probabilities(center: str, probs: np.ndarray) -> None:

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from cerviclip.app.table.verdicts import verdicts
+from cerviclip.app.web.basis import coinciding, rests_on
+from cerviclip.app.web.texts import Texts
 from cerviclip.cli import main
 from helpers import write_images
 
@@ -41,6 +43,10 @@ def test_a_row_a_picture_and_a_verdict_a_patient(probe, predictor, new, tmp_path
     assert main(["predict", str(probe), str(new), "--csv", str(out)]) == 1  # one file is broken
     said = capsys.readouterr().out
     assert said.count(RESEARCH) == 2 and "mean of the probabilities" in said
+    few = rests_on(Texts("en"), predictor.knowledge.home)
+    assert few and f"{few}\n" in said
+    for told in coinciding(Texts("en"), predictor.knowledge.home.thresholds, "val"):
+        assert f"{told}\n" in said
     assert "1 image could not be read" in said and f"{new}/b/broken.png: " in said
     assert ".dcm" in said
     rows = rows_of(out)
@@ -128,6 +134,7 @@ def test_on_the_screen_a_line_a_picture(probe, new, tmp_path, capsys):
     for file in files:
         assert f"{file}: " in said
     assert said.count(RESEARCH) == 2 and "positive" in said
+    assert "small numbers" not in said  # no threshold and no calibrated value is shown
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from cerviclip.app.table.columns import Columns
 from cerviclip.app.table.verdicts import PatientFinder, verdicts
 from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered
+from cerviclip.app.web.basis import coinciding, rests_on
 from cerviclip.app.web.views._files import answers_for, gather
 from cerviclip.app.web.views._pdf import pdf_button
 from cerviclip.app.web.views.predict import class_title
@@ -42,6 +43,10 @@ def show(page: Any) -> None:
     csv = shown.to_csv(index=False, lineterminator="\n")
     st.download_button(t("download_csv"), csv, "answers.csv", "text/csv", type="primary")
     st.caption(t("csv_note", n=len(shown)))
+    home = model.predictor.knowledge.home
+    for told in (*coinciding(t, home.thresholds, home.chosen_on), rests_on(t, home)):
+        if told:
+            st.caption(told)
     _patients(page, model, answers)
     pdf_button(page, model, answered, given, lambda name: class_title(page, model, name))
 

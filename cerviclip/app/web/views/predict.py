@@ -12,6 +12,14 @@ from PIL import Image
 from cerviclip.app.class_info import ClassInfo, class_info
 from cerviclip.app.predictor import Prediction
 from cerviclip.app.web.answers import thumbnail
+from cerviclip.app.web.basis import (
+    by_threshold,
+    calibrations,
+    coinciding,
+    joined,
+    point_titles,
+    rests_on,
+)
 from cerviclip.app.web.charts import probability_chart
 from cerviclip.app.web.models import Model
 from cerviclip.app.web.overlay import overlay
@@ -70,11 +78,14 @@ def _headline(page: Any, model: Model, answer: Prediction) -> None:
     if answer.positive_probability is not None:
         text = t("positive_sum", percent=f"{100 * answer.positive_probability:.1f}")
         if answer.calibrated_positive is not None:
-            text += " " + t("calibrated", percent=f"{100 * answer.calibrated_positive:.1f}")
+            other = t("by_isotonic", percent=f"{100 * answer.calibrated_positive:.1f}")
+            text = t("beside", one=text, other=other)
         st.write(text)
     _likeness(page, answer)
     if possible := possible_classes(t, answer, lambda name: class_title(page, model, name)):
         st.write(possible)
+    if few := rests_on(t, model.predictor.knowledge.home):
+        st.warning(few)
 
 
 def _likeness(page: Any, answer: Prediction) -> None:
@@ -152,13 +163,15 @@ def _chart(page: Any, model: Model, answer: Prediction) -> None:
     for name, share in answer.by_class.items():
         notes[name] = f"{100 * share:.1f} %"
         if answer.calibrated is not None:
-            notes[name] += "<br>" + t("calibrated", percent=f"{100 * best[name]:.1f}")
+            notes[name] += "<br>" + t("by_temperature", percent=f"{100 * best[name]:.1f}")
     axis = t("probability_axis")
     figure = probability_chart(answer.by_class, answer.positive, names, axis, notes)
     st.plotly_chart(figure, alt=t("alt_chart"), config={"displayModeBar": False})
     if answer.positive:
         st.caption(t("positive_mark"))
-    st.caption(t("calibration_note" if answer.calibrated is not None else "no_calibration"))
+    told = calibrations(t, answer, model.predictor.knowledge.home.chosen_on)
+    more = t("calibration_note" if told else "no_calibration")
+    st.caption(t("sentence_gap").join(filter(None, [told, more])))
 
 
 def _about_class(page: Any, model: Model, answer: Prediction) -> None:
@@ -181,17 +194,19 @@ def _about_class(page: Any, model: Model, answer: Prediction) -> None:
 def _operating_points(page: Any, answer: Prediction) -> None:
     t = page.t
     st.subheader(t("operating_points"))
-    points = list((answer.operating_points or {}).values())
+    points = answer.operating_points or {}
     if not points:
         st.caption(t("no_points"))
         return
     st.write(t("points_meaning"))
+    thresholds = {name: point.threshold for name, point in points.items()}
     rows = []
-    for point in points:
+    for names, threshold in by_threshold(thresholds):
+        point = points[names[0]]
         for center, entry in point.centers.items():
             rows.append({
-                t("point"): t.maybe(f"point_{point.name}", point.name),
-                t("threshold"): f"{100 * point.threshold:.1f} %",
+                t("point"): joined(t, point_titles(t, names)),
+                t("threshold"): threshold,
                 t("this_picture"): t("called_positive" if point.called_positive
                                      else "called_negative"),
                 t("center"): center,
@@ -199,6 +214,8 @@ def _operating_points(page: Any, answer: Prediction) -> None:
                 t("specificity"): in_percent(entry.get("specificity")),
             })  # fmt: skip
     st.table(rows)
+    for told in coinciding(t, thresholds, next(iter(points.values())).chosen_on):
+        st.write(told)
 
 
 def _neighbours(page: Any, model: Model, answer: Prediction) -> None:

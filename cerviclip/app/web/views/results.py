@@ -107,4 +107,5 @@ def _title(run: Any) -> str:
     name = shown_name(run["dataset"], [run])
     names = [name, *(run[key] for key in ("trainer", "backbone", "variant"))]
     fold = f", fold {run['fold']}" if run.get("fold") else ""
-    return f"{', '.join(names)}, {run['shots']} shots, seed {run['seed']}{fold}"
+    shots = "1 shot" if run["shots"] == 1 else f"{run['shots']} shots"
+    return f"{', '.join(names)}, {shots}, seed {run['seed']}{fold}"

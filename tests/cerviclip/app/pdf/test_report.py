@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ from cerviclip.app.answer import Prediction
 from cerviclip.app.explain.details import METHODS
 from cerviclip.app.pdf import write_pdf
 from cerviclip.app.pdf.report import TEXTS
-from cerviclip.app.pdf.warrant import _interval, facts
+from cerviclip.app.pdf.warrant import _interval, facts, point_rows
+from cerviclip.app.web.basis import calibrations, coinciding, rests_on
 from cerviclip.app.web.texts import LANGUAGES, Texts, read_texts
 from cerviclip.runs.results_json import read_results
 from dassl._version import __version__
@@ -77,6 +79,44 @@ def test_each_operating_point_says_what_it_calls_the_image(one):
     for point in answer.operating_points.values():
         word = "positive" if point.called_positive else "negative"
         assert re.search(rf"{100 * point.threshold:.1f} % {word}", text), point.name
+
+
+def test_each_calibrated_value_is_named_and_few_patients_are_told(one, predictor):
+    _, text, answer = one
+    assert f"(isotonic calibration: {100 * answer.calibrated_positive:.1f} %)" in text
+    for name, share in answer.best_by_class.items():
+        assert re.search(rf"{name} [\d.]+ % \(temperature: {100 * share:.1f} %\)", text), name
+    t = Texts("en", TEXTS)
+    assert calibrations(t, answer, "val") in text
+    few = rests_on(t, predictor.knowledge.home)
+    assert few and few in text
+
+
+def test_points_of_one_threshold_are_told_once(answers, tmp_path):
+    points = answers[0].operating_points
+    value = points["youden"].threshold
+    same = {name: replace(point, threshold=value) for name, point in points.items()}
+    same["cost"] = replace(points["youden"], name="cost", threshold=value / 2)
+    answer = replace(answers[0], operating_points=same)
+    write_pdf([answer], tmp_path / "same.pdf", heat_maps=False)
+    text = text_of(tmp_path / "same.pdf")
+    (said,) = coinciding(Texts("en", TEXTS), {n: p.threshold for n, p in same.items()}, "val")
+    assert "95 % sensitivity, 95 % specificity and Youden have the same threshold" in said
+    assert said in text and text.count(f"{100 * value:.1f} %") == 2  # its row, and what is said
+    assert text.count(f"{100 * value / 2:.1f} %") == 1
+
+
+def test_the_warrant_tells_points_of_one_threshold_once(predictor, tmp_path):
+    blocks = json.loads(json.dumps(predictor.knowledge.blocks))
+    for point in blocks["operating_points"]["points"].values():
+        if point["threshold"] is not None:
+            point["threshold"] = 0.4375
+    rows = point_rows(Texts("en", TEXTS), blocks)
+    assert [row[:3] for row in rows] == [
+        ["95 % sensitivity, 95 % specificity and Youden", "43.8 %", "test"]
+    ]
+    zh = point_rows(Texts("zh", TEXTS), blocks)
+    assert " 至 " in "".join(zh[0]) and " to " not in "".join(zh[0])
 
 
 def test_the_warrant_has_the_figures_of_the_run(one, predictor, probe):
@@ -183,6 +223,32 @@ def test_lines_fit_their_width_and_lose_nothing():
     assert without_blanks(broken) == without_blanks(text)
     assert max(map(pdf.get_string_width, broken.split("\n"))) <= 60
     assert "one two one" in broken
+    for width in range(18, 40):
+        whole = pdf.broken("has 76.6 % of all (or 3.2 %) and 100.0 %", width)
+        assert "\n%" not in whole
+    pdf.release()
+
+
+def test_marks_do_not_begin_or_end_a_chinese_line():
+    from cerviclip.app.pdf.document import _PARTS
+
+    text = "阳性组（所有计为病变的类别合计）为 66.0 %，见“结果”页：cancer（HSIL）。"
+    parts = _PARTS.findall(text)
+    assert "".join(parts) == text
+    assert not any(part[0] in "），。：”%" or part[-1] in "（“" for part in parts), parts
+    assert {"66.0 %，", "（HSIL）。", "（所"} <= set(parts)
+
+
+def test_a_short_paragraph_stays_on_one_page():
+    from cerviclip.app.pdf.document import Document
+
+    pdf = Document("a", "b", "c", "{n}/{total}")
+    pdf.add_page()
+    pdf.set_y(pdf.page_break_trigger - 6)  # room for one of its lines
+    pdf.paragraph("one two three four " * 12)
+    assert pdf.page == 2 and pdf.get_y() > 18 + 2 * 4.4
+    pdf.paragraph("long " * 2000)  # more than a page: begins where it stands
+    assert pdf.page > 2
     pdf.release()
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from cerviclip.app.append_file import DiskFullError
 from cerviclip.app.audit_log import AuditLog, verify
 from cerviclip.app.review.journal import Journal, queue_folder
+from cerviclip.app.web.basis import calibrations, coinciding, rests_on
 from cerviclip.app.web.guide import rules_for
 from cerviclip.app.web.models import Model, title_of
 from cerviclip.app.web.settings import WebSettings
@@ -96,12 +97,14 @@ def test_a_picture_gets_all_that_is_known(view, predictor, cells):
     text = said(page)
     assert not page.exception
     assert f"{answer.predicted}: {100 * answer.probability:.1f} %" in text
-    assert f"(calibrated {100 * answer.calibrated_positive:.1f} %)" in text
+    assert f"(isotonic calibration: {100 * answer.calibrated_positive:.1f} %)" in text
     assert "Operating points" in text and "Nearest labelled pictures" in text
     points, near = (table.value for table in page.table)
-    assert len(points) == len(answer.operating_points)
-    called = [one.called_positive for one in answer.operating_points.values()]
-    assert list(points["This picture"]) == ["positive" if c else "negative" for c in called]
+    called = {one.threshold: one.called_positive for one in answer.operating_points.values()}
+    assert len(points) == len(called)
+    assert list(points["This picture"]) == [
+        "positive" if c else "negative" for c in called.values()
+    ]
     assert [float(v) for v in near["Distance"]] == pytest.approx(
         [one.distance for one in answer.neighbours], abs=6e-4
     )
@@ -111,6 +114,24 @@ def test_a_picture_gets_all_that_is_known(view, predictor, cells):
         told = possible_classes(t, answer, lambda name: name)
         assert not one.exception and told in text and " %" in told.split(answer.classnames[-1])[-1]
         assert likeness(t, answer)[0] in text
+        assert calibrations(t, answer, "val") in text
+        few = rests_on(t, predictor.knowledge.home)
+        assert few and few in [box.value for box in one.warning]
+
+
+def test_points_of_one_threshold_are_shown_once(view, probe, cells, tmp_path):
+    run = shutil.copytree(probe, tmp_path / "run")
+    results = json.loads((run / "results.json").read_text())
+    points = results["operating_points"]["points"]
+    points["youden"]["threshold"] = points["specificity_95"]["threshold"] = 0.875
+    points["sensitivity_95"]["threshold"] = 0.125
+    (run / "results.json").write_text(json.dumps(results))
+    page = with_pictures(view("predict", runs=(str(run),)), sorted(cells.rglob("*.png"))[0])
+    assert not page.exception
+    table = page.table[0].value
+    assert sorted(table["Threshold"]) == ["12.5 %", "87.5 %"]
+    assert any("(few false alarms) and best sum" in name for name in table["Operating point"])
+    assert "one decision and not 2" in said(page)
 
 
 def test_an_answer_stands_in_the_audit_log_and_in_its_pdf(view, predictor, cells, tmp_path):
@@ -165,6 +186,14 @@ def test_the_page_says_which_page_of_a_file_it_read(view, reading, cells, tmp_pa
         else:
             assert list(page.dataframe[0].value["note"]) == ["page 1 of 2"]
     assert "page 1 of 2" in said(reading("Hal", images=(str(path.parent),)))
+
+
+def test_a_table_says_what_its_calls_rest_on(view, predictor, cells):
+    for language in LANGUAGES:
+        t, home = Texts(language), predictor.knowledge.home
+        page = with_pictures(view("batch", language), *sorted(cells.rglob("*.png"))[:2])
+        assert not page.exception and rests_on(t, home) in said(page)
+        assert all(told in said(page) for told in coinciding(t, home.thresholds, "val"))
 
 
 def test_a_table_is_filtered_and_sorted(view, predictor, cells):
@@ -447,3 +476,4 @@ def test_the_page_calls_the_study_by_its_title(view, probe, tmp_path):
     assert [s.value for s in page.subheader][:2] == ["Cervix OCT, Hospital A: accuracy (%)"] * 2
     assert all(o.startswith("Cervix OCT, Hospital A, ") for o in page.selectbox[-1].options)
     assert title_of(str(folder)).startswith("Cervix OCT, Hospital A, LinearProbe, ")
+    assert title_of(str(folder.parent / "1")).endswith(", 1 shot, seed 1")
