@@ -12,26 +12,32 @@ import sys
 import time
 import urllib.request
 import webbrowser
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from chromium import until
 from PIL import Image
 
 from cerviclip.app.class_info import FOLDER, class_info, read_class_info
+from cerviclip.app.pdf import __file__ as PDF
 from cerviclip.app.review.export import export
 from cerviclip.app.review.journal import Journal
 from cerviclip.app.server.command import main as serve
 from cerviclip.app.web.answers import UNCERTAINTY, answer_table, filtered, predict_bytes
 from cerviclip.app.web.command import has_browser, main, streamlit_options
+from cerviclip.app.web.guide import FILE as GUIDE
 from cerviclip.app.web.guide import read_guide, rules_for
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.points import in_percent
 from cerviclip.app.web.settings import WebSettings
-from cerviclip.app.web.texts import LANGUAGES, language_of, read_texts
+from cerviclip.app.web.texts import FOLDER as TEXTS
+from cerviclip.app.web.texts import LANGUAGES, SHARED, language_of, read_texts
 from cerviclip.cli import main as cli
 from dassl.errors import UserError
 
+PDF_TEXTS = Path(PDF).with_name("texts")
 OCT, HERLEV, SIPAKMED = (
     ("MixedCenterOCT", "PhantomOCT"),
     ("Herlev",),
@@ -47,6 +53,25 @@ def test_both_languages_say_the_same_with_the_same_places():
             re.findall(r"{\w+}", one[key])
         ) == set(re.findall(r"{\w+}", two[key])), key
     assert language_of("zh-CN") == "zh" and language_of("fr") == language_of(None) == "en"
+
+
+def strings(value) -> list[str]:
+    """All strings of a yaml but English ones and citations, which may have a Chinese title."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        inner = [one for key, one in pairs if key not in ("en", "source", "sources")]
+        return [text for one in inner for text in strings(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_chinese_has_chinese_punctuation():
+    texts = (TEXTS, SHARED, PDF_TEXTS)
+    files = [*(folder / "zh.yaml" for folder in texts), *FOLDER.glob("*.yaml"), GUIDE]
+    found = [text for file in files for text in strings(yaml.safe_load(file.read_text()))]
+    chinese = [text for text in found if re.search("[\u4e00-\u9fff]", text)]
+    assert len(chinese) > 300
+    narrow = re.compile("[\u4e00-\u9fff”}][,:;!?()]|[(),:;!?][\u4e00-\u9fff“]")
+    assert [text for text in chinese if narrow.search(text)] == []
 
 
 def test_every_class_is_described_with_sources():
