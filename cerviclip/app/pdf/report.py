@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,8 +246,6 @@ class _Writer:
             pdf.paragraph(line, alarm=alarm)
         self._bars(answer)
         self._points(answer)
-        if self.predictor is not None and (said := rests_on(t, self.predictor.knowledge.home)):
-            pdf.paragraph(said, alarm=True)
 
     def _phantom(self) -> None:
         """Said on each page with answers, which may be handed on without the others."""
@@ -313,8 +312,13 @@ class _Writer:
         if said := likeness(t, answer):
             found.append(said)
         if answer.neighbours:  # their paths may tell patients: classes alone
-            near = [f"{self.title(one.label)} ({one.distance:.3f})" for one in answer.neighbours]
+            near = [
+                f"{self.title(label)} ({', '.join(f'{one.distance:.3f}' for one in those)})"
+                for label, those in groupby(answer.neighbours, key=lambda one: one.label)
+            ]
             found.append((t("neighbours", names=t("between").join(near)), False))
+        if self.predictor is not None and (few := rests_on(t, self.predictor.knowledge.home)):
+            found.append((few, True))
         return found
 
     def _chosen_on(self, answer: Prediction) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cerviclip import Predictor
 from cerviclip.app import fonts
-from cerviclip.app.answer import Prediction
+from cerviclip.app.answer import Neighbour, Prediction
 from cerviclip.app.explain.details import METHODS
 from cerviclip.app.pdf import write_pdf
 from cerviclip.app.pdf.report import TEXTS
@@ -90,6 +90,14 @@ def test_each_calibrated_value_is_named_and_few_patients_are_told(one, predictor
     assert calibrations(t, answer, "val") in text
     few = rests_on(t, predictor.knowledge.home)
     assert few and few in text
+
+
+def test_similar_images_of_one_class_stand_together(answers, tmp_path):
+    near = [("red", 0.1), ("red", 0.25), ("blue", 0.3), ("red", 0.5)]
+    one = replace(answers[0], neighbours=tuple(Neighbour("", name, far) for name, far in near))
+    write_pdf([one], tmp_path / "near.pdf", heat_maps=False)
+    text = text_of(tmp_path / "near.pdf")
+    assert "in brackets): red (0.100, 0.250), blue (0.300), red (0.500)." in text
 
 
 def test_points_of_one_threshold_are_told_once(answers, tmp_path):
