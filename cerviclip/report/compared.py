@@ -47,11 +47,8 @@ def _difference_tables(document: Document, part: Part, found: Sequence[Compariso
 
 
 def _metric_table(document: Document, table: Table) -> None:
-    rows = [
-        (center if i == 0 else "", label, *cells)
-        for center, block in table.blocks
-        for i, (label, cells) in enumerate(block)
-    ]
+    # The centre on each row: a page may end between two.
+    rows = [(center, label, *cells) for center, block in table.blocks for label, cells in block]
     if all(set(row[2:]) <= {"-"} for row in rows):
         return
     head = ("centre", "method", *map(column_name, table.columns))

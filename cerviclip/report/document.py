@@ -73,6 +73,7 @@ class Table(Block):
     Args:
         head: column titles.
         rows: cells; the first ``labels`` columns are words, the others numbers.
+        texts: further columns of words, counted from 0.
     """
 
     caption: str = ""
@@ -81,6 +82,11 @@ class Table(Block):
     note: str = ""
     labels: int = 1
     number: int = 0
+    texts: tuple[int, ...] = ()
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column has words, which stand at its left; numbers stand at its right."""
+        return column < self.labels or column in self.texts
 
     @property
     def words(self) -> str:
@@ -133,12 +139,13 @@ class Document:
         *topics: str,
         note: str = "",
         labels: int = 1,
+        texts: Sequence[int] = (),
     ) -> None:
         """Add a table; none without rows."""
         if rows:
             self._tables += 1
             cells = tuple(tuple(map(str, row)) for row in rows)
-            of = (caption, tuple(head), cells, note, labels, self._tables)
+            of = (caption, tuple(head), cells, note, labels, self._tables, tuple(texts))
             self.blocks.append(Table(topics, *of))
 
     def figure(self, caption: str, path: Path, *topics: str) -> None:

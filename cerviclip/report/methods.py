@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -282,8 +283,9 @@ def _search(document: Document, study: Study) -> None:
     if rows:
         note = f"{SEARCH_NOTE}{_chosen_in_words(study)}"
         document.table(
-            "Search budget.", SEARCH_HEAD, rows, "selection", "search", note=note, labels=2
-        )
+            "Search budget.", SEARCH_HEAD, rows, "selection", "search", note=note, labels=2,
+            texts=[SEARCH_HEAD.index("chosen")],
+        )  # fmt: skip
     else:
         document.text("No run has chosen a setting on val.", "selection", "search")
     document.text(
@@ -296,11 +298,17 @@ def _search(document: Document, study: Study) -> None:
 def _chosen_in_words(study: Study) -> str:
     """What the settings are that the table of the search calls by their keys; "" for none."""
     told = {
-        f"{name} of {run['trainer']}": words_of(key_of(run, name))
+        f"{name} of {run['trainer']}": _without_name(words_of(key_of(run, name)), name)
         for run in study.done
         for name in chosen_settings(run)
     }
     return "".join(f" {name}: {words}." for name, words in told.items())
+
+
+def _without_name(words: str, name: str) -> str:
+    """``weight of the cache``, without the ``(alpha)`` behind it where it explains alpha."""
+    symbol = re.escape(f" ({name})")
+    return re.sub(symbol, "", words, flags=re.IGNORECASE)
 
 
 def _provenance(document: Document, study: Study, csv_name: str) -> None:

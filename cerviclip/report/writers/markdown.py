@@ -29,13 +29,13 @@ def _lines(block: Block, folder: Path) -> list[str]:
     if isinstance(block, Figure):
         relative = Path(os.path.relpath(block.path, folder)).as_posix()
         caption = f"Figure {block.number}. {block.caption}"
-        return [f"![Figure {block.number}](<{relative}>)", "", f"*{caption}*"]
+        return [f"![Figure {block.number}](<{relative}>)", "", f"*{_marked(caption)}*"]
     assert isinstance(block, Table)
-    lines = [f"**Table {block.number}.** {block.caption}", "", _row(block.head)]
-    numbers = len(block.head) - block.labels
-    lines.append("|" + "---|" * block.labels + "---:|" * numbers)
+    lines = [f"**Table {block.number}.** {_marked(block.caption)}", "", _row(block.head)]
+    rules = ("---|" if block.is_text(i) else "---:|" for i in range(len(block.head)))
+    lines.append("|" + "".join(rules))
     lines += [_row([_marked(cell) for cell in row]) for row in block.rows]
-    return lines + (["", f"*{block.note}*"] if block.note else [])
+    return lines + (["", f"*{_marked(block.note)}*"] if block.note else [])
 
 
 def _row(cells: tuple[str, ...] | list[str]) -> str:

@@ -1,23 +1,28 @@
-"""The report as PDF (fpdf2), in matplotlib's DejaVu, which has every sign that a report uses."""
+"""The report as PDF (fpdf2), in matplotlib's DejaVu, which has every sign that a report uses.
+
+A figure that does not fit on the rest of a page waits: what follows it fills the page, and the
+figure stands on the next one. It passes no heading of a section.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cerviclip.report.document import Block, Bullets, Document, Figure, Heading, Table, Text, pieces
-from cerviclip.report.writers.page_breaks import KEPT, page_starts
+from cerviclip.report.document import Block, Bullets, Document, Figure, Heading, Table, Text
+from cerviclip.report.writers.page_breaks import LINES, page_starts
+from cerviclip.report.writers.pdf_lines import BLACK, FONT, draw_line, wrapped
+from cerviclip.report.writers.pdf_tables import SMALL, TINY, Layout
 
-FONT = "DejaVu"
-BODY, SMALL, TINY = 9.5, 8.0, 6.8  # points
-SMALLER = (TINY, 6.0, 5.3)  # of tables that are too wide
+BODY = 9.5  # points
 LINE = 5.0  # mm
-CLOSE = 0.55  # mm of a table's line for each point of its letters
-PADDING = (0.6, 0.8)  # mm of a table's cell
+CLOSE_LINE, NOTE_LINE = 4.2, 3.6  # mm, of captions and of notes
 FOOT = 18.0  # mm below a page's content
-GREY, BROWN, HEAD = (90, 90, 90), (150, 90, 0), (232, 239, 246)
-RULE = (170, 180, 190)
+GREY = (90, 90, 90)
+AGAIN = 4.2  # mm of the words above a table that goes on
+GAP = 45.0  # mm that may stay white where a table is not parted for it
+INDENT = 8.0  # mm of a list's texts; their bullets stand in its middle
 
 
 def write(document: Document, path: Path) -> None:
@@ -27,19 +32,18 @@ def write(document: Document, path: Path) -> None:
     from dassl.utils.files import atomic_write
 
     pdf = _paged(fpdf.FPDF, document.title)(format="A4")
-    pdf.set_auto_page_break(True, margin=FOOT)
+    pdf.set_auto_page_break(False)  # `_Flow` decides
     pdf.set_margins(20, 18, 20)
+    pdf.c_margin = 0
     for style, file in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf"),
                         ("I", "DejaVuSans-Oblique.ttf")):  # fmt: skip
         pdf.add_font(FONT, style, _fonts() / file)
     pdf.set_title(document.title)
     pdf.add_page()
-    _write(pdf, document.title, 17, "B", line=8)
-    _write(pdf, document.subtitle, SMALL, colour=GREY)
-    for place, block in enumerate(document.blocks):
-        if isinstance(block, Heading) and pdf.get_y() + _room(pdf, document.blocks[place:]) > pdf.h:
-            pdf.add_page()  # no heading at the foot of a page
-        _add(pdf, block)
+    flow = _Flow(pdf)
+    flow.paragraph(document.title, 17, "B", line=8)
+    flow.paragraph(document.subtitle, SMALL, colour=GREY)
+    flow.add(document.blocks)
     with atomic_write(path, "wb") as handle:
         handle.write(bytes(pdf.output()))
 
@@ -64,200 +68,208 @@ def _paged(kind: Any, title: str) -> Any:
     return Paged
 
 
-def _room(pdf: Any, blocks: Sequence[Block]) -> float:
-    """Height in mm that headings in a row want below them, the margin included."""
-    room = 0.0
-    for block in blocks:
-        if not isinstance(block, Heading):
-            figure = _figure_size(pdf, block)[1] + 35 if isinstance(block, Figure) else 0.0
-            table = _beginning(pdf, block) + FOOT if isinstance(block, Table) else 0.0
-            return room + max(70.0, figure, table)
-        room += 12.0
-    return room
+class _Flow:
+    """Blocks one below the other over the pages, and the figures that wait for a new page."""
 
+    def __init__(self, pdf: Any) -> None:
+        self._pdf = pdf
+        self._waiting: list[Figure] = []
 
-def _add(pdf: Any, block: Block) -> None:
-    if isinstance(block, Heading):
-        size = 13.5 if block.level == 1 else 11
-        pdf.ln(3 if block.level == 1 else 1.5)
+    def add(self, blocks: Sequence[Block]) -> None:
+        """Draw all blocks."""
+        for place, block in enumerate(blocks):
+            if isinstance(block, Heading):
+                if block.level == 1:
+                    self._place_all()
+                while self._left < min(self._beginning(blocks[place:]), self._whole):
+                    self._next_page()  # figures that waited may take some of it
+            self._draw(block)
+            self._place_waiting()
+        self._place_all()
+
+    @property
+    def _left(self) -> float:
+        """mm that are left on the page."""
+        return float(self._pdf.h - FOOT - self._pdf.get_y())
+
+    @property
+    def _whole(self) -> float:
+        """mm of a page."""
+        return float(self._pdf.h - FOOT - self._pdf.t_margin)
+
+    def _beginning(self, blocks: Sequence[Block]) -> float:
+        """mm that headings in a row want, with the first lines or rows of what follows them."""
+        room = 0.0
+        for place, block in enumerate(blocks):
+            if isinstance(block, Heading):
+                room += 13.0
+            elif isinstance(block, Figure) and _is_followed(blocks[place + 1 :]):
+                continue  # it can wait
+            else:
+                return room + self._least(block, self._left - room)
+        return room
+
+    def _least(self, block: Block, left: float) -> float:
+        """mm of a block's beginning, which no page ends within.
+
+        Args:
+            left: mm that are left for it on the page.
+        """
+        if isinstance(block, Figure):
+            return self._figure_height(block)
+        if isinstance(block, Table):
+            layout = Layout(self._pdf, block)
+            return self._whole if 0 in self._table_starts(block, layout, left) else 0.0
+        return (LINES + 1) * LINE
+
+    # -- text ------------------------------------------------------------------------------------
+
+    def paragraph(
+        self,
+        text: str,
+        size: float,
+        style: str = "",
+        line: float = LINE,
+        after: float = 2.0,
+        indent: float = 0,
+        colour: tuple[int, int, int] = BLACK,
+        mark: str = "",
+    ) -> None:
+        """A paragraph, of which no line stands alone on a page; its blanks are bold and brown. A
+        mark stands before its first line, within the indent."""
+        pdf = self._pdf
+        lines = wrapped(pdf, text, pdf.epw - indent, size, style)
+        while 0 in (starts := self._line_starts(len(lines), line)):
+            self._next_page()
+        for number, words in enumerate(lines):
+            if number in starts:
+                pdf.add_page()
+            y = pdf.get_y()
+            if mark and number == 0:
+                draw_line(pdf, [(mark, False)], (pdf.l_margin + indent / 2, y), line, size)
+            draw_line(pdf, words, (pdf.l_margin + indent, y), line, size, style, colour)
+            pdf.set_xy(pdf.l_margin, y + line)
+        pdf.set_y(pdf.get_y() + after)
+
+    def _line_starts(self, count: int, line: float) -> list[int]:
+        """Lines of a paragraph that begin a page, see `page_starts`."""
+        is_new = self._left >= self._whole
+        return page_starts([line] * count, self._left, self._whole, LINES, is_new)
+
+    def _next_page(self) -> None:
+        """A new page before a block; figures that wait stand on it first, and may take it."""
+        self._pdf.add_page()
+        self._place_waiting()
+
+    def _height(self, text: str, size: float, style: str, line: float) -> float:
+        return len(wrapped(self._pdf, text, self._pdf.epw, size, style)) * line
+
+    def _draw(self, block: Block) -> None:
+        if isinstance(block, Heading):
+            self._heading(block)
+        elif isinstance(block, Text):
+            self.paragraph(block.text, BODY)
+        elif isinstance(block, Bullets):
+            for item in block.items:
+                self.paragraph(item, BODY, after=0.6, indent=INDENT, mark="•")
+            self._pdf.set_y(self._pdf.get_y() + 1.5)
+        elif isinstance(block, Figure):
+            self._waiting.append(block)
+        elif isinstance(block, Table):
+            self._table(block)
+
+    def _heading(self, block: Heading) -> None:
+        pdf, first = self._pdf, block.level == 1
+        pdf.set_y(pdf.get_y() + (3 if first else 1.5))
         pdf.start_section(f"{block.number} {block.text}", level=block.level - 1)
-        _write(pdf, f"{block.number}  {block.text}", size, "B", line=6.5)
-    elif isinstance(block, Text):
-        _write(pdf, block.text, BODY)
-    elif isinstance(block, Bullets):
-        for item in block.items:
-            _write(pdf, f"•  {item}", BODY, after=0.6, indent=4)
-        pdf.ln(1.5)
-    elif isinstance(block, Figure):
-        _add_figure(pdf, block)
-    elif isinstance(block, Table):
-        _add_table(pdf, block)
+        size = 13.5 if first else 11
+        self.paragraph(f"{block.number}  {block.text}", size, "B", line=6.5)
 
+    # -- figures ---------------------------------------------------------------------------------
 
-def _write(
-    pdf: Any,
-    text: str,
-    size: float,
-    style: str = "",
-    line: float = LINE,
-    after: float = 2.0,
-    indent: float = 0,
-    colour: tuple[int, int, int] = (0, 0, 0),
-) -> None:
-    """A paragraph, its blanks bold and brown."""
-    margin = pdf.l_margin
-    pdf.set_font(FONT, style, size)
-    pdf.set_text_color(*colour)
-    if any(is_blank for _, is_blank in pieces(text)):
-        pdf.set_left_margin(margin + indent)
-        pdf.set_x(margin + indent)
-        for piece, is_blank in pieces(text):
-            pdf.set_font(FONT, "B" if is_blank else style, size)
-            pdf.set_text_color(*(BROWN if is_blank else colour))
-            left = pdf.w - pdf.r_margin - pdf.get_x() - 2 * pdf.c_margin
-            if pdf.get_string_width(piece.split(" ", 1)[0]) > left:
-                pdf.ln(line)  # a word that a piece begins with would be broken within
-            pdf.write(line, piece)
-        pdf.set_left_margin(margin)
-        pdf.ln(line)
-    else:
-        pdf.set_x(margin + indent)
-        pdf.multi_cell(0, line, text, align="L", new_x="LMARGIN", new_y="NEXT")
-    pdf.set_text_color(0)
-    pdf.ln(after)
+    def _place_waiting(self) -> None:
+        """Draw the figures that fit on the rest of the page, in their order."""
+        while self._waiting and self._figure_height(self._waiting[0]) <= self._left:
+            self._figure(self._waiting.pop(0))
 
+    def _place_all(self) -> None:
+        """Draw all figures that wait, on new pages where they have to be."""
+        self._place_waiting()
+        while self._waiting:  # none is higher than a page
+            self._next_page()
 
-def _figure_size(pdf: Any, block: Figure) -> tuple[float, float]:
-    """Width and height in mm."""
-    from PIL import Image
+    def _figure(self, block: Figure) -> None:
+        pdf = self._pdf
+        width, height = self._picture_size(block)
+        left = pdf.l_margin + (pdf.epw - width) / 2
+        y = pdf.get_y()
+        pdf.image(str(block.path), x=left, y=y, w=width, h=height)
+        pdf.set_xy(pdf.l_margin, y + height + 1)
+        self.paragraph(_figure_caption(block), SMALL, line=CLOSE_LINE, after=3)
 
-    with Image.open(block.path) as image:
-        ratio = image.height / image.width
-    width = min(pdf.epw, (pdf.eph - 30) / ratio)
-    return width, width * ratio
+    def _figure_height(self, block: Figure) -> float:
+        """mm of a figure with its caption."""
+        caption = self._height(_figure_caption(block), SMALL, "", CLOSE_LINE)
+        return self._picture_size(block)[1] + 1 + caption
 
+    def _picture_size(self, block: Figure) -> tuple[float, float]:
+        """Width and height in mm."""
+        from PIL import Image
 
-def _add_figure(pdf: Any, block: Figure) -> None:
-    width, height = _figure_size(pdf, block)
-    if pdf.get_y() + height + 14 > pdf.h - 18:
-        pdf.add_page()
-    pdf.image(str(block.path), x=pdf.l_margin + (pdf.epw - width) / 2, w=width)
-    pdf.ln(1)
-    _write(pdf, f"Figure {block.number}. {block.caption}", SMALL, line=4.2, after=3)
+        with Image.open(block.path) as image:
+            ratio = image.height / image.width
+        caption = self._height(_figure_caption(block), SMALL, "", CLOSE_LINE)
+        width = min(self._pdf.epw, (self._whole - 1 - caption) / ratio)
+        return width, width * ratio
 
+    # -- tables ----------------------------------------------------------------------------------
 
-def _add_table(pdf: Any, block: Table) -> None:
-    size, widths = _fitted(pdf, block)
-    top, head, heights = _heights(pdf, block, size, widths)
-    room, whole = pdf.h - FOOT - pdf.get_y() - top - head, pdf.h - FOOT - pdf.t_margin - head
-    starts = page_starts(heights, room, whole)
-    if pdf.get_y() > pdf.h - 60 or 0 in starts:
-        pdf.add_page()
-        starts = page_starts(heights, whole - top, whole)
-    _write(pdf, _caption(block), SMALL, "B", line=4.2, after=0.5)
-    ends = [*(start for start in starts if start), len(block.rows)]
-    first = 0
-    for end in ends:
-        if first:
-            pdf.add_page()
-        _add_rows(pdf, block, block.rows[first:end], size, widths)
-        first = end
-    pdf.ln(0.5)
-    if block.note:
-        _write(pdf, block.note, TINY, line=3.6, after=2.5, colour=GREY)
-    else:
-        pdf.ln(2.5)
+    def _table(self, block: Table) -> None:
+        layout = Layout(self._pdf, block)
+        while 0 in (starts := self._table_starts(block, layout, self._left)):
+            self._next_page()
+        self.paragraph(_caption(block), SMALL, "B", line=CLOSE_LINE, after=0.5)
+        first = 0
+        for end in [*starts, len(block.rows)]:
+            if first:
+                self._pdf.add_page()
+                again = f"Table {block.number}, continued"
+                self.paragraph(again, TINY, line=AGAIN, after=0, colour=GREY)
+            layout.draw(first, end)
+            first = end
+        self._pdf.set_y(self._pdf.get_y() + 0.5)
+        if block.note:
+            self.paragraph(block.note, TINY, line=NOTE_LINE, after=0, colour=GREY)
+        self._pdf.set_y(self._pdf.get_y() + 2.5)
+
+    def _table_starts(self, block: Table, layout: Layout, left: float) -> list[int]:
+        """Rows that begin a page, see `page_starts`, if some mm are left on the present one."""
+        heights, above = self._heights(block, layout), self._above(block, layout)
+        is_new, whole = left >= self._whole, self._whole - layout.head_height - AGAIN
+        starts = page_starts(heights, left - above, whole, is_new=is_new)
+        fits_whole = above + sum(heights) <= self._whole
+        return [0] if starts and left <= GAP and fits_whole and not is_new else starts
+
+    def _above(self, block: Table, layout: Layout) -> float:
+        """mm of a table's caption and head."""
+        return self._height(_caption(block), SMALL, "B", CLOSE_LINE) + 0.5 + layout.head_height
+
+    def _heights(self, block: Table, layout: Layout) -> list[float]:
+        """mm of the rows; the note is of the last one, so that no page ends between them."""
+        *heights, last = [row.height for row in layout.rows]
+        note = self._height(block.note, TINY, "", NOTE_LINE) + 0.5 if block.note else 0.0
+        return [*heights, last + note]
 
 
 def _caption(block: Table) -> str:
     return f"Table {block.number}. {block.caption}"
 
 
-def _beginning(pdf: Any, block: Table) -> float:
-    """mm of a table's caption, head and first rows."""
-    top, head, heights = _heights(pdf, block, *_fitted(pdf, block))
-    return top + head + sum(heights[:KEPT])
+def _figure_caption(block: Figure) -> str:
+    return f"Figure {block.number}. {block.caption}"
 
 
-def _heights(
-    pdf: Any, block: Table, size: float, widths: Sequence[float]
-) -> tuple[float, float, list[float]]:
-    """mm of a table's caption, of its head and of each row."""
-
-    def height(text: str, width: float, line: float, padding: Any = 0) -> float:
-        return float(pdf.multi_cell(width, line, text, padding=padding, dry_run=True,
-                                    output="HEIGHT", align="L"))  # fmt: skip
-
-    def of_row(cells: Sequence[str], style: str) -> float:
-        pdf.set_font(FONT, style, size)
-        found = zip(cells, widths, strict=True)
-        return max(height(text, width, size * CLOSE, PADDING) for text, width in found)
-
-    pdf.set_font(FONT, "B", SMALL)
-    top = height(_caption(block), pdf.epw, 4.2) + 0.5
-    head = of_row(block.head, "B") if any(block.head) else 0.0
-    return top, head, [of_row(cells, "") for cells in block.rows]
-
-
-def _add_rows(
-    pdf: Any, block: Table, rows: Sequence[Sequence[str]], size: float, widths: list[float]
-) -> None:
-    """Rows of a table below its head."""
-    from fpdf.fonts import FontFace
-
-    pdf.set_font(FONT, "", size)
-    align = ("LEFT",) * block.labels + ("RIGHT",) * (len(block.head) - block.labels)
-    pdf.set_draw_color(*RULE)
-    pdf.set_line_width(0.15)
-    with pdf.table(
-        first_row_as_headings=any(block.head),
-        headings_style=FontFace(emphasis="BOLD", fill_color=HEAD),
-        text_align=align,
-        col_widths=widths,
-        line_height=size * CLOSE,
-        borders_layout="HORIZONTAL_LINES",
-        padding=PADDING,
-    ) as table:
-        for cells in (block.head, *rows) if any(block.head) else rows:
-            row = table.row()
-            for cell in cells:
-                row.cell(cell)
-
-
-def _fitted(pdf: Any, block: Table) -> tuple[float, list[float]]:
-    """Points of the letters, and widths of the columns: smaller letters where words would break."""
-    usual = SMALL if len(block.head) < 7 else TINY
-    for size in (usual, *(smaller for smaller in SMALLER if smaller < usual)):
-        pdf.set_font(FONT, "", size)
-        widths, whole = _widths(pdf, block)
-        if whole:
-            break
-    return size, widths
-
-
-def _widths(pdf: Any, block: Table) -> tuple[list[float], bool]:
-    """Widths of the columns in mm, the page's in all, and whether every word fits in its own:
-    where not all fits, words wrap first."""
-    columns = list(zip(block.head, *block.rows, strict=True))
-    pdf.set_font(style="B")  # as the head is set, which is the wider
-
-    def longest(texts: Iterable[str]) -> float:
-        return max(map(pdf.get_string_width, texts)) + 3.5
-
-    natural = [longest(column) for column in columns]
-    pdf.set_font(style="")
-    if sum(natural) <= pdf.epw:
-        return [width * pdf.epw / sum(natural) for width in natural], True
-    pdf.set_font(style="B")
-    least = [
-        longest(word for cell in column for word in cell.split() or [""]) for column in columns
-    ]
-    for i in range(block.labels, len(columns)):  # numbers keep their interval in one line
-        pdf.set_font(style="")
-        least[i] = max(least[i], longest(cell for cell in columns[i][1:]))
-    pdf.set_font(style="")
-    spare = max(pdf.epw - sum(least), 0.0)
-    wanted = [max(n - m, 0.0) for n, m in zip(natural, least, strict=True)]
-    total = sum(wanted) or 1.0
-    widths = [m + spare * w / total for m, w in zip(least, wanted, strict=True)]
-    return [width * pdf.epw / sum(widths) for width in widths], sum(least) <= pdf.epw
+def _is_followed(blocks: Sequence[Block]) -> bool:
+    """Whether something else than a heading or a figure comes next, which may fill a page."""
+    rest = [block for block in blocks if not isinstance(block, Figure)]
+    return bool(rest) and not isinstance(rest[0], Heading)

@@ -63,3 +63,153 @@ def test_no_row_of_a_table_stands_alone_on_a_page(tall, tmp_path):
         [place] = [n for n, text in enumerate(found) if "Results" in text]
         assert counts[place] >= 3 and "What was found" in found[place]
         assert all("which" in text for text, n in zip(found, counts, strict=True) if n)
+
+
+def words(path):
+    """Words of all pages: page, left edge in mm, height in mm, font, text."""
+    from pypdf import PdfReader
+
+    found = []
+
+    def keep(text, matrix, place, font, size, number):
+        if text.strip():
+            x, y = (25.4 / 72 * n for n in (place[4], place[5]))
+            found.append((number, x, y, (font or {}).get("/BaseFont", ""), text.strip()))
+
+    for number, page in enumerate(PdfReader(path).pages):
+        page.extract_text(visitor_text=lambda *told, number=number: keep(*told, number))
+    return found
+
+
+def picture(path, height):
+    """A picture that takes a height in mm where it is as wide as the page's text."""
+    from PIL import Image
+
+    Image.new("RGB", (170, height), "grey").save(path)
+    return path
+
+
+@pytest.mark.parametrize("lines", [15, 20, 24])
+def test_what_follows_a_figure_fills_the_page_before_it(lines, tmp_path):
+    """Pages were half empty before a figure that did not fit on them."""
+    document = Document("Draft", "")
+    for number in range(lines):
+        document.text(f"Line {number}.")
+    document.heading("Results")
+    document.figure("A tall one.", picture(tmp_path / "a.png", 150))
+    document.figure("A second one.", picture(tmp_path / "b.png", 90))
+    for number in range(30):
+        document.text(f"Row {number}.")
+    document.heading("Discussion")
+    found = pages(document, tmp_path / "draft.pdf")
+    of = {what: [n for n, text in enumerate(found) if what in text] for what in
+          ("Results", "A tall one", "A second one", "Row 0.", "Discussion")}  # fmt: skip
+    assert of["Results"] == of["Row 0."] == [0] and of["A tall one"] == [1]
+    assert of["A tall one"] <= of["A second one"] <= of["Discussion"]  # they pass no section
+    assert found[0].count("Line") + found[0].count("Row") >= 30
+
+
+def test_a_table_stands_below_a_figure_that_waited_for_the_page(tmp_path):
+    document = Document("Draft", "")
+    for number in range(26):
+        document.text(f"Line {number}.")
+    document.figure("It waits.", picture(tmp_path / "a.png", 140))
+    for number in range(6):
+        document.text(f"Row {number}.")
+    document.heading("All methods", level=2)
+    rows = [(f"row{number}.", "few") for number in range(12)]
+    document.table("What was found.", ("which", "what"), rows)
+    found = pages(document, tmp_path / "draft.pdf")
+    assert "It waits" in found[1] and "What was found" in found[1] and len(found) == 2
+
+
+def test_figures_at_the_end_of_a_section_are_all_there(tmp_path):
+    document = Document("Draft", "")
+    document.heading("Results")
+    for number in range(4):
+        document.figure(f"Of {number}.", picture(tmp_path / f"{number}.png", 120 + number))
+    document.heading("Discussion")
+    document.text("What it means.")
+    document.figure("The last one.", picture(tmp_path / "last.png", 400))  # higher than a page
+    found = pages(document, tmp_path / "draft.pdf")
+    order = [f"Figure {n}." for n in (1, 2, 3, 4)] + ["What it means", "Figure 5."]
+    places = ["\n".join(found).index(what) for what in order]
+    assert places == sorted(places)
+
+
+def test_a_note_stays_below_the_last_rows(tmp_path):
+    """The last line of a note stood alone on a page."""
+    for lines in range(20, 34):
+        document = Document("Draft", "")
+        for number in range(lines):
+            document.text(f"Line {number}.")
+        rows = [(f"row{number}.", "few") for number in range(5)]
+        note = "noted " * 90
+        document.table("What was found.", ("which", "what"), rows, note=note)
+        found = pages(document, tmp_path / "draft.pdf")
+        assert all(text.count("row") >= 3 for text in found if "noted" in text)
+        assert sum(text.count("noted") for text in found) == 90
+
+
+def test_no_line_of_a_paragraph_stands_alone_on_a_page(tmp_path):
+    for lines in range(24, 36):
+        document = Document("Draft", "")
+        for number in range(lines):
+            document.text(f"Line {number}.")
+        document.text("\n".join(f"part {letter}" for letter in "abcdef"))
+        document.bullets(["\n".join(f"item {letter}" for letter in "abc")] * 3)
+        found = pages(document, tmp_path / "draft.pdf")
+        assert all(text.count("part") != 1 for text in found)
+        assert all(text.count("item") % 3 == 0 for text in found)
+        assert all(text.count("•") == text.count("item a") for text in found)
+
+
+def test_a_small_table_is_not_parted_and_a_long_one_says_that_it_goes_on(tmp_path):
+    for count, parts in ((6, 1), (40, 2)):
+        document = Document("Draft", "")
+        for number in range(27):
+            document.text(f"Line {number}.")
+        rows = [(f"row{number}.", "few") for number in range(count)]
+        document.table("What was found.", ("which", "what"), rows)
+        found = pages(document, tmp_path / "draft.pdf")
+        assert sum("row" in text for text in found) == parts
+        assert sum("Table 1, continued" in text for text in found) == parts - 1
+
+
+def test_a_blank_is_marked_wherever_it_stands(tmp_path):
+    """Blanks in cells, captions and notes looked like any other words."""
+    document = Document("Draft", "")
+    document.text("In a text " + blank("of text") + ".")
+    document.bullets(["In a list " + blank("of list")])
+    rows = [("In a cell", "known; " + blank("of cell")), ("plain", "words")]
+    note = "In a note " + blank("of note")
+    document.table("In a caption " + blank("of caption"), ("a", "b"), rows, note=note, labels=2)
+    pages(document, tmp_path / "draft.pdf")
+    found = words(tmp_path / "draft.pdf")
+    for place in ("text", "list", "cell", "note", "caption"):
+        [font] = [font for *_, font, text in found if f"[AUTHORS: of {place}]" in text]
+        assert "Bold" in font
+    for text in ("known;", "plain", "In a note"):
+        assert all("Bold" not in font for *_, font, said in found if said == text)
+    from pypdf import PdfReader
+
+    content = PdfReader(tmp_path / "draft.pdf").pages[0].get_contents().get_data().decode("latin1")
+    assert content.count("0.5882 0.3529 0 rg") == 5  # brown
+
+
+def test_a_column_of_words_stands_at_the_left_behind_numbers(tmp_path):
+    document = Document("Draft", "")
+    rows = [("first", "1", "short"), ("second", "10", "many more words than that")]
+    document.table("Found.", ("name", "number", "chosen"), rows, texts=[2])
+    pages(document, tmp_path / "draft.pdf")
+    left = {text: x for _, x, _, _, text in words(tmp_path / "draft.pdf")}
+    assert left["short"] == left["many more words than that"] == left["chosen"]
+    assert left["1"] > left["10"]
+    assert left["short"] > left["1"] + 2.0  # the two do not touch
+
+
+def test_widths_that_are_spare_go_to_short_columns_first():
+    from cerviclip.report.writers.pdf_tables import shared
+
+    assert shared(10, [2, 100, 3]) == [2, 5, 3]
+    assert shared(10, [100, 100]) == [5, 5] and shared(10, [1, 2]) == [1, 2]
