@@ -7,6 +7,7 @@ from typing import Any
 
 from cerviclip.evaluation.names import patients_known
 from cerviclip.report.sentences.partitions import chosen_on_val, was_calibrated
+from cerviclip.runs.report.prediction_figures import HIGHEST
 
 
 def captions(run: Mapping[str, Any]) -> dict[str, str]:
@@ -22,5 +23,6 @@ def captions(run: Mapping[str, Any]) -> dict[str, str]:
         "probabilities": f"Probability of the positive group by outcome{lines * chosen}.",
         "reliability": f"Reliability by image{maps * fitted}; bars are 95 % intervals {bars}.",
         "decision": "Decision curves by image: net benefit of acting on the model, on all and on "
-        "none.",
+        f"none. Thresholds end at {HIGHEST:g}, where one false alarm counts as much as "
+        f"{HIGHEST / (1 - HIGHEST):.0f} missed positives; results.json has those up to 0.99.",
     }

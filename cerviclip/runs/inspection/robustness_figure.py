@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cerviclip.runs.report.curves import COLOURS
+from cerviclip.runs.report.curves import COLOURS, side_by_side
 from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
 from cerviclip.runs.report.titles import heading_of
 
@@ -25,13 +25,14 @@ def robustness_figure(record: Mapping[str, Any], metric: str, path: Path) -> Non
     kinds, severities = list(record["corruptions"]), record["severities"]
     figure = new_figure(max(PANEL * len(kinds) + 0.5, 5.0), PANEL + 0.9, dpi=200)
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    asides = side_by_side(len(record["centers"]))
     for axes, kind in zip(panels, kinds, strict=True):
         for i, (center, curves) in enumerate(record["centers"].items()):
             cells = curves[kind][metric]
             pairs = zip(severities, cells, strict=True)
             known = [(s, c) for s, c in pairs if c["value"] is not None]
             colour = COLOURS[i % len(COLOURS)]
-            x, y = [s for s, _ in known], [c["value"] for _, c in known]
+            x, y = [s + asides[i] for s, _ in known], [c["value"] for _, c in known]
             axes.plot(x, y, _STYLES[i % len(_STYLES)], color=colour, ms=4, lw=1.4, label=center)
             if known and all(c["low"] is not None for _, c in known):
                 low, high = ([c[side] for _, c in known] for side in ("low", "high"))

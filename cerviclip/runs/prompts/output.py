@@ -96,8 +96,10 @@ def figure(scored: Sequence[Scored], title: str) -> Any:
         look = {"marker": sign, "s": 55, "color": colour, "edgecolors": INK, "linewidths": 0.6}
         label = s.prompt.kind if s.prompt.kind == ENSEMBLE[0] else f"set {s.prompt.name}"
         marks.append((label, [s], look))
+    above = iter(_lanes(len(together), -0.08, -0.34) if len(together) > 1 else [-0.14])
     for label, of_kind, look in marks:
-        lanes = _lanes(len(of_kind), 0.08, 0.34) if look["marker"] == "o" else [-0.14]
+        dots = look["marker"] == "o"
+        lanes = _lanes(len(of_kind), 0.08, 0.34) if dots else [next(above)]
         points = [
             (_value(s, name), row + lane)
             for row, name in enumerate(names)
@@ -121,7 +123,7 @@ def figure(scored: Sequence[Scored], title: str) -> Any:
 
 
 def _lanes(count: int, first: float, last: float) -> list[float]:
-    """Places under a row's line, so that equal numbers do not hide each other."""
+    """Places beside a row's line, so that equal numbers do not hide each other."""
     return [first + (last - first) * i / max(count - 1, 1) for i in range(count)]
 
 

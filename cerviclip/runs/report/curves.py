@@ -35,6 +35,7 @@ from cerviclip.runs.study_title import marked_name, shown_name
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
 MARKERS = "osD^vPX*"
 LINES = ("-", ":", "-.")  # the next one where the colours begin again
+IDLE = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))  # of methods that train nothing, which are black
 
 
 def shots_figure(groups: Sequence[Group], metric: str) -> Any:
@@ -57,8 +58,11 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
         axes.set_title(center, fontsize=10, color=INK)
         axes.set_xlabel("shots per class", fontsize=9)
     panels[0].set_ylabel(heading_of(metric), fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
+    entries: dict[str, Any] = {}
+    for axes in panels:  # a method may have no score at the first centre
+        found = zip(*axes.get_legend_handles_labels(), strict=True)
+        entries |= {label: handle for handle, label in found if label not in entries}
+    figure.legend(entries.values(), entries.keys(), loc="center right", fontsize=8, frameon=False)
     apart = f", {TRANSDUCTIVE}" if groups[0].transductive else ""
     name = marked_name(groups[0].dataset, runs_of(groups))
     words, size = headline(f"{name}{apart}", figure.get_figwidth() - 0.2, 11, 9, 7.5)
@@ -87,6 +91,8 @@ def _key(groups: Sequence[Group], fewer: bool) -> str:
     lines = [
         f"band or bar: mean ± 1 standard deviation over {' or '.join(of)}" if of else "one run each"
     ]
+    if _learning(groups) > 1:
+        lines[0] += "; methods with the same number of shots stand side by side"
     if fewer:
         lines.append(
             "open marker: fewer runs than the others; neither band nor bar where there is only one"
@@ -96,25 +102,33 @@ def _key(groups: Sequence[Group], fewer: bool) -> str:
     return "\n".join(lines)
 
 
+def _learning(groups: Sequence[Group]) -> int:
+    """How many methods have a line over the shots."""
+    return len({group.row for group in groups if group.shots != 0})
+
+
 def _draw_panel(
     axes: Any, groups: Sequence[Group], center: str, metric: str, shots: Sequence[int | str]
 ) -> bool:
     """Draw one centre's lines; returns whether a point is of fewer runs than the others."""
     most, marked = most_runs(groups), False
     x_of = {k: i for i, k in enumerate(shots)}
-    learnt = 0
+    learnt = idle = 0
+    asides = side_by_side(_learning(groups))
     for row, label in row_labels(groups).items():
         own = sorted((g for g in groups if g.row == row), key=lambda g: shots_order(g.shots))
         label += READ_EARLY[0] * any(g.read_early for g in own)
         drawn = [g for g in own if g.stat(center, metric).mean is not None]
         stats = [(g.shots, g.stat(center, metric)) for g in drawn]
-        if stats and stats[0][0] == 0:
-            axes.axhline(stats[0][1].mean, color=INK, lw=1.2, ls="--", label=label)
+        if own[0].shots == 0:
+            for _, stat in stats:
+                axes.axhline(stat.mean, color=INK, lw=1.2, ls=IDLE[idle % len(IDLE)], label=label)
+            idle += 1
             continue
         again, place = divmod(learnt, len(COLOURS))
         colour, marker, line = COLOURS[place], MARKERS[place], LINES[again % len(LINES)]
+        x = [x_of[k] + asides[learnt] for k, _ in stats]
         learnt += 1
-        x = [x_of[k] for k, _ in stats]
         mean = [s.mean for _, s in stats]
         # A single run has no deviation: a band of no width there would look the most certain.
         sd = [np.nan if s.sd is None else s.sd for _, s in stats]
@@ -137,6 +151,18 @@ def _draw_panel(
     axes.grid(color=GRID, lw=0.5)
     open_frame(axes)
     return marked
+
+
+def side_by_side(count: int, step: float = 0.08, whole: float = 0.6) -> list[float]:
+    """How far each of several lines is moved aside, so that none hides another at one place.
+
+    Args:
+        count: of the lines.
+        step: from one to the next, of the distance of two places on the axis.
+        whole: most that all of them take of it.
+    """
+    step = min(step, whole / max(count - 1, 1))
+    return [step * (i - (count - 1) / 2) for i in range(count)]
 
 
 def _alone(known: np.ndarray) -> np.ndarray:

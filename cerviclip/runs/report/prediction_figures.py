@@ -30,8 +30,11 @@ POINT_LINES = {  # width and style; a thick dotted line shows beside a thin whol
     "youden": (0.8, "-"),
     "cost": (1.0, "-."),
 }
+HIGHEST = 0.8  # threshold of a decision curve: one false alarm weighs as much as 4 missed positives
 PANEL = 3.0  # inches
 PER_ROW = 3  # panels
+_ON_VAL = " on val"
+_POINT_COLOURS = dict(zip(POINT_TITLES, COLOURS[1:], strict=False))
 _GREY = "#888888"
 _BINS = np.linspace(0, 1, 21)
 
@@ -65,8 +68,27 @@ def prediction_figures(
     paths = {}
     for name, (draw, x_label, y_label) in makers.items():
         paths[name] = folder / f"{prefix}{name}.png"
-        panels_figure(shown, home, draw, x_label, y_label).savefig(paths[name])
+        drawn = panels_figure(shown, home, draw, x_label, y_label)
+        drawn.savefig(paths[name], bbox_inches="tight", pad_inches=0.05)
     return paths
+
+
+def coinciding(thresholds: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Operating points that have one threshold -> it; most often each has its own.
+
+    Args:
+        thresholds: point -> threshold, or the thresholds of its folds.
+    """
+    found: dict[tuple[float, ...], list[str]] = {}
+    for name, threshold in thresholds.items():
+        found.setdefault(tuple(np.atleast_1d(threshold)), []).append(name)
+    return {tuple(names): thresholds[names[0]] for names in found.values()}
+
+
+def points_title(names: Sequence[str]) -> str:
+    """``95 % sensitivity and Youden on val``: the points that one sign stands for."""
+    *first, last = (POINT_TITLES[name].removesuffix(_ON_VAL) for name in names)
+    return " and ".join(filter(None, [", ".join(first), last])) + _ON_VAL
 
 
 def panels_figure(
@@ -75,8 +97,7 @@ def panels_figure(
     """A panel per sample with one legend below."""
     columns = min(PER_ROW, len(samples))
     rows = -(-len(samples) // columns)
-    height = PANEL * rows + 0.75
-    figure = new_figure(max(PANEL * columns + 0.5, 5.0), height, dpi=200)
+    figure = new_figure(max(PANEL * columns + 0.5, 5.0), PANEL * rows + 0.75, dpi=200)
     axes = figure.subplots(rows, columns, squeeze=False)
     for panel, sample in zip(axes.flat, samples, strict=False):
         draw(panel, sample, home)
@@ -89,31 +110,51 @@ def panels_figure(
         panel.set_visible(False)
     for row in axes:
         row[0].set_ylabel(y_label, fontsize=9)
-    entries: dict[str, Any] = {}
-    for panel in axes.flat[: len(samples)]:
-        entries |= {label: h for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        entries.values(), entries.keys(), loc="lower center", ncols=3, fontsize=8, frameon=False
-    )
-    figure.tight_layout(rect=(0, 0.62 / height, 1, 1), w_pad=1.5)
+    figure.tight_layout(w_pad=1.5)
+    _add_legend(figure, axes.flat[: len(samples)])
     return figure
+
+
+def _add_legend(figure: Any, panels: Sequence[Any]) -> None:
+    """The signs of all panels below them, in as many columns as the figure is wide."""
+    entries: dict[str, Any] = {}
+    for panel in panels:
+        entries |= {label: h for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.canvas.draw()
+    low = min(panel.get_tightbbox().y0 for panel in panels) / figure.bbox.height
+    for columns in (3, 2, 1):
+        legend = figure.legend(
+            entries.values(), entries.keys(), loc="upper center", bbox_to_anchor=(0.5, low),
+            ncols=columns, fontsize=8, frameon=False,
+        )  # fmt: skip
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
 
 
 def _roc(axes: Any, sample: Sample, home: Home) -> None:
     false_alarms, found, _ = roc_curve(sample.is_positive, sample.score)
     axes.plot([0, 1], [0, 1], color=_GREY, lw=0.8, ls="--")
     axes.plot(false_alarms, found, color=COLOURS[0], lw=1.6, label="model")
-    sizes = (11, 9, 6, 5)  # the later ones fit into the earlier: thresholds may be equal
-    points = zip(home.thresholds.items(), COLOURS[1:], sizes, strict=False)
-    for (name, threshold), colour, size in points:
+    places: dict[tuple[float, float], list[str]] = {}
+    for name, threshold in home.thresholds.items():
         called = sample.score >= threshold
-        x, y = called[~sample.is_positive].mean(), called[sample.is_positive].mean()
-        axes.plot(
-            x, y, POINT_MARKERS[name], color=colour, ms=size, mec="white", label=POINT_TITLES[name]
-        )
+        place = called[~sample.is_positive].mean(), called[sample.is_positive].mean()
+        places.setdefault((float(place[0]), float(place[1])), []).append(name)
+    for (x, y), names in places.items():
+        axes.plot(x, y, ls="none", label=points_title(names), **_point_look(names))
     axes.set_aspect("equal")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
+
+
+def _point_look(names: Sequence[str]) -> dict[str, Any]:
+    """A sign for one operating point, and a star for several in one place, of the colours of the
+    first and of the last."""
+    colours = [_POINT_COLOURS[name] for name in names]
+    if len(names) > 1:
+        return {"marker": "*", "color": colours[0], "mec": colours[-1], "ms": 13, "mew": 1.2}
+    return {"marker": POINT_MARKERS[names[0]], "color": colours[0], "mec": "white", "ms": 8}
 
 
 def _scores(sample: Sample, home: Home) -> dict[str, np.ndarray]:
@@ -145,15 +186,20 @@ def _reliability(axes: Any, sample: Sample, home: Home) -> None:
 def _decision(axes: Any, sample: Sample, home: Home) -> None:
     curves = {name: decision_curve(sample, score) for name, score in _scores(sample, home).items()}
     first = next(iter(curves.values()))
-    threshold = first["threshold"]
-    axes.plot(threshold, first["all"], color=_GREY, lw=1.2, ls="--", label="treat all")
+    threshold = np.array(first["threshold"])
+    shown = threshold <= HIGHEST + 1e-9  # near 1 a single false alarm moves the whole curve
+
+    def plot(values: Sequence[float], *style: Any, **look: Any) -> None:
+        axes.plot(threshold[shown], np.array(values)[shown], *style, **look)
+
+    plot(first["all"], color=_GREY, lw=1.2, ls="--", label="treat all")
     axes.axhline(0, color=INK, lw=1.0, label="treat none")
     for (name, curve), style, colour in zip(
         curves.items(), ("-", ":", "-."), COLOURS, strict=False
     ):
-        axes.plot(threshold, curve["model"], style, color=colour, lw=1.5, label=name)
+        plot(curve["model"], style, color=colour, lw=1.5, label=name)
     share = sample.is_positive.mean()
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, HIGHEST)
     axes.set_ylim(-0.25 * share, 1.1 * share)
 
 
@@ -165,7 +211,7 @@ def _probabilities(axes: Any, sample: Sample, home: Home) -> None:
         share = np.histogram(sample.score[chosen], _BINS)[0] / chosen.sum()
         axes.stairs(share, _BINS, fill=True, color=colour, alpha=0.45, label=name)
         axes.stairs(share, _BINS, color=colour, lw=1.0)
-    for name, threshold in home.thresholds.items():
-        width, style = POINT_LINES[name]
-        axes.axvline(threshold, color=INK, lw=width, ls=style, label=POINT_TITLES[name])
+    for names, threshold in coinciding(home.thresholds).items():
+        width, style = POINT_LINES[names[0]]
+        axes.axvline(threshold, color=INK, lw=width, ls=style, label=points_title(names))
     axes.set_xlim(0, 1)

@@ -9,9 +9,11 @@ from safetensors.torch import save_file
 
 import train
 from cerviclip.data.variants.corruptions import LEVELS
+from cerviclip.runs.inspection import robustness_figure as robustness_figure_module
 from cerviclip.runs.inspection.robustness import CorruptedImages, measure_robustness
 from cerviclip.runs.inspection.robustness_figure import robustness_figure
 from cerviclip.runs.predictions import Predictions
+from cerviclip.runs.report.figures import new_figure
 from cerviclip.tools import robustness
 from dassl.errors import cli_main
 from helpers import tiny_clip_state_dict, write_images
@@ -79,6 +81,21 @@ def test_the_figure_has_a_panel_for_each_corruption(center, tmp_path):
         assert image.width > image.height > 300
     lines = robustness.lines_of(record, "binary.sensitivity")
     assert lines[0] == "far, gain: binary.sensitivity 100 100 100 0 0 0"
+
+
+def test_centers_with_equal_scores_do_not_hide_each_other(center, tmp_path, monkeypatch):
+    record = measure_robustness(BrightnessModel(), [center], RESULTS, str(tmp_path), ["gain"])
+    record["centers"]["near"] = record["centers"]["far"]
+    drawn = []
+    monkeypatch.setattr(
+        robustness_figure_module,
+        "new_figure",
+        lambda *of, **how: drawn.append(new_figure(*of, **how)) or drawn[-1],
+    )
+    robustness_figure(record, "accuracy", tmp_path / "r.png")
+    far, near = drawn[0].axes[0].lines
+    assert list(far.get_ydata()) == list(near.get_ydata())
+    assert np.all(np.array(far.get_xdata()) < np.array(near.get_xdata()))
 
 
 def test_images_are_made_one_by_one(center, tmp_path):

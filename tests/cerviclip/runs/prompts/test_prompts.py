@@ -120,3 +120,16 @@ def test_a_backbone_without_texts_is_refused(words, capsys):
     flags = words("--backbone", "timm:resnet18")
     assert cli_main(command.main, flags) == 2
     assert "needs a text encoder" in capsys.readouterr().err
+
+
+def test_averages_with_equal_numbers_do_not_hide_each_other():
+    texts = {name: {c: [f"{name} {c}", f"a {name} {c}"] for c in CLASSES} for name in ("s", "t")}
+    items = [Item(0), Item(1)]
+    right = np.eye(2)
+    scored = [score_one(p, right, items, CLASSES) for p in prompts_of(CLASSES, ["a {}"], texts)]
+    points = {
+        marks.get_label(): marks.get_offsets() for marks in figure(scored, "t").axes[0].collections
+    }
+    averages = [points[f"set {name}"] for name in ("s", "t")]
+    assert (averages[0][:, 0] == averages[1][:, 0]).all()
+    assert (averages[0][:, 1] != averages[1][:, 1]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure
+from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure, side_by_side
 from cerviclip.runs.report.figures import (
     ConfusionTemplate,
     headline,
@@ -235,3 +235,48 @@ def test_a_band_ends_where_its_metric_does():
     figure = shots_figure(group_runs(runs), "macro_auc")
     [band] = figure.axes[0].collections
     assert band.get_paths()[0].vertices[:, 1].max() == 1.0
+
+
+def named(trainer, runs):
+    return [run | {"trainer": trainer} for run in runs]
+
+
+def test_methods_at_one_number_of_shots_stand_side_by_side():
+    """Methods with equal scores hid each other."""
+    trained = [run for run in make_runs() if run["shots"]]
+    runs = [run for name in ("A", "B", "C") for run in named(name, trained)]
+    figure = shots_figure(group_runs(runs), "accuracy")
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert [list(lines[name].get_ydata()) for name in "ABC"] == [[0, 100, 100]] * 3
+    starts = [lines[name].get_xdata()[0] for name in "ABC"]
+    np.testing.assert_allclose(starts, [-0.08, 0, 0.08])
+    bands = [band.get_paths()[0].vertices[:, 0].min() for band in figure.axes[0].collections]
+    np.testing.assert_allclose(bands, starts)
+    assert "stand side by side" in "\n".join(text.get_text() for text in figure.texts)
+    alone = shots_figure(group_runs(make_runs()), "accuracy")
+    assert "side by side" not in "\n".join(text.get_text() for text in alone.texts)
+
+
+def test_many_methods_stay_nearer_to_their_number_than_to_the_next():
+    for count in (1, 2, 8, 40):
+        asides = side_by_side(count)
+        assert len(set(asides)) == count and max(map(abs, asides)) < 0.31
+        assert abs(sum(asides)) < 1e-9
+
+
+def test_methods_that_train_nothing_have_lines_of_their_own():
+    idle = [run for run in make_runs() if not run["shots"]]
+    runs = [*make_runs(), *named("CALIP", idle)]
+    lines = {
+        line.get_label(): line for line in shots_figure(group_runs(runs), "accuracy").axes[0].lines
+    }
+    assert lines["ZeroShotCLIP"].get_linestyle() != lines["CALIP"].get_linestyle()
+
+
+def test_a_method_without_a_score_at_the_first_center_is_in_the_legend():
+    runs = make_runs()
+    for run in runs:
+        if not run["shots"]:
+            run["centers"] = {"Far": POOR}
+    figure = shots_figure(group_runs(runs), "accuracy")
+    assert "ZeroShotCLIP" in [text.get_text() for text in figure.legends[0].get_texts()]
