@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cerviclip.report.document import Document
 from cerviclip.report.numbers import cell, digits_of, interval_note, size_of, title_of
 from cerviclip.report.sentences.partitions import was_calibrated
 from cerviclip.runs.report.groups import METRICS
-from cerviclip.runs.report.prediction_figures import POINT_TITLES
+from cerviclip.runs.report.prediction_figures import coinciding, points_title
 
 _SETS = (
     "lac: all classes above one threshold of the probability, the smallest sets on average; aps: "
@@ -53,20 +53,7 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
         block = blocks.get("operating_points")
         if not block:
             continue
-        rows = []
-        for name, point in block["points"].items():
-            for center, found in point["centers"].items():
-                loss = found["loss"] or {}
-                lost = [signed_loss(loss.get(key)) for key in ("sensitivity", "specificity")]
-                rows.append(
-                    (
-                        POINT_TITLES[name].removesuffix(" on val"),
-                        f"{point['threshold']:.3f}",
-                        center,
-                        *(cell(found[rate]) for rate in _RATES),
-                        " / ".join(lost),
-                    )
-                )
+        rows = point_rows(block)
         head = (
             "point",
             "threshold",
@@ -84,6 +71,7 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
             "threshold that the same rule would have chosen with the centre's own labels. A "
             "negative loss means that the threshold of val did better.",
         ]
+        notes += coinciding_notes(block)
         notes += [f"The choice {block['note']}."] if block.get("note") else []
         notes += [f"{block['reason']}."] if block.get("reason") else []
         document.table(
@@ -112,18 +100,68 @@ def points(document: Document, run: Mapping[str, Any]) -> None:
             )
 
 
+def _by_threshold(block: Mapping[str, Any] | None) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """The points of each threshold, with their names for a row; most often it is one point."""
+    points = {n: p for n, p in ((block or {}).get("points") or {}).items() if p["centers"]}
+    thresholds = {n: p.get("by_fold") or p["threshold"] for n, p in points.items()}
+    return [
+        (points_title(names).removesuffix(" on val"), [points[name] for name in names])
+        for names in coinciding(thresholds)
+    ]
+
+
+def coinciding_notes(block: Mapping[str, Any]) -> list[str]:
+    """Which points have one threshold and so share their rows."""
+    shared = [(names, points) for names, points in _by_threshold(block) if len(points) > 1]
+    told = [
+        f"{names} coincide: val gives them the same threshold, so they share their rows."
+        for names, _ in shared
+    ]
+    several = any(
+        len(_losses(points, center)) > 1 for _, points in shared for center in points[0]["centers"]
+    )
+    told += ["Where their losses differ, these stand in the order of the points."] * several
+    return told
+
+
+def point_rows(block: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Of each threshold and centre the rates, and what each point of that threshold loses."""
+    return [
+        (
+            names,
+            f"{points[0]['threshold']:.3f}",
+            center,
+            *(cell(found[rate]) for rate in _RATES),
+            "; ".join(_losses(points, center)),
+        )
+        for names, points in _by_threshold(block)
+        for center, found in points[0]["centers"].items()
+    ]
+
+
+def _losses(points: Sequence[Mapping[str, Any]], center: str) -> list[str]:
+    """``+1.2 / −0.3`` of each point, in one line; once where all lose the same."""
+    losses = [point["centers"][center]["loss"] or {} for point in points]
+    found = [
+        "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}".join(
+            signed_loss(loss.get(key)) for key in ("sensitivity", "specificity")
+        )
+        for loss in losses
+    ]
+    return found[:1] if len(set(found)) == 1 else found
+
+
 def prevalence_rows(block: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
-    """Of each point and centre PPV and NPV at each of ``TEST.PREVALENCES``; none where no such
+    """Of each threshold and centre PPV and NPV at each of ``TEST.PREVALENCES``; none where no such
     value is defined."""
     rows: list[tuple[str, ...]] = []
-    for name, point in ((block or {}).get("points") or {}).items():
-        for center, found in point["centers"].items():
+    for names, points in _by_threshold(block):
+        for center, found in points[0]["centers"].items():
             ppv, npv = (found.get(key) or {} for key in ("ppv_at", "npv_at"))
             for share in sorted({*ppv, *npv}, key=float):
                 cells = cell(ppv.get(share)), cell(npv.get(share))
                 if set(cells) > {"-"} or "-" not in cells:
-                    point_name = POINT_TITLES[name].removesuffix(" on val")
-                    rows.append((point_name, center, f"{100 * float(share):g}", *cells))
+                    rows.append((names, center, f"{100 * float(share):g}", *cells))
     return rows
 
 
