@@ -14,6 +14,7 @@ SMALL, TINY = 8.0, 6.8  # points
 SMALLER = (TINY, 6.0, 5.3)  # of tables that are too wide
 CLOSE = 0.55  # mm of a table's line for each point of its letters
 ABOVE, BESIDE = 0.6, 0.8  # mm of white in a cell
+WIDE, NARROW = 3.5, 2 * BESIDE + 0.6  # mm of white in all, where all fits and where words wrap
 APART = 1.8  # mm more between numbers and words that come after them
 HEAD, RULE = (232, 239, 246), (170, 180, 190)
 
@@ -53,28 +54,29 @@ class Layout:
             pdf.line(pdf.l_margin, pdf.get_y(), pdf.l_margin + pdf.epw, pdf.get_y())
 
     def _row(self, texts: Sequence[str], style: str = "") -> Row:
-        rooms = [w - 2 * BESIDE - self._apart(i) for i, w in enumerate(self.widths)]
+        rooms = [w - 2 * BESIDE - _apart(self._block, i) for i, w in enumerate(self.widths)]
         found = zip(texts, rooms, strict=True)
         cells = [wrapped(self._pdf, text, room, self.size, style) for text, room in found]
         return Row(cells, max(map(len, cells)) * self.size * CLOSE + 2 * ABOVE)
-
-    def _apart(self, column: int) -> float:
-        """mm of white before a column's words, beside that of each cell."""
-        is_text = self._block.is_text
-        return APART if column and is_text(column) and not is_text(column - 1) else 0.0
 
     def _draw_row(self, row: Row, style: str = "") -> None:
         pdf, size = self._pdf, self.size
         x, top = pdf.l_margin, pdf.get_y()
         for column, (lines, width) in enumerate(zip(row.cells, self.widths, strict=True)):
             for number, line in enumerate(lines):
-                left = x + BESIDE + self._apart(column)
+                left = x + BESIDE + _apart(self._block, column)
                 if not self._block.is_text(column):
                     left = x + width - BESIDE - line_width(pdf, line, size, style)
                 y = top + ABOVE + number * size * CLOSE
                 draw_line(pdf, line, (left, y), size * CLOSE, size, style)
             x += width
         pdf.set_xy(pdf.l_margin, top + row.height)
+
+
+def _apart(block: Table, column: int) -> float:
+    """mm of white before a column's words, beside that of each cell."""
+    behind = column > 0 and block.is_text(column) and not block.is_text(column - 1)
+    return APART if behind else 0.0
 
 
 def _fitted(pdf: Any, block: Table) -> tuple[float, list[float]]:
@@ -93,20 +95,21 @@ def _widths(pdf: Any, block: Table, size: float) -> tuple[list[float], bool]:
     columns = list(zip(block.head, *block.rows, strict=True))
     pdf.set_font(FONT, "B", size)  # as the head is set, which is the wider
 
-    def longest(texts: Iterable[str]) -> float:
-        return max(map(pdf.get_string_width, texts)) + 3.5
+    def longest(texts: Iterable[str], column: int, white: float) -> float:
+        return max(map(pdf.get_string_width, texts)) + white + _apart(block, column)
 
-    natural = [longest(column) for column in columns]
+    natural = [longest(column, i, WIDE) for i, column in enumerate(columns)]
     if sum(natural) <= pdf.epw:
         return [width * pdf.epw / sum(natural) for width in natural], True
     least = [
-        longest(word for cell in column for word in re.split("[ \n]", cell)) for column in columns
+        longest((word for cell in column for word in re.split("[ \n]", cell)), i, NARROW)
+        for i, column in enumerate(columns)
     ]
     pdf.set_font(FONT, "", size)
     for i, column in enumerate(columns):
         if not block.is_text(i):  # numbers keep their interval in one line
             numbers = (number for cell in column[1:] for number in cell.split("; "))
-            least[i] = max(least[i], longest(numbers))
+            least[i] = max(least[i], longest(numbers, i, NARROW))
     wanted = [max(n - m, 0.0) for n, m in zip(natural, least, strict=True)]
     given = shared(max(pdf.epw - sum(least), 0.0), wanted)
     widths = [m + more for m, more in zip(least, given, strict=True)]

@@ -64,6 +64,7 @@ def _add_table(word: Any, block: Table) -> None:
         _repeat_head(table.rows[0])
     else:
         table._tbl.remove(table.rows[0]._tr)
+        _without_head(table)
     for cells in block.rows:
         _row(table.add_row(), cells, block)
     _keep_together(table.rows, bool(block.note), len(table.rows) - len(block.rows))
@@ -100,6 +101,16 @@ def _keep_together(rows: Any, has_note: bool, heads: int) -> None:
         if near or (number == last and has_note):
             for cell in row.cells:
                 cell.paragraphs[0].paragraph_format.keep_with_next = True
+
+
+def _without_head(table: Any) -> None:
+    """The style does not draw the first row as a head."""
+    from docx.oxml.ns import qn
+
+    for look in table._tbl.tblPr.findall(qn("w:tblLook")):
+        look.set(qn("w:firstRow"), "0")
+        value = int(look.get(qn("w:val"), "0"), 16) & ~0x20
+        look.set(qn("w:val"), f"{value:04X}")
 
 
 def _repeat_head(row: Any) -> None:

@@ -35,7 +35,8 @@ from cerviclip.runs.study_title import marked_name, shown_name
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
 MARKERS = "osD^vPX*"
 LINES = ("-", ":", "-.")  # the next one where the colours begin again
-IDLE = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))  # of methods that train nothing, which are black
+# Of methods that train nothing, which are black; of two equal ones the thicker dots are seen.
+IDLE = (("--", 1.2), (":", 2.6), ("-.", 1.2), ((0, (1, 4)), 2.6))
 
 
 def shots_figure(groups: Sequence[Group], metric: str) -> Any:
@@ -121,8 +122,9 @@ def _draw_panel(
         drawn = [g for g in own if g.stat(center, metric).mean is not None]
         stats = [(g.shots, g.stat(center, metric)) for g in drawn]
         if own[0].shots == 0:
+            style, width = IDLE[idle % len(IDLE)]
             for _, stat in stats:
-                axes.axhline(stat.mean, color=INK, lw=1.2, ls=IDLE[idle % len(IDLE)], label=label)
+                axes.axhline(stat.mean, color=INK, lw=width, ls=style, label=label)
             idle += 1
             continue
         again, place = divmod(learnt, len(COLOURS))

@@ -97,6 +97,15 @@ def test_a_method_that_val_has_tuned_is_said_to_be_flattered_by_val(runs, tmp_pa
     assert "too good" not in text(4001, "ZooLinear") and "too good" not in text(1)
 
 
+def test_what_val_has_chosen_is_words_in_its_table(runs, tmp_path):
+    found = Study.read(runs)
+    run = found.parts[0].groups[0].runs[0]
+    run["search"] = {"tries": 6, "labels": 4, "choices": {"settings": {"tries": 6}}}
+    table = tables(build_document(found, tmp_path))["Search budget."]
+    assert [table.is_text(i) for i in range(6)] == [True, True, False, False, False, True]
+    assert table.head[5] == "chosen"
+
+
 def test_random_weights_are_told_apart_from_unknown_ones(runs, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
     [config] = (tmp_path / "runs").rglob("config.yaml")

@@ -66,3 +66,12 @@ def test_a_tall_picture_leaves_its_caption_room_in_word(tmp_path):
     [shape] = found.inline_shapes
     assert shape.height.inches == pytest.approx(8.5, abs=0.01)
     assert shape.width.inches == pytest.approx(8.5 / 4, abs=0.01)
+
+
+def test_a_table_without_a_head_does_not_draw_its_first_row_as_one(draft, tmp_path):
+    draft.table("A card.", ("", ""), [("what it is", "a set"), ("licence", "MIT")], labels=2)
+    found = word_of(draft, tmp_path / "draft.docx")
+    looks = [table._tbl.tblPr.xpath("./w:tblLook")[0] for table in found.tables]
+    values = [{key.rpartition("}")[2]: value for key, value in look.items()} for look in looks]
+    assert [value["firstRow"] for value in values] == ["1", "0"]
+    assert [int(value["val"], 16) & 0x20 for value in values] == [0x20, 0]
