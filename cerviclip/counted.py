@@ -30,6 +30,6 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
 
 
 def most_of(counts: Counter[str], most: int = 4) -> str:
-    """``6 .dcm, 2 .heic``: the largest numbers, equal ones by name, as folders list in any order."""
+    """``6 .dcm, 2 .heic``: the largest numbers first, equal ones by name."""
     ranked = sorted(counts.items(), key=lambda found: (-found[1], found[0]))
     return ", ".join(f"{number} {name}" for name, number in ranked[:most])

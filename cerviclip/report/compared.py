@@ -12,6 +12,7 @@ from cerviclip.runs.many.federations import tests_by_center, without_idle_rows
 from cerviclip.runs.report.groups import group_runs, runs_of
 from cerviclip.runs.report.pooled import Entry, pooled_entries, pooled_tables
 from cerviclip.runs.report.tables import Table, build_tables, column_name
+from cerviclip.runs.settings.run_key import shots_words
 from dassl.errors import UserError
 
 METRICS = ("accuracy", "balanced_accuracy", "binary.auc")
@@ -61,6 +62,6 @@ def _not_pooled(entries: Sequence[Entry]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         if entry["score"] is None:
-            name = f"{entry['trainer']}, {entry['shots']} shots"
+            name = f"{entry['trainer']}, {shots_words(entry['shots'])}"
             found.setdefault((name, entry["reason"]), []).append(str(entry["seed"]))
     return [f"{name}, seed {', '.join(seeds)}: {why}" for (name, why), seeds in found.items()]

@@ -35,6 +35,7 @@ from cerviclip.runs.report.costs import HEAD as SEARCH_HEAD
 from cerviclip.runs.report.costs import NOTE as SEARCH_NOTE
 from cerviclip.runs.report.costs import chosen_settings, search_rows
 from cerviclip.runs.report.groups import split_hashes
+from cerviclip.runs.settings.run_key import shots_words
 
 
 def introduction(document: Document, study: Study) -> None:
@@ -275,7 +276,7 @@ def _search(document: Document, study: Study) -> None:
     for part in study.parts:
         document.text(
             f"The model shown in detail for {part.name} is {part.label} with "
-            f"{part.featured.shots} shots, of its runs the first (seed {part.run['seed']}"
+            f"{shots_words(part.featured.shots)}, of its runs the first (seed {part.run['seed']}"
             f"{in_fold(part.run)}): {part.why}.{ranks_sentence(part)}{_tried_on_val(part)}",
             "selection",
         )

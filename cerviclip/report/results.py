@@ -30,6 +30,7 @@ from cerviclip.report.study import Part, Study
 from cerviclip.runs.report.groups import METRICS
 from cerviclip.runs.report.prediction_figures import prediction_figures
 from cerviclip.runs.settings.folders import safe_part
+from cerviclip.runs.settings.run_key import shots_words
 
 
 def results(document: Document, study: Study, figures: Path) -> None:
@@ -115,7 +116,7 @@ def closing(document: Document, study: Study) -> None:
 
 def _featured(document: Document, part: Part, figures: Path) -> None:
     run = part.run
-    shots = "" if run["shots"] == 0 else f" with {run['shots']} shots"
+    shots = "" if run["shots"] == 0 else f" with {shots_words(run['shots'])}"
     fold = f", fold {run['fold']}" if run["fold"] else ""
     document.heading(f"{part.label}{shots} on {part.name}", "accuracy", level=2)
     document.text(
@@ -295,7 +296,7 @@ def _failures(document: Document, study: Study) -> None:
     )
     document.bullets(
         [
-            f"{run['trainer']}, {run['shots']} shots, seed {run['seed']}: {run['error']}"
+            f"{run['trainer']}, {shots_words(run['shots'])}, seed {run['seed']}: {run['error']}"
             for run in study.failed
         ],
         "failures",

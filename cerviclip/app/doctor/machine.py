@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 from cerviclip.app.doctor.check import FAULT, NOTE, OK, Check
-from cerviclip.app.fonts import REMEDY, chinese_font, plain_fonts
 from cerviclip.backbones.names import OPENAI_FILES, PHANTOM
+from cerviclip.drawing.fonts import REMEDY, chinese_font, plain_fonts
 from cerviclip.environment import cache_folder
 from cerviclip.vlm.files.place import cache_dir
 

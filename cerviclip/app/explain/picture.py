@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cerviclip.app.explain.details import CLASS_BLIND, METHODS, Explanation
+from cerviclip.drawing.figure_fonts import take_fonts
 from dassl.utils.files import atomic_write
 
 RESEARCH_ONLY = "Research use only. Not a medical device."
@@ -37,6 +38,7 @@ def draw(explanation: Explanation, target: Path) -> None:
     left.set_title(_about_image(explanation), fontsize=9)
     right.set_title(_about_map(explanation), fontsize=9)
     figure.supxlabel(_below(explanation), fontsize=8)
+    take_fonts(figure)
     with atomic_write(target, "wb") as file:
         figure.savefig(file, dpi=110, format="png", bbox_inches="tight", pad_inches=0.08)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fpdf import FPDF
 from PIL import Image
 
-from cerviclip.app.fonts import Shown, plain_fonts
+from cerviclip.drawing.fonts import Shown, plain_fonts
 from cerviclip.report.writers.page_breaks import page_starts
 
 WIDTH = 180.0  # mm between the margins of an A4 page

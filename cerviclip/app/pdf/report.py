@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from cerviclip.app.answer import Prediction
-from cerviclip.app.fonts import REMEDY
 from cerviclip.app.parts.names import is_there
 from cerviclip.app.pictures import open_picture, picture_sha256
 from cerviclip.app.web.basis import (
@@ -35,6 +34,7 @@ from cerviclip.app.web.basis import (
 )
 from cerviclip.app.web.overlay import overlay
 from cerviclip.app.web.texts import Texts, likeness, possible_classes
+from cerviclip.drawing.fonts import REMEDY
 from cerviclip.places import install_hint
 from cerviclip.plugins import is_phantom
 from dassl._version import __version__

@@ -16,6 +16,7 @@ from cerviclip.app.review.training import Origin
 from cerviclip.app.web.answers import predict_bytes
 from cerviclip.app.web.settings import WebSettings
 from cerviclip.plugins import add_plugins, is_phantom
+from cerviclip.runs.settings.run_key import shots_words
 from cerviclip.runs.study_title import shown_name
 
 
@@ -87,5 +88,5 @@ def title_of(folder: str) -> str:
         return str(folder)
     name = shown_name(results["dataset"], [results])
     parts = [name, *(results[key] for key in ("trainer", "backbone"))]
-    shots = "1 shot" if results["shots"] == 1 else f"{results['shots']} shots"
+    shots = shots_words(results["shots"])
     return f"{', '.join(parts)}, {shots}, seed {results['seed']}"

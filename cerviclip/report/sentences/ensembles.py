@@ -8,6 +8,7 @@ from typing import Any
 from cerviclip.runs.ensemble import MEAN
 from cerviclip.runs.report.groups import Group, member_label
 from cerviclip.runs.report.tables import row_labels
+from cerviclip.runs.settings.run_key import shots_words
 
 PREPARED = (
     "the predictions of other runs were joined; each of these prepared images as its own method "
@@ -38,7 +39,9 @@ def ensemble_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _member(member: Mapping[str, Any]) -> str:
-    shots = "" if member["shots"] == 0 else f", {member['shots']} shots, seed {member['seed']}"
+    shots = (
+        "" if member["shots"] == 0 else f", {shots_words(member['shots'])}, seed {member['seed']}"
+    )
     fold = f", fold {member['fold']}" if member.get("fold") else ""
     return f"{member_label(member)}{shots}{fold}"
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cerviclip.drawing.fonts import REMEDY, UNKNOWN, Shown, plain_fonts
 from cerviclip.report.document import Block, Bullets, Document, Figure, Heading, Table, Text
 from cerviclip.report.writers.page_breaks import LINES, page_starts
-from cerviclip.report.writers.pdf_lines import BLACK, FONT, draw_line, wrapped
+from cerviclip.report.writers.pdf_lines import BLACK, FONT, draw_line, set_font, wrapped
 from cerviclip.report.writers.pdf_tables import SMALL, TINY, Layout
 
 BODY = 9.5  # points
@@ -35,9 +36,7 @@ def write(document: Document, path: Path) -> None:
     pdf.set_auto_page_break(False)  # `_Flow` decides
     pdf.set_margins(20, 18, 20)
     pdf.c_margin = 0
-    for style, file in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf"),
-                        ("I", "DejaVuSans-Oblique.ttf")):  # fmt: skip
-        pdf.add_font(FONT, style, _fonts() / file)
+    _add_fonts(pdf, document)
     pdf.set_title(document.title)
     pdf.add_page()
     flow = _Flow(pdf)
@@ -46,12 +45,24 @@ def write(document: Document, path: Path) -> None:
     flow.add(document.blocks)
     with atomic_write(path, "wb") as handle:
         handle.write(bytes(pdf.output()))
+    if pdf.shown.missing:
+        signs = "".join(sorted(pdf.shown.missing))
+        print(
+            f"Note: no font here shows {signs[:40]!r} in {path} ({UNKNOWN} stands there): {REMEDY}"
+        )
 
 
-def _fonts() -> Path:
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+def _add_fonts(pdf: Any, document: Document) -> None:
+    """DejaVu, and a font for names in Chinese where there are any."""
+    regular, bold = plain_fonts()
+    slanted = regular.with_name("DejaVuSans-Oblique.ttf")
+    for style, file in (("", regular), ("B", bold), ("I", slanted)):
+        pdf.add_font(FONT, style, file)
+    shown = pdf.shown = Shown()
+    shown(f"{document.title}{document.subtitle}{document.blocks}")
+    if (font := shown.chinese) is not None:
+        pdf.add_font("chinese", "", font.path, collection_font_number=font.number)
+        pdf.set_fallback_fonts(["chinese"], exact_match=False)
 
 
 def _paged(kind: Any, title: str) -> Any:
@@ -60,9 +71,9 @@ def _paged(kind: Any, title: str) -> Any:
     class Paged(kind):
         def footer(self) -> None:
             self.set_y(-13)
-            self.set_font(FONT, "", 7)
+            set_font(self, "", 7)
             self.set_text_color(*GREY)
-            self.cell(0, 5, f"{title}  |  {self.page_no()}", align="C")
+            self.cell(0, 5, self.shown(f"{title}  |  {self.page_no()}"), align="C")
             self.set_text_color(0)
 
     return Paged

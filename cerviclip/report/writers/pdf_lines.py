@@ -16,7 +16,7 @@ Line = list[tuple[str, bool]]  # pieces, each with whether it is a blank
 def wrapped(pdf: Any, text: str, width: float, size: float, style: str = "") -> list[Line]:
     """A text in lines no wider than a width in mm; a word breaks only where it is wider itself."""
     lines: list[Line] = []
-    for paragraph in text.split("\n"):
+    for paragraph in pdf.shown(text).split("\n"):
         lines.append([])
         used = 0.0
         space = _width(pdf, (" ", False), size, style)
@@ -95,8 +95,14 @@ def _join(line: Line, piece: tuple[str, bool]) -> None:
         line.append(piece)
 
 
+def set_font(pdf: Any, style: str, size: float) -> None:
+    """Set a font that fpdf2 may take for set, where a fallback has replaced it."""
+    pdf.font_family = ""
+    pdf.set_font(FONT, style, size)
+
+
 def _width(pdf: Any, piece: tuple[str, bool], size: float, style: str) -> float:
     """mm of a piece; its font is left set."""
     text, is_blank = piece
-    pdf.set_font(FONT, "B" if is_blank else style, size)
+    set_font(pdf, "B" if is_blank else style, size)
     return float(pdf.get_string_width(text))

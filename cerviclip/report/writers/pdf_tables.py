@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cerviclip.report.document import Table
-from cerviclip.report.writers.pdf_lines import FONT, Line, draw_line, line_width, wrapped
+from cerviclip.report.writers.pdf_lines import Line, draw_line, line_width, set_font, wrapped
 
 SMALL, TINY = 8.0, 6.8  # points
 SMALLER = (TINY, 6.0, 5.3)  # of tables that are too wide
@@ -93,7 +93,7 @@ def _widths(pdf: Any, block: Table, size: float) -> tuple[list[float], bool]:
     """Widths of the columns in mm, the page's in all, and whether every word fits in its own:
     where not all fits, words wrap first."""
     columns = list(zip(block.head, *block.rows, strict=True))
-    pdf.set_font(FONT, "B", size)  # as the head is set, which is the wider
+    set_font(pdf, "B", size)  # as the head is set, which is the wider
 
     def longest(texts: Iterable[str], column: int, white: float) -> float:
         return max(map(pdf.get_string_width, texts)) + white + _apart(block, column)
@@ -105,7 +105,7 @@ def _widths(pdf: Any, block: Table, size: float) -> tuple[list[float], bool]:
         longest((word for cell in column for word in re.split("[ \n]", cell)), i, NARROW)
         for i, column in enumerate(columns)
     ]
-    pdf.set_font(FONT, "", size)
+    set_font(pdf, "", size)
     for i, column in enumerate(columns):
         if not block.is_text(i):  # numbers keep their interval in one line
             numbers = (number for cell in column[1:] for number in cell.split("; "))

@@ -23,7 +23,7 @@ from cerviclip.runs.report.figures import INK, new_figure
 from cerviclip.runs.report.groups import Group, in_tables, runs_of
 from cerviclip.runs.report.tables import READ_EARLY, column_name, row_labels
 from cerviclip.runs.report.titles import title_of
-from cerviclip.runs.settings.run_key import Shots, shots_order
+from cerviclip.runs.settings.run_key import Shots, shots_order, shots_words
 from cerviclip.runs.study_title import shown_name
 from dassl.errors import UserError
 
@@ -72,8 +72,8 @@ def rank_groups(groups: Sequence[Group], metric: str, post_hoc: str = NEMENYI) -
     if len(of_set) < LEAST_SETS or len(whole) < LEAST_METHODS:
         raise UserError(
             f"a ranking needs {LEAST_SETS} data sets and {LEAST_METHODS} methods with {metric} on "
-            f"each at {shots} shots; here are {len(of_set)} ({', '.join(of_set) or 'none'}) and "
-            f"{len(whole)} ({', '.join(whole) or 'none'})"
+            f"each at {shots_words(shots)}; here are {len(of_set)} ({', '.join(of_set) or 'none'}) "
+            f"and {len(whole)} ({', '.join(whole) or 'none'})"
         )
     values = np.array([[of_set[d][label] for label in whole] for d in of_set])
     better = metric.rsplit(".", 1)[-1] not in LOSSES

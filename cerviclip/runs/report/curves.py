@@ -3,6 +3,7 @@ side. A point of fewer runs than the others have is an open marker."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from cerviclip.runs.study_title import marked_name, shown_name
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for zero-shot.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6F00", "#7F3C8D")
 MARKERS = "osD^vPX*"
+KEY_SIZE = 7  # points
 LINES = ("-", ":", "-.")  # the next one where the colours begin again
 # Of methods that train nothing, which are black; of two equal ones the thicker dots are seen.
 IDLE = (("--", 1.2), (":", 2.6), ("-.", 1.2), ((0, (1, 4)), 2.6))
@@ -69,12 +71,20 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
     words, size = headline(f"{name}{apart}", figure.get_figwidth() - 0.2, 11, 9, 7.5)
     figure.suptitle(words, fontsize=size, color=INK)
     right = 1 - beside / figure.get_figwidth()
+    key = _wrapped(_key(groups, any(fewer)), figure.get_figwidth() - 0.2, KEY_SIZE)
+    more = max(0, key.count("\n") - 1)  # lines beyond two
     figure.subplots_adjust(left=0.6 / figure.get_figwidth() + 0.01, right=right,
                            top=0.85 - 0.04 * words.count("\n"),
-                           bottom=0.21, wspace=0.06)  # fmt: skip
+                           bottom=0.21 + 0.035 * more, wspace=0.06)  # fmt: skip
     left = 0.12 / figure.get_figwidth()
-    figure.text(left, 0.02, _key(groups, any(fewer)), fontsize=7, color=INK, linespacing=1.3)
+    figure.text(left, 0.02, key, fontsize=KEY_SIZE, color=INK, linespacing=1.3)
     return figure
+
+
+def _wrapped(text: str, width: float, size: float) -> str:
+    """Lines no wider than some inches; a letter takes about 0.55 of its size."""
+    letters = int(72 * width / (0.55 * size))
+    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
 
 
 def _legend_width(groups: Sequence[Group]) -> float:

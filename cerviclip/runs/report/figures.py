@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.drawing.figure_fonts import fit_texts, take_fonts
+
 INK, GRID, ABSENT = "#222222", "#dddddd", "#eeeeee"
 CELL = 0.5  # inches
 
@@ -46,13 +48,25 @@ def with_same_classes(centers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def new_figure(width: float, height: float, dpi: int = 100) -> Any:
-    """A figure outside pyplot, which would keep every figure of a sweep in memory."""
+    """A figure outside pyplot, which would keep every figure of a sweep in memory. It shows names
+    in Chinese where a font has them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi)
+    figure = _figure_class()(figsize=(width, height), dpi=dpi)
     FigureCanvasAgg(figure)
     return figure
+
+
+@lru_cache(maxsize=1)
+def _figure_class() -> Any:
+    from matplotlib.figure import Figure
+
+    class WithFonts(Figure):
+        def draw(self, renderer: Any) -> None:
+            take_fonts(self)
+            super().draw(renderer)
+
+    return WithFonts
 
 
 def open_frame(axes: Any) -> None:
@@ -157,7 +171,9 @@ class ConfusionTemplate:
         canvas = self.figure.canvas
         canvas.restore_region(self.background)
         renderer = canvas.get_renderer()
-        for artist in self.fill(counts, heads, title):
+        shown = self.fill(counts, heads, title)
+        fit_texts([self.title, *self.heads])
+        for artist in shown:
             artist.draw(renderer)
         return np.asarray(canvas.buffer_rgba())
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cerviclip.counted import counted
 from cerviclip.data.split.folds import parse_fold
 from cerviclip.runs.settings.folders import backbone_label, file_in, safe_part
 from dassl.config import CfgNode
@@ -131,6 +132,11 @@ class RunKey:
 def shots_of(num_shots: int) -> Shots:
     """Shots as they are named, of DATASET.NUM_SHOTS: ``full`` for -1."""
     return "full" if num_shots < 0 else num_shots
+
+
+def shots_words(shots: Shots) -> str:
+    """Shots in a sentence: ``1 shot``, ``16 shots``, ``all images``."""
+    return "all images" if shots == "full" else counted(int(shots), "shot")
 
 
 def shots_order(shots: Shots) -> float:

@@ -14,6 +14,7 @@ from cerviclip.runs.many.tidy import long_table
 from cerviclip.runs.predictions import read_predictions
 from cerviclip.runs.report.groups import METRICS, TITLES, group_runs, load_runs, sweep_order
 from cerviclip.runs.report.tables import build_tables, column_name
+from cerviclip.runs.settings.run_key import shots_words
 from cerviclip.runs.study_title import shown_name
 
 
@@ -107,5 +108,5 @@ def _title(run: Any) -> str:
     name = shown_name(run["dataset"], [run])
     names = [name, *(run[key] for key in ("trainer", "backbone", "variant"))]
     fold = f", fold {run['fold']}" if run.get("fold") else ""
-    shots = "1 shot" if run["shots"] == 1 else f"{run['shots']} shots"
+    shots = shots_words(run["shots"])
     return f"{', '.join(names)}, {shots}, seed {run['seed']}{fold}"

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from cerviclip import Predictor
-from cerviclip.app import fonts
 from cerviclip.app.answer import Neighbour, Prediction
 from cerviclip.app.explain.details import METHODS
 from cerviclip.app.pdf import write_pdf
@@ -19,6 +18,7 @@ from cerviclip.app.pdf.report import TEXTS
 from cerviclip.app.pdf.warrant import _interval, facts, point_rows
 from cerviclip.app.web.basis import calibrations, coinciding, rests_on
 from cerviclip.app.web.texts import LANGUAGES, Texts, read_texts
+from cerviclip.drawing import fonts
 from cerviclip.runs.results_json import read_results
 from dassl._version import __version__
 from dassl.errors import UserError

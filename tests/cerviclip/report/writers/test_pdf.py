@@ -213,3 +213,29 @@ def test_widths_that_are_spare_go_to_short_columns_first():
 
     assert shared(10, [2, 100, 3]) == [2, 5, 3]
     assert shared(10, [100, 100]) == [5, 5] and shared(10, [1, 2]) == [1, 2]
+
+
+def test_names_in_chinese_are_there_in_text_tables_and_the_foot(tmp_path, capsys):
+    from cerviclip.drawing import fonts
+
+    if fonts.chinese_font() is None:
+        pytest.skip(f"no font for Chinese here: {fonts.REMEDY}")
+    document = Document("Draft of 湘雅", "")
+    document.text("Frames of 宫颈 and " + blank("what 宫颈 is"))
+    document.table("Centres of 湘雅.", ("centre", "n"), [("湘雅", "5"), ("plain", "6")])
+    [text] = pages(document, tmp_path / "draft.pdf")
+    text = text.replace("\0", "")  # of pypdf, where a line changes its font
+    assert text.count("湘雅") == 4 and text.count("宫颈") == 2 and "plain" in text
+    assert capsys.readouterr().out == ""
+
+
+def test_a_letter_that_no_font_has_is_told(tmp_path, capsys, monkeypatch):
+    from cerviclip.drawing import fonts
+
+    monkeypatch.setattr(fonts, "chinese_font", lambda: None)
+    document = Document("Draft", "")
+    document.text("Frames of 宫颈, 5\xa0%")
+    [text] = pages(document, tmp_path / "draft.pdf")
+    assert "Frames of ??, 5" in text
+    said = capsys.readouterr().out
+    assert "宫颈" in said and fonts.REMEDY in said and "xa0" not in said

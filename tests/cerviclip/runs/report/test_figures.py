@@ -152,6 +152,21 @@ def test_the_key_explains_what_the_figure_has():
     assert "one run each" in "\n".join(text.get_text() for text in one.texts)
 
 
+def test_the_key_is_no_wider_than_the_figure_and_no_higher_than_its_place():
+    runs = make_runs()
+    runs += [run | {"trainer": "VPT"} for run in runs if run["shots"] != 0 and run["seed"] == 1]
+    for run in runs:
+        run["centers"] = {"test": run["centers"]["test"]}  # one narrow panel
+        run["test_read_early"] = True
+    figure = shots_figure(group_runs(runs), "accuracy")
+    figure.canvas.draw()
+    key = figure.texts[-1]
+    assert key.get_text().count("\n") > 2, "this test would prove nothing"
+    assert key.get_window_extent().x1 <= figure.bbox.x1
+    label = figure.axes[0].xaxis.label.get_window_extent()
+    assert key.get_window_extent().y1 < label.y0
+
+
 def test_a_line_whose_runs_read_the_test_set_early_is_marked():
     runs = make_runs()
     assert "†" not in "".join(

@@ -11,7 +11,7 @@ from cerviclip.runs.report.groups import load_runs
 from cerviclip.runs.results_json import read_results
 from cerviclip.runs.run.runner import run_one
 from cerviclip.runs.settings.configure import setup_cfg
-from cerviclip.runs.settings.run_key import Repeat, RunKey, shots_of, shots_order
+from cerviclip.runs.settings.run_key import Repeat, RunKey, shots_of, shots_order, shots_words
 from dassl.config import get_cfg_default
 from dassl.errors import UserError
 
@@ -132,3 +132,7 @@ def test_a_fold_of_what_does_not_split_into_folds_is_refused(zoo):
         zoo.cfg(DATASET__FOLD="3/10")
     with pytest.raises(UserError, match="at least 2"):
         zoo.cfg(DATASET__FOLD="1/1")
+
+
+def test_shots_in_a_sentence():
+    assert [shots_words(k) for k in (1, 16, "full")] == ["1 shot", "16 shots", "all images"]

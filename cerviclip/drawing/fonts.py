@@ -1,4 +1,5 @@
-"""Fonts of a report: DejaVu Sans for Latin, Greek and Cyrillic, an installed one for Chinese.
+"""Fonts of PDF files and figures: DejaVu Sans for Latin, Greek and Cyrillic, an installed one for
+Chinese.
 
 DejaVu Sans comes with matplotlib. A Chinese font has many megabytes, so none is shipped: one of
 ``CHINESE`` is looked for where the system keeps its fonts.
@@ -19,6 +20,7 @@ CHINESE = (
     *("DroidSansFallbackFull", "msyh", "simhei", "PingFang", "Hiragino Sans GB"),
 )
 REMEDY = "apt-get install fonts-noto-cjk"
+_BLANKS = "\xa0\u202f"  # that break no line; Python calls them not printable
 UNKNOWN = "?"  # stands for a character that no font has
 
 
@@ -97,8 +99,13 @@ class Shown:
         """The text, with `UNKNOWN` for each character that cannot be shown."""
         return "".join(map(self._one, text))
 
+    def is_plain(self, text: str) -> bool:
+        """Whether DejaVu Sans has all characters."""
+        return all(ord(char) in self._plain for char in text if char != "\n")
+
     def _one(self, char: str) -> str:
-        if char == "\n" or (char.isprintable() and ord(char) in self._plain):
+        visible = char.isprintable() or char in _BLANKS
+        if char == "\n" or (visible and ord(char) in self._plain):
             return char
         font = chinese_font() if char.isprintable() else None
         if font is not None and ord(char) in characters_of(font):

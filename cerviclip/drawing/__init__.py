@@ -1,0 +1,1 @@
+"""What PDF files and figures are drawn with."""
