@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cerviclip.counted import counted
 from cerviclip.data.split.patient_grouped import PARTS, Item, split_hash
 from cerviclip.data.split.repeated import draw_hash_of
 from cerviclip.evaluation.measures import Settings
@@ -22,6 +23,7 @@ from cerviclip.runs.report.tables import build_tables
 from cerviclip.runs.results_json import read_results, write_results
 from cerviclip.runs.run.run_files import results_record
 from cerviclip.runs.settings.run_key import RunKey
+from cerviclip.runs.sweep.about import about_lines
 from dassl.config import get_cfg_default
 
 CLASSES = ["normal", "lesion"]
@@ -123,7 +125,10 @@ def write_tables(output: Path) -> None:
     (output / "summary.json").write_text(to_json(summary(groups, runs)))
     (output / "summary.csv").write_text(to_csv(groups))
     tables = [to_markdown(t) for metric in METRICS for t in build_tables(groups, metric)]
-    (output / "results.md").write_text("\n".join(["# Sweep", "", *tables]))
+    backbones = ", ".join(dict.fromkeys(group.backbone for group in groups)) or "none"
+    count = counted(sum(len(group.runs) for group in groups), "run")
+    head = ["# Sweep", "", f"{count}; backbones: {backbones}.", "", *about_lines(groups), ""]
+    (output / "results.md").write_text("\n".join([*head, *tables]))
 
 
 def run_folder(output: Path, seed: int) -> Path:

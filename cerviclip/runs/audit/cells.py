@@ -10,6 +10,7 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.data.split.folds import Fold
 from cerviclip.evaluation.names import IN_DOMAIN
+from cerviclip.runs.audit.declared import POSITIVE, declared, other_settings
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.predictions import PREDICTIONS
 from cerviclip.runs.report.groups import fold_of
@@ -76,15 +77,7 @@ def _between(there: set[Repeat], folds: int) -> set[Repeat]:
 def check_alike(runs: Sequence[AuditedRun]) -> None:
     """The runs of a data set's classes have one positive group, and those of a cell one method: an
     ensemble or not, transductive or not."""
-    groups: dict[tuple[object, ...], AuditedRun] = {}
-    for run in runs:
-        if not run.done or not _classes(run):
-            continue
-        first = groups.setdefault((run.key.dataset, _classes(run)), run)
-        have, wanted = (set(r.results["positive_classes"]) for r in (run, first))
-        if have != wanted:
-            texts = [", ".join(sorted(names)) or "no class" for names in (have, wanted)]
-            run.note("unlike", f"{texts[0]} positive here, and {texts[1]} in {first.where}")
+    _check_positive([run for run in runs if run.done and _classes(run)])
     for members in _by_cell(run for run in runs if run.done).values():
         first = members[0]
         for run in members[1:]:
@@ -93,6 +86,39 @@ def check_alike(runs: Sequence[AuditedRun]) -> None:
                 if here != there:
                     text = f"{name} is {here} here and {there} in {first.where}"
                     run.note("unlike", text)
+
+
+def _check_positive(runs: Sequence[AuditedRun]) -> None:
+    """Entries of a sweep may ask for other positive groups, each by a name of its own."""
+    first: dict[tuple[object, ...], AuditedRun] = {}
+    of_entry: dict[tuple[object, ...], AuditedRun] = {}
+    groups: set[tuple[object, ...]] = set()
+    for run in sorted(runs, key=lambda run: run.ensemble):  # which have their members' groups
+        key, have = (run.key.dataset, _classes(run)), frozenset(run.results["positive_classes"])
+        if run.ensemble and (key, have) in groups:
+            continue
+        groups.add((key, have))
+        own = of_entry.get((key, run.key.variant))
+        of_entry.setdefault((key, run.key.variant), run)
+        other = own or first.setdefault(key, run)
+        wanted = frozenset(other.results["positive_classes"])
+        if have == wanted:
+            continue
+        texts = [", ".join(sorted(names)) or "no class" for names in (have, wanted)]
+        if own is None and (why := declared(run, other, POSITIVE)):
+            run.note("other_data", f"{texts[0]} positive here, {texts[1]} elsewhere: {why}")
+        else:
+            run.note("unlike", f"{texts[0]} positive here, and {texts[1]} in {other.where}")
+
+
+def check_settings(runs: Sequence[AuditedRun]) -> None:
+    """The runs of one cell have one configuration but for seed and fold: none was tuned alone."""
+    for members in _by_cell(run for run in runs if run.done and not run.ensemble).values():
+        first = members[0]
+        for run in members[1:]:
+            if found := other_settings(run, first):
+                more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+                run.note("unlike", f"{sorted(found)[0]} in {first.where}{more}")
 
 
 def _classes(run: AuditedRun) -> tuple[str, ...]:

@@ -29,7 +29,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "thresholds": (ERROR, "thresholds are not those of val_predictions.csv"),
     "table": (ERROR, "a table is stale or edited by hand"),
     "failed_in_table": (ERROR, "a table shows a failed run"),
-    "unlike": (ERROR, "runs of one table differ in what they call positive, or in the method"),
+    "unlike": (
+        ERROR,
+        "runs of one table differ in what is positive, in method or settings",
+    ),
     "weights": (ERROR, "runs of one cell start from different weights"),
     "same_run": (ERROR, "two runs that one table takes for the same, or that are copies"),
     "read_early": (WARNING, "the test set was read before the training had ended"),
@@ -40,6 +43,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "machines": (NOTE, "runs of one table had other devices or numbers of threads"),
     "failed": (NOTE, "a run has failed"),
     "unshown": (NOTE, "finished runs stand in no table of their folder"),
+    "other_data": (NOTE, "runs of one table ask for other data, splits or positive groups"),
     "declared_leak": (NOTE, "DATASET.SPLIT_BY image: a patient may be in several parts"),
     "not_checked": (NOTE, "something could not be checked here"),
 }

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from cerviclip.runs.audit.run_folder import AuditedRun
+from cerviclip.runs.ensemble import TRAINER
 from dassl.errors import UserError
 
 _TOLERANCE = 1e-6  # of a probability; a stacking's fit moves the last digits
 _OF_MEMBER = ("trainer", "variant", "backbone", "shots", "fold", "seed")
+
+
+def check_name(run: AuditedRun) -> None:
+    """What calls itself an ensemble stands in tables as one: it has no configuration, so none is
+    checked."""
+    if run.ensemble and run.key.trainer != TRAINER:
+        text = f"it calls itself an ensemble, and its trainer is {run.key.trainer}"
+        run.note("identity", f"{text}, not {TRAINER}")
 
 
 def check_members(runs: Sequence[AuditedRun]) -> None:
@@ -22,11 +31,24 @@ def check_members(runs: Sequence[AuditedRun]) -> None:
         keys = [_key(run.results, member) for member in run.results["ensemble"]["members"]]
         members = [there.get(key) for key in keys]
         found = [member for member in members if member is not None]
-        if len(found) < len(members):
+        if run in found:
+            run.note("identity", "ensemble: it names itself among its runs")
+        elif len(found) < len(members):
             count = f"{len(members) - len(found)} of {len(members)}"
             run.note("not_checked", f"ensemble: {count} of its runs are not below this folder")
-        elif why := _unlike(run, found):
-            run.note("scores", why)
+        else:
+            if why := _other_members(run, found):
+                run.note("identity", why)
+            if why := _unlike(run, found):
+                run.note("scores", why)
+
+
+def _other_members(run: AuditedRun, members: Sequence[AuditedRun]) -> str:
+    """Whether a member is another run now than the one that was joined; "" if none is."""
+    for told, member in zip(run.results["ensemble"]["members"], members, strict=True):
+        if told.get("config_hash", member.results["config_hash"]) != member.results["config_hash"]:
+            return f"ensemble: {member.where} has another config_hash than the run that it joined"
+    return ""
 
 
 def _key(results: Mapping[str, Any], member: Mapping[str, Any]) -> tuple[Any, ...]:

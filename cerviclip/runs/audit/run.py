@@ -29,6 +29,7 @@ EVERY_RUN = (
     identity.check_identity,
     identity.check_status,
     identity.check_place,
+    members.check_name,
 )
 #: Checks of one finished run.
 FINISHED_RUN = (
@@ -57,6 +58,7 @@ ALL_RUNS = (
 ONE_TABLE = (
     splits.check_splits_agree,
     cells.check_alike,
+    cells.check_settings,
     cells.check_seeds,
     cells.check_versions,
     cells.check_machines,
@@ -65,7 +67,7 @@ ONE_TABLE = (
     cells.check_predictions,
 )
 #: Those that need results.json alone.
-QUICK_RUN = (identity.check_status, identity.check_place, cells.check_flags)
+QUICK_RUN = (*(identity.check_status, identity.check_place, members.check_name, cells.check_flags),)
 QUICK_TABLE = (
     *(cells.check_alike, cells.check_seeds, cells.check_versions),
     *(cells.check_weights, cells.check_keys),

@@ -180,5 +180,8 @@ def differences(
 def _equal(ours: Any, theirs: Any) -> bool:
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (ours, theirs))
     if numbers:
-        return math.isclose(ours, theirs, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+        try:
+            return math.isclose(ours, theirs, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+        except OverflowError:  # a whole number of hundreds of digits
+            return False
     return ours == theirs

@@ -13,6 +13,7 @@ from cerviclip.data.split.patient_grouped import PARTS, Item, patients_on_two_pa
 from cerviclip.data.split.repeated import draw_hash_of, hash_of_rows, hash_of_test_part
 from cerviclip.evaluation.names import IN_DOMAIN
 from cerviclip.federated.record import center_of
+from cerviclip.runs.audit.declared import SPLIT, declared
 from cerviclip.runs.audit.run_folder import AuditedRun
 
 
@@ -150,15 +151,31 @@ def check_predicted_images(run: AuditedRun) -> None:
 
 
 def check_splits_agree(runs: Sequence[AuditedRun]) -> None:
-    """Runs of one data set and fold have one split, in a federation those of one centre."""
+    """Runs of one data set and fold have one split, in a federation those of one centre. Entries of
+    a sweep may ask for others, each by a name of its own."""
     first: dict[tuple[str, ...], AuditedRun] = {}
-    for run in runs:
+    of_entry: dict[tuple[str, ...], AuditedRun] = {}
+    hashes: set[tuple[Any, ...]] = set()
+    told: set[tuple[str, str]] = set()
+    for run in sorted(runs, key=lambda run: run.ensemble):  # which have their members' splits
         if not run.done or run.split is None or _edited(run):
             continue
         key = (run.key.dataset, run.key.fold, center_of(run.folder, run.key.variant))
-        other = first.setdefault(key, run)
+        split_hash = run.results["split_hash"]
+        if run.ensemble and (key, split_hash) in hashes:
+            continue
+        hashes.add((key, split_hash))
+        own = of_entry.get((*key, run.key.variant))
+        of_entry.setdefault((*key, run.key.variant), run)
+        other = own or first.setdefault(key, run)
         left_out = [r.results["left_out_center"] for r in (run, other)]
-        if run.results["split_hash"] != other.results["split_hash"] and len(set(left_out)) == 1:
+        if split_hash == other.results["split_hash"] or len(set(left_out)) > 1:
+            continue
+        if own is None and (why := declared(run, other, SPLIT)):
+            if (run.key.dataset, run.key.variant) not in told:  # once for all folds
+                told.add((run.key.dataset, run.key.variant))
+                run.note("other_data", f"it was split otherwise: {why}")
+        else:
             run.note("split_differs", f"it was split otherwise than {other.where}")
 
 

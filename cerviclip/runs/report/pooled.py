@@ -26,7 +26,7 @@ from cerviclip.evaluation.names import BOOTSTRAP, FEW, IN_DOMAIN, POINTS
 from cerviclip.runs.measured import sample_of
 from cerviclip.runs.predictions import PREDICTIONS, Predictions, pooled, read_predictions
 from cerviclip.runs.report.few import few_notes
-from cerviclip.runs.report.groups import Group, fold_of, in_tables
+from cerviclip.runs.report.groups import METRICS, Group, fold_of, in_tables
 from cerviclip.runs.report.tables import (
     READ_EARLY,
     Table,
@@ -107,9 +107,20 @@ def checked_entries(path: Path) -> list[Entry]:
     """
     content = parse_json(path.read_text(encoding="utf-8"))
     _SHAPE(content, "")
-    for entry in content["pooled"]:
+    for number, entry in enumerate(content["pooled"]):
         check_center(entry["score"] or {}, "score")
+        _check_complete(entry["score"], f"pooled[{number}].score")
     return list(content["pooled"])
+
+
+def _check_complete(score: Mapping[str, Any] | None, where: str) -> None:
+    """A score has each metric of the tables, with its interval."""
+    for metric in METRICS if score else ():
+        node: Any = score
+        for part in metric.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if not isinstance(node, Mapping) or not {"value", "low", "high"} <= node.keys():
+            raise ValueError(f"{where} lacks {metric}, or its interval")
 
 
 def _entry(

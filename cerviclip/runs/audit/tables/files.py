@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from cerviclip.runs.audit.tables.scope import (
     MARKDOWN,
     by_tables,
     folders_with_tables,
+    tables_of_nobody,
+    unread,
 )
 from cerviclip.runs.audit.tables.text import named_lines
 from cerviclip.runs.report.formats import summary, to_csv
@@ -64,6 +66,13 @@ def check_tables(
         below = own.get(folder) or [run for run in runs if run.folder.is_relative_to(folder)]
         if below:
             found += _Tables(folder, root, below).check(full, quick)
+        elif names := tables_of_nobody(folder, folders):
+            text = "no run below its folder stands behind it"
+            found.append(Finding("table", relative(folder / names[0], root), text))
+    if names := unread(root):
+        text = f"tables and texts that are not read: {', '.join(names[:_TABLES])}"
+        more = f" and {len(names) - _TABLES} more" if len(names) > _TABLES else ""
+        found.append(Finding("not_checked", ".", text + more))
     return found
 
 
@@ -75,6 +84,9 @@ class _Tables:
         self.failed = [run.results | {"folder": str(run.folder)} for run in runs if not run.done]
         self.done = [run.results | {"folder": str(run.folder)} for run in _one_of_each(runs)]
         self.found: list[Finding] = []
+        self.failed_of: dict[tuple[Any, ...], set[str]] = {}
+        for run in self.failed:
+            self.failed_of.setdefault(_cell_of(_with_folds(run)), set()).add(str(repeat_of(run)))
 
     def check(self, full: int | None, quick: bool) -> list[Finding]:
         groups = group_runs(self.done)
@@ -110,10 +122,12 @@ class _Tables:
             by_cell = {_cell_of(vars(group)): group for group in groups}
             shown = [group for r in records if (group := self._check_group(r, by_cell))]
             self._check_failed(content.get("failed") or ())
+            self._name_strange(content.keys() - summary([], [], METRICS).keys())
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.say(JSON, "unreadable", f"it is no summary of a sweep ({error!r})")
             return None
-        rest = [group for cell, group in by_cell.items() if cell not in map(_cell_of, records)]
+        told = set(map(_cell_of, records))
+        rest = [group for cell, group in by_cell.items() if cell not in told]
         if rest and shown and not rest[0].members:
             named = f"{rest[0].trainer} on {rest[0].dataset}, shots {rest[0].shots}"
             text = f"finished runs stand in no table of this folder: {named}{and_more(rest)}"
@@ -144,7 +158,7 @@ class _Tables:
         }
         whole = by_cell.get(cell)
         there = {str(repeat_of(run)): run for run in (whole.runs if whole else ())}
-        failed = {str(repeat_of(run)) for run in self.failed if _cell_of(_with_folds(run)) == cell}
+        failed = self.failed_of.get(cell, set())
         for repeat in sorted(named - there.keys()):
             if repeat in failed:
                 self.say(JSON, "failed_in_table", f"{title}: seed {repeat} has failed")
@@ -162,9 +176,15 @@ class _Tables:
         unlike = list(differences(wanted, kept))
         if unlike:
             where, ours, theirs = unlike[0]
-            text = f"{title}: {where} is {theirs!r}, the runs give {ours!r}{and_more(unlike)}"
-            self.say(JSON, "table", text)
+            text = f"{title}: {where} is {short(theirs)}, the runs give {short(ours)}"
+            self.say(JSON, "table", text + and_more(unlike))
+        self._name_strange(record.keys() - kept.keys() - {"folds"}, f"{title}: ")
         return group
+
+    def _name_strange(self, keys: Collection[str], where: str = "") -> None:
+        if strange := sorted(map(repr, keys)):
+            text = f"{where}a key that this version does not write, and that is not checked: "
+            self.say(JSON, "not_checked", f"{text}{strange[0][:80]}{and_more(strange)}")
 
     def _check_csv(self, groups: Sequence[Group]) -> None:
         """Every line of summary.csv; numbers may differ by rounding."""
@@ -202,6 +222,12 @@ class _Tables:
         twice = Counter(map(_key_of, entries)) - Counter(list(theirs))
         said += [f"it has two entries of {_title_of(key)}" for key in twice]
         both = [key for key in ours if key in theirs]
+        self._check_titles([(key, ours[key], theirs[key]) for key in both])
+        # Tables are held to what the runs are called, whatever pooled.json calls them.
+        for entry in entries:
+            entry.pop("titles", None)
+            if titles := ours.get(_key_of(entry), {}).get("titles"):
+                entry["titles"] = titles
         for key in both:
             said += _unlike_entry(key, ours[key], theirs[key], OF_INTERVALS)
         if said:
@@ -217,6 +243,16 @@ class _Tables:
             self.say(POOLED, "table", said[0] + and_more(said))
         return entries
 
+    def _check_titles(self, pairs: Sequence[tuple[_Key, Entry, Entry]]) -> None:
+        found = [
+            f"{_title_of(key)}: titles {', '.join(theirs.get('titles') or ['none'])}; the runs "
+            f"have {', '.join(ours.get('titles') or ['none'])}"
+            for key, ours, theirs in pairs
+            if (ours.get("titles") or []) != (theirs.get("titles") or [])
+        ]
+        if found:
+            self.say(POOLED, "title", found[0] + and_more(found))
+
     def _check_markdown(self, groups: Sequence[Group], pooled: Sequence[Entry] | None) -> None:
         """Every table of results.md; of folds put together it is held to pooled.json."""
         path = self.folder / MARKDOWN
@@ -227,7 +263,7 @@ class _Tables:
         except ValueError as error:
             self.say(MARKDOWN, "unreadable", f"it is no text in UTF-8 ({error})")
             return
-        failed = {relative(run["folder"], self.folder): str(run["error"]) for run in self.failed}
+        failed = [run | {"folder": relative(run["folder"], self.folder)} for run in self.failed]
         found = faults_of(text, groups, pooled, failed)
         for fault in found.tables[:_TABLES]:
             self.say(MARKDOWN, "table", fault)
@@ -237,6 +273,9 @@ class _Tables:
             self.say(MARKDOWN, "title", found.titles[0] + and_more(found.titles))
         if told := named_lines(found.strange):
             self.say(MARKDOWN, "not_checked", told)
+        if found.absent:
+            text = f"it lacks what this version writes: {found.absent[0]}{and_more(found.absent)}"
+            self.say(MARKDOWN, "not_checked", text)
         if pooled is None and unchecked_titles(text):
             named = ", ".join(unchecked_titles(text)[:3])
             self.say(MARKDOWN, "not_checked", f"{named}: read without --quick")

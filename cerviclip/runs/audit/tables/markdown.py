@@ -6,14 +6,18 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
+from cerviclip.runs.audit.tables.faults import Faults
+from cerviclip.runs.audit.tables.head import check_head, has_about
 from cerviclip.runs.audit.tables.text import (
-    head_faults,
+    FAILED,
+    WARNINGS,
+    failed_faults,
     note_faults,
     other_line,
-    section_faults,
+    warned,
+    warning_faults,
 )
 from cerviclip.runs.report.costs import BEFORE, HEAD, SEARCH, budget_rows, search_rows
 from cerviclip.runs.report.formats import to_markdown
@@ -58,26 +62,11 @@ class Section:
     lines: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Faults:
-    """What is wrong with a results.md.
-
-    Attributes:
-        tables: one line for each table or line that the runs do not give.
-        titles: tables under an earlier name of their data.
-        strange: lines in other words than this version's.
-    """
-
-    tables: list[str] = field(default_factory=list)
-    titles: list[str] = field(default_factory=list)
-    strange: list[str] = field(default_factory=list)
-
-
 def faults_of(
     text: str,
     groups: Sequence[Group],
     pooled: Sequence[Entry] | None,
-    failed: Mapping[str, str] = MappingProxyType({}),
+    failed: Sequence[Mapping[str, Any]] = (),
 ) -> Faults:
     """What is wrong with a results.md.
 
@@ -85,18 +74,17 @@ def faults_of(
         text: of results.md.
         groups: of the runs that it should show.
         pooled: of pooled.json; None: neither they nor the search's budget are known here.
-        failed: folder -> error of the runs that have failed.
+        failed: results.json of the runs that have failed, with their folder as results.md has it.
     """
     found, renamed = Faults(), dict[str, str]()
-    known = [*_of_runs(groups), *_of_folds(pooled or ())]
+    known = [*_of_runs(groups), *_of_folds(pooled or (), groups)]
     head, *sections = _sections_of(text)
-    found.tables += head_faults(head.lines, groups, len(failed), found.strange)
+    check_head(head.lines, groups, len(failed), found)
     if head.rows:
         found.tables.append("nothing stands behind the table without a heading")
     for section in sections:
         if not section.rows:
-            of = (section.title, section.lines, failed, found.strange)
-            found.tables += section_faults(*of)
+            found.tables += _text_faults(section, groups, failed, found.strange)
             continue
         wanted = next((w for w in known if section.title in w.titles), None)
         if wanted is None and (wanted := _renamed(section, known)):
@@ -117,7 +105,27 @@ def faults_of(
     titles = {section.title for section in sections}
     if pooled is not None and search_rows(groups) and SEARCH not in titles:
         found.tables.append(f"the table {SEARCH!r} is missing")
+    if WARNINGS not in titles and warned(runs_of(groups)):
+        lacking = found.tables if has_about(head.lines) else found.absent
+        lacking.append(f"{WARNINGS}: the list of what the runs were warned of is missing")
     return found
+
+
+def _text_faults(
+    section: Section,
+    groups: Sequence[Group],
+    failed: Sequence[Mapping[str, Any]],
+    strange: list[str],
+) -> Iterator[str]:
+    """What is wrong with a section that has no table."""
+    if section.title == FAILED:
+        errors = {str(run["folder"]): str(run["error"]) for run in failed}
+        yield from failed_faults(section.lines, errors, strange)
+    elif section.title == WARNINGS:
+        yield from warning_faults(section.lines, warned(runs_of(groups)), warned(failed), strange)
+    else:
+        for line in section.lines:
+            yield from other_line(line, strange)
 
 
 def _renamed(section: Section, known: Sequence[Wanted]) -> Wanted | None:
@@ -146,11 +154,12 @@ def _of_runs(groups: Sequence[Group]) -> Iterator[Wanted]:
             yield _wanted(table, _titles(table, groups), _RUNS)
 
 
-def _of_folds(pooled: Sequence[Entry]) -> Iterator[Wanted]:
+def _of_folds(pooled: Sequence[Entry], groups: Sequence[Group]) -> Iterator[Wanted]:
     for metric in METRICS:
         for table in filter(says_something, pooled_tables(pooled, metric)):
             # In older files it has the title of the table before it.
-            yield _wanted(table, [table.title, replace(table, pooled=False).title], POOLED)
+            titles = [*_titles(table, groups), replace(table, pooled=False).title]
+            yield _wanted(table, titles, POOLED)
 
 
 def _wanted(table: Table, titles: Sequence[str], source: str) -> Wanted:

@@ -1,4 +1,4 @@
-"""What stands in a results.md beside its tables: notes, the lines at its head, other lines.
+"""What stands in a results.md beside its tables: notes, warnings, failed runs, other lines.
 
 Versions put things in other words, so only equal words with other numbers, and words that were
 taken out, are faults; other lines are named in a note.
@@ -7,20 +7,23 @@ taken out, are faults; other lines are named in a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cerviclip.runs.report.costs import BEFORE_NOTE, NOTE
-from cerviclip.runs.report.groups import Group, runs_of
-from cerviclip.runs.sweep.about import about_lines
 
 FAILED, WARNINGS = "Failed runs", "Warnings on the data"
 _NUMBER = re.compile(
     r"\d[\d.,]*|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty)\b", re.I
 )
-_COUNT = re.compile(r"([\d,]+)(?: of [\d,]+)? runs?\b.*; backbones: (.*)\.")
 _LIKE_A_TABLE = re.compile(r"\||<[A-Za-z/!]|^\s*(?:```|~~~)")
-_OF_TITLES = "runs with different titles"
+_TITLE = r'(?:"[^"|<]{1,80}"|none)'
+_OF_TITLES = re.compile(
+    rf"runs with different titles \(DATASET\.TITLE\): {_TITLE}(?:, {_TITLE})*(?: and \d+ more)?"
+)
+_WARNED = re.compile(r"- (.*) \((\d[\d,]{,14}) runs?\)")
+_MORE = re.compile(r"- and \d{1,15} more in results\.json of the runs")
 
 
 def note_faults(
@@ -35,58 +38,66 @@ def note_faults(
         source: what the table is made from.
         strange: parts in other words are added here.
     """
-    theirs, ours = _parts(have), _parts(wanted)
-    yield from _unlike(f"{title}: its note", theirs, ours, source, strange)
+    theirs, ours = parts_of(have), parts_of(wanted)
+    yield from unlike(f"{title}: its note", theirs, ours, source, strange)
 
 
-def head_faults(
-    lines: Sequence[str], groups: Sequence[Group], failed: int, strange: list[str]
+def failed_faults(
+    lines: Sequence[str], failed: Mapping[str, str], strange: list[str]
 ) -> Iterator[str]:
-    """What is wrong with the lines before the first table: how many runs, and what they are of."""
-    about = [_parts([line]) for line in about_lines(groups)]
-    done = len(runs_of(groups))
-    for line in lines:
-        if found := _COUNT.fullmatch(line):
-            said = int(found[1].replace(",", ""))
-            if not done <= said <= done + failed:
-                yield f"it says {said:,} runs; there are {done:,} finished and {failed:,} failed"
-            known = {group.backbone for group in groups} - {""}
-            if set(found[2].split(", ")) - {"", "none"} != known:
-                names = ", ".join(sorted(known)) or "none"
-                yield f"it names the backbones {found[2][:80]}, the runs {names}"
-        elif line.startswith("- ") and about:
-            theirs = _parts([line])
-            ours = next((parts for parts in about if parts[0] == theirs[0]), None)
-            if ours is None and len(about) == 1:
-                ours = [theirs[0], *about[0][1:]]  # the data set may have got another title
-            if ours is None:
-                strange.append(line)
-                continue
-            yield from _unlike(theirs[0].removeprefix("- "), theirs, ours, "the runs", strange)
-        else:
-            yield from other_line(line, strange)
-
-
-def section_faults(
-    title: str, lines: Sequence[str], failed: Mapping[str, str], strange: list[str]
-) -> Iterator[str]:
-    """What is wrong with a section that has no table.
+    """What is wrong with the list of failed runs.
 
     Args:
-        title: its heading.
-        lines: below it.
+        lines: below its heading.
         failed: folder -> error of the runs that have failed.
         strange: lines that this version would not write are added here.
     """
     for line in lines:
-        if title == FAILED and line.startswith("- "):
-            folder = line.removeprefix("- ").partition(": ")[0]
-            if folder not in failed:
-                yield f"{FAILED}: no run in {folder[:120]} has failed"
-        elif title == WARNINGS:
-            continue  # of the data, in each run's words
-        else:
+        folder, colon, error = line.removeprefix("- ").partition(": ")
+        if not line.startswith("- ") or not colon:
             yield from other_line(line, strange)
+        elif folder not in failed:
+            yield f"{FAILED}: no run in {folder[:120]} has failed"
+        elif error != failed[folder] and not error.startswith(
+            f"{failed[folder]} (log of its job: "
+        ):
+            yield from other_line(line, strange)
+
+
+def warning_faults(
+    lines: Sequence[str], done: Counter[str], failed: Counter[str], strange: list[str]
+) -> Iterator[str]:
+    """What is wrong with the list of warnings on the data.
+
+    Args:
+        lines: below its heading.
+        done: warning -> how many finished runs of the tables have it.
+        failed: the same of failed runs.
+        strange: lines that no run has are added here.
+    """
+    told, more, others = set(), False, False
+    for line in lines:
+        found = _WARNED.fullmatch(line)
+        if found and (text := found[1]) in done | failed:
+            told.add(text)
+            said = int(found[2].replace(",", ""))
+            if not done[text] <= said <= done[text] + failed[text]:
+                runs = f"the runs: {done[text] or failed[text]}"
+                yield f"{WARNINGS}: {text[:120]!r} is said of {said:,} runs; {runs}"
+        elif _MORE.fullmatch(line):
+            more = True
+        else:
+            others = True
+            yield from other_line(line, strange)
+    missing = sorted(done.keys() - told)
+    # Of many the most frequent are listed; another version may have other words.
+    if missing and not more and not others:
+        yield f"{WARNINGS}: it lacks {missing[0][:120]!r}"
+
+
+def warned(runs: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Warning -> how many runs have it."""
+    return Counter(str(text) for run in runs for text in dict.fromkeys(run.get("warnings") or ()))
 
 
 def other_line(line: str, strange: list[str]) -> Iterator[str]:
@@ -99,15 +110,16 @@ def other_line(line: str, strange: list[str]) -> Iterator[str]:
         strange.append(line)
 
 
-def _unlike(
+def unlike(
     where: str, theirs: Sequence[str], ours: Sequence[str], source: str, strange: list[str]
 ) -> Iterator[str]:
+    """Where the parts of a text differ from those that it should have; see `note_faults`."""
     unknown = [part for part in theirs if part not in ours]
     missing = [part for part in ours if part not in theirs]
     others = []
     for part in unknown:
-        if _OF_TITLES in part:
-            continue
+        if _OF_TITLES.fullmatch(part):
+            continue  # they may have got others since
         same = next((own for own in missing if _alike(own, part)), None)
         if same is None:
             others.append(part)
@@ -118,7 +130,7 @@ def _unlike(
         if _LIKE_A_TABLE.search(part):
             yield f"{where} has what may be read as a table: {part[:120]!r}"
     strange += others
-    missing = [part for part in missing if _OF_TITLES not in part]
+    missing = [part for part in missing if not _OF_TITLES.fullmatch(part)]
     if missing and not others:  # an earlier version's words would stand in its place
         yield f"{where} lacks {missing[0][:120]!r}"
 
@@ -135,7 +147,8 @@ def _without_numbers(part: str) -> str:
     return re.sub(r"# (\w+?)s\b", r"# \1", _NUMBER.sub("#", part))  # 1 seed, 3 seeds
 
 
-def _parts(lines: Sequence[str]) -> list[str]:
+def parts_of(lines: Sequence[str]) -> list[str]:
+    """The parts of a text between semicolons."""
     return [
         part.strip().removesuffix(".")
         for line in lines

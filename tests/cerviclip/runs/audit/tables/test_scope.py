@@ -162,4 +162,4 @@ def test_runs_with_another_title_since_are_named_and_not_called_lies(output):
         write_results(folder, results | {"runtime": results["runtime"] | {"title": "Clinic B"}})
     found = [f for f in audit(output, full=0).findings if f.severity != NOTE]
     assert [f.kind for f in found] == ["title"]
-    assert "'Clinic A: accuracy (%)' is called 'Clinic B: accuracy (%)'" in found[0].text
+    assert found[0].text == "'Clinic A' is called 'Clinic B' by its runs (and 11 more)"
