@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -111,10 +112,19 @@ class _Tables:
     def say(self, name: str, kind: str, text: str) -> None:
         self.found.append(Finding(kind, relative(self.folder / name, self.root), text))
 
+    def _path(self, name: str) -> Path | None:
+        """Where a table lies; None where it does not."""
+        path = self.folder / name
+        if is_file(path):
+            return path
+        if os.path.lexists(path):
+            self.say(name, "unreadable", "it is no file, or a link that leads to none")
+        return None
+
     def _check_json(self, groups: Sequence[Group]) -> list[Group] | None:
         """Compare summary.json; returns the groups that it shows, with the runs it names."""
-        path = self.folder / JSON
-        if not is_file(path):
+        path = self._path(JSON)
+        if path is None:
             return None
         try:
             content = plain_json(path.read_text(encoding="utf-8"))
@@ -128,7 +138,7 @@ class _Tables:
             return None
         told = set(map(_cell_of, records))
         rest = [group for cell, group in by_cell.items() if cell not in told]
-        if rest and shown and not rest[0].members:
+        if rest and (shown or not records) and not rest[0].members:
             named = f"{rest[0].trainer} on {rest[0].dataset}, shots {rest[0].shots}"
             text = f"finished runs stand in no table of this folder: {named}{and_more(rest)}"
             self.say(JSON, "unshown", text)
@@ -188,8 +198,8 @@ class _Tables:
 
     def _check_csv(self, groups: Sequence[Group]) -> None:
         """Every line of summary.csv; numbers may differ by rounding."""
-        path = self.folder / CSV
-        if not is_file(path):
+        path = self._path(CSV)
+        if path is None:
             return
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -207,8 +217,8 @@ class _Tables:
         """Compare pooled.json with the folds' predictions: every value, and of as many entries as
         ``full`` says the intervals and all measures; returns what it holds, None for what cannot be
         read."""
-        path = self.folder / POOLED
-        if not is_file(path):
+        path = self._path(POOLED)
+        if path is None:
             return []
         try:
             entries = checked_entries(path)
@@ -255,8 +265,8 @@ class _Tables:
 
     def _check_markdown(self, groups: Sequence[Group], pooled: Sequence[Entry] | None) -> None:
         """Every table of results.md; of folds put together it is held to pooled.json."""
-        path = self.folder / MARKDOWN
-        if not is_file(path):
+        path = self._path(MARKDOWN)
+        if path is None:
             return
         try:
             text = path.read_text(encoding="utf-8-sig")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 
 from cerviclip.runs.audit.tables.faults import Faults
 from cerviclip.runs.audit.tables.text import other_line, parts_of, unlike
@@ -22,6 +23,9 @@ _COUNT = re.compile(
 )
 
 
+_SWEEP = re.compile(r"Sweep(?: [\w.-]+)?")
+_TRAINERS = re.compile(r"\d{1,6} trainers")
+_MOST_NAMES = 1000  # of data sets, joined, that are tried
 _OF_GROUP = "; positive group: "  # what follows the name of the data
 
 
@@ -73,6 +77,21 @@ def check_head(lines: Sequence[str], groups: Sequence[Group], failed: int, found
         found.tables.append(f"it lacks the line {absent[0][:120]!r}")
     else:  # an earlier version wrote none
         found.absent += absent
+
+
+def check_title(title: str, groups: Sequence[Group], trainers: set[str], found: Faults) -> None:
+    """The first heading: a sweep's name, or which methods on which data."""
+    if not title or _SWEEP.fullmatch(title):
+        return
+    methods, _, data = title.partition(" on ")
+    names = [
+        {dataset, *(named(dataset, t) for t in titles_of(runs_of(own)))}
+        for dataset in dict.fromkeys(group.dataset for group in groups)
+        for own in [[group for group in groups if group.dataset == dataset]]
+    ]
+    known = _TRAINERS.fullmatch(methods) or set(methods.split(", ")) <= trainers
+    if not known or data not in map(", ".join, islice(product(*names), _MOST_NAMES)):
+        found.tables += other_line(title, found.strange)
 
 
 def has_about(lines: Sequence[str]) -> bool:

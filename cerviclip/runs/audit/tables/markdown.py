@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cerviclip.runs.audit.tables.faults import Faults
-from cerviclip.runs.audit.tables.head import check_head, has_about
+from cerviclip.runs.audit.tables.head import check_head, check_title, has_about
 from cerviclip.runs.audit.tables.text import (
     FAILED,
     WARNINGS,
@@ -79,6 +79,8 @@ def faults_of(
     found, renamed = Faults(), dict[str, str]()
     known = [*_of_runs(groups), *_of_folds(pooled or (), groups)]
     head, *sections = _sections_of(text)
+    trainers = {str(run["trainer"]) for run in (*runs_of(groups), *failed)}
+    check_title(head.title, groups, trainers, found)
     check_head(head.lines, groups, len(failed), found)
     if head.rows:
         found.tables.append("nothing stands behind the table without a heading")
@@ -275,7 +277,8 @@ def _sections_of(text: str) -> list[Section]:
     found = [Section("")]
     for number, line in enumerate(text.splitlines()):
         if line.startswith("# ") and not number:
-            continue  # the sweep's name
+            found[0].title = line.removeprefix("# ").strip()  # the sweep's name
+            continue
         if line.startswith("#"):
             found.append(Section(line.lstrip("# ").rstrip()))
         elif line.startswith("|"):

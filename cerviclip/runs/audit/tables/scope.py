@@ -26,7 +26,7 @@ _DEPTH = 6  # parts of a run's folder below its sweep's: data set to seed
 def folders_with_tables(root: Path) -> list[Path]:
     """Every folder at or below ``root`` that has tables."""
     names = {JSON, CSV, MARKDOWN, POOLED}
-    return sorted(Path(folder) for folder, _, files in os.walk(root) if names.intersection(files))
+    return sorted(Path(place) for place, inner, files in os.walk(root) if names & {*inner, *files})
 
 
 def unread(root: Path) -> list[str]:

@@ -272,3 +272,30 @@ def test_a_pooled_json_that_was_taken_away_is_named(out):
     (out / "pooled.json").unlink()
     notes = {f.where: f.text for f in audit(out, full=0).findings if f.kind == "not_checked"}
     assert "there are folds and no pooled.json" in notes["pooled.json"]
+
+
+@pytest.mark.parametrize("lost", ["high", "value", None])
+def test_a_score_of_pooled_json_without_its_interval_is_unreadable(out, lost):
+    def change(content):
+        score = content["pooled"][0]["score"]
+        if lost:
+            del score["binary"]["specificity"][lost]
+        else:
+            del score["macro_f1"]
+
+    edit_json(out / "pooled.json", change)
+    found = {f.where: f for f in audit(out, full=0).findings}
+    assert (
+        found["pooled.json"].kind == "unreadable" and "pooled[0].score" in found["pooled.json"].text
+    )
+
+
+def test_another_title_in_pooled_json_and_results_md_is_found(out):
+    def change(content):
+        for entry in content["pooled"]:
+            entry["titles"] = ["Real Hospital"]
+
+    edit_json(out / "pooled.json", change)
+    edit(out, lambda text: re.sub(r"FolderDataset(: .*, folds pooled)", r"Real Hospital\1", text))
+    found = {(f.kind, f.where) for f in audit(out, full=0).findings if f.severity != NOTE}
+    assert found == {("title", "pooled.json"), ("title", "results.md")}

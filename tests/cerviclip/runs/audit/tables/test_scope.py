@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,72 @@ def test_runs_with_another_title_since_are_named_and_not_called_lies(output):
     found = [f for f in audit(output, full=0).findings if f.severity != NOTE]
     assert [f.kind for f in found] == ["title"]
     assert found[0].text == "'Clinic A' is called 'Clinic B' by its runs (and 11 more)"
+
+
+@pytest.mark.parametrize("name", ["results.md", "summary.json", "summary.csv"])
+def test_a_table_in_a_folder_without_runs_is_found(output, name):
+    """Unless it is a copy of the sweep's own."""
+    paper = output / "paper"
+    paper.mkdir()
+    shutil.copy(output / name, paper)
+    assert kinds(output) == set()
+    text = (paper / name).read_text()
+    (paper / name).write_text(text.replace("shots", "Shots") + "\n")
+    if name == "summary.csv":
+        (paper / name).write_text(text + "\n")
+    found = [f for f in audit(output, full=0).findings if f.severity != NOTE]
+    assert [(f.kind, f.where) for f in found] == [("table", f"paper/{name}")]
+
+
+def test_somebodys_own_results_md_is_no_table_of_ours(output):
+    (output / "notes").mkdir()
+    (output / "notes" / "results.md").write_text("# Mine\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    assert kinds(output) == set()
+
+
+def test_texts_that_no_check_reads_are_named(output):
+    (output / "active.md").write_text("| margin | 99.9 |")
+    run_folder(output, 1).joinpath("notes.md").write_text("of the run")
+    found = [f.text for f in audit(output, full=0).findings if f.kind == "not_checked"]
+    assert found == ["tables and texts that are not read: active.md"]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "summary.csv", "pooled.json", "results.md"])
+def test_a_table_that_is_no_file_is_named(output, name):
+    (output / name).unlink(missing_ok=True)
+    (output / name).mkdir()
+    found = [(f.kind, f.where) for f in audit(output, full=0).findings if f.severity != NOTE]
+    assert ("unreadable", name) in found
+
+
+def test_an_emptied_summary_is_named(output):
+    edit_json(output / "summary.json", lambda content: content.update(groups=[]))
+    assert "unshown" in {f.kind for f in audit(output, full=0).findings}
+
+
+def test_keys_that_no_version_writes_are_named(output):
+    def change(content):
+        content["best"] = "Method"
+        content["groups"][0]["p_value"] = 0.001
+
+    edit_json(output / "summary.json", change)
+    texts = [f.text for f in audit(output, full=0).findings if f.kind == "not_checked"]
+    assert len(texts) == 2 and "'p_value'" in texts[0] and "'best'" in texts[1]
+
+
+def test_thousands_of_cells_take_no_time_squared(output):
+    from cerviclip.runs.audit.tables.files import _Tables
+
+    tables = _Tables(output, output, [])
+    cells = [
+        {"dataset": "D", "trainer": f"T{n}", "backbone": "", "variant": "default", "shots": 1}
+        for n in range(20_000)
+    ]
+    from cerviclip.runs.report.groups import Group
+
+    groups = [Group(**cell, folds=0, runs=[]) for cell in cells]
+    records = [cell | {"centers": {}} for cell in cells]
+    (output / "summary.json").write_text(json.dumps({"groups": records, "failed": []}))
+    start = time.process_time()
+    tables._check_json(groups)
+    assert time.process_time() - start < 20
