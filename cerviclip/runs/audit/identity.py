@@ -12,12 +12,13 @@ from typing import Any
 from cerviclip.counted import counted
 from cerviclip.data.files.names import composed
 from cerviclip.data.variants.names import is_variant
-from cerviclip.plugins import discover
+from cerviclip.plugins import discover, ensure_loaded
 from cerviclip.runs.audit.domains import sources_and_tested
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.config_hash import config_hash, flatten
 from cerviclip.runs.settings.files.named_files import named_files, named_folders
 from cerviclip.runs.settings.run_key import shots_of
+from dassl.errors import UserError
 
 
 def check_config_hash(run: AuditedRun) -> None:
@@ -182,6 +183,26 @@ def check_settings(run: AuditedRun) -> None:
         if set(run.results["positive_classes"]) != wanted:
             text = f"positive_classes are {', '.join(run.results['positive_classes']) or 'none'} in"
             run.note("identity", f"{text} results.json, and DATASET.POSITIVE {', '.join(stated)}")
+
+
+def check_transductive(run: AuditedRun) -> None:
+    """A method of ours that sees all test images of a centre at once says so: tables keep it apart.
+    What a plug-in is, is not known here."""
+    if not run.results["transductive"] and _sees_all(run.key.trainer):
+        text = "transductive is False in results.json, and the method sees all test images at once"
+        run.note("identity", text)
+
+
+@lru_cache(maxsize=64)
+def _sees_all(trainer: str) -> bool:
+    entry = discover()["trainer"].get(trainer)
+    try:
+        text = Path(entry.source).read_text(encoding="utf-8") if entry else ""
+        if "transductive" not in text.lower():
+            return False  # most modules need not be loaded, which takes seconds
+        return bool(getattr(ensure_loaded("trainer", trainer), "transductive", False))
+    except (UserError, OSError, ValueError):
+        return False
 
 
 def check_status(run: AuditedRun) -> None:

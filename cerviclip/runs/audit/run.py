@@ -39,11 +39,13 @@ FINISHED_RUN = (
     identity.check_sources,
     identity.check_classes,
     identity.check_settings,
+    identity.check_transductive,
     centers.check_images_once,
     centers.check_patients_of_centers,
     centers.check_flow,
     scores.check_values,
     scores.check_new_classes,
+    scores.check_harmonic_means,
     scores.check_thresholds,
     scores.check_measured,
 )

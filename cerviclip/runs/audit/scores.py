@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 from cerviclip.data.centers.coarse import is_coarse
 from cerviclip.evaluation.groups_only import score_groups
 from cerviclip.evaluation.measures import Settings
 from cerviclip.evaluation.measures.thresholds import operating_points
-from cerviclip.evaluation.names import BLOCKS, POINTS
+from cerviclip.evaluation.names import BLOCKS, IN_DOMAIN, POINTS
 from cerviclip.evaluation.report import score
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.measured import measure_files, sample_of
-from cerviclip.runs.predictions import NEW_PREDICTIONS, VAL_PREDICTIONS, read_predictions
-from cerviclip.runs.report.groups import NEW
+from cerviclip.runs.predictions import (
+    NEW_PREDICTIONS,
+    VAL_PREDICTIONS,
+    Predictions,
+    read_predictions,
+)
+from cerviclip.runs.report.groups import METRICS, NEW, harmonic_mean
 from dassl.errors import UserError
 from dassl.paths import exists
 
 # Sums in another order, as on another machine, move the last digits.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+_MOST_NEW = 6  # classes, of which each group is tried
 _LONGEST = 120  # letters of a value that are shown
 #: Keys of a score that only its intervals need.
 OF_INTERVALS = ("low", "high", "reason", "uncertainty", "note")
@@ -81,10 +88,50 @@ def check_new_classes(run: AuditedRun, how: str = POINTS, kind: str = "scores") 
         run.note(kind, f"{text}, not of {NEW}")
         return
     p = found[0]
-    entry = score(p.labels.tolist(), p.probs, p.known_patients, p.classnames, [], how)
-    # Which of the new classes are positive is not noted; all else does not depend on it.
-    skip = (*(OF_INTERVALS if how == POINTS else ()), "binary", "counts", "note")
-    _say(run, kind, list(differences(entry, said, NEW, skip)))
+    # Which of the new classes are positive is not noted: of each group, the one that fits best.
+    group, found_of = _best_group(p, said)
+    if how != POINTS and not found_of:
+        of = (p.labels.tolist(), p.probs, p.known_patients, p.classnames)
+        found_of = list(differences(score(*of, group, how), said, NEW, ("note",)))
+    _say(run, kind, found_of)
+
+
+def _best_group(
+    p: Predictions, said: Mapping[str, Any]
+) -> tuple[tuple[str, ...], list[tuple[str, Any, Any]]]:
+    """The positive group with which the scores of new classes differ least, and where they do."""
+    names = p.classnames
+    groups = [g for n in range(len(names) + 1) for g in combinations(names, n)]
+    skip: tuple[str, ...] = (*OF_INTERVALS, "note")
+    if len(names) > _MOST_NEW:
+        groups, skip = [()], (*skip, "binary", "counts")
+    best: tuple[tuple[str, ...], list[tuple[str, Any, Any]]] | None = None
+    for group in groups:
+        entry = score(p.labels.tolist(), p.probs, p.known_patients, names, group, POINTS)
+        found = list(differences(entry, said, NEW, skip))
+        if best is None or len(found) < len(best[1]):
+            best = (group, found)
+        if not found:
+            break
+    return best or ((), [])
+
+
+def check_harmonic_means(run: AuditedRun) -> None:
+    """The means of base and new classes, from the scores of both; and which classes they are."""
+    block = run.results["base_to_new"]
+    if not block or not isinstance(block, Mapping):
+        return
+    means = {metric: harmonic_mean(run.results, metric) for metric in METRICS}
+    ours: dict[str, Any] = {"harmonic_mean": means}
+    if run.predictions and (p := run.predictions.get(IN_DOMAIN)):
+        ours["base_classes"] = list(p.classnames)
+    of = {key: block[key] for key in ours if key in block}
+    if isinstance(of.get("harmonic_mean"), Mapping):
+        known = {k: v for k, v in of["harmonic_mean"].items() if k in means}
+        of["harmonic_mean"] = {**means, **known}  # a version may have had fewer
+    ours = {key: ours[key] for key in of}
+    found = differences(ours, of, "base_to_new", OF_INTERVALS)
+    _say(run, "scores", list(found))
 
 
 def check_everything(run: AuditedRun) -> None:
