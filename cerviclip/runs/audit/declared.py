@@ -8,7 +8,12 @@ from typing import Any
 
 from cerviclip.runs.audit.run_folder import AuditedRun
 from cerviclip.runs.settings.config_hash import LATER_CHOICES, LATER_KEYS, UNHASHED, flatten
-from cerviclip.runs.settings.files.named_files import named_files, named_folders
+from cerviclip.runs.settings.files.named_files import (
+    BACKBONE,
+    FURTHER_BACKBONES,
+    named_files,
+    named_folders,
+)
 
 #: Keys of DATASET by which runs read other images.
 DATA = ("FOLDER", "FILE", "CENTERS", "CLASSES", "LEAVE_OUT", "CLASS_MAP", "CLASS_MAP_FILE")
@@ -20,8 +25,8 @@ SPLIT = (
     *("SUBSAMPLE_CLASSES", "TEST_VARIANTS"),
 )
 POSITIVE = (*DATA, "POSITIVE")
-#: What tells the runs of one cell apart.
-_OF_A_RUN = {"SEED", "DATASET.FOLD"}
+#: What may tell the runs of one cell apart: which draw they are of, and where files lie.
+_OF_A_RUN = {"SEED", "DATASET.FOLD", BACKBONE, FURTHER_BACKBONES, "TEST.SUBGROUPS"}
 
 
 def declared(run: AuditedRun, other: AuditedRun, keys: Sequence[str]) -> str:
@@ -42,7 +47,7 @@ def declared(run: AuditedRun, other: AuditedRun, keys: Sequence[str]) -> str:
 def other_settings(run: AuditedRun, other: AuditedRun) -> list[str]:
     """Where the configurations of two runs of one cell differ, a line each.
 
-    Files are compared by ``config_hash`` alone: here it counts whether there is one.
+    The files that they name are compared by ``config_hash`` alone: a draw may be that of a file.
     """
     if run.config is None or other.config is None:
         return []
@@ -56,15 +61,11 @@ def other_settings(run: AuditedRun, other: AuditedRun) -> list[str]:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     flat = flatten(config)
-    paths = {*named_files(flat), *named_folders(flat)}
-    found = {}
-    for key, value in flat.items():
-        if key in UNHASHED or key in _OF_A_RUN:
-            continue
+    apart = {*_OF_A_RUN, *UNHASHED, *named_files(flat), *named_folders(flat)}
+    found = {key: value for key, value in flat.items() if key not in apart}
+    for key, value in found.items():
         if key in LATER_KEYS and not value or LATER_CHOICES.get(key) == value:
-            value = None
-        file = key in paths or isinstance(value, str) and "/" in value
-        found[key] = "a file" if file else value
+            found[key] = None
     return found
 
 

@@ -132,6 +132,13 @@ def test_a_file_that_is_nowhere_hides_no_other_key(tmp_path, key):
     assert "unlike" in {kind for kind, _ in faults(output)}
 
 
+@pytest.mark.parametrize("key", ["DRAW_FILE", "SPLIT_FILE", "INIT_WEIGHTS"])
+def test_a_draw_of_a_file_beside_one_of_a_seed_is_honest(tmp_path, key):
+    output = write_honest(tmp_path)
+    edit_text(run_folder(output, 2) / "config.yaml", f"{key}: ''", f"{key}: nowhere")
+    assert "unlike" not in {kind for kind, _ in faults(output)}
+
+
 @pytest.mark.parametrize("how", [audit, audit_results])
 @pytest.mark.parametrize("member", ["Method", "Elsewhere"])
 def test_a_run_that_calls_itself_an_ensemble_is_found(tmp_path, member, how):
