@@ -135,14 +135,19 @@ def test_an_audit_names_such_a_number_and_goes_on(runs, value):
 
 
 def test_pooled_scores_that_were_edited_are_scored_again(tmp_path):
+    from cerviclip.runs.report.groups import METRICS
     from cerviclip.runs.report.pooled import POOLED, read_pooled
 
-    score = {"n_images": 4, "accuracy": {"value": 75.0}}
+    score = {"n_images": 4, "binary": {}}
+    for metric in METRICS:
+        block, _, name = metric.rpartition(".")
+        (score[block] if block else score)[name] = {"value": 0.5, "low": 0.4, "high": 0.6}
     cell = dict.fromkeys(("dataset", "trainer", "backbone", "variant"), "x")
     entry = cell | {"shots": 4, "folds": 3, "seed": 1, "source": "x", "score": score}
     sound = {"schema_version": 1, "pooled": [entry]}
     (tmp_path / POOLED).write_text(json.dumps(sound))
     assert read_pooled(tmp_path) == [entry]
-    entry["score"]["accuracy"]["value"] = 750.0
-    (tmp_path / POOLED).write_text(json.dumps(sound))
-    assert read_pooled(tmp_path) == []
+    for edited in ({"value": 750.0, "low": 0.4, "high": 0.6}, {"value": 0.5, "low": 0.4}):
+        entry["score"]["accuracy"] = edited
+        (tmp_path / POOLED).write_text(json.dumps(sound))
+        assert read_pooled(tmp_path) == []
