@@ -126,7 +126,9 @@ def alive(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_a_sweep_in_a_scripts_background_ends_whole_by_kill(zoo, repo_dir, sent):
     """There Ctrl-C's signal is ignored from the start, for its worker processes too."""
     text = "trainers: [ZooSleeper]\nshots: [1, 2]\nseeds: [1]\n"

@@ -30,6 +30,8 @@ def test_trains_and_its_saved_model_predicts_the_same(name, run, evaluate):
     assert evaluate(folder) == (folder / "predictions.csv").read_text()
     chosen = said_of_choices(results)
     assert said_of_choices(read_results(folder.parent / "evaluated")) == chosen
+    if not chosen[0]:
+        return
     (folder / "results.json").unlink()  # as if it had been killed after its last checkpoint
     assert said_of_choices(run(name, *case.opts, **case.run_options)[1]) == chosen
 

@@ -82,6 +82,7 @@ def on_meta(build, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_step_reads_nothing_back(case, on_meta):
     trainer = on_meta(*CASES[case])

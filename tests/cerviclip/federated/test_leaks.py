@@ -113,6 +113,7 @@ def test_where_images_stay_apart_the_table_says_that_nobody_looked(plan, tmp_pat
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["phantom_coop", "phantom_lora"])
 def test_centres_that_share_a_data_set_pass_with_images_of_their_own(name, tmp_path):
     plan = read_plan(find_plan(name), str(tmp_path))

@@ -34,6 +34,7 @@ def test_there_are_sweeps():
     assert len(YAMLS) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_command_of_the_head_lists_runs(path, weights, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
