@@ -73,6 +73,7 @@ def test_a_stopped_sweep_loses_the_run_in_progress_only(zoo, repo_dir, monkeypat
     assert all(p.stat().st_mtime_ns == then for p, then in made.items())
 
 
+@pytest.mark.slow
 def test_the_second_call_prints_the_table_without_torch(zoo, repo_dir, monkeypatch):
     text = "trainers: [ZooConstant]\nshots: [1]\nseeds: [1]\n"
     first = start(zoo, repo_dir, text=text)
@@ -126,9 +127,8 @@ def alive(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-@pytest.mark.parametrize(
-    "sent", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_a_sweep_in_a_scripts_background_ends_whole_by_kill(zoo, repo_dir, sent):
     """There Ctrl-C's signal is ignored from the start, for its worker processes too."""
     text = "trainers: [ZooSleeper]\nshots: [1, 2]\nseeds: [1]\n"

@@ -215,6 +215,7 @@ def test_entry_points_join_in(tmp_path, monkeypatch):
     assert plugins.ensure_loaded("trainer", "Installed").__name__ == "Installed"
 
 
+@pytest.mark.slow
 def test_an_installed_package_called_datasets_does_not_hide_ours(tmp_path, repo_dir):
     """Hugging Face's ``datasets`` is a regular package, and those win over namespace packages."""
     (tmp_path / "datasets").mkdir()

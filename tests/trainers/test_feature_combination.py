@@ -34,6 +34,7 @@ def test_one_backbone_is_the_linear_probe(run):
     assert joined["weights_sha256"] == results["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_several_are_standardised_blocks_under_one_logistic_regression(build, squeezenet):
     """Against scikit-learn on what each backbone gives by its own preprocessing."""
     from sklearn.linear_model import LogisticRegression

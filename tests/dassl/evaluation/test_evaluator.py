@@ -130,6 +130,7 @@ def test_a_subclass_may_reset_what_it_sets_itself(tmp_path):
         made.evaluate()
 
 
+@pytest.mark.slow
 def test_the_first_result_draws_nothing_from_pythons_generator(tmp_path, repo_dir):
     """In a fresh process: scikit-learn's first import draws."""
     code = f"""

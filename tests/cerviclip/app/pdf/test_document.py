@@ -34,6 +34,7 @@ def bars(pdf, count: int) -> None:
     pdf.bars([(f"row{n}.", 0.5, "50 %", False) for n in range(count)], "Title")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 12, 60])
 @pytest.mark.parametrize("add", [rows, bars])
 def test_no_row_stands_alone_on_a_page(add, count):

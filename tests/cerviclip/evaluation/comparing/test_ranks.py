@@ -31,6 +31,7 @@ def test_nemenyi_on_demsars_example():
     assert at_ten.cliques() == [(3, 1, 2), (2, 0)]
 
 
+@pytest.mark.slow
 def test_wilcoxon_holm_by_scipy():
     found = rank_methods(DEMSAR, post_hoc=WILCOXON)
     gaps = DEMSAR[:, 0] - DEMSAR[:, 3]

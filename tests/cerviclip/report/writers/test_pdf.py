@@ -24,6 +24,7 @@ def test_a_blank_is_not_broken_within_its_first_word(tmp_path):
     assert text.count("[AUTHORS:") == 60
 
 
+@pytest.mark.slow
 def test_no_heading_stands_at_the_foot_of_a_page(tmp_path):
     for lines in range(18, 40):  # the headings come at each height of a page
         document = Document("Draft", "")
@@ -46,6 +47,7 @@ def test_a_wide_table_has_smaller_letters_rather_than_broken_words(tmp_path):
     assert text.count(cell) == 6 and "PhantomXiangya" in text and "CNNBaseline" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tall", [False, True])
 def test_no_row_of_a_table_stands_alone_on_a_page(tall, tmp_path):
     for lines in range(3, 38, 5):  # the table comes at each height of a page
@@ -137,6 +139,7 @@ def test_figures_at_the_end_of_a_section_are_all_there(tmp_path):
     assert places == sorted(places)
 
 
+@pytest.mark.slow
 def test_a_note_stays_below_the_last_rows(tmp_path):
     """The last line of a note stood alone on a page."""
     for lines in range(20, 34):
@@ -151,6 +154,7 @@ def test_a_note_stays_below_the_last_rows(tmp_path):
         assert sum(text.count("noted") for text in found) == 90
 
 
+@pytest.mark.slow
 def test_no_line_of_a_paragraph_stands_alone_on_a_page(tmp_path):
     for lines in range(24, 36):
         document = Document("Draft", "")

@@ -75,6 +75,7 @@ def test_a_decision_curve_ends_before_a_threshold_of_one_and_the_caption_says_so
     assert "Thresholds end at 0.8, where one false alarm counts as much as 4 missed" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_the_legend_is_below_the_panels_and_within_the_figure(count, tmp_path):
     samples = [make_sample(center=f"centre {number}", seed=number) for number in range(count)]

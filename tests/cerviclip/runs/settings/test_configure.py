@@ -325,6 +325,7 @@ def test_a_saved_runs_title_is_not_that_of_other_images(zoo, tmp_path):
     assert title(DATASET__FILE="other.csv", DATASET__TITLE="Hospital A") == "Hospital A"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["data", "data/", "./data/../data", "link", "absolute"])
 @pytest.mark.parametrize("now", ["data", "data//", "link", "absolute", "home"])
 def test_the_same_images_keep_the_title_however_their_folder_is_spelled(

@@ -60,6 +60,7 @@ def test_absent_fewshot_file(tmp_path):
         load_fewshot_pickle(tmp_path / "x.pkl")
 
 
+@pytest.mark.slow
 def test_plain_pickle_reads_them_too_with_dassl_alone(tmp_path, repo_dir):
     """As the data sets of published repositories do it, in a process that imported no more."""
     path = tmp_path / "shot_1-seed_1.pkl"
