@@ -155,7 +155,7 @@ def _basis(predictor: Predictor, args: argparse.Namespace) -> list[str]:
     t, home = Texts("en"), predictor.knowledge.home
     if args.csv is None and args.pdf is None:
         return []
-    same = [] if args.csv is None else coinciding(t, home.thresholds, home.chosen_on)
+    same = coinciding(t, home.thresholds, home.chosen_on)
     return [line for line in [*same, rests_on(t, home)] if line]
 
 
@@ -253,7 +253,7 @@ def _to_file(
     from cerviclip.app.table.verdicts import PatientFinder, verdicts, write_verdicts
 
     patient_of = PatientFinder(predictor.reading.patient_pattern)
-    task, partly, unread = predictor.task, 0, 0
+    task, partly, unread, unlike = predictor.task, 0, 0, 0
     with AnswerFile(path, Columns.of(predictor), predictor.model_id, pictures) as file:
         left = [one for one in pictures if one not in file.done]
         done = len(pictures) - len(left)
@@ -272,10 +272,17 @@ def _to_file(
                 done += len(some)
                 failed.update({one.path: one.error for one in some if one.error})
                 unread += sum(bool(one.error) for one in some)
+                unlike += sum(bool(one.out_of_distribution) for one in some)
                 partly += sum(bool(one.note) and not one.error for one in some)
         found = verdicts(file.answers(), task.classnames, task.positive)
     of_all = f"{len(left) - unread:,} of " if unread else ""
     print(f"{of_all}{counted(len(left), 'image')} predicted: {path}")
+    if unlike:
+        are = "is" if unlike == 1 else "are"
+        print(
+            f"{unlike} of them {are} unlike the training images: do not rely on these answers "
+            "(column out_of_distribution)"
+        )
     if partly:
         print(f"{partly} of them have several pages or frames; the first of each was read (note)")
     if found.patients:

@@ -3,7 +3,6 @@ side. A point of fewer runs than the others have is an open marker."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from cerviclip.runs.report.figures import (
     GRID,
     INK,
     ConfusionTemplate,
+    filled,
     headline,
     new_figure,
     open_frame,
@@ -84,7 +84,7 @@ def shots_figure(groups: Sequence[Group], metric: str) -> Any:
 def _wrapped(text: str, width: float, size: float) -> str:
     """Lines no wider than some inches; a letter takes about 0.55 of its size."""
     letters = int(72 * width / (0.55 * size))
-    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+    return "\n".join(filled(line, letters) for line in text.split("\n"))
 
 
 def _legend_width(groups: Sequence[Group]) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -76,19 +77,36 @@ def open_frame(axes: Any) -> None:
 
 
 def headline(text: str, width: float, *sizes: float) -> tuple[str, float]:
-    """A figure's heading and the size of its letters: one line if it fits, else two smaller ones.
+    """A figure's heading and the size of its letters: one line if it fits, else two smaller ones,
+    with "…" in the middle if these do not hold it.
 
     Args:
         text: the heading.
         width: that it has, inches.
         sizes: points, from the wished one down; a letter takes about 0.55 of it.
     """
-    shown, size = text, sizes[0]
+    shown, size, letters = text, sizes[0], 0
     for size in sizes:
-        shown = textwrap.fill(text, max(20, int(72 * width / (0.55 * size))))
+        letters = max(20, int(72 * width / (0.55 * size)))
+        shown = filled(text, letters)
         if shown.count("\n") <= (size < sizes[0]):
-            break
+            return shown, size
+    kept = len(text)
+    while shown.count("\n") > 1 and kept > 2:
+        kept -= 1  # the end says which run it is, and that data are phantoms
+        shown = filled(f"{text[: kept // 2]}…{text[len(text) - kept + kept // 2 :]}", letters)
     return shown, size
+
+
+_OF_WIDE = "\0"  # stands behind a letter of double width while lines are filled
+
+
+def filled(text: str, letters: int) -> str:
+    """A text in lines of so many letters; those of Chinese and its like take the place of two, and
+    a line may end behind each."""
+    wide = (char + _OF_WIDE if east_asian_width(char) in "WF" else char for char in text)
+    lines = textwrap.fill("".join(wide), letters)
+    return lines.replace(_OF_WIDE, "")
 
 
 def save_png(path: Path, pixels: np.ndarray) -> None:

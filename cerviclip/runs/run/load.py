@@ -111,7 +111,7 @@ def check_trained(folder: Path, epoch: int | None) -> dict[str, Any]:
     if ours and status != "done" and epoch is None:
         raise UserError(
             f"{folder} holds a run that is {status}, not done; finish it, or name one of its "
-            "checkpoints by its epoch (--load-epoch N)"
+            "checkpoints by its epoch (cerviclip train --eval-only --load-epoch N)"
         )
     return results or {}
 

@@ -84,8 +84,14 @@ def test_a_patient_is_told_with_her_images_that_are_unlike_the_training(
     first = sorted((new / "a").iterdir())[0]
     strange.save(first.with_name(first.name.replace("img_", "img_9")))
     for extra in ([], ["--csv", str(out)], ["--csv", str(out)]):  # the last reads the file alone
+        there = out.exists()
         main(["predict", str(probe), str(new), *extra])
         said = capsys.readouterr().out
+        newly = re.search(r"(\d+) of them (?:is|are) unlike the training images", said)
+        assert bool(newly) == bool(extra and not there)
+        if newly:
+            marked = [row["out_of_distribution"] == "true" for row in rows_of(out)]
+            assert int(newly[1]) == sum(marked)
         patients = said[said.index("patients (") :]
         assert re.search(r"unlike the training images: \d of the patient's 4", patients)
     told = [

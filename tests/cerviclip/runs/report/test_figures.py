@@ -7,6 +7,7 @@ from PIL import Image
 from cerviclip.runs.report.curves import save_pooled_confusion, shots_figure, side_by_side
 from cerviclip.runs.report.figures import (
     ConfusionTemplate,
+    filled,
     headline,
     render_history,
     run_figures,
@@ -214,6 +215,20 @@ def test_a_long_heading_is_set_smaller_in_two_lines():
     assert headline("PhantomOCT", 5.0, 11, 9) == ("PhantomOCT", 11)
     words, size = headline("Hospital of the city " * 4, 5.0, 11, 9, 7.5)
     assert size == 9 and words.count("\n") == 1
+
+
+def test_a_heading_in_chinese_is_as_wide_as_its_letters():
+    title = "基于视觉语言模型的宫颈光学相干断层成像少样本多中心诊断研究（三家医院，二〇二六年）"
+    shown, size = headline(f"CoOp on {title} (phantom data), shots 16", 4.9, 10, 8, 6.5)
+    assert shown.replace("\n", "").replace(" ", "").endswith("(phantomdata),shots16")
+    assert shown.startswith("CoOp on 基于")
+    for line in shown.split("\n"):
+        em = sum(1.0 if ord(char) > 0x2E80 else 0.55 for char in line)
+        assert em * size / 72 <= 4.9 * 1.05
+    assert filled("ab 宫颈", 20) == "ab 宫颈"
+    narrow, _ = headline(f"CoOp on {title} (phantom data), shots 16", 2.4, 10, 8, 6.5)
+    assert narrow.count("\n") == 1 and "…" in narrow
+    assert narrow.startswith("CoOp") and narrow.endswith("shots 16")
 
 
 def test_curves_are_headed_by_the_title(monkeypatch):
