@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cerviclip.evaluation.measures.thresholds.operating_points import same_threshold
 from cerviclip.report.document import Document
 from cerviclip.report.numbers import cell, digits_of, interval_note, size_of, title_of
 from cerviclip.report.sentences.partitions import was_calibrated
 from cerviclip.runs.report.groups import METRICS
-from cerviclip.runs.report.prediction_figures import coinciding, points_title
+from cerviclip.runs.report.prediction_figures import points_title
 
 _SETS = (
     "lac: all classes above one threshold of the probability, the smallest sets on average; aps: "
@@ -106,7 +107,7 @@ def _by_threshold(block: Mapping[str, Any] | None) -> list[tuple[str, list[Mappi
     thresholds = {n: p.get("by_fold") or p["threshold"] for n, p in points.items()}
     return [
         (points_title(names).removesuffix(" on val"), [points[name] for name in names])
-        for names in coinciding(thresholds)
+        for names in same_threshold(thresholds)
     ]
 
 

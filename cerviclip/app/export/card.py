@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerviclip.engine.task import Task
+from cerviclip.evaluation.measures.thresholds.operating_points import same_threshold
 from cerviclip.evaluation.names import patients_known
 from cerviclip.runs.study_title import shown_name
 
@@ -96,11 +97,9 @@ def _points(results: Mapping[str, Any]) -> list[str]:
     block = results.get("operating_points") or {}
     rows = ["| threshold of home | centre | sensitivity, % | specificity, % |", "|---" * 4 + "|"]
     points = block.get("points", {})
-    named: dict[float, list[str]] = {}
-    for name, point in points.items():
-        if point["threshold"] is not None:
-            named.setdefault(point["threshold"], []).append(name)
-    for threshold, names in named.items():
+    known = {name: point["threshold"] for name, point in points.items()}
+    thresholds = {name: value for name, value in known.items() if value is not None}
+    for names, threshold in same_threshold(thresholds).items():
         rows += [
             f"| {', '.join(names)}: {threshold:.4f} | {center} | "
             f"{said(entry.get('sensitivity'))} | {said(entry.get('specificity'))} |"

@@ -5,11 +5,11 @@ In words for the page, the command and PDFs alike. Needs neither Streamlit nor f
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cerviclip.evaluation.measures.sample import FEWEST_EVENTS, is_few
+from cerviclip.evaluation.measures.thresholds.operating_points import same_threshold
 
 if TYPE_CHECKING:
     from cerviclip.app.answer import Prediction
@@ -24,14 +24,12 @@ def by_threshold(thresholds: Mapping[str, float]) -> list[tuple[list[str], str]]
 
     It has as many digits as it takes to tell it from the others.
     """
-    named = defaultdict(list)
-    for name, threshold in thresholds.items():
-        named[threshold].append(name)
+    named = same_threshold(thresholds)
     for digits in range(1, _MOST_DIGITS + 1):
-        said = [f"{100 * threshold:.{digits}f} %" for threshold in named]
+        said = [f"{100 * threshold:.{digits}f} %" for threshold in named.values()]
         if len(set(said)) == len(named):
             break
-    return list(zip(named.values(), said, strict=True)) if named else []
+    return list(zip(map(list, named), said, strict=True)) if named else []
 
 
 def point_titles(t: Texts, names: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from cerviclip.evaluation.measures import Home, Sample, decision_curve, reliability
+from cerviclip.evaluation.measures.thresholds.operating_points import same_threshold
 from cerviclip.runs.report.curves import COLOURS
 from cerviclip.runs.report.figures import GRID, INK, new_figure, open_frame
 
@@ -71,18 +72,6 @@ def prediction_figures(
         drawn = panels_figure(shown, home, draw, x_label, y_label)
         drawn.savefig(paths[name], bbox_inches="tight", pad_inches=0.05)
     return paths
-
-
-def coinciding(thresholds: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    """Operating points that have one threshold -> it; most often each has its own.
-
-    Args:
-        thresholds: point -> threshold, or the thresholds of its folds.
-    """
-    found: dict[tuple[float, ...], list[str]] = {}
-    for name, threshold in thresholds.items():
-        found.setdefault(tuple(np.atleast_1d(threshold)), []).append(name)
-    return {tuple(names): thresholds[names[0]] for names in found.values()}
 
 
 def points_title(names: Sequence[str]) -> str:
@@ -211,7 +200,7 @@ def _probabilities(axes: Any, sample: Sample, home: Home) -> None:
         share = np.histogram(sample.score[chosen], _BINS)[0] / chosen.sum()
         axes.stairs(share, _BINS, fill=True, color=colour, alpha=0.45, label=name)
         axes.stairs(share, _BINS, color=colour, lw=1.0)
-    for names, threshold in coinciding(home.thresholds).items():
+    for names, threshold in same_threshold(home.thresholds).items():
         width, style = POINT_LINES[names[0]]
         axes.axvline(threshold, color=INK, lw=width, ls=style, label=points_title(names))
     axes.set_xlim(0, 1)

@@ -197,3 +197,15 @@ def _beside_own_best(
         "own_best": {"threshold": own} | {name: float(r[1]) for name, r in found.items()},
         "loss": {name: float(r[1] - r[0]) for name, r in found.items()},
     }
+
+
+def same_threshold(thresholds: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Operating points that have one threshold -> it; most often each has its own.
+
+    Args:
+        thresholds: point -> threshold, or the thresholds of its folds.
+    """
+    found: dict[tuple[float, ...], list[str]] = {}
+    for name, threshold in thresholds.items():
+        found.setdefault(tuple(np.atleast_1d(threshold)), []).append(name)
+    return {tuple(names): thresholds[names[0]] for names in found.values()}

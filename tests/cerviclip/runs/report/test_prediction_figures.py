@@ -7,6 +7,7 @@ import pytest
 from measures_fixtures import make_sample
 
 from cerviclip.evaluation.measures import Home
+from cerviclip.evaluation.measures.thresholds.operating_points import same_threshold
 from cerviclip.report.sentences.captions import captions
 from cerviclip.runs.report import prediction_figures as figures
 
@@ -22,10 +23,10 @@ def signs(panel):
 
 
 def test_points_of_one_threshold_are_found():
-    found = figures.coinciding({"sensitivity_95": 0.2, "youden": 0.4, "cost": 0.2})
+    found = same_threshold({"sensitivity_95": 0.2, "youden": 0.4, "cost": 0.2})
     assert found == {("sensitivity_95", "cost"): 0.2, ("youden",): 0.4}
     folds = {"sensitivity_95": np.array([0.2, 0.3]), "youden": np.array([0.2, 0.4])}
-    assert len(figures.coinciding(folds)) == 2
+    assert len(same_threshold(folds)) == 2
     assert figures.points_title(POINTS) == (
         "95 % sensitivity, 95 % specificity and Youden on val"
     )  # fmt: skip
